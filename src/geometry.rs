@@ -1,0 +1,95 @@
+//! Boxes in frame pixels, the patch grid, and the only IoU.
+
+/// A box in frame pixels: `xmin..xmax` by `ymin..ymax`, half-open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PixelBox {
+    pub xmin: u32,
+    pub ymin: u32,
+    pub xmax: u32,
+    pub ymax: u32,
+}
+
+impl PixelBox {
+    /// Width in pixels.
+    pub fn width(&self) -> u32 {
+        self.xmax.saturating_sub(self.xmin)
+    }
+
+    /// Height in pixels.
+    pub fn height(&self) -> u32 {
+        self.ymax.saturating_sub(self.ymin)
+    }
+
+    /// Area in square pixels.
+    pub fn area(&self) -> u64 {
+        u64::from(self.width()) * u64::from(self.height())
+    }
+
+    /// Intersection over union, in 0..=1; 0 where both boxes are empty.
+    pub fn iou(&self, other: &PixelBox) -> f64 {
+        let both = PixelBox {
+            xmin: self.xmin.max(other.xmin),
+            ymin: self.ymin.max(other.ymin),
+            xmax: self.xmax.min(other.xmax),
+            ymax: self.ymax.min(other.ymax),
+        }
+        .area();
+        let union = self.area() + other.area() - both;
+        if union == 0 { 0.0 } else { both as f64 / union as f64 }
+    }
+}
+
+/// The patch grid of one model input: patches are numbered row by row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Grid {
+    pub rows: usize,
+    pub cols: usize,
+}
+
+impl Grid {
+    /// Number of patches.
+    pub fn patches(&self) -> usize {
+        self.rows * self.cols
+    }
+}
+
+/// How a grid lies over the image it was computed from.
+///
+/// The image is padded on the right and bottom to a multiple of the patch, so the grid may reach past it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PatchLayout {
+    pub grid: Grid,
+    /// Side of a patch in image pixels.
+    pub patch: u32,
+    /// Width of the image before padding, in pixels.
+    pub image_width: u32,
+    /// Height of the image before padding, in pixels.
+    pub image_height: u32,
+}
+
+impl PatchLayout {
+    /// The pixels of the patches `rows` × `cols` (both half-open), clipped to the image.
+    pub fn pixels_from_patches(&self, rows: std::ops::Range<usize>, cols: std::ops::Range<usize>) -> PixelBox {
+        let scale = |patch: usize, limit: u32| (patch as u64 * u64::from(self.patch)).min(u64::from(limit)) as u32;
+        PixelBox {
+            xmin: scale(cols.start, self.image_width),
+            ymin: scale(rows.start, self.image_height),
+            xmax: scale(cols.end, self.image_width),
+            ymax: scale(rows.end, self.image_height),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn iou_of_half_overlapping_boxes_is_one_third() {
+        let a = PixelBox { xmin: 0, ymin: 0, xmax: 2, ymax: 2 };
+        let b = PixelBox { xmin: 1, ymin: 0, xmax: 3, ymax: 2 };
+        assert_eq!(a.iou(&b), 1.0 / 3.0);
+        let empty = PixelBox { xmin: 1, ymin: 1, xmax: 1, ymax: 1 };
+        assert_eq!(empty.iou(&empty), 0.0);
+    }
+}

@@ -1,0 +1,12 @@
+//! mostream finds the objects in any video, with no labels and no training.
+//!
+//! Patch features of a self-supervised vision transformer go in, boxes come out. Reading order:
+//! [`geometry`] (patch grid and frame pixels), then [`localize`] (MOST, LOST, TokenCut).
+//!
+//! `geometry` and `localize` know arrays and numbers only: no I/O, clock, logging, video or inference library.
+
+pub mod geometry;
+pub mod localize;
+#[doc = include_str!("../README.md")]
+#[cfg(doctest)]
+struct ReadmeExamples;

@@ -1,0 +1,41 @@
+//! 4-connected components on the patch grid.
+
+use crate::geometry::{Grid, PatchLayout, PixelBox};
+
+/// The patches of the 4-connected component of `mask` that holds `seed`, ascending; empty where `seed` is not in it.
+pub fn component_of(mask: &[bool], grid: Grid, seed: usize) -> Vec<usize> {
+    let mut reached = vec![false; mask.len()];
+    let mut open = Vec::new();
+    let mut visit = |patch: usize, open: &mut Vec<usize>| {
+        if mask[patch] && !reached[patch] {
+            reached[patch] = true;
+            open.push(patch);
+        }
+    };
+    visit(seed, &mut open);
+    while let Some(patch) = open.pop() {
+        let (row, col) = (patch / grid.cols, patch % grid.cols);
+        if row > 0 {
+            visit(patch - grid.cols, &mut open);
+        }
+        if row + 1 < grid.rows {
+            visit(patch + grid.cols, &mut open);
+        }
+        if col > 0 {
+            visit(patch - 1, &mut open);
+        }
+        if col + 1 < grid.cols {
+            visit(patch + 1, &mut open);
+        }
+    }
+    (0..reached.len()).filter(|&patch| reached[patch]).collect()
+}
+
+/// The bounding box of `patches` in image pixels, clipped to the image; `None` where there are none.
+pub fn bounding_box(patches: &[usize], layout: &PatchLayout) -> Option<PixelBox> {
+    let cols = layout.grid.cols;
+    let rows = patches.first()? / cols..patches.last()? / cols + 1;
+    let left = patches.iter().map(|p| p % cols).min()?;
+    let right = patches.iter().map(|p| p % cols).max()?;
+    Some(layout.pixels_from_patches(rows, left..right + 1))
+}

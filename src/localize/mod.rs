@@ -1,0 +1,77 @@
+//! Boxes from patch features: MOST and LOST.
+//!
+//! All look at one thing: the signs of the affinity `A = F·Fᵀ` between patches ([`affinity`]). Ties go to the lowest
+//! index everywhere; connected components are 4-connected.
+
+pub mod affinity;
+mod box_counting;
+mod components;
+pub mod lost;
+pub mod most;
+
+use crate::geometry::Grid;
+use ndarray::Array2;
+
+/// Why features cannot be localized.
+#[derive(Debug, thiserror::Error, PartialEq)]
+pub enum LocalizeError {
+    #[error("a grid of {rows}x{cols} has no patches (expected at least 1x1)")]
+    EmptyGrid { rows: usize, cols: usize },
+    #[error("features have {got} rows, but a grid of {rows}x{cols} needs {}", rows * cols)]
+    RowCount { got: usize, rows: usize, cols: usize },
+    #[error("features have no columns (expected a width of at least 1)")]
+    NoColumns,
+    #[error("feature {column} of patch {patch} is {value} (expected a finite number)")]
+    NotFinite { patch: usize, column: usize, value: f32 },
+}
+
+/// Patch features of one image: `[N, D]` f32, row-major over the grid, the CLS token removed, every value finite.
+#[derive(Clone, Debug)]
+pub struct Features {
+    grid: Grid,
+    values: Array2<f32>,
+}
+
+impl Features {
+    /// Checks the shape and that every value is finite.
+    pub fn new(grid: Grid, values: Array2<f32>) -> Result<Self, LocalizeError> {
+        let Grid { rows, cols } = grid;
+        match rows.checked_mul(cols) {
+            None | Some(0) => return Err(LocalizeError::EmptyGrid { rows, cols }),
+            Some(patches) if patches != values.nrows() => {
+                return Err(LocalizeError::RowCount { got: values.nrows(), rows, cols });
+            }
+            Some(_) => {}
+        }
+        if values.ncols() == 0 {
+            return Err(LocalizeError::NoColumns);
+        }
+        if let Some(((patch, column), &value)) = values.indexed_iter().find(|(_, v)| !v.is_finite()) {
+            return Err(LocalizeError::NotFinite { patch, column, value });
+        }
+        let values = values.as_standard_layout().into_owned();
+        Ok(Self { grid, values })
+    }
+
+    /// The patch grid.
+    pub fn grid(&self) -> Grid {
+        self.grid
+    }
+
+    /// The features, `[N, D]`.
+    pub fn values(&self) -> &Array2<f32> {
+        &self.values
+    }
+
+    /// The sign of `Σ F[l] · F[j] > 0` for every patch j, the sum over `patches` (LOST, section 3.2: seed expansion).
+    fn positive_sum(&self, patches: &[usize]) -> Vec<bool> {
+        let mut sum = vec![0f64; self.values.ncols()];
+        for &patch in patches {
+            for (s, &v) in sum.iter_mut().zip(self.values.row(patch)) {
+                *s += f64::from(v);
+            }
+        }
+        let dot = |row: ndarray::ArrayView1<f32>| row.iter().zip(&sum).map(|(&v, s)| f64::from(v) * s).sum::<f64>();
+        self.values.rows().into_iter().map(|row| dot(row) > 0.0).collect()
+    }
+}
