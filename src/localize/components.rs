@@ -39,3 +39,17 @@ pub fn bounding_box(patches: &[usize], layout: &PatchLayout) -> Option<PixelBox>
     let right = patches.iter().map(|p| p % cols).max()?;
     Some(layout.pixels_from_patches(rows, left..right + 1))
 }
+
+/// The patches of the largest 4-connected component of `mask`, ascending; the one with the lowest index among equals.
+pub fn largest(mask: &[bool], grid: Grid) -> Vec<usize> {
+    let mut rest = mask.to_vec();
+    let mut largest = Vec::new();
+    for seed in 0..mask.len() {
+        let found = if rest[seed] { component_of(&rest, grid, seed) } else { continue };
+        found.iter().for_each(|&patch| rest[patch] = false);
+        if found.len() > largest.len() {
+            largest = found;
+        }
+    }
+    largest
+}

@@ -1,11 +1,12 @@
-//! Boxes from patch features: MOST and LOST.
+//! Boxes from patch features (MOST, LOST) or from attention (DINO-seg).
 //!
-//! All look at one thing: the signs of the affinity `A = F·Fᵀ` between patches ([`affinity`]). Ties go to the lowest
+//! Those on features look at one thing: the signs of the affinity `A = F·Fᵀ` between patches ([`affinity`]). Ties go to the lowest
 //! index everywhere; connected components are 4-connected.
 
 pub mod affinity;
 mod box_counting;
 mod components;
+pub mod dino_seg;
 pub mod lost;
 pub mod most;
 
@@ -23,6 +24,10 @@ pub enum LocalizeError {
     NoColumns,
     #[error("feature {column} of patch {patch} is {value} (expected a finite number)")]
     NotFinite { patch: usize, column: usize, value: f32 },
+    #[error("the attention holds no head (expected at least 1)")]
+    NoHeads,
+    #[error("attention of head {head} to patch {patch} is {value} (expected a finite number, at least 0)")]
+    BadAttention { head: usize, patch: usize, value: f32 },
 }
 
 /// Patch features of one image: `[N, D]` f32, row-major over the grid, the CLS token removed, every value finite.
