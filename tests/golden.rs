@@ -2,7 +2,7 @@
 
 use mostream::geometry::{Grid, PatchLayout, PixelBox};
 use mostream::localize::affinity::SignMatrix;
-use mostream::localize::{Features, lost, most};
+use mostream::localize::{Features, components, lost, most, tokencut};
 use serde_json::Value;
 
 struct Case {
@@ -66,5 +66,35 @@ fn seed_and_box_of_lost_are_identical() {
         let found = lost::localize(&features, &SignMatrix::of(&features), &layout);
         assert_eq!(found.seed as u64, expected["lost"]["seed"].as_u64().unwrap(), "{name}: seed");
         assert_eq!(corners(&found.bbox.unwrap()), numbers(&expected["lost"]["box"]), "{name}: box");
+    }
+}
+
+#[test]
+fn seed_mask_eigenvector_and_box_of_tokencut_agree() {
+    for Case { name, features, layout, expected } in cases() {
+        let (found, expected) = (tokencut::localize(&features, &layout), &expected["tokencut"]);
+        // All cosines are above tau: every vector is an eigenvector, and the reference's is its solver's noise.
+        if name == "g20x20_d64_empty" {
+            assert_eq!(found.bbox, None, "{name}");
+            continue;
+        }
+        let wanted: Vec<f64> =
+            expected["eigenvector"].as_array().unwrap().iter().map(|v| v.as_f64().unwrap()).collect();
+        let length = wanted.iter().map(|v| v * v).sum::<f64>().sqrt();
+        for (patch, (got, wanted)) in found.eigenvector.iter().zip(&wanted).enumerate() {
+            assert!((got - wanted / length).abs() < 1e-4, "{name}: {got} at patch {patch}, not {}", wanted / length);
+        }
+        // Patches with the same neighbours tie exactly, and the reference's choice among them is rounding noise.
+        let largest = wanted.iter().fold(0.0, |m: f64, v| m.max(v.abs()));
+        let tied = |v: &f64| v.abs() > largest * (1.0 - 1e-9);
+        assert_eq!(Some(found.seed), wanted.iter().position(tied), "{name}: seed");
+        let seed = expected["seed"].as_u64().unwrap() as usize;
+        assert!(tied(&wanted[seed]), "{name}: the reference's seed");
+        let patches = components::component_of(&found.mask, layout.grid, seed);
+        // The reference's mask is the seed's component alone.
+        let mask: Vec<u64> = (0..found.mask.len()).map(|p| u64::from(patches.contains(&p))).collect();
+        assert_eq!(mask, numbers(&expected["mask"]), "{name}: mask");
+        let bbox = if found.patches == patches { found.bbox } else { components::bounding_box(&patches, &layout) };
+        assert_eq!(corners(&bbox.unwrap()), numbers(&expected["box"]), "{name}: box");
     }
 }

@@ -19,13 +19,18 @@ pub struct SignMatrix {
 impl SignMatrix {
     /// The signs of `F·Fᵀ`.
     pub fn of(features: &Features) -> Self {
+        Self::above_cosine(features, 0.0)
+    }
+
+    /// Where the cosine of two patches is above `tau`; never for a patch of zero length.
+    pub fn above_cosine(features: &Features, tau: f64) -> Self {
         let f = features.values();
         let (n, dim) = f.dim();
-        let norms: Vec<f32> = f.rows().into_iter().map(upper_norm).collect();
+        let norms: Vec<f64> = f.rows().into_iter().map(norm).collect();
         // |computed − exact| ≤ γ·‖x‖·‖y‖ for any order of summation (Higham, section 3.1), doubled for slack, plus
         // what underflow may lose.
-        let gamma = 2.0 * (dim as f32 + 2.0) * f32::EPSILON;
-        let tiny = (dim as f32 + 2.0) * f32::MIN_POSITIVE;
+        let gamma = 2.0 * (dim as f64 + 2.0) * f64::from(f32::EPSILON);
+        let tiny = (dim as f64 + 2.0) * f64::from(f32::MIN_POSITIVE);
 
         let mut signs = Self::empty(n);
         let mut block = Array2::<f32>::zeros((BLOCK.min(n), n));
@@ -36,12 +41,13 @@ impl SignMatrix {
             general_mat_mul(1.0, &left, &f.slice(s![top.., ..]).t(), 0.0, &mut products);
             for r in 0..rows {
                 let i = top + r;
-                let bound = gamma * norms[i];
                 for j in i..n {
-                    let product = products[[r, j - top]];
-                    // Negated on purpose: infinities and NaN of an overflowing f32 product must take the exact way.
-                    let sure = product.is_finite() && product.abs() > bound * norms[j] + tiny;
-                    if if sure { product > 0.0 } else { exact_dot(f, i, j) > 0.0 } {
+                    let (product, scale) = (f64::from(products[[r, j - top]]), norms[i] * norms[j]);
+                    let above = product - tau * scale;
+                    // Infinities and NaN of an overflowing f32 product take the exact way too.
+                    let sure = product.is_finite() && above.abs() > gamma * scale + tiny;
+                    let above = if sure { above } else { exact_dot(f, i, j) - tau * scale };
+                    if above > 0.0 {
                         signs.set(i, j);
                         signs.set(j, i);
                     }
@@ -87,10 +93,9 @@ impl SignMatrix {
     }
 }
 
-/// The Euclidean norm, rounded up.
-fn upper_norm(row: ndarray::ArrayView1<f32>) -> f32 {
-    let squares: f64 = row.iter().map(|&v| f64::from(v).powi(2)).sum();
-    ((squares.sqrt() * (1.0 + 1e-6)) as f32).max(f32::MIN_POSITIVE)
+/// The Euclidean norm.
+fn norm(row: ndarray::ArrayView1<f32>) -> f64 {
+    row.iter().map(|&v| f64::from(v).powi(2)).sum::<f64>().sqrt()
 }
 
 /// The dot product of patches i and j in f64, summed from the first column to the last.

@@ -1,14 +1,15 @@
-//! Boxes from patch features (MOST, LOST) or from attention (DINO-seg).
+//! Boxes from patch features (MOST, LOST, TokenCut) or from attention (DINO-seg).
 //!
 //! Those on features look at one thing: the signs of the affinity `A = F·Fᵀ` between patches ([`affinity`]). Ties go to the lowest
 //! index everywhere; connected components are 4-connected.
 
 pub mod affinity;
 mod box_counting;
-mod components;
+pub mod components;
 pub mod dino_seg;
 pub mod lost;
 pub mod most;
+pub mod tokencut;
 
 use crate::geometry::Grid;
 use ndarray::Array2;
