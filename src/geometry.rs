@@ -78,6 +78,19 @@ impl PatchLayout {
             ymax: scale(rows.end, self.image_height),
         }
     }
+
+    /// A box of the image in the pixels of the frame the image was scaled from, each edge rounded to the nearest pixel.
+    pub fn frame_from_image(&self, bbox: &PixelBox, frame_width: u32, frame_height: u32) -> PixelBox {
+        let scale = |edge: u32, frame: u32, image: u32| {
+            ((2 * u64::from(edge) * u64::from(frame) + u64::from(image)) / (2 * u64::from(image))) as u32
+        };
+        PixelBox {
+            xmin: scale(bbox.xmin, frame_width, self.image_width),
+            ymin: scale(bbox.ymin, frame_height, self.image_height),
+            xmax: scale(bbox.xmax, frame_width, self.image_width),
+            ymax: scale(bbox.ymax, frame_height, self.image_height),
+        }
+    }
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@
 
 pub mod geometry;
 pub mod localize;
+pub mod record;
 #[doc = include_str!("../README.md")]
 #[cfg(doctest)]
 struct ReadmeExamples;

@@ -11,8 +11,38 @@ pub mod lost;
 pub mod most;
 pub mod tokencut;
 
-use crate::geometry::Grid;
+use crate::geometry::{Grid, PixelBox};
 use ndarray::Array2;
+use serde::{Deserialize, Serialize};
+
+/// How boxes are found.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Method {
+    /// Several objects, or none.
+    #[default]
+    Most,
+    /// One object: the patch least like the others, and those like it.
+    Lost,
+    /// One object: the smaller side of a normalised cut.
+    #[serde(rename = "tokencut")]
+    TokenCut,
+    /// One object: where one head of the CLS token looks.
+    DinoSeg,
+}
+
+/// One object in one image.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Detection {
+    /// In image pixels.
+    pub bbox: PixelBox,
+    /// The patch it was grown from; none for DINO-seg.
+    pub seed: Option<usize>,
+    /// 0 to 1.
+    pub score: f32,
+    /// The patches of the object, ascending.
+    pub patches: Vec<usize>,
+}
 
 /// Why features cannot be localized.
 #[derive(Debug, thiserror::Error, PartialEq)]

@@ -1,0 +1,44 @@
+//! The command line: flags → options → run → exit code. One file per subcommand.
+
+mod bench;
+mod doctor;
+mod exit;
+mod features;
+mod localize;
+mod run;
+
+use clap::{Parser, Subcommand};
+
+/// Finds the objects in any video, with no labels and no training.
+#[derive(Parser)]
+#[command(version, about, after_help = exit::HELP, propagate_version = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Find the objects in a video file, a still image or a URI
+    Run(run::Args),
+    /// Write the patch features of an image as a NumPy file
+    Features(features::Args),
+    /// Find the objects in patch features from a NumPy file
+    Localize(localize::Args),
+    /// Say what is installed and whether `run` will work
+    Doctor(doctor::Args),
+    /// Measure how fast each stage is on this machine
+    Bench(bench::Args),
+}
+
+/// Reads the command line and does what it asks.
+pub fn main() -> std::process::ExitCode {
+    let outcome = match Cli::parse().command {
+        Command::Run(args) => run::run(args),
+        Command::Features(args) => features::run(args),
+        Command::Localize(args) => localize::run(args),
+        Command::Doctor(args) => doctor::run(args),
+        Command::Bench(args) => bench::run(args),
+    };
+    exit::report(outcome)
+}

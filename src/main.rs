@@ -1,0 +1,7 @@
+//! The program: see `mostream --help`.
+
+mod cli;
+
+fn main() -> std::process::ExitCode {
+    cli::main()
+}

@@ -1,0 +1,127 @@
+//! The published record: one JSON object per frame. `docs/record.schema.json` specifies it; `version` counts breaking changes.
+
+use crate::geometry::{PatchLayout, PixelBox};
+use crate::localize::{Detection, Method};
+use serde::{Deserialize, Serialize};
+
+/// The version of the format: raised when a field changes its meaning or goes away.
+pub const VERSION: u32 = 1;
+
+/// What was found in one frame of one source.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct FrameRecord {
+    pub version: u32,
+    /// The path or URI of the source, without user name and password.
+    pub source: String,
+    /// Counts the frames of the run, from 0.
+    pub frame: u64,
+    /// Presentation time stamp in the source, in nanoseconds.
+    pub pts_ns: u64,
+    /// Size of the displayed frame: upright, with square pixels.
+    pub width: u32,
+    pub height: u32,
+    pub grid: GridRecord,
+    pub method: Method,
+    /// Name and content hash of the backbone.
+    pub model: String,
+    /// False where the objects are those of an earlier frame (`--every`).
+    pub inferred: bool,
+    /// Empty where nothing was found.
+    pub objects: Vec<ObjectRecord>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timings_us: Option<TimingsRecord>,
+}
+
+/// The patch grid over the frame; patches are numbered row by row.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct GridRecord {
+    pub rows: usize,
+    pub cols: usize,
+    /// Size of a patch in frame pixels; the last row and column may reach past the frame.
+    pub patch_width: f64,
+    pub patch_height: f64,
+}
+
+/// One object.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ObjectRecord {
+    /// `[xmin, ymin, xmax, ymax]`, half-open, in frame pixels.
+    pub bbox: [u32; 4],
+    /// The patch the object was grown from; none for DINO-seg.
+    pub seed: Option<usize>,
+    /// 0 to 1; see `localize::score`.
+    pub score: f32,
+    /// Number of patches of the object.
+    pub patches: usize,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mask: Option<MaskRecord>,
+}
+
+/// The object's patches as COCO's uncompressed run lengths: column by column, the first run is background.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct MaskRecord {
+    /// `[rows, cols]` of the patch grid.
+    pub size: [usize; 2],
+    pub counts: Vec<usize>,
+}
+
+/// CPU-independent wall time of each stage for this frame, in microseconds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct TimingsRecord {
+    /// Making the model-sized RGB image.
+    pub convert: u64,
+    /// The backbone.
+    pub inference: u64,
+    /// Patch features to boxes.
+    pub localize: u64,
+}
+
+impl GridRecord {
+    /// The grid of `layout` laid over a frame of this size in pixels.
+    pub fn new(layout: &PatchLayout, width: u32, height: u32) -> Self {
+        let scale = |frame: u32, image: u32| f64::from(layout.patch) * f64::from(frame) / f64::from(image);
+        Self {
+            rows: layout.grid.rows,
+            cols: layout.grid.cols,
+            patch_width: scale(width, layout.image_width),
+            patch_height: scale(height, layout.image_height),
+        }
+    }
+}
+
+impl ObjectRecord {
+    /// `detection` in the pixels of a frame of this size; with its mask on request.
+    pub fn new(detection: &Detection, layout: &PatchLayout, width: u32, height: u32, with_mask: bool) -> Self {
+        let PixelBox { xmin, ymin, xmax, ymax } = layout.frame_from_image(&detection.bbox, width, height);
+        Self {
+            bbox: [xmin, ymin, xmax, ymax],
+            seed: detection.seed,
+            score: detection.score,
+            patches: detection.patches.len(),
+            mask: with_mask.then(|| MaskRecord::new(&detection.patches, layout)),
+        }
+    }
+}
+
+impl MaskRecord {
+    /// Run lengths of ascending `patches`.
+    pub fn new(patches: &[usize], layout: &PatchLayout) -> Self {
+        let (rows, cols) = (layout.grid.rows, layout.grid.cols);
+        let mut mask = vec![false; rows * cols];
+        patches.iter().for_each(|&patch| mask[patch] = true);
+        let mut counts = vec![0];
+        let mut on = false;
+        for col in 0..cols {
+            for row in 0..rows {
+                if mask[row * cols + col] != on {
+                    on = !on;
+                    counts.push(0);
+                }
+                if let Some(last) = counts.last_mut() {
+                    *last += 1;
+                }
+            }
+        }
+        Self { size: [rows, cols], counts }
+    }
+}
