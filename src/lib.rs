@@ -7,7 +7,12 @@
 
 pub mod geometry;
 pub mod localize;
+#[cfg(feature = "overlay")]
+pub mod overlay;
+pub mod partial;
 pub mod record;
+#[cfg(feature = "stream")]
+pub mod stream;
 #[doc = include_str!("../README.md")]
 #[cfg(doctest)]
 struct ReadmeExamples;
