@@ -4,7 +4,10 @@ mod bench;
 mod doctor;
 mod exit;
 mod features;
+mod interrupt;
 mod localize;
+mod model;
+mod progress;
 mod run;
 
 use clap::{Parser, Subcommand};
