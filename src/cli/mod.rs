@@ -5,6 +5,7 @@ mod doctor;
 mod exit;
 mod features;
 mod localize;
+mod npy;
 mod run;
 
 use clap::{Parser, Subcommand};
