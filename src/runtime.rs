@@ -20,7 +20,7 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 use gstreamer as gst;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::{Builder, ScopedJoinHandle};
+use std::thread::{Builder, Scope, ScopedJoinHandle};
 use std::time::Instant;
 
 /// Frames that wait between two stages: one being worked on and one ready is enough to overlap them.
@@ -124,16 +124,13 @@ pub fn run(
         let (to_sink, localized) = bounded(CHANNEL_FRAMES);
         let ingest = &mut *ingest;
         let is_over = || stop.load(Ordering::Relaxed) || has_failed.load(Ordering::Relaxed);
-        let spawn = |name: &'static str, work: Box<dyn FnOnce() -> Result<(), RunError> + Send + '_>| {
-            Builder::new().name(name.into()).spawn_scoped(scope, work).map_err(RunError::Thread).map(|thread| (name, thread))
-        };
         let mut threads = Vec::new();
         // A stage that could not be started drops its channel ends, which ends the others.
         let started = (|| {
-            threads.push(spawn("ingest", Box::new(move || ingest_frames(task.every, first, ingest, &layout, is_over, to_infer)))?);
+            threads.push(spawn(scope, "ingest", move || ingest_frames(task.every, first, ingest, layout, is_over, to_infer))?);
             let method = task.localizer.method;
-            threads.push(spawn("infer", Box::new(move || infer(method, backbone, ingested, to_localize)))?);
-            threads.push(spawn("localize", Box::new(move || localize(task.localizer, &layout, inferred, to_sink)))?);
+            threads.push(spawn(scope, "infer", move || infer(method, backbone, ingested, to_localize))?);
+            threads.push(spawn(scope, "localize", move || localize(task.localizer, layout, inferred, to_sink))?);
             Ok(())
         })();
         let written = started.and_then(|()| {
@@ -160,6 +157,17 @@ pub fn run(
     Ok(summary)
 }
 
+type Stage<'scope> = (&'static str, ScopedJoinHandle<'scope, Result<(), RunError>>);
+
+fn spawn<'scope, 'env>(
+    scope: &'scope Scope<'scope, 'env>,
+    name: &'static str,
+    work: impl FnOnce() -> Result<(), RunError> + Send + 'scope,
+) -> Result<Stage<'scope>, RunError> {
+    let thread = Builder::new().name(name.into()).spawn_scoped(scope, work).map_err(RunError::Thread)?;
+    Ok((name, thread))
+}
+
 fn join(name: &'static str, thread: ScopedJoinHandle<Result<(), RunError>>) -> Result<(), RunError> {
     thread.join().unwrap_or(Err(RunError::Panic(name)))
 }
@@ -173,7 +181,7 @@ fn ingest_frames(
     every: u64,
     first: Frame,
     ingest: &mut Ingest,
-    layout: &PatchLayout,
+    layout: PatchLayout,
     is_over: impl Fn() -> bool,
     to_infer: Sender<Ingested>,
 ) -> Result<(), RunError> {
@@ -221,7 +229,7 @@ fn infer(
 
 fn localize(
     localizer: Localizer,
-    layout: &PatchLayout,
+    layout: PatchLayout,
     inferred: Receiver<Inferred>,
     to_sink: Sender<Localized>,
 ) -> Result<(), RunError> {
@@ -230,7 +238,7 @@ fn localize(
         let is_inferred = patches.is_some();
         if let Some(patches) = patches {
             let start = Instant::now();
-            detections = Arc::new(localizer.localize(&patches, layout)?);
+            detections = Arc::new(localizer.localize(&patches, &layout)?);
             timings.localize = microseconds(start);
         }
         if to_sink.send(Localized { frame, detections: detections.clone(), is_inferred, timings }).is_err() {

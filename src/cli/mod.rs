@@ -7,6 +7,7 @@ mod features;
 mod interrupt;
 mod localize;
 mod model;
+mod npy;
 mod progress;
 mod run;
 

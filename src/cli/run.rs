@@ -34,7 +34,7 @@ pub struct Args {
     #[arg(long)]
     display: bool,
     /// How boxes are found: most (several objects, or none), lost, tokencut or dino-seg (one object)
-    #[arg(long, default_value = "most", value_parser = super::method)]
+    #[arg(long, default_value = "most", value_parser = super::localize::method)]
     method: Method,
     /// Give the paper's boxes as they are: duplicates kept, in the paper's order
     #[arg(long)]
