@@ -5,6 +5,8 @@
 //!
 //! `geometry` and `localize` know arrays and numbers only: no I/O, clock, logging, video or inference library.
 
+#[cfg(feature = "backbone")]
+pub mod backbone;
 pub mod geometry;
 pub mod localize;
 pub mod record;
