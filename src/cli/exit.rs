@@ -1,5 +1,6 @@
 //! What the exit code says.
 
+use mostream::backbone::BackboneError;
 use std::process::ExitCode;
 
 /// Printed below `--help`.
@@ -33,6 +34,18 @@ impl Failure {
     /// An error with this exit code and one line of text.
     pub fn new(exit: Exit, message: impl std::fmt::Display) -> Self {
         Self { exit, message: message.to_string() }
+    }
+}
+
+impl From<BackboneError> for Failure {
+    fn from(error: BackboneError) -> Self {
+        let exit = match error {
+            BackboneError::Read { .. } | BackboneError::Checkpoint { .. } => Exit::Model,
+            BackboneError::LibraryMissing(_) => Exit::Missing,
+            BackboneError::Size(_) => Exit::Usage,
+            BackboneError::Pixels { .. } | BackboneError::Runtime(_) => Exit::Other,
+        };
+        Self::new(exit, error)
     }
 }
 

@@ -5,6 +5,7 @@ mod doctor;
 mod exit;
 mod features;
 mod localize;
+mod model;
 mod run;
 
 use clap::{Parser, Subcommand};
