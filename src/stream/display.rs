@@ -16,7 +16,9 @@ impl Display {
     /// Opens a window for frames of this layout.
     pub fn open(info: &gst_video::VideoInfo) -> Result<Self, StreamError> {
         if ["DISPLAY", "WAYLAND_DISPLAY"].iter().all(|name| std::env::var_os(name).is_none()) {
-            return Err(fault("there is no display (neither DISPLAY nor WAYLAND_DISPLAY is set); use -o FILE.mp4".into()));
+            return Err(fault(
+                "there is no display (neither DISPLAY nor WAYLAND_DISPLAY is set); use -o FILE.mp4".into(),
+            ));
         }
         let description = "appsrc name=video format=time  max-bytes=0 ! videoconvert ! autovideosink";
         let pipeline = gst::parse::launch(description).map_err(|error| fault(error.message().to_owned()))?;
@@ -25,9 +27,10 @@ impl Display {
         let video = video.ok_or_else(|| fault("no appsrc".into()))?;
         video.set_caps(Some(&info.to_caps().map_err(|error| fault(error.message.to_string()))?));
         let display = Self { pipeline, video };
-        display.pipeline.set_state(gst::State::Playing).map_err(|_| {
-            fault(bus_error(&display.pipeline).unwrap_or_else(|| "no window can be opened".into()))
-        })?;
+        display
+            .pipeline
+            .set_state(gst::State::Playing)
+            .map_err(|_| fault(bus_error(&display.pipeline).unwrap_or_else(|| "no window can be opened".into())))?;
         Ok(display)
     }
 
