@@ -7,9 +7,13 @@ pub mod affinity;
 mod box_counting;
 pub mod components;
 pub mod dino_seg;
+mod localizer;
 pub mod lost;
 pub mod most;
+pub mod score;
 pub mod tokencut;
+
+pub use localizer::{Localizer, PatchOutput, SAME_OBJECT_IOU};
 
 use crate::geometry::{Grid, PixelBox};
 use ndarray::Array2;
@@ -29,6 +33,27 @@ pub enum Method {
     TokenCut,
     /// One object: where one head of the CLS token looks.
     DinoSeg,
+}
+
+impl Method {
+    /// What the method reads, in words.
+    fn reads(self) -> &'static str {
+        match self {
+            Method::DinoSeg => "the CLS attention [heads, N]",
+            _ => "patch features [N, D]",
+        }
+    }
+}
+
+impl std::fmt::Display for Method {
+    fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+        f.write_str(match self {
+            Method::Most => "most",
+            Method::Lost => "lost",
+            Method::TokenCut => "tokencut",
+            Method::DinoSeg => "dino-seg",
+        })
+    }
 }
 
 /// One object in one image.
@@ -59,6 +84,12 @@ pub enum LocalizeError {
     NoHeads,
     #[error("attention of head {head} to patch {patch} is {value} (expected a finite number, at least 0)")]
     BadAttention { head: usize, patch: usize, value: f32 },
+    #[error("{method} cannot read this output of the backbone (expected {})", method.reads())]
+    WrongOutput { method: Method },
+    #[error(
+        "an image of {image_width}x{image_height} px does not end in the last row and column of {rows}x{cols} patches of {patch} px"
+    )]
+    Layout { rows: usize, cols: usize, patch: u32, image_width: u32, image_height: u32 },
 }
 
 /// Patch features of one image: `[N, D]` f32, row-major over the grid, the CLS token removed, every value finite.

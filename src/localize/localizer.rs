@@ -1,0 +1,157 @@
+//! The front door: what the backbone gave for one image in, its objects out.
+
+use super::affinity::SignMatrix;
+use super::{Detection, Features, LocalizeError, Method, dino_seg, lost, most, score, tokencut};
+use crate::geometry::PatchLayout;
+use ndarray::Array2;
+
+/// Boxes that overlap by more than this IoU are the same object.
+pub const SAME_OBJECT_IOU: f64 = 0.7;
+
+/// What a backbone gave for one image.
+#[derive(Clone, Debug)]
+pub enum PatchOutput {
+    /// `[N, D]`, for MOST, LOST and TokenCut.
+    Features(Features),
+    /// `[heads, N]`: the CLS token's attention to the patches in the last block, for DINO-seg.
+    Attention(Array2<f32>),
+}
+
+/// One method with its settings.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Localizer {
+    pub method: Method,
+    /// Give the paper's boxes, duplicates included, in the paper's order. Without it boxes are sorted by descending score,
+    /// and of two with an IoU above [`SAME_OBJECT_IOU`] only the one of higher score is kept.
+    pub paper: bool,
+}
+
+impl Localizer {
+    /// The objects of one image, in image pixels, each with a score ([`score`]).
+    ///
+    /// It is an error where `output` is not what the method reads, or where `layout` does not describe it.
+    pub fn localize(&self, output: &PatchOutput, layout: &PatchLayout) -> Result<Vec<Detection>, LocalizeError> {
+        check_layout(layout)?;
+        let mut found = match (self.method, output) {
+            (Method::DinoSeg, PatchOutput::Attention(attention)) => {
+                let found = dino_seg::localize(attention.view(), dino_seg::DEFAULT_HEAD, layout)?;
+                let score = score::of_attention(attention.view(), dino_seg::DEFAULT_HEAD, &found.patches);
+                let patches = found.patches;
+                found.bbox.map(|bbox| Detection { bbox, seed: None, score, patches }).into_iter().collect()
+            }
+            (Method::Most | Method::Lost | Method::TokenCut, PatchOutput::Features(features)) => {
+                if features.grid() != layout.grid {
+                    let grid = layout.grid;
+                    return Err(LocalizeError::RowCount {
+                        got: features.values().nrows(),
+                        rows: grid.rows,
+                        cols: grid.cols,
+                    });
+                }
+                self.from_features(features, layout)
+            }
+            _ => return Err(LocalizeError::WrongOutput { method: self.method }),
+        };
+        if !self.paper {
+            merge(&mut found);
+        }
+        Ok(found)
+    }
+
+    fn from_features(&self, features: &Features, layout: &PatchLayout) -> Vec<Detection> {
+        let scorer = score::Scorer::new(features);
+        let one = |seed, patches: Vec<usize>, bbox: Option<_>| {
+            let score = scorer.score(&patches);
+            bbox.map(|bbox| Detection { bbox, seed: Some(seed), score, patches }).into_iter().collect()
+        };
+        match self.method {
+            Method::Lost => {
+                let found = lost::localize(features, &SignMatrix::of(features), layout);
+                one(found.seed, found.patches, found.bbox)
+            }
+            Method::TokenCut => {
+                let found = tokencut::localize(features, layout);
+                one(found.seed, found.patches, found.bbox)
+            }
+            Method::Most | Method::DinoSeg => most::localize(features, &SignMatrix::of(features), layout)
+                .objects
+                .into_iter()
+                .flat_map(|object| one(object.core, object.patches, Some(object.bbox)))
+                .collect(),
+        }
+    }
+}
+
+/// Sorts by descending score and drops what overlaps a better box.
+fn merge(found: &mut Vec<Detection>) {
+    found.sort_by(|a, b| b.score.total_cmp(&a.score));
+    let mut kept: Vec<Detection> = Vec::with_capacity(found.len());
+    for detection in found.drain(..) {
+        if kept.iter().all(|other| other.bbox.iou(&detection.bbox) <= SAME_OBJECT_IOU) {
+            kept.push(detection);
+        }
+    }
+    *found = kept;
+}
+
+/// The image must end in the last row and in the last column of patches.
+fn check_layout(layout: &PatchLayout) -> Result<(), LocalizeError> {
+    let ends_in_last = |image: u32, patches: usize| {
+        patches as u64 == u64::from(image).div_ceil(u64::from(layout.patch.max(1))) && image > 0 && layout.patch > 0
+    };
+    let PatchLayout { grid, patch, image_width, image_height } = *layout;
+    if ends_in_last(image_width, grid.cols) && ends_in_last(image_height, grid.rows) {
+        return Ok(());
+    }
+    Err(LocalizeError::Layout { rows: grid.rows, cols: grid.cols, patch, image_width, image_height })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::geometry::{Grid, PixelBox};
+
+    fn detection(xmin: u32, xmax: u32, score: f32) -> Detection {
+        Detection { bbox: PixelBox { xmin, ymin: 0, xmax, ymax: 10 }, seed: None, score, patches: vec![] }
+    }
+
+    #[test]
+    fn of_two_overlapping_boxes_the_better_is_kept_and_the_best_comes_first() {
+        // The first two have an IoU of 0.8, the third stands alone.
+        let mut found = vec![detection(0, 8, 0.2), detection(0, 10, 0.5), detection(20, 30, 0.9)];
+        merge(&mut found);
+        assert_eq!(found, [detection(20, 30, 0.9), detection(0, 10, 0.5)]);
+    }
+
+    #[test]
+    fn boxes_that_overlap_by_exactly_the_limit_are_both_kept() {
+        let mut found = vec![detection(0, 7, 0.2), detection(0, 10, 0.5)];
+        merge(&mut found);
+        assert_eq!(found.len(), 2);
+    }
+
+    #[test]
+    fn the_wrong_output_and_the_wrong_layout_are_errors() {
+        let layout = PatchLayout { grid: Grid { rows: 2, cols: 3 }, patch: 8, image_width: 24, image_height: 9 };
+        let features = PatchOutput::Features(Features::new(layout.grid, Array2::ones((6, 4))).unwrap());
+        let attention = PatchOutput::Attention(Array2::ones((1, 6)));
+        let localize = |method, output, layout| Localizer { method, paper: false }.localize(output, &layout);
+        for method in [Method::Most, Method::Lost, Method::TokenCut] {
+            assert!(localize(method, &features, layout).is_ok());
+            assert_eq!(localize(method, &attention, layout), Err(LocalizeError::WrongOutput { method }));
+        }
+        assert!(localize(Method::DinoSeg, &attention, layout).is_ok());
+        assert!(localize(Method::DinoSeg, &features, layout).is_err());
+        for wrong in [
+            PatchLayout { image_width: 25, ..layout },
+            PatchLayout { image_height: 8, ..layout },
+            PatchLayout { image_height: 0, ..layout },
+            PatchLayout { patch: 0, ..layout },
+            PatchLayout { grid: Grid { rows: usize::MAX, cols: 3 }, ..layout },
+        ] {
+            assert!(matches!(localize(Method::Most, &features, wrong), Err(LocalizeError::Layout { .. })), "{wrong:?}");
+        }
+        let wider = PatchLayout { grid: Grid { rows: 2, cols: 4 }, image_width: 32, ..layout };
+        assert!(matches!(localize(Method::Most, &features, wider), Err(LocalizeError::RowCount { .. })));
+    }
+}
