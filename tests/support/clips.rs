@@ -54,12 +54,6 @@ pub fn make(path: PathBuf, size: (u32, u32), frames: u32, jumps: bool, arguments
         let picture = scene::draw(&ground, width, height, &[disc(!jumps || frame % 2 == 0)]);
         pictures.write_all(&picture.rgb).unwrap();
         boxes.push(picture.boxes[0]);
-            picture
-                .rgb
-                .chunks(3)
-                .map(|p| (0.299 * p[0] as f32 + 0.587 * p[1] as f32 + 0.114 * p[2] as f32) as u8)
-                .collect(),
-        );
     }
     drop(pictures);
     assert!(ffmpeg.wait().unwrap().success(), "ffmpeg {arguments}");
