@@ -5,9 +5,20 @@
 //!
 //! `geometry` and `localize` know arrays and numbers only: no I/O, clock, logging, video or inference library.
 
+#[cfg(feature = "backbone")]
+pub mod backbone;
 pub mod geometry;
 pub mod localize;
+#[cfg(feature = "overlay")]
+pub mod overlay;
+pub mod partial;
+#[cfg(feature = "cli")]
+pub mod publish;
 pub mod record;
+#[cfg(feature = "cli")]
+pub mod runtime;
+#[cfg(feature = "stream")]
+pub mod stream;
 #[doc = include_str!("../README.md")]
 #[cfg(doctest)]
 struct ReadmeExamples;

@@ -1,5 +1,7 @@
 //! What the exit code says.
 
+use mostream::runtime::RunError;
+use mostream::stream::StreamError;
 use std::process::ExitCode;
 
 /// Printed below `--help`.
@@ -36,11 +38,31 @@ impl Failure {
     }
 }
 
+/// The exit code of an error from the library.
+fn exit_of(error: &anyhow::Error) -> Exit {
+    let of_stream = |error: &StreamError| match error {
+        StreamError::Input { .. } => Exit::Input,
+        StreamError::Output { .. } => Exit::Output,
+        StreamError::MissingElement { .. } | StreamError::Start(_) => Exit::Missing,
+    };
+    if let Some(failure) = error.downcast_ref::<Failure>() {
+        return failure.exit;
+    }
+    if let Some(error) = error.downcast_ref::<StreamError>() {
+        return of_stream(error);
+    }
+    match error.downcast_ref::<RunError>() {
+        Some(RunError::Stream(error)) => of_stream(error),
+        Some(RunError::Records { .. }) => Exit::Output,
+        _ => Exit::Other,
+    }
+}
+
 /// Prints an error as one line on stderr and turns the outcome into the exit code.
 pub fn report(outcome: anyhow::Result<Exit>) -> ExitCode {
     let exit = outcome.unwrap_or_else(|error| {
         eprintln!("mostream: {error:#}");
-        error.downcast_ref::<Failure>().map_or(Exit::Other, |failure| failure.exit)
+        exit_of(&error)
     });
     ExitCode::from(exit as u8)
 }

@@ -1,8 +1,104 @@
-use super::exit::Exit;
+//! `mostream localize`: patch features from a NumPy file to boxes on stdout.
+
+use super::exit::{Exit, Failure};
+use super::npy;
+use mostream::geometry::{Grid, PatchLayout};
+use mostream::localize::{Features, Found, LocalizeError, Localizer, Method, PatchOutput};
+use serde::Serialize;
+use std::io::Write;
+use std::path::PathBuf;
+
+/// N² bits of signs are kept: 128 MiB for this many patches.
+const MAX_PATCHES: usize = 1 << 15;
 
 #[derive(clap::Args)]
-pub struct Args {}
+pub struct Args {
+    /// A NumPy file of float32: patch features [N, D] row by row over the grid, without the CLS token; for dino-seg the CLS
+    /// attention [heads, N]
+    features: PathBuf,
+    /// Rows and columns of the patch grid
+    #[arg(long, value_name = "ROWSxCOLS", value_parser = grid)]
+    grid: Grid,
+    /// Side of a patch in pixels
+    #[arg(long, value_name = "PIXELS", value_parser = clap::value_parser!(u32).range(1..=4096))]
+    patch: u32,
+    /// Height and width of the image in pixels, before it was padded to whole patches
+    #[arg(long, value_name = "HEIGHTxWIDTH", value_parser = pair::<u32>)]
+    image: (u32, u32),
+    /// How boxes are found
+    #[arg(long, default_value_t, value_parser = method)]
+    method: Method,
+    /// Give the paper's boxes as they are: duplicates kept, in the paper's order
+    #[arg(long)]
+    paper: bool,
+}
 
-pub fn run(_args: Args) -> anyhow::Result<Exit> {
-    Ok(Exit::Other)
+#[derive(Serialize)]
+struct Output {
+    method: Method,
+    /// `[xmin, ymin, xmax, ymax]`, half-open, image pixels.
+    boxes: Vec<[u32; 4]>,
+    scores: Vec<f32>,
+    #[serde(flatten)]
+    details: Details,
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Details {
+    Most { seeds: Vec<usize>, clusters: Vec<usize>, degree: Vec<u32> },
+    OneSeed { seed: usize },
+    None {},
+}
+
+pub fn run(args: Args) -> anyhow::Result<Exit> {
+    let (image_height, image_width) = args.image;
+    let layout = PatchLayout { grid: args.grid, patch: args.patch, image_width, image_height };
+    let values = npy::read_matrix(&args.features)?;
+    let unusable = |error: LocalizeError| match error {
+        LocalizeError::Layout { .. } => Failure::new(Exit::Usage, error),
+        error => Failure::new(Exit::Input, format!("{}: {error}", args.features.display())),
+    };
+    let output = match args.method {
+        Method::DinoSeg => PatchOutput::Attention(values),
+        _ => PatchOutput::Features(Features::new(args.grid, values).map_err(unusable)?),
+    };
+    let localizer = Localizer { method: args.method, paper: args.paper };
+    let (detections, found) = localizer.explain(&output, &layout).map_err(unusable)?;
+    let output = Output {
+        method: args.method,
+        boxes: detections.iter().map(|d| [d.bbox.xmin, d.bbox.ymin, d.bbox.xmax, d.bbox.ymax]).collect(),
+        scores: detections.iter().map(|d| d.score).collect(),
+        details: match found {
+            Found::Most(most) => Details::Most { seeds: most.seeds, clusters: most.clusters, degree: most.degrees },
+            Found::Lost(lost) => Details::OneSeed { seed: lost.seed },
+            Found::TokenCut(cut) => Details::OneSeed { seed: cut.seed },
+            Found::DinoSeg(_) => Details::None {},
+        },
+    };
+    writeln!(std::io::stdout(), "{}", serde_json::to_string(&output)?)
+        .map_err(|why| Failure::new(Exit::Output, format!("cannot write to stdout: {why}")))?;
+    Ok(Exit::Done)
+}
+
+/// Two numbers, at least 1 each, joined by `x`.
+fn pair<T: std::str::FromStr + PartialOrd + From<u8>>(text: &str) -> Result<(T, T), String> {
+    let number = |text: &str| text.parse::<T>().ok().filter(|number| *number >= T::from(1));
+    let both = text.split_once('x').and_then(|(a, b)| Some((number(a)?, number(b)?)));
+    both.ok_or_else(|| "expected two whole numbers, at least 1, like 30x40".to_owned())
+}
+
+fn grid(text: &str) -> Result<Grid, String> {
+    let (rows, cols) = pair::<usize>(text)?;
+    match rows.checked_mul(cols) {
+        Some(patches) if patches <= MAX_PATCHES => Ok(Grid { rows, cols }),
+        _ => Err(format!("more than {MAX_PATCHES} patches")),
+    }
+}
+
+pub fn method(text: &str) -> Result<Method, String> {
+    [Method::Most, Method::Lost, Method::TokenCut, Method::DinoSeg]
+        .into_iter()
+        .find(|method| method.to_string() == text)
+        .ok_or_else(|| "expected most, lost, tokencut or dino-seg".to_owned())
 }

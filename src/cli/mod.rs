@@ -4,7 +4,11 @@ mod bench;
 mod doctor;
 mod exit;
 mod features;
+mod interrupt;
 mod localize;
+mod model;
+mod npy;
+mod progress;
 mod run;
 
 use clap::{Parser, Subcommand};

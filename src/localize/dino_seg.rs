@@ -23,7 +23,7 @@ pub fn localize(attention: ArrayView2<f32>, head: usize, layout: &PatchLayout) -
     let grid = layout.grid;
     let (heads, patches) = attention.dim();
     if patches != grid.patches() || patches == 0 {
-        return Err(LocalizeError::RowCount { got: patches, rows: grid.rows, cols: grid.cols });
+        return Err(LocalizeError::AttentionWidth { got: patches, rows: grid.rows, cols: grid.cols });
     }
     if heads == 0 {
         return Err(LocalizeError::NoHeads);

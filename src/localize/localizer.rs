@@ -1,8 +1,13 @@
 //! The front door: what the backbone gave for one image in, its objects out.
 
 use super::affinity::SignMatrix;
-use super::{Detection, Features, LocalizeError, Method, dino_seg, lost, most, score, tokencut};
-use crate::geometry::PatchLayout;
+use super::dino_seg::{self, DEFAULT_HEAD, DinoSeg};
+use super::lost::{self, Lost};
+use super::most::{self, Most};
+use super::score::{self, Scorer};
+use super::tokencut::{self, TokenCut};
+use super::{Detection, Features, LocalizeError, Method};
+use crate::geometry::{Grid, PatchLayout};
 use ndarray::Array2;
 
 /// Boxes that overlap by more than this IoU are the same object.
@@ -26,60 +31,84 @@ pub struct Localizer {
     pub paper: bool,
 }
 
+/// What a method found, in the paper's terms.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Found {
+    Most(Most),
+    Lost(Lost),
+    TokenCut(TokenCut),
+    DinoSeg(DinoSeg),
+}
+
 impl Localizer {
     /// The objects of one image, in image pixels, each with a score ([`score`]).
     ///
     /// It is an error where `output` is not what the method reads, or where `layout` does not describe it.
     pub fn localize(&self, output: &PatchOutput, layout: &PatchLayout) -> Result<Vec<Detection>, LocalizeError> {
-        check_layout(layout)?;
-        let mut found = match (self.method, output) {
-            (Method::DinoSeg, PatchOutput::Attention(attention)) => {
-                let found = dino_seg::localize(attention.view(), dino_seg::DEFAULT_HEAD, layout)?;
-                let score = score::of_attention(attention.view(), dino_seg::DEFAULT_HEAD, &found.patches);
-                let patches = found.patches;
-                found.bbox.map(|bbox| Detection { bbox, seed: None, score, patches }).into_iter().collect()
-            }
-            (Method::Most | Method::Lost | Method::TokenCut, PatchOutput::Features(features)) => {
-                if features.grid() != layout.grid {
-                    let grid = layout.grid;
-                    return Err(LocalizeError::RowCount {
-                        got: features.values().nrows(),
-                        rows: grid.rows,
-                        cols: grid.cols,
-                    });
-                }
-                self.from_features(features, layout)
-            }
-            _ => return Err(LocalizeError::WrongOutput { method: self.method }),
-        };
-        if !self.paper {
-            merge(&mut found);
-        }
-        Ok(found)
+        Ok(self.explain(output, layout)?.0)
     }
 
-    fn from_features(&self, features: &Features, layout: &PatchLayout) -> Vec<Detection> {
-        let scorer = score::Scorer::new(features);
-        let one = |seed, patches: Vec<usize>, bbox: Option<_>| {
-            let score = scorer.score(&patches);
-            bbox.map(|bbox| Detection { bbox, seed: Some(seed), score, patches }).into_iter().collect()
+    /// The objects of one image as [`Localizer::localize`] gives them, and what the method saw on the way.
+    pub fn explain(
+        &self,
+        output: &PatchOutput,
+        layout: &PatchLayout,
+    ) -> Result<(Vec<Detection>, Found), LocalizeError> {
+        check_layout(layout)?;
+        let (mut detections, found) = match (self.method, output) {
+            (Method::DinoSeg, PatchOutput::Attention(attention)) => on_attention(attention, layout)?,
+            (Method::Most | Method::Lost | Method::TokenCut, PatchOutput::Features(features)) => {
+                let Grid { rows, cols } = layout.grid;
+                if features.grid() != layout.grid {
+                    return Err(LocalizeError::RowCount { got: features.values().nrows(), rows, cols });
+                }
+                self.on_features(features, layout)
+            }
+            (method, _) => return Err(LocalizeError::WrongOutput { method }),
+        };
+        if !self.paper {
+            merge(&mut detections);
+        }
+        Ok((detections, found))
+    }
+
+    fn on_features(&self, features: &Features, layout: &PatchLayout) -> (Vec<Detection>, Found) {
+        let scorer = Scorer::new(features);
+        let detection = |bbox, seed, patches: &[usize]| Detection {
+            bbox,
+            seed: Some(seed),
+            score: scorer.score(patches),
+            patches: patches.to_vec(),
         };
         match self.method {
             Method::Lost => {
                 let found = lost::localize(features, &SignMatrix::of(features), layout);
-                one(found.seed, found.patches, found.bbox)
+                let bbox = found.bbox.map(|bbox| detection(bbox, found.seed, &found.patches));
+                (bbox.into_iter().collect(), Found::Lost(found))
             }
             Method::TokenCut => {
                 let found = tokencut::localize(features, layout);
-                one(found.seed, found.patches, found.bbox)
+                let bbox = found.bbox.map(|bbox| detection(bbox, found.seed, &found.patches));
+                (bbox.into_iter().collect(), Found::TokenCut(found))
             }
-            Method::Most | Method::DinoSeg => most::localize(features, &SignMatrix::of(features), layout)
-                .objects
-                .into_iter()
-                .flat_map(|object| one(object.core, object.patches, Some(object.bbox)))
-                .collect(),
+            Method::Most | Method::DinoSeg => {
+                let found = most::localize(features, &SignMatrix::of(features), layout);
+                let objects = found.objects.iter().map(|o| detection(o.bbox, o.core, &o.patches));
+                (objects.collect(), Found::Most(found))
+            }
         }
     }
+}
+
+fn on_attention(attention: &Array2<f32>, layout: &PatchLayout) -> Result<(Vec<Detection>, Found), LocalizeError> {
+    let found = dino_seg::localize(attention.view(), DEFAULT_HEAD, layout)?;
+    let detection = found.bbox.map(|bbox| Detection {
+        bbox,
+        seed: None,
+        score: score::of_attention(attention.view(), DEFAULT_HEAD, &found.patches),
+        patches: found.patches.clone(),
+    });
+    Ok((detection.into_iter().collect(), Found::DinoSeg(found)))
 }
 
 /// Sorts by descending score and drops what overlaps a better box.
@@ -109,7 +138,7 @@ fn check_layout(layout: &PatchLayout) -> Result<(), LocalizeError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::geometry::{Grid, PixelBox};
+    use crate::geometry::PixelBox;
 
     fn detection(xmin: u32, xmax: u32, score: f32) -> Detection {
         Detection { bbox: PixelBox { xmin, ymin: 0, xmax, ymax: 10 }, seed: None, score, patches: vec![] }

@@ -13,7 +13,7 @@ pub mod most;
 pub mod score;
 pub mod tokencut;
 
-pub use localizer::{Localizer, PatchOutput, SAME_OBJECT_IOU};
+pub use localizer::{Found, Localizer, PatchOutput, SAME_OBJECT_IOU};
 
 use crate::geometry::{Grid, PixelBox};
 use ndarray::Array2;
@@ -80,6 +80,8 @@ pub enum LocalizeError {
     NoColumns,
     #[error("feature {column} of patch {patch} is {value} (expected a finite number)")]
     NotFinite { patch: usize, column: usize, value: f32 },
+    #[error("the attention reaches {got} patches, but a grid of {rows}x{cols} has {}", rows * cols)]
+    AttentionWidth { got: usize, rows: usize, cols: usize },
     #[error("the attention holds no head (expected at least 1)")]
     NoHeads,
     #[error("attention of head {head} to patch {patch} is {value} (expected a finite number, at least 0)")]

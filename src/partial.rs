@@ -1,0 +1,60 @@
+//! Files that appear under their name only when they are complete.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+
+/// Every unfinished file of the process, for [`remove_all`].
+static UNFINISHED: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
+
+/// A file that is written beside its final name and renamed by [`commit`](Self::commit); removed when dropped before.
+#[derive(Debug)]
+pub struct PartialFile {
+    temporary: PathBuf,
+    target: PathBuf,
+}
+
+impl PartialFile {
+    /// Creates the empty temporary file, in the target's folder, so that renaming it is atomic.
+    pub fn create(target: &Path) -> io::Result<(Self, std::fs::File)> {
+        if target.is_dir() {
+            return Err(io::Error::new(io::ErrorKind::IsADirectory, "is a directory; give a file name"));
+        }
+        let name = target.file_name().ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "is no file name"))?;
+        let mut temporary = name.to_owned();
+        temporary.push(format!(".{}.part", std::process::id()));
+        let temporary = target.with_file_name(temporary);
+        let file = std::fs::File::create(&temporary)?;
+        if let Ok(mut unfinished) = UNFINISHED.lock() {
+            unfinished.push(temporary.clone());
+        }
+        Ok((Self { temporary, target: target.to_owned() }, file))
+    }
+
+    /// Where to write.
+    pub fn path(&self) -> &Path {
+        &self.temporary
+    }
+
+    /// Gives the complete file its name, replacing what was there.
+    pub fn commit(&self) -> io::Result<()> {
+        std::fs::rename(&self.temporary, &self.target)
+    }
+}
+
+impl Drop for PartialFile {
+    fn drop(&mut self) {
+        // Gone already after a commit.
+        std::fs::remove_file(&self.temporary).ok();
+        if let Ok(mut unfinished) = UNFINISHED.lock() {
+            unfinished.retain(|path| *path != self.temporary);
+        }
+    }
+}
+
+/// Removes every unfinished file: for a process that is about to end without unwinding.
+pub fn remove_all() {
+    if let Ok(unfinished) = UNFINISHED.lock() {
+        unfinished.iter().for_each(|path| drop(std::fs::remove_file(path)));
+    }
+}

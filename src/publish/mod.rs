@@ -1,0 +1,3 @@
+//! Where records go: one file per sink.
+
+pub mod jsonl;

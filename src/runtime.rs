@@ -1,0 +1,296 @@
+//! The frame's way through the program: threads, bounded channels, shut-down.
+//!
+//! `ingest → infer → localize → sink`, one thread each, so that the next frame's inference overlaps this frame's
+//! localization and encoding. Every frame goes the whole way in order, its boxes beside it: nothing is looked up by time.
+//! Shut-down is a closed channel: the end of the source, a stop and an error all drain the same way.
+
+use crate::backbone::{Backbone, BackboneError};
+use crate::geometry::PatchLayout;
+use crate::localize::{Detection, Features, LocalizeError, Localizer, Method, PatchOutput};
+use crate::overlay::{self, OverlayError};
+use crate::publish::jsonl::RecordWriter;
+use crate::record::{FrameRecord, GridRecord, ObjectRecord, TimingsRecord, VERSION};
+use crate::stream::StreamError;
+use crate::stream::canvas::{Canvas, CanvasCount};
+use crate::stream::display::Display;
+use crate::stream::frame::{Converter, Frame};
+use crate::stream::ingest::Ingest;
+use crate::stream::output::Output;
+use crossbeam_channel::{Receiver, Sender, bounded};
+use gstreamer as gst;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{Builder, Scope, ScopedJoinHandle};
+use std::time::Instant;
+
+/// Frames that wait between two stages: one being worked on and one ready is enough to overlap them.
+const CHANNEL_FRAMES: usize = 2;
+
+/// Why a run ends early.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    #[error(transparent)]
+    Stream(#[from] StreamError),
+    #[error(transparent)]
+    Backbone(#[from] BackboneError),
+    #[error(transparent)]
+    Localize(#[from] LocalizeError),
+    #[error(transparent)]
+    Overlay(#[from] OverlayError),
+    #[error("{name}: {error}")]
+    Records { name: String, error: std::io::Error },
+    #[error("a thread cannot be started: {0}")]
+    Thread(std::io::Error),
+    #[error("the {0} thread stopped unexpectedly; please report this")]
+    Panic(&'static str),
+}
+
+/// What to do with each frame.
+pub struct Task {
+    /// Shown in the records.
+    pub source: String,
+    pub model: String,
+    pub localizer: Localizer,
+    /// Every how many frames the backbone runs; the boxes hold in between.
+    pub every: u64,
+    /// Subtracted from the time stamps of the annotated video.
+    pub start_ns: u64,
+    pub with_masks: bool,
+    pub with_timings: bool,
+}
+
+/// Where the results go.
+#[derive(Default)]
+pub struct Sinks {
+    pub canvas: Option<Canvas>,
+    pub output: Option<Output>,
+    pub display: Option<Display>,
+    /// With the name that errors show.
+    pub records: Option<(RecordWriter, String)>,
+}
+
+/// What a run did.
+#[derive(Clone, Debug, Default)]
+pub struct Summary {
+    pub frames: u64,
+    pub inferred: u64,
+    pub objects: u64,
+    pub canvas: CanvasCount,
+    /// Sums over all frames.
+    pub timings_us: TimingsRecord,
+    /// A source that broke off, told after the last frame.
+    pub warning: Option<String>,
+}
+
+/// A frame and, where the backbone is to run on it, its model-sized RGB image.
+struct Ingested {
+    frame: Frame,
+    image: Option<gst::Buffer>,
+    timings: TimingsRecord,
+}
+
+struct Inferred {
+    frame: Frame,
+    patches: Option<PatchOutput>,
+    timings: TimingsRecord,
+}
+
+struct Localized {
+    frame: Frame,
+    detections: Arc<Vec<Detection>>,
+    is_inferred: bool,
+    timings: TimingsRecord,
+}
+
+/// Runs until the source ends or `stop` is set, then finishes the files. `first` is the frame already taken from `ingest`.
+///
+/// `progress` is called after each written frame. On an error no file appears under its final name.
+pub fn run(
+    task: &Task,
+    first: Frame,
+    ingest: &mut Ingest,
+    backbone: &mut Backbone,
+    mut sinks: Sinks,
+    stop: &AtomicBool,
+    mut progress: impl FnMut(&Summary),
+) -> Result<Summary, RunError> {
+    let layout = backbone.layout();
+    let mut summary = Summary::default();
+    let mut end_ns = 0;
+    let has_failed = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let (to_infer, ingested) = bounded(CHANNEL_FRAMES);
+        let (to_localize, inferred) = bounded(CHANNEL_FRAMES);
+        let (to_sink, localized) = bounded(CHANNEL_FRAMES);
+        let ingest = &mut *ingest;
+        let is_over = || stop.load(Ordering::Relaxed) || has_failed.load(Ordering::Relaxed);
+        let mut threads = Vec::new();
+        // A stage that could not be started drops its channel ends, which ends the others.
+        let started = (|| {
+            threads.push(spawn(scope, "ingest", move || ingest_frames(task.every, first, ingest, layout, is_over, to_infer))?);
+            let method = task.localizer.method;
+            threads.push(spawn(scope, "infer", move || infer(method, backbone, ingested, to_localize))?);
+            threads.push(spawn(scope, "localize", move || localize(task.localizer, layout, inferred, to_sink))?);
+            Ok(())
+        })();
+        let written = started.and_then(|()| {
+            for item in localized {
+                end_ns = item.frame.pts_ns + item.frame.duration_ns.unwrap_or(0);
+                write(task, &layout, item, &mut sinks, &mut summary)?;
+                progress(&summary);
+            }
+            Ok(())
+        });
+        has_failed.store(written.is_err(), Ordering::Relaxed);
+        // The stage nearest to the source has the cause; what failed after it only noticed.
+        let staged = threads.into_iter().map(|(name, thread)| join(name, thread)).fold(Ok(()), Result::and);
+        staged.and(written)
+    })?;
+    summary.warning = ingest.warning.take();
+    summary.canvas = sinks.canvas.map(|canvas| canvas.count).unwrap_or_default();
+    if let Some(output) = sinks.output {
+        output.finish(end_ns.saturating_sub(task.start_ns))?;
+    }
+    if let Some((records, name)) = sinks.records {
+        records.finish().map_err(|error| RunError::Records { name, error })?;
+    }
+    Ok(summary)
+}
+
+type Stage<'scope> = (&'static str, ScopedJoinHandle<'scope, Result<(), RunError>>);
+
+fn spawn<'scope, 'env>(
+    scope: &'scope Scope<'scope, 'env>,
+    name: &'static str,
+    work: impl FnOnce() -> Result<(), RunError> + Send + 'scope,
+) -> Result<Stage<'scope>, RunError> {
+    let thread = Builder::new().name(name.into()).spawn_scoped(scope, work).map_err(RunError::Thread)?;
+    Ok((name, thread))
+}
+
+fn join(name: &'static str, thread: ScopedJoinHandle<Result<(), RunError>>) -> Result<(), RunError> {
+    thread.join().unwrap_or(Err(RunError::Panic(name)))
+}
+
+fn microseconds(since: Instant) -> u64 {
+    since.elapsed().as_micros() as u64
+}
+
+/// Pulls frames and makes the small images; a failed send means that a later stage has ended, and says why itself.
+fn ingest_frames(
+    every: u64,
+    first: Frame,
+    ingest: &mut Ingest,
+    layout: PatchLayout,
+    is_over: impl Fn() -> bool,
+    to_infer: Sender<Ingested>,
+) -> Result<(), RunError> {
+    let mut converter = Converter::to_model_rgb(layout.image_width, layout.image_height);
+    let mut next = Some(first);
+    while let Some(frame) = next {
+        let start = Instant::now();
+        let image = if frame.index % every == 0 { Some(converter.convert(&frame)?.0) } else { None };
+        let timings = TimingsRecord { convert: microseconds(start), ..Default::default() };
+        if to_infer.send(Ingested { frame, image, timings }).is_err() {
+            break;
+        }
+        next = ingest.next(&is_over)?;
+    }
+    Ok(())
+}
+
+fn infer(
+    method: Method,
+    backbone: &mut Backbone,
+    ingested: Receiver<Ingested>,
+    to_localize: Sender<Inferred>,
+) -> Result<(), RunError> {
+    let grid = backbone.layout().grid;
+    for Ingested { frame, image, mut timings } in ingested {
+        let patches = match image {
+            None => None,
+            Some(image) => {
+                let start = Instant::now();
+                let unreadable = |_| StreamError::Input { input: "a model image".into(), why: "cannot be mapped".into() };
+                let values = backbone.features(&image.map_readable().map_err(unreadable)?)?;
+                timings.inference = microseconds(start);
+                Some(match method {
+                    Method::DinoSeg => PatchOutput::Attention(values),
+                    _ => PatchOutput::Features(Features::new(grid, values)?),
+                })
+            }
+        };
+        if to_localize.send(Inferred { frame, patches, timings }).is_err() {
+            break;
+        }
+    }
+    Ok(())
+}
+
+fn localize(
+    localizer: Localizer,
+    layout: PatchLayout,
+    inferred: Receiver<Inferred>,
+    to_sink: Sender<Localized>,
+) -> Result<(), RunError> {
+    let mut detections = Arc::new(Vec::new());
+    for Inferred { frame, patches, mut timings } in inferred {
+        let is_inferred = patches.is_some();
+        if let Some(patches) = patches {
+            let start = Instant::now();
+            detections = Arc::new(localizer.localize(&patches, &layout)?);
+            timings.localize = microseconds(start);
+        }
+        if to_sink.send(Localized { frame, detections: detections.clone(), is_inferred, timings }).is_err() {
+            break;
+        }
+    }
+    Ok(())
+}
+
+fn write(
+    task: &Task,
+    layout: &PatchLayout,
+    item: Localized,
+    sinks: &mut Sinks,
+    summary: &mut Summary,
+) -> Result<(), RunError> {
+    let Localized { frame, detections, is_inferred, timings } = item;
+    let (width, height) = frame.display_size();
+    let object = |detection| ObjectRecord::new(detection, layout, width, height, task.with_masks);
+    let record = FrameRecord {
+        version: VERSION,
+        source: task.source.clone(),
+        frame: frame.index,
+        pts_ns: frame.pts_ns,
+        width,
+        height,
+        grid: GridRecord::new(layout, width, height),
+        method: task.localizer.method,
+        model: task.model.clone(),
+        inferred: is_inferred,
+        objects: detections.iter().map(object).collect(),
+        timings_us: task.with_timings.then_some(timings),
+    };
+    if let Some(canvas) = &mut sinks.canvas {
+        let (pts_ns, duration_ns) = (frame.pts_ns.saturating_sub(task.start_ns), frame.duration_ns);
+        let mut buffer = canvas.make_drawable(frame)?;
+        overlay::draw(buffer.make_mut(), canvas.info(), (width, height), &record.objects)?;
+        if let Some(display) = &sinks.display {
+            display.push(buffer.clone(), pts_ns)?;
+        }
+        if let Some(output) = &mut sinks.output {
+            output.push(buffer, pts_ns, duration_ns)?;
+        }
+    }
+    if let Some((records, name)) = &mut sinks.records {
+        records.write(&record).map_err(|error| RunError::Records { name: name.clone(), error })?;
+    }
+    summary.frames += 1;
+    summary.inferred += u64::from(is_inferred);
+    summary.objects += record.objects.len() as u64;
+    summary.timings_us.convert += timings.convert;
+    summary.timings_us.inference += timings.inference;
+    summary.timings_us.localize += timings.localize;
+    Ok(())
+}

@@ -1,0 +1,196 @@
+//! A source's frames, decoded, upright and progressive, every one in order, in the decoder's own buffers.
+
+use super::frame::Frame;
+use super::preflight::{MediaInfo, Source};
+use super::{StreamError, bus_error, make};
+use gst::prelude::*;
+use gstreamer as gst;
+use gstreamer_app as gst_app;
+use gstreamer_video as gst_video;
+
+/// Decoded frames that wait between the decoder and `next`.
+const DECODED_FRAMES: u32 = 2;
+/// How often a waiting `next` looks at the bus and asks whether to go on.
+const LOOK: gst::ClockTime = gst::ClockTime::from_mseconds(100);
+/// How long seeking to the start may take.
+const PREROLL: gst::ClockTime = gst::ClockTime::from_seconds(30);
+
+/// The part of the source that is read.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Span {
+    /// From the start of the source, in nanoseconds.
+    pub start_ns: u64,
+    pub duration_ns: Option<u64>,
+}
+
+impl Span {
+    fn is_all(&self) -> bool {
+        self.start_ns == 0 && self.duration_ns.is_none()
+    }
+}
+
+/// A running decoder.
+pub struct Ingest {
+    pipeline: gst::Pipeline,
+    sink: gst_app::AppSink,
+    name: String,
+    frames: u64,
+    next_pts_ns: u64,
+    /// An error after the first frame ends the video there and is told, not raised.
+    pub warning: Option<String>,
+}
+
+impl Ingest {
+    /// Starts decoding.
+    pub fn open(source: &Source, media: &MediaInfo, span: Span) -> Result<Self, StreamError> {
+        let pipeline = gst::Pipeline::new();
+        let decode = make("uridecodebin", "to open the input")?;
+        decode.set_property("uri", &source.uri);
+        decode.set_property("caps", gst::Caps::builder("video/x-raw").any_features().build());
+        decode.set_property("expose-all-streams", false);
+
+        let sink = gst_app::AppSink::builder()
+            .caps(&gst::Caps::new_empty_simple("video/x-raw"))
+            .sync(false)
+            .max_buffers(DECODED_FRAMES)
+            .build();
+        accept_native_strides(&sink);
+
+        let mut chain = Vec::new();
+        if media.is_interlaced {
+            let deinterlace = make("deinterlace", "for interlaced video")?;
+            // One frame per frame, not per field.
+            deinterlace.set_property_from_str("fields", "top");
+            chain.extend([make("videoconvert", "for interlaced video")?, deinterlace]);
+        }
+        if media.is_rotated {
+            let flip = make("videoflip", "for rotated video")?;
+            flip.set_property_from_str("video-direction", "auto");
+            chain.extend([make("videoconvert", "for rotated video")?, flip]);
+        }
+        chain.push(sink.clone().upcast());
+
+        let fail = |why: String| StreamError::Input { input: source.name.clone(), why };
+        let wired = (|| {
+            pipeline.add(&decode)?;
+            pipeline.add_many(&chain)?;
+            gst::Element::link_many(&chain)
+        })();
+        wired.map_err(|error| fail(error.message.to_string()))?;
+        let first = chain.first().and_then(|element| element.static_pad("sink"));
+        decode.connect_pad_added(move |_, pad| {
+            // Only the first video track is shown: later ones stay unlinked, and their decoders stop.
+            if let Some(first) = first.as_ref().filter(|first| !first.is_linked()) {
+                // A pad that does not fit shows as an error of the source.
+                pad.link(first).ok();
+            }
+        });
+
+        let ingest =
+            Self { pipeline, sink, name: source.name.clone(), frames: 0, next_pts_ns: span.start_ns, warning: None };
+        ingest.start(media, span)?;
+        Ok(ingest)
+    }
+
+    fn start(&self, media: &MediaInfo, span: Span) -> Result<(), StreamError> {
+        if !span.is_all() {
+            if !media.is_seekable {
+                return Err(self.fail("cannot be sought in: leave out --start and --duration".into()));
+            }
+            if media.duration_ns.is_some_and(|duration| span.start_ns >= duration) {
+                let seconds = |ns: u64| ns as f64 / 1e9;
+                let total = media.duration_ns.map_or(0.0, seconds);
+                return Err(self.fail(format!("ends at {total:.3} s, before --start {:.3} s", seconds(span.start_ns))));
+            }
+            self.set_state(gst::State::Paused)?;
+            if self.pipeline.state(PREROLL).0.is_err() {
+                return Err(self.fail(bus_error(&self.pipeline).unwrap_or_else(|| "cannot be decoded".into())));
+            }
+            let start = gst::ClockTime::from_nseconds(span.start_ns);
+            let stop = span.duration_ns.map(|ns| start + gst::ClockTime::from_nseconds(ns));
+            let flags = gst::SeekFlags::FLUSH | gst::SeekFlags::ACCURATE;
+            self.pipeline
+                .seek(1.0, flags, gst::SeekType::Set, start, gst::SeekType::Set, stop)
+                .map_err(|_| self.fail("cannot be sought in: leave out --start and --duration".into()))?;
+        }
+        self.set_state(gst::State::Playing)
+    }
+
+    fn set_state(&self, state: gst::State) -> Result<(), StreamError> {
+        match self.pipeline.set_state(state) {
+            Ok(_) => Ok(()),
+            Err(_) => Err(self.fail(bus_error(&self.pipeline).unwrap_or_else(|| "cannot be opened".into()))),
+        }
+    }
+
+    fn fail(&self, why: String) -> StreamError {
+        StreamError::Input { input: self.name.clone(), why }
+    }
+
+    /// The next frame; none at the end, or soon after `stop` says so.
+    ///
+    /// A source that breaks after its first frame ends there, with a `warning`.
+    pub fn next(&mut self, stop: &dyn Fn() -> bool) -> Result<Option<Frame>, StreamError> {
+        loop {
+            if stop() {
+                return Ok(None);
+            }
+            if let Some(sample) = self.sink.try_pull_sample(LOOK) {
+                return self.frame(&sample).map(Some);
+            }
+            let error = bus_error(&self.pipeline);
+            match error {
+                Some(why) if self.frames == 0 => return Err(self.fail(why)),
+                Some(why) => {
+                    self.warning = Some(format!("{}: ends early, after frame {}: {why}", self.name, self.frames - 1));
+                    return Ok(None);
+                }
+                None if self.sink.is_eos() && self.frames == 0 => return Err(self.fail("no frame could be decoded".into())),
+                None if self.sink.is_eos() => return Ok(None),
+                None => {}
+            }
+        }
+    }
+
+    fn frame(&mut self, sample: &gst::Sample) -> Result<Frame, StreamError> {
+        let broken = |what: &str| StreamError::Input { input: self.name.clone(), why: format!("a frame without {what}") };
+        let buffer = sample.buffer_owned().ok_or_else(|| broken("data"))?;
+        let caps = sample.caps().ok_or_else(|| broken("caps"))?;
+        let info = gst_video::VideoInfo::from_caps(caps).map_err(|_| broken("a known format"))?;
+        let segment = sample.segment().and_then(|segment| segment.downcast_ref::<gst::ClockTime>());
+        let stream_time = buffer.pts().and_then(|pts| segment?.to_stream_time(pts));
+        let pts_ns = stream_time.map_or(self.next_pts_ns, |time| time.nseconds());
+        let by_rate = || {
+            let fps = info.fps();
+            (fps.numer() > 0).then(|| 1_000_000_000 * fps.denom() as u64 / fps.numer() as u64)
+        };
+        let duration_ns = buffer.duration().map(|time| time.nseconds()).or_else(by_rate);
+        let frame = Frame { index: self.frames, pts_ns, duration_ns, buffer, info };
+        self.frames += 1;
+        self.next_pts_ns = pts_ns + duration_ns.unwrap_or(0);
+        Ok(frame)
+    }
+}
+
+impl Drop for Ingest {
+    fn drop(&mut self) {
+        // Going down cannot be helped if it fails.
+        self.pipeline.set_state(gst::State::Null).ok();
+    }
+}
+
+/// Answers the decoder's allocation query: buffers with strides and offsets of its own are welcome, so it need not copy
+/// them into packed ones.
+fn accept_native_strides(sink: &gst_app::AppSink) {
+    let Some(pad) = sink.static_pad("sink") else { return };
+    pad.add_probe(gst::PadProbeType::QUERY_DOWNSTREAM, |_, info| {
+        let Some(query) = info.query_mut() else { return gst::PadProbeReturn::Ok };
+        match query.view_mut() {
+            gst::QueryViewMut::Allocation(allocation) => {
+                allocation.add_allocation_meta::<gst_video::VideoMeta>(None);
+                gst::PadProbeReturn::Handled
+            }
+            _ => gst::PadProbeReturn::Ok,
+        }
+    });
+}

@@ -1,0 +1,99 @@
+//! All of GStreamer: what the input is ([`preflight`]), its frames by reference ([`ingest`], [`frame`]), the annotated
+//! video ([`output`], with the input's audio from [`audio`]) and the window ([`display`]).
+
+pub mod audio;
+pub mod canvas;
+pub mod display;
+pub mod frame;
+pub mod ingest;
+pub mod output;
+pub mod preflight;
+
+use gst::prelude::*;
+use gstreamer as gst;
+
+/// Why video cannot be read, shown or written.
+#[derive(Debug, thiserror::Error)]
+pub enum StreamError {
+    #[error("{input}: {why}")]
+    Input { input: String, why: String },
+    #[error("{output}: {why}")]
+    Output { output: String, why: String },
+    #[error("the GStreamer element {element} is missing ({purpose}); install it: apt-get install {package}")]
+    MissingElement { element: String, purpose: String, package: &'static str },
+    #[error("GStreamer does not start: {0}; check the installation with `mostream doctor`")]
+    Start(String),
+}
+
+/// Starts GStreamer; again is free.
+pub fn init() -> Result<(), StreamError> {
+    gst::init().map_err(|error| StreamError::Start(error.to_string()))
+}
+
+/// The Debian package that brings an element.
+pub fn package_of(element: &str) -> &'static str {
+    match element {
+        "x264enc" | "mpeg2dec" => "gstreamer1.0-plugins-ugly",
+        "openh264enc" | "h264parse" | "h265parse" | "nvh264enc" | "vah264enc" | "avdtpsrc" | "fdkaacenc" | "voaacenc" => {
+            "gstreamer1.0-plugins-bad"
+        }
+        "qtdemux" | "matroskademux" | "avidemux" | "mp4mux" | "qtmux" | "deinterlace" | "videoflip" | "jpegdec"
+        | "pngdec" | "v4l2h264enc" | "vp8dec" | "vp9dec" | "flacdec" | "wavparse" => "gstreamer1.0-plugins-good",
+        "vaapih264enc" => "gstreamer1.0-vaapi",
+        name if name.starts_with("avdec_") || name.starts_with("avenc_") => "gstreamer1.0-libav",
+        _ => "gstreamer1.0-plugins-base",
+    }
+}
+
+/// Makes an element, or says which package brings it.
+pub(crate) fn make(element: &str, purpose: &str) -> Result<gst::Element, StreamError> {
+    gst::ElementFactory::make(element).build().map_err(|_| StreamError::MissingElement {
+        element: element.to_owned(),
+        purpose: purpose.to_owned(),
+        package: package_of(element),
+    })
+}
+
+/// `text` without the user name and password of any URI in it, so that it can be shown and logged.
+pub fn redact(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(scheme) = rest.find("://") {
+        let (head, tail) = rest.split_at(scheme + 3);
+        shown.push_str(head);
+        let authority = tail.find(|c: char| "/?# \t\n\"'".contains(c)).unwrap_or(tail.len());
+        // A password may itself hold an @: the last one ends it.
+        rest = tail[..authority].rfind('@').map_or(tail, |at| &tail[at + 1..]);
+    }
+    shown.push_str(rest);
+    shown
+}
+
+/// The first error on a pipeline's bus, if there is one: in one line, without secrets.
+pub(crate) fn bus_error(pipeline: &gst::Pipeline) -> Option<String> {
+    let message = pipeline.bus()?.pop_filtered(&[gst::MessageType::Error])?;
+    let gst::MessageView::Error(error) = message.view() else { return None };
+    Some(describe(error))
+}
+
+/// What went wrong, with the system's own words ("No space left on device") where GStreamer hides them in the details.
+pub(crate) fn describe(error: &gst::message::Error) -> String {
+    let mut text = error.error().message().trim_end_matches('.').to_owned();
+    let details = error.debug().unwrap_or_default();
+    if let Some(system) = details.rsplit("system error: ").next().filter(|_| details.contains("system error: ")) {
+        text = format!("{text} ({})", system.lines().next().unwrap_or_default());
+    }
+    redact(&text.replace('\n', " "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::redact;
+
+    #[test]
+    fn passwords_are_not_shown() {
+        assert_eq!(redact("rtsp://admin:p@ss@10.0.0.1:554/a?b=c@d"), "rtsp://10.0.0.1:554/a?b=c@d");
+        assert_eq!(redact("file:///tmp/a@b.mp4"), "file:///tmp/a@b.mp4");
+        assert_eq!(redact("cannot open rtsp://u:p@cam/x and http://v@h"), "cannot open rtsp://cam/x and http://h");
+    }
+}

@@ -1,0 +1,169 @@
+//! The annotated video: encoded by what this machine has, in an MP4 file that appears when it is complete.
+
+use super::audio::AudioReader;
+use super::{StreamError, describe};
+use crate::partial::PartialFile;
+use gst::prelude::*;
+use gstreamer as gst;
+use gstreamer_app as gst_app;
+use gstreamer_video as gst_video;
+use std::path::Path;
+
+/// H.264 encoders as launch descriptions, in the order they are tried: hardware first. No B-frames: time stamps stay in order.
+const ENCODERS: [&str; 6] = [
+    "nvh264enc rc-mode=constqp qp-const=23",
+    "v4l2h264enc",
+    "vah264enc rate-control=cqp",
+    "vaapih264enc rate-control=cqp",
+    "x264enc pass=qual quantizer=23 speed-preset=veryfast bframes=0 rc-lookahead=10 key-int-max=120",
+    "openh264enc rate-control=quality gop-size=120",
+];
+/// Frames that wait before the encoder.
+const QUEUED_FRAMES: u64 = 2;
+/// Time units of the video track: whole for the usual rates, fine enough for any other.
+const TICKS_PER_SECOND: u32 = 90_000;
+/// How long the encoder may take to finish the file.
+const PATIENCE: gst::ClockTime = gst::ClockTime::from_seconds(600);
+
+/// The element of an encoder's description.
+fn element_of(description: &str) -> &str {
+    description.split(' ').next().unwrap_or(description)
+}
+
+/// The names of all encoders that are looked for, in order.
+pub fn encoder_names() -> impl Iterator<Item = &'static str> {
+    ENCODERS.iter().map(|description| element_of(description))
+}
+
+/// The first encoder that is installed and finds its hardware.
+fn choose_encoder() -> Result<gst::Bin, StreamError> {
+    let usable = |description: &&str| {
+        let bin = gst::parse::bin_from_description(&format!("videoconvert ! {description}"), true).ok()?;
+        let is_ready = bin.set_state(gst::State::Ready).is_ok();
+        bin.set_state(gst::State::Null).ok();
+        is_ready.then_some(bin)
+    };
+    ENCODERS.iter().find_map(|description| usable(&description)).ok_or_else(|| StreamError::MissingElement {
+        element: encoder_names().collect::<Vec<_>>().join(" or "),
+        purpose: "to encode the annotated video".into(),
+        package: super::package_of("x264enc"),
+    })
+}
+
+/// A file that is being encoded.
+pub struct Output {
+    pipeline: gst::Pipeline,
+    video: gst_app::AppSrc,
+    audio: Option<(AudioReader, gst_app::AppSrc)>,
+    file: PartialFile,
+    name: String,
+}
+
+impl Output {
+    /// Starts a file at `path` for frames of this layout.
+    pub fn open(path: &Path, info: &gst_video::VideoInfo, audio: Option<AudioReader>) -> Result<Self, StreamError> {
+        let name = path.display().to_string();
+        let fail = |why: String| StreamError::Output { output: name.clone(), why };
+        if !path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("mp4")) {
+            return Err(fail("is not an .mp4 file name: the annotated video is MP4".into()));
+        }
+        let encoder = choose_encoder()?;
+        let parse = super::make("h264parse", "to write MP4")?;
+        let mux = super::make("mp4mux", "to write MP4")?;
+        let sink = super::make("filesink", "to write a file")?;
+        let (file, _) = PartialFile::create(path).map_err(|error| fail(error.to_string()))?;
+        sink.set_property("location", file.path());
+
+        let caps = info.to_caps().map_err(|error| fail(error.message.to_string()))?;
+        let source = |caps: &gst::Caps| gst_app::AppSrc::builder().caps(caps).format(gst::Format::Time).build();
+        let video = source(&caps);
+        video.set_block(true);
+        video.set_max_buffers(QUEUED_FRAMES);
+        video.set_max_bytes(0);
+
+        let pipeline = gst::Pipeline::new();
+        let wire = || -> Result<_, Box<dyn std::error::Error>> {
+            pipeline.add_many([video.upcast_ref(), encoder.upcast_ref(), &parse, &mux, &sink])?;
+            gst::Element::link_many([video.upcast_ref(), encoder.upcast_ref(), &parse])?;
+            mux.link(&sink)?;
+            let pad = mux.request_pad_simple("video_%u").ok_or("mp4mux takes no video")?;
+            pad.set_property("trak-timescale", TICKS_PER_SECOND);
+            parse.static_pad("src").ok_or("h264parse has no output")?.link(&pad)?;
+            let Some(reader) = audio else { return Ok(None) };
+            let track = source(&reader.caps().ok_or("the audio has no format")?);
+            // Filled only as far as the video: what waits here is bounded by the encoder's delay.
+            track.set_max_bytes(0);
+            pipeline.add(&track)?;
+            let pad = mux.request_pad_simple("audio_%u").ok_or("mp4mux takes no audio")?;
+            track.static_pad("src").ok_or("appsrc has no output")?.link(&pad)?;
+            Ok(Some((reader, track)))
+        };
+        let audio = wire().map_err(|error| fail(error.to_string()))?;
+        let output = Self { pipeline, video, audio, file, name: name.clone() };
+        output.pipeline.set_state(gst::State::Playing).map_err(|_| output.failure())?;
+        Ok(output)
+    }
+
+    /// Adds a frame, and the audio up to it. Time stamps count from the start of the file.
+    pub fn push(&mut self, mut buffer: gst::Buffer, pts_ns: u64, duration_ns: Option<u64>) -> Result<(), StreamError> {
+        let writable = buffer.make_mut();
+        writable.set_pts(gst::ClockTime::from_nseconds(pts_ns));
+        writable.set_dts(gst::ClockTime::NONE);
+        writable.set_duration(duration_ns.map(gst::ClockTime::from_nseconds));
+        self.push_audio(pts_ns)?;
+        self.video.push_buffer(buffer).map(drop).map_err(|_| self.failure())
+    }
+
+    fn push_audio(&mut self, until_ns: u64) -> Result<(), StreamError> {
+        let Some((reader, track)) = &mut self.audio else { return Ok(()) };
+        while let Some(buffer) = reader.next_until(until_ns) {
+            if track.push_buffer(buffer).is_err() {
+                return Err(self.failure());
+            }
+        }
+        if reader.is_over() {
+            // The muxer need not wait for more of it; told again after each frame, it does not mind.
+            track.end_of_stream().ok();
+        }
+        Ok(())
+    }
+
+    /// Writes what is left up to `end_ns`, closes the file and gives it its name.
+    pub fn finish(mut self, end_ns: u64) -> Result<(), StreamError> {
+        self.push_audio(end_ns)?;
+        self.video.end_of_stream().map_err(|_| self.failure())?;
+        if let Some((_, track)) = &self.audio {
+            track.end_of_stream().map_err(|_| self.failure())?;
+        }
+        let wanted = [gst::MessageType::Eos, gst::MessageType::Error];
+        let message = self.pipeline.bus().and_then(|bus| bus.timed_pop_filtered(PATIENCE, &wanted));
+        match message.as_ref().map(|message| message.view()) {
+            Some(gst::MessageView::Eos(_)) => {}
+            Some(gst::MessageView::Error(error)) => return Err(self.fault(describe(error))),
+            _ => return Err(self.fault(format!("the encoder did not finish within {} s", PATIENCE.seconds()))),
+        }
+        self.pipeline.set_state(gst::State::Null).map_err(|_| self.failure())?;
+        self.file.commit().map_err(|error| self.fault(error.to_string()))
+    }
+
+    /// Why the pipeline does not go on.
+    fn failure(&self) -> StreamError {
+        let wait = gst::ClockTime::from_seconds(1);
+        let message = self.pipeline.bus().and_then(|bus| bus.timed_pop_filtered(wait, &[gst::MessageType::Error]));
+        let why = message.as_ref().and_then(|message| match message.view() {
+            gst::MessageView::Error(error) => Some(describe(error)),
+            _ => None,
+        });
+        self.fault(why.unwrap_or_else(|| "the encoder stopped".into()))
+    }
+
+    fn fault(&self, why: String) -> StreamError {
+        StreamError::Output { output: self.name.clone(), why }
+    }
+}
+
+impl Drop for Output {
+    fn drop(&mut self) {
+        self.pipeline.set_state(gst::State::Null).ok();
+    }
+}

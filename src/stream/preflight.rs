@@ -1,0 +1,133 @@
+//! What the input is, before anything is started: a clear error beats a pipeline that does not roll.
+
+use super::{StreamError, init, redact};
+use gst_pbutils::prelude::*;
+use gstreamer as gst;
+use gstreamer_pbutils as gst_pbutils;
+use std::path::Path;
+
+/// How long a source may take to say what it holds.
+const PATIENCE: gst::ClockTime = gst::ClockTime::from_seconds(20);
+
+/// An input that exists.
+#[derive(Clone, Debug)]
+pub struct Source {
+    /// What GStreamer opens; may hold a password.
+    pub(super) uri: String,
+    /// What is shown and recorded.
+    pub name: String,
+    /// The file on this machine, where it is one.
+    pub file: Option<std::path::PathBuf>,
+}
+
+/// What the input holds.
+#[derive(Clone, Debug)]
+pub struct MediaInfo {
+    /// Coded width and height in pixels.
+    pub width: u32,
+    pub height: u32,
+    pub duration_ns: Option<u64>,
+    /// Frames per second; none where it varies or is not said.
+    pub fps: Option<(u32, u32)>,
+    pub is_interlaced: bool,
+    /// The `image-orientation` tag, where the picture has to be turned to be upright.
+    pub is_rotated: bool,
+    pub has_audio: bool,
+    pub is_seekable: bool,
+}
+
+impl Source {
+    /// A path, or anything with `://` in it.
+    pub fn new(input: &str) -> Result<Self, StreamError> {
+        init()?;
+        let name = redact(input);
+        let fail = |why: String| StreamError::Input { input: name.clone(), why };
+        if input.contains("://") {
+            let file = input.starts_with("file://").then(|| gst::glib::filename_from_uri(input).ok()).flatten();
+            return Ok(Self { uri: input.to_owned(), file: file.map(|(path, _)| path), name });
+        }
+        let path = Path::new(input);
+        let metadata = std::fs::metadata(path).map_err(|error| match error.kind() {
+            std::io::ErrorKind::NotFound => fail("there is no such file; check the path".into()),
+            _ => fail(error.to_string()),
+        })?;
+        if metadata.is_dir() {
+            return Err(fail("is a directory; give one video file".into()));
+        }
+        if metadata.is_file() && metadata.len() == 0 {
+            return Err(fail("is empty".into()));
+        }
+        std::fs::File::open(path).map_err(|error| fail(format!("cannot be read: {error}")))?;
+        let absolute = std::path::absolute(path).map_err(|error| fail(error.to_string()))?;
+        let uri = gst::glib::filename_to_uri(&absolute, None).map_err(|error| fail(error.to_string()))?;
+        Ok(Self { uri: uri.into(), name, file: Some(absolute) })
+    }
+
+    /// Looks into the source: reads its head and decodes a first frame.
+    pub fn probe(&self) -> Result<MediaInfo, StreamError> {
+        let fail = |why: String| StreamError::Input { input: self.name.clone(), why };
+        let discoverer = gst_pbutils::Discoverer::new(PATIENCE).map_err(|error| StreamError::Start(error.to_string()))?;
+        let info = match discoverer.discover_uri(&self.uri) {
+            Ok(info) => info,
+            // The reason is in the result, too, and says more; without one the error has to do.
+            Err(error) => {
+                let hint = match error.kind::<gst::StreamError>() {
+                    Some(gst::StreamError::TypeNotFound | gst::StreamError::WrongType) => {
+                        "is not a video (its type is not known)".to_owned()
+                    }
+                    Some(gst::StreamError::CodecNotFound) => {
+                        format!("{}; install decoders: apt-get install gstreamer1.0-libav gstreamer1.0-plugins-bad", error.message())
+                    }
+                    _ => redact(error.message()),
+                };
+                return Err(fail(hint));
+            }
+        };
+        let missing = info.missing_elements_installer_details();
+        let videos = info.video_streams();
+        let Some(video) = videos.first() else {
+            return Err(match missing.first().map(|details| what_is_missing(details)) {
+                Some((element, package)) => {
+                    StreamError::MissingElement { element, purpose: format!("{} needs it", self.name), package }
+                }
+                None if info.result() == gst_pbutils::DiscovererResult::Timeout => {
+                    fail(format!("said nothing for {} s", PATIENCE.seconds()))
+                }
+                None => fail("holds no video".into()),
+            });
+        };
+        if video.width() == 0 || video.height() == 0 {
+            return Err(match missing.first().map(|details| what_is_missing(details)) {
+                Some((element, package)) => {
+                    StreamError::MissingElement { element, purpose: format!("{} needs it", self.name), package }
+                }
+                None => fail("its video cannot be decoded".into()),
+            });
+        }
+        let upright = |tags: gst::TagList| {
+            tags.index::<gst::tags::ImageOrientation>(0).is_none_or(|orientation| orientation.get() == "rotate-0")
+        };
+        let is_upright = [video.tags(), info.stream_info().and_then(|container| container.tags())].into_iter().flatten().all(upright);
+        let fps = video.framerate();
+        Ok(MediaInfo {
+            width: video.width(),
+            height: video.height(),
+            duration_ns: info.duration().map(|time| time.nseconds()).filter(|&ns| ns > 0),
+            fps: (fps.numer() > 0).then(|| (fps.numer() as u32, fps.denom() as u32)),
+            is_interlaced: video.is_interlaced(),
+            is_rotated: !is_upright,
+            has_audio: !info.audio_streams().is_empty(),
+            is_seekable: info.is_seekable(),
+        })
+    }
+}
+
+/// The part of GStreamer's installer details a person can use: what is missing, and the package that usually has it.
+fn what_is_missing(details: &str) -> (String, &'static str) {
+    // gstreamer|1.0|program|description|decoder-video/x-h264 …
+    let mut parts = details.split('|').skip(3);
+    let description = parts.next().unwrap_or("a decoder").to_owned();
+    let kind = parts.next().unwrap_or_default();
+    let package = if kind.starts_with("decoder") { "gstreamer1.0-libav" } else { "gstreamer1.0-plugins-bad" };
+    (description, package)
+}
