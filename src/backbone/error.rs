@@ -1,0 +1,24 @@
+use std::path::PathBuf;
+
+/// Why the backbone cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum BackboneError {
+    /// The file is not there or cannot be read.
+    #[error("the model {} cannot be read: {source}", path.display())]
+    Read { path: PathBuf, source: std::io::Error },
+    /// The file is not a checkpoint in DINO's layout.
+    #[error("the model {name} cannot be used: {reason}")]
+    Checkpoint { name: String, reason: String },
+    /// No ONNX Runtime library was found.
+    #[error("{0}; run `make setup`, or `pip install onnxruntime` and set ORT_DYLIB_PATH to its libonnxruntime.so")]
+    LibraryMissing(String),
+    /// The model's input is empty or larger than the program accepts.
+    #[error("{0}")]
+    Size(String),
+    /// The pixels given are not those of one image.
+    #[error("an image of {width}x{height} RGB pixels needs {} bytes, not {got}", 3 * width * height)]
+    Pixels { width: usize, height: usize, got: usize },
+    /// ONNX Runtime refused.
+    #[error("ONNX Runtime: {0}")]
+    Runtime(String),
+}

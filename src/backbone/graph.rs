@@ -1,0 +1,241 @@
+//! The ONNX graph of a checkpoint for one grid: uint8 pixels in, patch features out.
+
+use super::onnx::{Builder, FLOAT, MICROSOFT, UINT8, float, int, ints};
+use super::{BackboneError, Checkpoint};
+use crate::geometry::PatchLayout;
+
+/// What the graph puts out.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Feature {
+    /// Keys of the last block, `[N, D]`.
+    #[default]
+    Keys,
+    /// Queries of the last block, `[N, D]`.
+    Queries,
+    /// Values of the last block, `[N, D]`.
+    Values,
+    /// Attention of the CLS token in the last block, `[heads, N]`.
+    ClsAttention,
+}
+
+/// Which operators attention is written in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Dialect {
+    /// Standard ONNX: MatMul and Softmax.
+    Plain,
+    /// ONNX Runtime's fused attention, which its CPU and CUDA providers have.
+    Fused,
+}
+
+/// The name of the graph's input, uint8 `[batch, height, width, 3]`, and of its output, `[batch, N, D]` or `[batch, heads, N]`.
+pub const INPUT: &str = "image";
+pub const OUTPUT: &str = "features";
+
+const EPSILON: f32 = 1e-6;
+
+/// The graph of `checkpoint` as ONNX, for images of `layout`.
+pub fn build(
+    checkpoint: &Checkpoint,
+    feature: Feature,
+    dialect: Dialect,
+    layout: &PatchLayout,
+) -> Result<Vec<u8>, BackboneError> {
+    let mut writer = Writer { checkpoint, dialect, graph: Builder::default() };
+    let depth = checkpoint.measures.depth;
+    let mut tokens = writer.tokens(layout)?;
+    for index in 0..depth - 1 {
+        tokens = writer.block(index, &tokens)?;
+    }
+    let (dim, heads, patches) = (checkpoint.dim(), checkpoint.heads(), layout.grid.patches());
+    let rows = match feature {
+        Feature::ClsAttention => {
+            let attention = writer.cls_attention(depth - 1, &tokens)?;
+            return Ok(writer.graph.finish(&attention, OUTPUT, &[heads, patches]));
+        }
+        Feature::Queries => 0,
+        Feature::Keys => 1,
+        Feature::Values => 2,
+    };
+    let patch_tokens = writer.slice(&tokens, 1, 1, i64::MAX);
+    let normal = writer.norm(depth - 1, "norm1", &patch_tokens)?;
+    let features = writer.projection(depth - 1, rows, &normal)?;
+    Ok(writer.graph.finish(&features, OUTPUT, &[patches, dim]))
+}
+
+struct Writer<'a> {
+    checkpoint: &'a Checkpoint,
+    dialect: Dialect,
+    graph: Builder,
+}
+
+impl Writer<'_> {
+    /// Pixels → tokens `[batch, 1 + N, D]`, the CLS token first.
+    fn tokens(&mut self, layout: &PatchLayout) -> Result<String, BackboneError> {
+        let measures = &self.checkpoint.measures;
+        let (patch, dim) = (measures.patch, measures.dim);
+        let (rows, cols) = (layout.grid.rows, layout.grid.cols);
+        let (height, width) = (layout.image_height as usize, layout.image_width as usize);
+
+        let image = self.graph.input(INPUT, UINT8, &[height, width, 3]);
+        let mut pixels = self.graph.op("Cast", &[&image], &[int("to", FLOAT as usize)]);
+        let mean = self.graph.weight(&[3], &measures.mean.map(|mean| 255.0 * mean));
+        pixels = self.graph.op("Sub", &[&pixels, &mean], &[]);
+        // After the mean is taken away, zero is what DINO pads with.
+        let (below, right) = ((rows * patch - height) as i64, (cols * patch - width) as i64);
+        if (below, right) != (0, 0) {
+            let pads = self.graph.list(&[0, 0, 0, 0, 0, below, right, 0]);
+            pixels = self.graph.op("Pad", &[&pixels, &pads], &[]);
+        }
+        // A convolution whose stride is its kernel is a product with the patches' pixels.
+        pixels = self.reshape(&pixels, &[-1, rows as i64, patch as i64, cols as i64, patch as i64, 3]);
+        pixels = self.graph.op("Transpose", &[&pixels], &[ints("perm", &[0, 1, 3, 2, 4, 5])]);
+        pixels = self.reshape(&pixels, &[-1, (rows * cols) as i64, (patch * patch * 3) as i64]);
+        let kernel = self.checkpoint.values("patch_embed.proj.weight")?;
+        let mut product = vec![0f32; kernel.len()];
+        for (index, &value) in kernel.iter().enumerate() {
+            let (out, channel, place) = (index / (3 * patch * patch), index / (patch * patch) % 3, index % (patch * patch));
+            product[(place * 3 + channel) * dim + out] = value / (255.0 * measures.std[channel]);
+        }
+        let product = self.graph.weight(&[3 * patch * patch, dim], &product);
+        let patches = self.graph.op("MatMul", &[&pixels, &product], &[]);
+
+        // One addition for the CLS token, the convolution's bias and the positions.
+        let mut positions = self.checkpoint.positions(rows, cols)?;
+        let (cls, rest) = positions.split_at_mut(dim);
+        add(cls, &self.checkpoint.values("cls_token")?);
+        let bias = self.checkpoint.values("patch_embed.proj.bias")?;
+        rest.chunks_exact_mut(dim).for_each(|position| add(position, &bias));
+        let positions = self.graph.weight(&[1, 1 + rows * cols, dim], &positions);
+        let pads = self.graph.list(&[0, 1, 0, 0, 0, 0]);
+        let tokens = self.graph.op("Pad", &[&patches, &pads], &[]);
+        Ok(self.graph.op("Add", &[&tokens, &positions], &[]))
+    }
+
+    /// One whole block.
+    fn block(&mut self, index: usize, tokens: &str) -> Result<String, BackboneError> {
+        let normal = self.norm(index, "norm1", tokens)?;
+        let attended = self.attention(index, &normal)?;
+        let projected = self.linear(&format!("blocks.{index}.attn.proj"), &attended)?;
+        let tokens = self.graph.op("Add", &[tokens, &projected], &[]);
+
+        let normal = self.norm(index, "norm2", &tokens)?;
+        let hidden = self.linear(&format!("blocks.{index}.mlp.fc1"), &normal)?;
+        let hidden = self.gelu(&hidden);
+        let hidden = self.linear(&format!("blocks.{index}.mlp.fc2"), &hidden)?;
+        Ok(self.graph.op("Add", &[&tokens, &hidden], &[]))
+    }
+
+    /// Every token attends to every token; heads side by side in the result `[batch, tokens, D]`.
+    fn attention(&mut self, index: usize, normal: &str) -> Result<String, BackboneError> {
+        let heads = self.checkpoint.heads();
+        let dim = self.checkpoint.dim();
+        let queries = self.projection(index, 0, normal)?;
+        let keys = self.projection(index, 1, normal)?;
+        let values = self.projection(index, 2, normal)?;
+        if self.dialect == Dialect::Fused {
+            let heads = int("num_heads", heads);
+            let [attended] =
+                self.graph.ops(MICROSOFT, "MultiHeadAttention", &[&queries, &keys, &values], &[heads]);
+            return Ok(attended);
+        }
+        let weights = self.attention_weights(&queries, &keys);
+        let values = self.split_heads(&values, [0, 2, 1, 3]);
+        let attended = self.graph.op("MatMul", &[&weights, &values], &[]);
+        let attended = self.graph.op("Transpose", &[&attended], &[ints("perm", &[0, 2, 1, 3])]);
+        Ok(self.reshape(&attended, &[0, 0, dim as i64]))
+    }
+
+    /// softmax(QKᵀ/√d), `[batch, heads, queries, keys]`.
+    fn attention_weights(&mut self, queries: &str, keys: &str) -> String {
+        let width = self.checkpoint.dim() / self.checkpoint.heads();
+        let scale = self.graph.weight(&[1], &[1.0 / (width as f32).sqrt()]);
+        let queries = self.graph.op("Mul", &[queries, &scale], &[]);
+        let queries = self.split_heads(&queries, [0, 2, 1, 3]);
+        let keys = self.split_heads(keys, [0, 2, 3, 1]);
+        let scores = self.graph.op("MatMul", &[&queries, &keys], &[]);
+        self.graph.op("Softmax", &[&scores], &[int("axis", 3)])
+    }
+
+    /// The CLS token's attention to each patch, `[batch, heads, N]`.
+    fn cls_attention(&mut self, index: usize, tokens: &str) -> Result<String, BackboneError> {
+        let normal = self.norm(index, "norm1", tokens)?;
+        let cls = self.slice(&normal, 1, 0, 1);
+        let queries = self.projection(index, 0, &cls)?;
+        let keys = self.projection(index, 1, &normal)?;
+        let weights = self.attention_weights(&queries, &keys);
+        let weights = self.slice(&weights, 3, 1, i64::MAX);
+        let axes = self.graph.list(&[2]);
+        Ok(self.graph.op("Squeeze", &[&weights, &axes], &[]))
+    }
+
+    /// The queries (0), keys (1) or values (2) of normalised tokens.
+    fn projection(&mut self, index: usize, which: usize, normal: &str) -> Result<String, BackboneError> {
+        let dim = self.checkpoint.dim();
+        let weight = self.checkpoint.values(&format!("blocks.{index}.attn.qkv.weight"))?;
+        let bias = self.checkpoint.values(&format!("blocks.{index}.attn.qkv.bias"))?;
+        let rows = which * dim..(which + 1) * dim;
+        self.affine(&weight[rows.start * dim..rows.end * dim], &bias[rows], normal)
+    }
+
+    fn linear(&mut self, name: &str, input: &str) -> Result<String, BackboneError> {
+        let weight = self.checkpoint.values(&format!("{name}.weight"))?;
+        let bias = self.checkpoint.values(&format!("{name}.bias"))?;
+        self.affine(&weight, &bias, input)
+    }
+
+    /// input · weightᵀ + bias, for a weight `[out, in]`.
+    fn affine(&mut self, weight: &[f32], bias: &[f32], input: &str) -> Result<String, BackboneError> {
+        let out = bias.len();
+        let inner = weight.len() / out;
+        let mut transposed = vec![0f32; weight.len()];
+        for (index, &value) in weight.iter().enumerate() {
+            transposed[index % inner * out + index / inner] = value;
+        }
+        let weight = self.graph.weight(&[inner, out], &transposed);
+        let bias = self.graph.weight(&[out], bias);
+        let product = self.graph.op("MatMul", &[input, &weight], &[]);
+        Ok(self.graph.op("Add", &[&product, &bias], &[]))
+    }
+
+    fn norm(&mut self, index: usize, name: &str, input: &str) -> Result<String, BackboneError> {
+        let weight = self.checkpoint.values(&format!("blocks.{index}.{name}.weight"))?;
+        let bias = self.checkpoint.values(&format!("blocks.{index}.{name}.bias"))?;
+        let weight = self.graph.weight(&[weight.len()], &weight);
+        let bias = self.graph.weight(&[bias.len()], &bias);
+        Ok(self.graph.op("LayerNormalization", &[input, &weight, &bias], &[float("epsilon", EPSILON)]))
+    }
+
+    /// x/2 · (1 + erf(x/√2)), in the order ONNX Runtime fuses.
+    fn gelu(&mut self, input: &str) -> String {
+        let constant = |graph: &mut Builder, value: f32| graph.weight(&[], &[value]);
+        let (root, one, half) =
+            (constant(&mut self.graph, 2f32.sqrt()), constant(&mut self.graph, 1.0), constant(&mut self.graph, 0.5));
+        let erf = self.graph.op("Div", &[input, &root], &[]);
+        let erf = self.graph.op("Erf", &[&erf], &[]);
+        let erf = self.graph.op("Add", &[&erf, &one], &[]);
+        let product = self.graph.op("Mul", &[input, &erf], &[]);
+        self.graph.op("Mul", &[&product, &half], &[])
+    }
+
+    /// `[batch, tokens, D]` → `[batch, tokens, heads, width]`, permuted.
+    fn split_heads(&mut self, input: &str, perm: [i64; 4]) -> String {
+        let heads = self.checkpoint.heads();
+        let width = self.checkpoint.dim() / heads;
+        let split = self.reshape(input, &[0, 0, heads as i64, width as i64]);
+        self.graph.op("Transpose", &[&split], &[ints("perm", &perm)])
+    }
+
+    fn slice(&mut self, input: &str, axis: i64, start: i64, end: i64) -> String {
+        let [start, end, axis] = [start, end, axis].map(|value| self.graph.list(&[value]));
+        self.graph.op("Slice", &[input, &start, &end, &axis], &[])
+    }
+
+    fn reshape(&mut self, input: &str, shape: &[i64]) -> String {
+        let shape = self.graph.list(shape);
+        self.graph.op("Reshape", &[input, &shape], &[])
+    }
+}
+
+fn add(to: &mut [f32], values: &[f32]) {
+    to.iter_mut().zip(values).for_each(|(to, value)| *to += value);
+}
