@@ -11,7 +11,7 @@ use support::clips::{Clip, Probe, luma, make, probe};
 use support::validate_line;
 
 const FRAMES: u32 = 8;
-const SMALL: (u32, u32) = (320, 240);
+const SMALL: (u32, u32) = (160, 120);
 const X264: &str = "-c:v libx264 -preset veryfast -crf 12 -pix_fmt yuv420p";
 const SINE: &str = "-f lavfi -i sine=frequency=440:duration=0.32";
 
@@ -83,9 +83,9 @@ macro_rules! clips {
 clips! {
     plain_without_audio: "a.mp4", SMALL, X264;
     odd_size_444: "a.mp4", (853, 479), "-c:v libx264 -preset veryfast -crf 12 -pix_fmt yuv444p";
-    odd_size_420: "a.mkv", (213, 159), "-c:v ffv1 -pix_fmt yuv420p";
-    wide_pixels: "a.mp4", (427, 240), format!("-vf scale=320:240,setsar=4/3 {X264}");
-    narrow_pixels: "a.mp4", (320, 320), format!("-vf scale=320:240,setsar=3/4 {X264}");
+    odd_size_420: "a.mkv", (163, 121), "-c:v ffv1 -pix_fmt yuv420p";
+    wide_pixels: "a.mp4", (213, 120), format!("-vf scale=160:120,setsar=4/3 {X264}");
+    narrow_pixels: "a.mp4", (160, 160), format!("-vf scale=160:120,setsar=3/4 {X264}");
     interlaced_h264: "a.mp4", SMALL, format!("-vf setfield=tff {X264} -flags +ildct+ilme -x264opts tff=1");
     interlaced_mpeg2: "a.ts", SMALL, "-vf setfield=bff -c:v mpeg2video -q:v 2 -flags +ildct+ilme -top 0";
     variable_rate_mkv: "a.mkv", SMALL,
@@ -120,9 +120,9 @@ fn turned(folder: &Path, size: (u32, u32), filter: &str, degrees: u32) -> Clip {
 #[test]
 fn turned_by_90_180_and_270_degrees() {
     let folder = tempfile::tempdir().unwrap();
-    check_clip(&turned(folder.path(), (240, 320), "transpose=2", 90), 0);
+    check_clip(&turned(folder.path(), (120, 160), "transpose=2", 90), 0);
     check_clip(&turned(folder.path(), SMALL, "hflip,vflip", 180), 0);
-    check_clip(&turned(folder.path(), (240, 320), "transpose=1", 270), 0);
+    check_clip(&turned(folder.path(), (120, 160), "transpose=1", 270), 0);
 }
 
 /// What is left of a broken file is used. Decoders differ on whether they show the frame that was cut.
@@ -153,7 +153,7 @@ fn broken_tail_mp4() {
 #[test]
 fn turned_and_with_wide_pixels_the_strokes_lie_on_the_boxes() {
     let folder = tempfile::tempdir().unwrap();
-    let clip = turned(folder.path(), (240, 400), "transpose=2,scale=320:240,setsar=5/4", 90);
+    let clip = turned(folder.path(), (120, 200), "transpose=2,scale=160:120,setsar=5/4", 90);
     check_clip(&clip, 0);
     let (records, ..) = run(&clip);
     for (index, record) in records.iter().enumerate() {

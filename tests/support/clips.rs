@@ -35,7 +35,7 @@ pub fn make(path: PathBuf, size: (u32, u32), frames: u32, jumps: bool, arguments
     let disc = |left: bool| Thing {
         shape: Shape::Blob,
         texture: Texture::Dots,
-        colours: [[186.0, 40.0, 64.0], [250.0, 226.0, 214.0]],
+        colours: [[246.0, 214.0, 70.0], [150.0, 34.0, 30.0]],
         centre: [width as f32 * if left { 0.33 } else { 0.67 }, height as f32 * if left { 0.4 } else { 0.6 }],
         radius: 0.27 * width.min(height) as f32,
         turn: 0.3,
