@@ -1,5 +1,32 @@
-# Everything a person needs: `make test` runs every test and prints the totals.
+# Everything a person needs, from a fresh Debian 12 with Rust, make and Python on.
 
-.PHONY: test
-test:
+.DEFAULT_GOAL := help
+program := target/release/mostream
+draw := target/release/examples/draw_demo_clip
+
+.DELETE_ON_ERROR:
+.PHONY: help setup demo test bench
+
+help: ## say what can be made
+	@sed -n 's/^\([a-z]*\):.*## /make \1\t/p' $(MAKEFILE_LIST)
+
+setup: ## install what is missing: Debian packages, the ONNX Runtime library
+	@bash tools/setup.sh
+
+demo: setup ## draw a clip, find the objects in it, name the annotated video
+	cargo build --release --bins --examples
+	@$(MAKE) --no-print-directory out/demo-boxes.mp4
+	@echo "out/demo-boxes.mp4 shows the boxes, out/demo-boxes.jsonl holds them:" \
+	  "$$(wc -l <out/demo-boxes.jsonl) frames, $$(grep -o '"bbox"' out/demo-boxes.jsonl | wc -l) boxes"
+
+test: setup ## run every test and print the totals
 	@bash tests/run.sh
+
+bench: setup ## run the benchmarks
+	cargo bench
+
+out/demo.mp4: examples/draw_demo_clip.rs tests/support/scene.rs
+	$(draw) $@
+
+out/demo-boxes.mp4 out/demo-boxes.jsonl &: out/demo.mp4 $(program)
+	$(program) run out/demo.mp4 -o out/demo-boxes.mp4 --records out/demo-boxes.jsonl

@@ -1,4 +1,4 @@
-//! The published record: one JSON object per frame. `docs/record.schema.json` specifies it; `version` counts breaking changes.
+//! The published record: one JSON object per frame. `docs/record.md` explains it, `docs/record.schema.json` specifies it.
 
 use crate::geometry::{PatchLayout, PixelBox};
 use crate::localize::{Detection, Method};
@@ -65,7 +65,7 @@ pub struct MaskRecord {
     pub counts: Vec<usize>,
 }
 
-/// CPU-independent wall time of each stage for this frame, in microseconds.
+/// Wall time of each stage for this frame, in microseconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct TimingsRecord {
     /// Making the model-sized RGB image.

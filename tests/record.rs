@@ -1,0 +1,173 @@
+//! The record: what is written keeps to the published schema, and means what `docs/record.md` says.
+
+mod support;
+
+use mostream::geometry::{Grid, PatchLayout, PixelBox};
+use mostream::localize::{Detection, Method};
+use mostream::record::{FrameRecord, GridRecord, MaskRecord, ObjectRecord, TimingsRecord, VERSION};
+use proptest::prelude::*;
+use serde_json::{Value, json};
+use support::validate_line;
+
+/// 100×60 px in patches of 8: the last row and column reach past the image.
+const LAYOUT: PatchLayout =
+    PatchLayout { grid: Grid { rows: 8, cols: 13 }, patch: 8, image_width: 100, image_height: 60 };
+
+fn record(objects: Vec<ObjectRecord>) -> FrameRecord {
+    FrameRecord {
+        version: VERSION,
+        source: "street \"1\".mp4".into(),
+        frame: 3,
+        pts_ns: 120_000_000,
+        width: 853,
+        height: 479,
+        grid: GridRecord::new(&LAYOUT, 853, 479),
+        method: Method::Most,
+        model: "tiny@00".into(),
+        inferred: true,
+        objects,
+        timings_us: None,
+    }
+}
+
+fn object(with_mask: bool) -> ObjectRecord {
+    let bbox = PixelBox { xmin: 8, ymin: 16, xmax: 100, ymax: 60 };
+    let detection = Detection { bbox, seed: Some(40), score: 0.75, patches: vec![27, 40, 41, 103] };
+    ObjectRecord::new(&detection, &LAYOUT, 853, 479, with_mask)
+}
+
+fn round_trip(record: &FrameRecord) -> FrameRecord {
+    validate_line(&serde_json::to_string(record).unwrap()).unwrap()
+}
+
+#[test]
+fn every_kind_of_record_keeps_to_the_schema_and_reads_back() {
+    let timings = TimingsRecord { convert: 1, inference: 40_000, localize: 0 };
+    for written in [
+        record(vec![]),
+        record(vec![object(false), object(true)]),
+        FrameRecord { timings_us: Some(timings), inferred: false, ..record(vec![object(false)]) },
+        FrameRecord { method: Method::Lost, pts_ns: 0, ..record(vec![]) },
+        FrameRecord { method: Method::TokenCut, frame: u64::MAX, ..record(vec![]) },
+        FrameRecord { method: Method::DinoSeg, ..record(vec![ObjectRecord { seed: None, ..object(false) }]) },
+    ] {
+        assert_eq!(round_trip(&written), written);
+    }
+}
+
+#[test]
+fn an_empty_frame_has_an_empty_list_and_no_optional_field() {
+    let line = serde_json::to_value(record(vec![])).unwrap();
+    assert_eq!(line["objects"], json!([]));
+    assert_eq!(line.get("timings_us"), None);
+    assert_eq!(serde_json::to_value(object(false)).unwrap().get("mask"), None);
+}
+
+#[test]
+fn the_documented_line_keeps_to_the_schema() {
+    let documentation = include_str!("../docs/record.md");
+    let line = documentation.lines().find(|line| line.starts_with('{')).unwrap();
+    let record = validate_line(line).unwrap();
+    assert_eq!((record.frame, record.objects.len()), (7, 1));
+}
+
+#[test]
+fn malformed_lines_are_refused() {
+    let good = serde_json::to_value(record(vec![object(true)])).unwrap();
+    validate_line(&good.to_string()).unwrap();
+
+    let missing = |place: &str, field: &str| {
+        let mut line = good.clone();
+        line.pointer_mut(place).unwrap().as_object_mut().unwrap().remove(field).unwrap();
+        line
+    };
+    for (place, fields) in [
+        ("", &["version", "source", "frame", "pts_ns", "width", "height", "grid", "method", "model"] as &[_]),
+        ("", &["inferred", "objects"]),
+        ("/grid", &["rows", "cols", "patch_width", "patch_height"]),
+        ("/objects/0", &["bbox", "seed", "score", "patches"]),
+        ("/objects/0/mask", &["size", "counts"]),
+    ] {
+        for field in fields {
+            assert!(validate_line(&missing(place, field).to_string()).is_err(), "without {place}/{field}");
+        }
+    }
+
+    let changed = |place: &str, value: &Value| {
+        let mut line = good.clone();
+        *line.pointer_mut(place).unwrap() = value.clone();
+        line
+    };
+    for (place, value) in [
+        ("/version", json!(2)),
+        ("/source", json!("")),
+        ("/frame", json!(-1)),
+        ("/frame", json!(1.5)),
+        ("/pts_ns", json!(null)),
+        ("/pts_ns", json!("0")),
+        ("/width", json!(0)),
+        ("/grid/rows", json!(0)),
+        ("/grid/patch_width", json!(0.0)),
+        ("/method", json!("MOST")),
+        ("/inferred", json!(1)),
+        ("/objects", json!(null)),
+        ("/objects/0/bbox", json!([0, 0, 10])),
+        ("/objects/0/bbox", json!([-1, 0, 10, 10])),
+        ("/objects/0/bbox", json!([0.5, 0, 10, 10])),
+        ("/objects/0/bbox", json!([10, 0, 10, 10])),
+        ("/objects/0/bbox", json!([0, 0, 854, 10])),
+        ("/objects/0/score", json!(1.01)),
+        ("/objects/0/score", json!(null)),
+        ("/objects/0/seed", json!(104)),
+        ("/objects/0/patches", json!(0)),
+        ("/objects/0/mask/size", json!([13, 8])),
+        ("/objects/0/mask/counts", json!([])),
+        ("/objects/0/mask/counts", json!([104])),
+    ] {
+        assert!(validate_line(&changed(place, &value).to_string()).is_err(), "{place} {value}");
+    }
+
+    for place in ["", "/grid", "/objects/0", "/objects/0/mask"] {
+        let mut line = good.clone();
+        line.pointer_mut(place).unwrap()["more"] = json!(1);
+        assert!(validate_line(&line.to_string()).is_err(), "{place}/more");
+    }
+    assert!(validate_line("").is_err());
+    assert!(validate_line(&good.to_string()[1..]).is_err());
+}
+
+#[test]
+fn boxes_and_patches_are_given_in_frame_pixels() {
+    // 100×60 px to 853×479: ×8.53 and ×7.98333.
+    assert_eq!(object(false).bbox, [68, 128, 853, 479]);
+    let grid = record(vec![]).grid;
+    assert_eq!((grid.rows, grid.cols), (8, 13));
+    assert!((grid.patch_width - 68.24).abs() < 1e-9 && (grid.patch_height - 63.866_666_666_7).abs() < 1e-9, "{grid:?}");
+}
+
+/// The cells of a mask, as COCO's documentation tells to read it: run after run, down each column, the first run is off.
+fn decoded(mask: &MaskRecord) -> Vec<(usize, usize)> {
+    let runs = mask.counts.iter().enumerate();
+    let cells: Vec<bool> = runs.flat_map(|(run, &count)| std::iter::repeat_n(run % 2 == 1, count)).collect();
+    let on = cells.iter().enumerate().filter(|(_, on)| **on);
+    on.map(|(cell, _)| (cell % mask.size[0], cell / mask.size[0])).collect()
+}
+
+proptest! {
+    #[test]
+    fn a_mask_reads_back_as_the_patches_it_was_made_of(
+        (rows, cols, patches) in (1usize..12, 1usize..12).prop_flat_map(|(rows, cols)| {
+            let all: Vec<usize> = (0..rows * cols).collect();
+            (Just(rows), Just(cols), proptest::sample::subsequence(all, 0..=rows * cols))
+        })
+    ) {
+        let grid = Grid { rows, cols };
+        let layout = PatchLayout { grid, patch: 8, image_width: 8 * cols as u32, image_height: 8 * rows as u32 };
+        let mask = MaskRecord::new(&patches, &layout);
+        prop_assert_eq!(mask.size, [rows, cols]);
+        prop_assert!(mask.counts.iter().skip(1).all(|&count| count > 0), "only the first run may be empty");
+        let mut found: Vec<usize> = decoded(&mask).into_iter().map(|(row, col)| row * cols + col).collect();
+        found.sort_unstable();
+        prop_assert_eq!(found, patches);
+    }
+}

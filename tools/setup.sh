@@ -1,0 +1,55 @@
+#!/usr/bin/env bash
+# Installs what mostream needs on Debian 12 to be built, tested and run, and only what is missing: system packages, and the
+# ONNX Runtime library (from its Python wheel) into .venv. Where all is there it says nothing and takes a moment.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+onnxruntime=1.32.0
+packages=(
+  libgstreamer1.0-dev libgstreamer-plugins-base1.0-dev # build: GStreamer
+  libopencv-imgproc-dev clang libclang-dev pkg-config  # build: OpenCV's drawing functions and their bindings
+  gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-bad gstreamer1.0-plugins-ugly # run: formats
+  gstreamer1.0-libav gstreamer1.0-x gstreamer1.0-tools # run: more decoders, a window, gst-inspect
+  ffmpeg                                               # test: makes odd clips and judges the output
+)
+
+say() { echo "setup: $*" >&2; }
+fail() { say "$@"; exit 1; }
+
+command -v cargo >/dev/null || fail "cargo is missing: install Rust from rust-lang.org/tools/install, then run this again"
+command -v python3 >/dev/null || packages+=(python3)
+# Debian's own python3 cannot make a virtual environment without python3-venv; others can.
+python3 -c 'import ensurepip, venv' 2>/dev/null || packages+=(python3-venv)
+
+if command -v dpkg-query >/dev/null; then
+  installed=$(dpkg-query -W -f='${db:Status-Status} ${Package}\n' "${packages[@]}" 2>/dev/null | sed -n 's/^installed //p' || true)
+  mapfile -t missing < <(printf '%s\n' "${packages[@]}" | grep -vxF -f <(echo "$installed") || true)
+else
+  say "no dpkg here: make sure that what these Debian packages hold is installed: ${packages[*]}"
+  missing=()
+fi
+
+if ((${#missing[@]})); then
+  say "installing ${#missing[@]} system packages to build, run and test: ${missing[*]}"
+  root=()
+  if ((EUID != 0)); then
+    root=(sudo)
+    [[ -t 0 ]] || root=(sudo -n) # nobody is there to type a password
+    "${root[@]}" true 2>/dev/null || fail "this needs root; run: apt-get update && apt-get install -y --no-install-recommends ${missing[*]}"
+  fi
+  log=$(mktemp)
+  trap 'rm -f "$log"' EXIT
+  apt() { "${root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -q -y "$@" >>"$log" 2>&1; }
+  if ! { apt update && apt install --no-install-recommends "${missing[@]}"; }; then
+    tail -n 15 "$log" >&2
+    fail "apt-get failed (its last lines are above): is the network up? Missing are: ${missing[*]}"
+  fi
+fi
+
+if [[ -z ${ORT_DYLIB_PATH:-} ]] && ! compgen -G ".venv/lib/python3*/site-packages/onnxruntime/capi/libonnxruntime.so.$onnxruntime" >/dev/null; then
+  say "installing the ONNX Runtime $onnxruntime library into .venv (20 MB): it runs the backbone"
+  python3 -m venv .venv || fail "python3 -m venv .venv failed (see above)"
+  # The wheel brings the library; its Python dependencies are not used.
+  .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps "onnxruntime==$onnxruntime" ||
+    fail "pip could not install onnxruntime==$onnxruntime (see above): is the network up? Or set ORT_DYLIB_PATH to a libonnxruntime.so"
+fi
