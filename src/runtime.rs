@@ -137,7 +137,7 @@ pub fn run(
         })();
         let written = started.and_then(|()| {
             for item in localized {
-                end_ns = item.frame.pts_ns + item.frame.duration_ns.unwrap_or(0);
+                end_ns = item.frame.pts_ns.saturating_add(item.frame.duration_ns);
                 write(task, &layout, item, &mut sinks, &mut summary)?;
                 progress(&summary);
             }

@@ -10,6 +10,8 @@ use gstreamer_app as gst_app;
 /// What MP4 holds without a new encoding; anything else is decoded.
 const PASSED_THROUGH: &str =
     "audio/mpeg,mpegversion=4,framed=true; audio/mpeg,mpegversion=1,layer=3,parsed=true; audio/x-opus; audio/x-raw";
+/// AAC as MP4 holds it.
+const RAW_AAC: &str = "aacparse ! capsfilter caps=audio/mpeg,mpegversion=4,stream-format=raw";
 /// AAC encoders, best first.
 const ENCODERS: [&str; 4] = ["fdkaacenc", "avenc_aac", "voaacenc", "faac"];
 const PATIENCE: gst::ClockTime = gst::ClockTime::from_seconds(20);
@@ -124,11 +126,9 @@ fn connect(pipeline: &gst::Pipeline, pad: &gst::Pad, sink: &gst_app::AppSink) ->
         "audio/x-raw" => {
             let encoder = ENCODERS.iter().find(|name| gst::ElementFactory::find(name).is_some());
             let encoder = encoder.ok_or("no AAC encoder is installed: apt-get install gstreamer1.0-libav")?;
-            format!("audioconvert ! audioresample ! {encoder} ! aacparse ! audio/mpeg,mpegversion=4,stream-format=raw")
+            format!("audioconvert ! audioresample ! {encoder} ! {RAW_AAC}")
         }
-        "audio/mpeg" if format.get::<i32>("mpegversion") == Ok(4) => {
-            "aacparse ! audio/mpeg,mpegversion=4,stream-format=raw".to_owned()
-        }
+        "audio/mpeg" if format.get::<i32>("mpegversion") == Ok(4) => RAW_AAC.to_owned(),
         _ => "identity".to_owned(),
     };
     let wired = || -> Result<(), Box<dyn std::error::Error>> {

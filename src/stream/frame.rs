@@ -11,7 +11,7 @@ pub struct Frame {
     pub index: u64,
     /// Presentation time stamp from the start of the source, in nanoseconds.
     pub pts_ns: u64,
-    pub duration_ns: Option<u64>,
+    pub duration_ns: u64,
     pub buffer: gst::Buffer,
     pub info: gst_video::VideoInfo,
 }

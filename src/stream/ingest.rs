@@ -12,6 +12,8 @@ use gstreamer_video as gst_video;
 const DECODED_FRAMES: u32 = 2;
 /// How often a waiting `next` looks at the bus and asks whether to go on.
 const LOOK: gst::ClockTime = gst::ClockTime::from_mseconds(100);
+/// How long a frame is shown that does not say, such as a still image.
+const UNKNOWN_DURATION_NS: u64 = 40_000_000;
 /// How long seeking to the start may take.
 const PREROLL: gst::ClockTime = gst::ClockTime::from_seconds(30);
 
@@ -46,8 +48,12 @@ impl Ingest {
         let pipeline = gst::Pipeline::new();
         let decode = make("uridecodebin", "to open the input")?;
         decode.set_property("uri", &source.uri);
-        decode.set_property("caps", gst::Caps::builder("video/x-raw").any_features().build());
-        decode.set_property("expose-all-streams", false);
+        // Audio is left as it is. (`expose-all-streams=false` would do the same, but finds no decoder for VP9 with alpha.)
+        decode.connect("autoplug-continue", false, |values| {
+            let caps = values.get(2).and_then(|value| value.get::<gst::Caps>().ok());
+            let is_audio = caps.is_some_and(|caps| caps.structure(0).is_some_and(|s| s.name().starts_with("audio/")));
+            Some((!is_audio).to_value())
+        });
 
         let sink = gst_app::AppSink::builder()
             .caps(&gst::Caps::new_empty_simple("video/x-raw"))
@@ -80,7 +86,8 @@ impl Ingest {
         let first = chain.first().and_then(|element| element.static_pad("sink"));
         decode.connect_pad_added(move |_, pad| {
             // Only the first video track is shown: later ones stay unlinked, and their decoders stop.
-            if let Some(first) = first.as_ref().filter(|first| !first.is_linked()) {
+            let is_video = pad.query_caps(None).structure(0).is_some_and(|format| format.name().starts_with("video/"));
+            if let Some(first) = first.as_ref().filter(|first| is_video && !first.is_linked()) {
                 // A pad that does not fit shows as an error of the source.
                 pad.link(first).ok();
             }
@@ -167,10 +174,11 @@ impl Ingest {
             let fps = info.fps();
             (fps.numer() > 0).then(|| 1_000_000_000 * fps.denom() as u64 / fps.numer() as u64)
         };
-        let duration_ns = buffer.duration().map(|time| time.nseconds()).or_else(by_rate);
+        let duration_ns = buffer.duration().map(|time| time.nseconds()).filter(|&ns| ns > 0).or_else(by_rate);
+        let duration_ns = duration_ns.unwrap_or(UNKNOWN_DURATION_NS);
         let frame = Frame { index: self.frames, pts_ns, duration_ns, buffer, info };
         self.frames += 1;
-        self.next_pts_ns = pts_ns + duration_ns.unwrap_or(0);
+        self.next_pts_ns = pts_ns.saturating_add(duration_ns);
         Ok(frame)
     }
 }

@@ -72,7 +72,11 @@ impl Output {
         let (file, _) = PartialFile::create(path).map_err(|error| fail(error.to_string()))?;
         sink.set_property("location", file.path());
 
-        let caps = info.to_caps().map_err(|error| fail(error.message.to_string()))?;
+        let mut caps = info.to_caps().map_err(|error| fail(error.message.to_string()))?;
+        if info.fps().numer() == 0 {
+            // Without a rate encoders and parsers drop the last frame's duration: a still image would be shown for no time.
+            caps.make_mut().set("framerate", gst::Fraction::new(25, 1));
+        }
         let source = |caps: &gst::Caps| gst_app::AppSrc::builder().caps(caps).format(gst::Format::Time).build();
         let video = source(&caps);
         video.set_max_bytes(0);
@@ -101,11 +105,11 @@ impl Output {
     }
 
     /// Adds a frame, and the audio up to it. Time stamps count from the start of the file.
-    pub fn push(&mut self, mut buffer: gst::Buffer, pts_ns: u64, duration_ns: Option<u64>) -> Result<(), StreamError> {
+    pub fn push(&mut self, mut buffer: gst::Buffer, pts_ns: u64, duration_ns: u64) -> Result<(), StreamError> {
         let writable = buffer.make_mut();
         writable.set_pts(gst::ClockTime::from_nseconds(pts_ns));
         writable.set_dts(gst::ClockTime::NONE);
-        writable.set_duration(duration_ns.map(gst::ClockTime::from_nseconds));
+        writable.set_duration(gst::ClockTime::from_nseconds(duration_ns));
         self.push_audio(pts_ns)?;
         super::push_when_ready(&self.pipeline, &self.video, buffer).map_err(|why| self.fault(why))
     }
