@@ -2,26 +2,51 @@
 //!
 //! The published form pools the map `max(A[i,·], 0)` with kernels 1..=5 and takes the entropy of its distinct values. Two
 //! pooled values are equal exactly when their windows see the same positive cells and have the same area, so the entropy
-//! depends on signs alone: windows are grouped by a 64-bit sum of random numbers over their positive cells.
+//! depends on signs alone. Most votes are decided by how many windows see nothing, counted with bit operations on the whole
+//! grid; for the rest, windows are grouped by a 64-bit sum of random numbers over their positive cells.
 
+use super::affinity::SignMatrix;
+use super::kernel;
 use crate::geometry::Grid;
 use std::ops::Range;
 
 /// Kernel sides of the pooling.
 const KERNELS: std::ops::RangeInclusive<usize> = 1..=5;
+/// Bounds are only trusted beyond this many bits of entropy, so that their rounding decides nothing.
+const SLACK: f64 = 1e-9;
 
-/// One scale of the pooling: where each output row and column looks.
+/// A map over the grid, one bit per patch in row-major order, with zeros behind to shift from.
+type Bits = Vec<u64>;
+
+/// Rows and columns of a pooling window. Adaptive pooling has a few shapes per scale.
+#[derive(Clone, Copy, PartialEq)]
+struct Shape {
+    rows: usize,
+    cols: usize,
+}
+
+/// One scale of the pooling.
 struct Scale {
-    rows: Vec<Range<usize>>,
-    cols: Vec<Range<usize>>,
+    /// Number of windows.
+    windows: usize,
+    /// The top left cells of all windows of a shape, and the shape's place in [`BoxCounter::shapes`].
+    starts: Vec<(usize, Bits)>,
     /// Entropy in bits below which the scale votes "object".
     threshold: f64,
+    /// No more windows than this see the same cell, so no more share one.
+    sharers: usize,
+    /// With fewer empty windows than the first the vote fails and from the second on it stands, whatever the groups.
+    open_votes: Range<usize>,
 }
 
 /// Counts the votes of all scales for one grid; reusable for every patch of it.
 pub struct BoxCounter {
     grid: Grid,
     scales: Vec<Scale>,
+    shapes: Vec<Shape>,
+    /// For each shape, and each cell as a window's top left: does the window see a positive cell?
+    seen: Vec<Bits>,
+    map: Bits,
     random: Vec<u64>,
     /// `[rows + 1, cols + 1]` prefix sums of `random` over the positive cells.
     prefix: Vec<u64>,
@@ -30,81 +55,176 @@ pub struct BoxCounter {
     count_log: Vec<f64>,
 }
 
+/// The patches whose affinity map looks like an object, ascending.
+pub fn seeds(signs: &SignMatrix, grid: Grid) -> Vec<usize> {
+    let mut counter = BoxCounter::new(grid);
+    kernel::vectorized(|| (0..signs.patches()).filter(|&patch| counter.is_object(signs.row(patch))).collect())
+}
+
 impl BoxCounter {
-    pub fn new(grid: Grid) -> Self {
+    fn new(grid: Grid) -> Self {
         let mut kernels: Vec<usize> = KERNELS.map(|k| k.min(grid.rows).min(grid.cols)).collect();
         kernels.dedup();
-        let scales = kernels
-            .into_iter()
-            .map(|k| Scale {
-                rows: windows(grid.rows, grid.rows - k + 1),
-                cols: windows(grid.cols, grid.cols - k + 1),
-                threshold: 1.0 + ((grid.rows - k + 1) as f64).log2(),
-            })
-            .collect();
-        let mut state = 0u64;
         let log = |c: usize| if c == 0 { 0.0 } else { c as f64 * (c as f64).log2() };
+        let count_log: Vec<f64> = (0..=grid.patches()).map(log).collect();
+        // A window spans at most the largest kernel, so no shift reaches further.
+        let words = (grid.patches() + KERNELS.end() * (grid.cols + 1)).div_ceil(64) + 1;
+        let mut shapes = Vec::new();
+        let scales = kernels.into_iter().map(|k| Scale::new(grid, k, words, &mut shapes, &count_log)).collect();
+        let mut state = 0u64;
         Self {
             grid,
             scales,
+            seen: vec![vec![0; words]; shapes.len()],
+            shapes,
+            map: vec![0; words],
             random: (0..grid.patches()).map(|_| split_mix(&mut state)).collect(),
             prefix: vec![0; (grid.rows + 1) * (grid.cols + 1)],
-            supports: Vec::with_capacity(grid.patches()),
-            count_log: (0..=grid.patches()).map(log).collect(),
+            supports: Vec::new(),
+            count_log,
         }
     }
 
     /// Whether the map with these positive cells (bit `j % 64` of word `j / 64` for patch j) looks like an object: at
     /// least half of the scales vote for it.
-    pub fn is_object(&mut self, positive: &[u64]) -> bool {
-        self.sum_prefixes(positive);
-        let votes = (0..self.scales.len()).filter(|&scale| self.votes(scale)).count();
-        2 * votes >= self.scales.len()
+    #[inline(always)]
+    fn is_object(&mut self, positive: &[u64]) -> bool {
+        self.map[..positive.len()].copy_from_slice(positive);
+        for (shape, seen) in self.shapes.iter().zip(&mut self.seen) {
+            look(&self.map, *shape, self.grid.cols, seen);
+        }
+        let needed = self.scales.len().div_ceil(2);
+        let (mut votes, mut open) = (0, 0u32);
+        for (index, scale) in self.scales.iter().enumerate() {
+            let empty =
+                scale.windows - scale.starts.iter().map(|(shape, at)| common(&self.seen[*shape], at)).sum::<usize>();
+            if empty >= scale.open_votes.end {
+                votes += 1;
+            } else if empty >= scale.open_votes.start {
+                open |= 1 << index;
+            }
+        }
+        if votes >= needed || votes + (open.count_ones() as usize) < needed {
+            return votes >= needed;
+        }
+        self.sum_prefixes();
+        (0..self.scales.len())
+            .filter(|index| open >> index & 1 == 1)
+            .for_each(|index| votes += usize::from(self.votes(index)));
+        votes >= needed
     }
 
-    fn sum_prefixes(&mut self, positive: &[u64]) {
+    #[inline(always)]
+    fn sum_prefixes(&mut self) {
         let stride = self.grid.cols + 1;
         for row in 0..self.grid.rows {
             let mut sum = 0u64;
             for col in 0..self.grid.cols {
                 let patch = row * self.grid.cols + col;
-                if positive[patch / 64] >> (patch % 64) & 1 == 1 {
-                    sum = sum.wrapping_add(self.random[patch]);
-                }
+                let positive = self.map[patch / 64] >> (patch % 64) & 1;
+                sum = sum.wrapping_add(self.random[patch] & positive.wrapping_neg());
                 self.prefix[(row + 1) * stride + col + 1] = self.prefix[row * stride + col + 1].wrapping_add(sum);
             }
         }
     }
 
-    fn votes(&mut self, scale: usize) -> bool {
-        let Scale { rows, cols, threshold } = &self.scales[scale];
+    /// The vote of a scale by groups of equal windows.
+    #[inline(always)]
+    fn votes(&mut self, index: usize) -> bool {
+        let scale = &self.scales[index];
         let stride = self.grid.cols + 1;
-        let windows = rows.len() * cols.len();
         self.supports.clear();
-        for row in rows {
-            let (top, bottom) = (&self.prefix[row.start * stride..], &self.prefix[row.end * stride..]);
-            for col in cols {
-                let support = bottom[col.end]
-                    .wrapping_sub(bottom[col.start])
-                    .wrapping_sub(top[col.end])
-                    .wrapping_add(top[col.start]);
-                if support != 0 {
-                    // Windows of another area pool the same cells to another value.
-                    let area = (row.len() * col.len()) as u64;
-                    self.supports.push(support ^ area.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+        let mut seeing = 0;
+        for (shape, at) in &scale.starts {
+            let Shape { rows, cols } = self.shapes[*shape];
+            // Windows of another area pool the same cells to another value.
+            let area = ((rows * cols) as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+            for (word, (at, seen)) in at.iter().zip(&self.seen[*shape]).enumerate() {
+                let mut windows = at & seen;
+                seeing += windows.count_ones() as usize;
+                while windows != 0 {
+                    let cell = word * 64 + windows.trailing_zeros() as usize;
+                    windows &= windows - 1;
+                    let top = cell + cell / self.grid.cols;
+                    let bottom = top + rows * stride;
+                    let sum = |corner: usize| self.prefix[corner + cols].wrapping_sub(self.prefix[corner]);
+                    self.supports.push(sum(bottom).wrapping_sub(sum(top)) ^ area);
                 }
             }
         }
-        let entropy = |repeated: f64| (windows as f64).log2() - repeated / windows as f64;
-        // Grouping the rest can only lower the entropy further.
-        let zeros = self.count_log[windows - self.supports.len()];
-        if entropy(zeros) < *threshold {
-            return true;
-        }
         self.supports.sort_unstable();
         let groups = self.supports.chunk_by(|a, b| a == b).map(|group| self.count_log[group.len()]);
-        entropy(zeros + groups.sum::<f64>()) < *threshold
+        let repeated = self.count_log[scale.windows - seeing] + groups.sum::<f64>();
+        scale.entropy(repeated) < scale.threshold
     }
+}
+
+impl Scale {
+    fn new(grid: Grid, kernel: usize, words: usize, shapes: &mut Vec<Shape>, count_log: &[f64]) -> Self {
+        let (rows, cols) = (grid.rows - kernel + 1, grid.cols - kernel + 1);
+        let (row_windows, col_windows) = (windows(grid.rows, rows), windows(grid.cols, cols));
+        let mut starts: Vec<(usize, Bits)> = Vec::new();
+        for row in &row_windows {
+            for col in &col_windows {
+                let shape = Shape { rows: row.len(), cols: col.len() };
+                let shape = shapes.iter().position(|other| *other == shape).unwrap_or_else(|| {
+                    shapes.push(shape);
+                    shapes.len() - 1
+                });
+                let place = starts.iter().position(|(other, _)| *other == shape).unwrap_or_else(|| {
+                    starts.push((shape, vec![0; words]));
+                    starts.len() - 1
+                });
+                let cell = row.start * grid.cols + col.start;
+                starts[place].1[cell / 64] |= 1 << (cell % 64);
+            }
+        }
+        let most_on = |windows: &[Range<usize>], cells: usize| {
+            (0..cells).map(|cell| windows.iter().filter(|window| window.contains(&cell)).count()).max().unwrap_or(0)
+        };
+        let sharers = most_on(&row_windows, grid.rows) * most_on(&col_windows, grid.cols);
+        let threshold = 1.0 + (rows as f64).log2();
+        let mut scale = Self { windows: rows * cols, starts, threshold, sharers, open_votes: 0..0 };
+        let count = scale.windows;
+        // The entropy is lowest where all windows that see something share it with as many as can, highest without sharing.
+        let lowest =
+            |empty: usize| scale.entropy(count_log[empty] + (count - empty) as f64 * (scale.sharers as f64).log2());
+        let first = |votes: &dyn Fn(usize) -> bool| (0..=count).find(|&empty| votes(empty)).unwrap_or(count + 1);
+        let open = first(&|empty| lowest(empty) < threshold + SLACK);
+        let sure = first(&|empty| scale.entropy(count_log[empty]) < threshold - SLACK);
+        scale.open_votes = open..sure;
+        scale
+    }
+
+    /// The entropy in bits where groups of windows with counts c sum up to `repeated` = Σ c·log2 c.
+    fn entropy(&self, repeated: f64) -> f64 {
+        (self.windows as f64).log2() - repeated / self.windows as f64
+    }
+}
+
+/// `seen[p]`: is there a positive cell of `map` in the window of `shape` with its top left at p? Only meaningful where the
+/// window lies on the grid.
+#[inline(always)]
+fn look(map: &[u64], shape: Shape, stride: usize, seen: &mut [u64]) {
+    seen.copy_from_slice(map);
+    (1..shape.cols).for_each(|_| or_shifted(seen, 1));
+    (1..shape.rows).for_each(|_| or_shifted(seen, stride));
+}
+
+/// `bits |= bits >> shift`, over the whole string of bits.
+#[inline(always)]
+fn or_shifted(bits: &mut [u64], shift: usize) {
+    let (words, shift) = (shift / 64, shift % 64);
+    for i in 0..bits.len().saturating_sub(words + 1) {
+        let next = bits[i + words + 1] << 1 << (63 - shift);
+        bits[i] |= bits[i + words] >> shift | next;
+    }
+}
+
+/// How many bits are set in both.
+#[inline(always)]
+fn common(a: &[u64], b: &[u64]) -> usize {
+    a.iter().zip(b).map(|(a, b)| u64::from((a & b).count_ones())).sum::<u64>() as usize
 }
 
 /// Adaptive pooling of `input` cells to `output`: which cells each output looks at.

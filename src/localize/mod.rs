@@ -159,14 +159,14 @@ impl Features {
 
 /// The dot product in f64. The order of summation is fixed: 16 lanes, then the lanes, then what is left.
 #[inline(always)]
-fn dot<B: Copy + Into<f64>>(a: &[f32], b: &[B]) -> f64 {
+fn dot<A: Copy + Into<f64>, B: Copy + Into<f64>>(a: &[A], b: &[B]) -> f64 {
     let ((a, a_rest), (b, b_rest)) = (a.as_chunks::<16>(), b.as_chunks::<16>());
     let mut lanes = [0f64; 16];
     for (a, b) in a.iter().zip(b) {
         for lane in 0..16 {
-            lanes[lane] += f64::from(a[lane]) * b[lane].into();
+            lanes[lane] += a[lane].into() * b[lane].into();
         }
     }
-    let rest = a_rest.iter().zip(b_rest).map(|(&a, &b)| f64::from(a) * b.into());
+    let rest = a_rest.iter().zip(b_rest).map(|(&a, &b)| a.into() * b.into());
     lanes.into_iter().chain(rest).sum()
 }

@@ -1,8 +1,7 @@
 //! MOST: several objects, or none (Rambhatla et al., ICCV 2023, section 3).
 
 use super::affinity::SignMatrix;
-use super::box_counting::BoxCounter;
-use super::{Features, components};
+use super::{Features, box_counting, components};
 use crate::geometry::{Grid, PatchLayout, PixelBox};
 
 /// Seeds within this L1 distance, in patches, belong to the same cluster (DBSCAN's eps; min_samples is 1).
@@ -41,8 +40,7 @@ pub struct MostObject {
 pub fn localize(features: &Features, signs: &SignMatrix, layout: &PatchLayout) -> Most {
     let grid = features.grid();
     let degrees = signs.degrees();
-    let mut counter = BoxCounter::new(grid);
-    let seeds: Vec<usize> = (0..signs.patches()).filter(|&patch| counter.is_object(signs.row(patch))).collect();
+    let seeds = box_counting::seeds(signs, grid);
     let clusters = cluster(&seeds, grid);
     let count = clusters.iter().max().map_or(0, |last| last + 1);
     let objects = (0..count)

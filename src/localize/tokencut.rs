@@ -4,9 +4,8 @@
 //! Lanczos finds the one eigenvector that is needed.
 
 use super::affinity::SignMatrix;
-use super::{Features, components};
+use super::{Features, components, dot, kernel};
 use crate::geometry::{PatchLayout, PixelBox};
-use nalgebra::{DMatrix, SymmetricEigen};
 
 /// Cosine above which two patches are joined by weight 1.
 pub const TAU: f64 = 0.2;
@@ -38,7 +37,7 @@ pub struct TokenCut {
 /// Localizes one object.
 pub fn localize(features: &Features, layout: &PatchLayout) -> TokenCut {
     let edges = SignMatrix::above_cosine(features, TAU);
-    let mut y = second_eigenvector(&edges);
+    let mut y = kernel::vectorized(|| second_eigenvector(&edges));
     let largest = y.iter().fold(0.0, |m: f64, v| m.max(v.abs()));
     let n = y.len();
     if largest == 0.0 {
@@ -60,6 +59,7 @@ pub fn localize(features: &Features, layout: &PatchLayout) -> TokenCut {
 /// joined to every other.
 ///
 /// With `z = D^½ y` that is the second-largest one of `D^-½ E D^-½`, whose largest is known: `D^½ 1`.
+#[inline(always)]
 fn second_eigenvector(edges: &SignMatrix) -> Vec<f64> {
     let n = edges.patches();
     // Every patch is joined to every other: all cuts are equal, and any vector is an eigenvector.
@@ -70,7 +70,9 @@ fn second_eigenvector(edges: &SignMatrix) -> Vec<f64> {
     let joined = |i: usize| edges.row(i).iter().map(|word| word.count_ones()).sum::<u32>();
     let root: Vec<f64> = (0..n).map(|i| weight_sum(f64::from(joined(i)), n as f64).sqrt()).collect();
     let product = |z: &[f64]| -> Vec<f64> {
-        let x: Vec<f64> = z.iter().zip(&root).map(|(z, r)| z / r).collect();
+        let mut x: Vec<f64> = z.iter().zip(&root).map(|(z, r)| z / r).collect();
+        // Whole words of bits.
+        x.resize(n.next_multiple_of(64), 0.0);
         let total: f64 = x.iter().sum();
         (0..n).map(|i| weight_sum(masked_sum(edges.row(i), &x), total) / root[i]).collect()
     };
@@ -112,36 +114,77 @@ fn second_eigenvector(edges: &SignMatrix) -> Vec<f64> {
     y
 }
 
-/// The eigenvector of the largest eigenvalue of a symmetric tridiagonal matrix.
+/// The eigenvector of unit length of the largest eigenvalue λ of a symmetric tridiagonal matrix T, whose first
+/// `diagonal.len() - 1` off-diagonal entries are used.
+///
+/// λ by bisection: T − λ has only negative pivots exactly where λ is above every eigenvalue. The vector from the pivots of both
+/// ends, which meet where they are smallest (the twisted factorisation of Dhillon and Parlett).
 fn top(diagonal: &[f64], off: &[f64]) -> Vec<f64> {
     let n = diagonal.len();
-    let matrix = DMatrix::from_fn(n, n, |i, j| match i.abs_diff(j) {
-        0 => diagonal[i],
-        1 => off[i.min(j)],
-        _ => 0.0,
-    });
-    let eigen = SymmetricEigen::new(matrix);
-    eigen.eigenvectors.column(eigen.eigenvalues.imax()).iter().copied().collect()
-}
-
-fn masked_sum(row: &[u64], x: &[f64]) -> f64 {
-    let chunk = |(word, x): (&u64, &[f64])| {
-        x.iter().enumerate().map(|(bit, &x)| if word >> bit & 1 == 1 { x } else { 0.0 }).sum::<f64>()
+    let off = &off[..n - 1];
+    let pivots = |lambda: f64, forward: bool| -> Vec<f64> {
+        let mut pivots: Vec<f64> = Vec::with_capacity(n);
+        for step in 0..n {
+            let (entry, link) = if forward { (step, step.wrapping_sub(1)) } else { (n - 1 - step, n - 1 - step) };
+            let before = pivots.last().map_or(0.0, |pivot| off[link] * off[link] / pivot);
+            pivots.push(diagonal[entry] - lambda - before);
+        }
+        if !forward {
+            pivots.reverse();
+        }
+        pivots
     };
-    row.iter().zip(x.chunks(64)).map(chunk).sum()
+    // Every eigenvalue is within the norm of the largest row.
+    let bound = diagonal.iter().chain(off).fold(0.0, |m: f64, v| m.max(v.abs()));
+    let (mut low, mut high) = (-3.0 * bound, 3.0 * bound + f64::MIN_POSITIVE);
+    loop {
+        let middle = low + (high - low) / 2.0;
+        if middle <= low || middle >= high {
+            break;
+        }
+        if pivots(middle, true).iter().all(|&pivot| pivot < 0.0) { high = middle } else { low = middle }
+    }
+    let (down, up) = (pivots(high, true), pivots(high, false));
+    let gap = |i: usize| (down[i] + up[i] - (diagonal[i] - high)).abs();
+    let twist = (0..n).min_by(|&a, &b| gap(a).total_cmp(&gap(b))).unwrap_or(0);
+    let mut vector = vec![0.0; n];
+    vector[twist] = 1.0;
+    for i in (0..twist).rev() {
+        vector[i] = -off[i] / down[i] * vector[i + 1];
+    }
+    for i in twist + 1..n {
+        vector[i] = -off[i - 1] / up[i] * vector[i - 1];
+    }
+    normalize(&mut vector);
+    vector
 }
 
-fn dot(a: &[f64], b: &[f64]) -> f64 {
-    a.iter().zip(b).map(|(a, b)| a * b).sum()
+/// The sum of the entries of `x` whose bit is set.
+#[inline(always)]
+fn masked_sum(row: &[u64], x: &[f64]) -> f64 {
+    let mut lanes = [[0f64; 8]; 4];
+    for (word, x) in row.iter().zip(x.chunks_exact(64)) {
+        for (byte, x) in
+            word.to_le_bytes().into_iter().zip(x.as_chunks::<8>().0).enumerate().map(|(at, (byte, x))| ((at, byte), x))
+        {
+            let (at, byte) = byte;
+            for lane in 0..8 {
+                lanes[at % 4][lane] += if byte >> lane & 1 == 1 { x[lane] } else { 0.0 };
+            }
+        }
+    }
+    lanes.iter().flatten().sum()
 }
 
 /// Takes the part along the unit vector `b` out of `a`.
+#[inline(always)]
 fn remove(a: &mut [f64], b: &[f64]) {
     let along = dot(a, b);
     a.iter_mut().zip(b).for_each(|(a, b)| *a -= along * b);
 }
 
 /// Scales to unit length and returns the length before; leaves a zero vector as it is.
+#[inline(always)]
 fn normalize(a: &mut [f64]) -> f64 {
     let length = dot(a, a).sqrt();
     if length > 0.0 {
