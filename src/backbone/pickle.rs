@@ -61,7 +61,10 @@ impl Global {
             ("torch", "BFloat16Storage") => Self::Storage(Some(Dtype::Bf16)),
             ("torch", name) if name.ends_with("Storage") => Self::Storage(None),
             _ => {
-                return Err(format!("its pickle wants {:.200?}, which no state dict needs", format!("{module}.{name}")));
+                return Err(format!(
+                    "its pickle wants {:.200?}, which no state dict needs",
+                    format!("{module}.{name}")
+                ));
             }
         })
     }

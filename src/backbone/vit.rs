@@ -222,7 +222,11 @@ impl Measures {
                 (dim, patch)
             }
             other => {
-                return Err(wrong("patch_embed.proj.weight", other, "[dim, 3, patch, patch], dim to 4096, patch to 64"));
+                return Err(wrong(
+                    "patch_embed.proj.weight",
+                    other,
+                    "[dim, 3, patch, patch], dim to 4096, patch to 64",
+                ));
             }
         };
         let side = match shape("pos_embed")? {
