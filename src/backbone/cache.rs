@@ -7,6 +7,8 @@ use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 const MAX_ENTRY_BYTES: u64 = 8 << 30;
 
@@ -62,9 +64,10 @@ impl Cache {
 
     /// A path in the cache that nobody else uses.
     pub fn scratch(&self) -> PathBuf {
-        static COUNT: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(0);
-        let count = COUNT.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-        self.folder.join(format!("scratch-{}-{count}", std::process::id()))
+        static COUNT: AtomicU64 = AtomicU64::new(0);
+        let count = COUNT.fetch_add(1, Ordering::Relaxed);
+        let nanos = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos();
+        self.folder.join(format!("scratch-{}-{nanos}-{count}", std::process::id()))
     }
 
     fn path(&self, key: &blake3::Hash) -> PathBuf {
@@ -72,7 +75,7 @@ impl Cache {
     }
 }
 
-/// Whether nobody but this user (or root) can have written it.
+/// Whether it is this user's, and nobody else (but root) may write it.
 fn is_own(metadata: &Metadata) -> bool {
     metadata.uid() == rustix::process::geteuid().as_raw() && metadata.mode() & 0o022 == 0
 }

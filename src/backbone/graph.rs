@@ -77,13 +77,16 @@ impl Writer<'_> {
         let (height, width) = (layout.image_height as usize, layout.image_width as usize);
 
         let image = self.graph.input(INPUT, UINT8, &[height, width, 3]);
-        let mut pixels = self.graph.op("Cast", &[&image], &[int("to", FLOAT as usize)]);
-        let mean = self.graph.weight(&[3], &measures.mean.map(|mean| 255.0 * mean));
+        let pixels = self.graph.op("Cast", &[&image], &[int("to", FLOAT as usize)]);
+        // In whole rows of numbers, since three are too few for a processor's vectors.
+        let mut pixels = self.reshape(&pixels, &[-1, height as i64, 3 * width as i64]);
+        let mean = measures.mean.map(|mean| 255.0 * mean).repeat(width);
+        let mean = self.graph.weight(&[3 * width], &mean);
         pixels = self.graph.op("Sub", &[&pixels, &mean], &[]);
         // After the mean is taken away, zero is what DINO pads with.
         let (below, right) = ((rows * patch - height) as i64, (cols * patch - width) as i64);
         if (below, right) != (0, 0) {
-            let pads = self.graph.list(&[0, 0, 0, 0, 0, below, right, 0]);
+            let pads = self.graph.list(&[0, 0, 0, 0, below, 3 * right]);
             pixels = self.graph.op("Pad", &[&pixels, &pads], &[]);
         }
         // A convolution whose stride is its kernel is a product with the patches' pixels.

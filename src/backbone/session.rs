@@ -84,38 +84,28 @@ impl Backbone {
             let builder = builder().and_then(|b| Ok(b.with_optimization_level(GraphOptimizationLevel::Disable)?));
             builder.and_then(|mut builder| builder.commit_from_memory(&model)).ok()
         });
-        let session = match kept {
-            Some(session) => session,
-            None => {
-                let mut keep = |key: &blake3::Hash, content: &[u8]| {
-                    if let Some(cache) = &cache
-                        && let Err(error) = cache.write(key, content)
-                    {
-                        cache_warning = options.cache.as_deref().map(|folder| unusable(folder, &error));
-                    }
-                };
-                let graph = match cache.as_ref().and_then(|cache| cache.read(&graph_key)) {
-                    Some(graph) => graph,
-                    None => {
-                        let graph = graph::build(checkpoint, feature, dialect, &layout)?;
-                        keep(&graph_key, &graph);
-                        graph
-                    }
-                };
-                let scratch = cache.as_ref().map(Cache::scratch);
-                let mut builder = builder().map_err(runtime)?;
-                if let Some(scratch) = &scratch {
-                    builder = builder.with_optimized_model_path(scratch).map_err(runtime)?;
+        let session = match (kept, cache) {
+            (Some(session), _) => session,
+            (None, None) => {
+                let graph = graph::build(checkpoint, feature, dialect, &layout)?;
+                builder().and_then(|mut builder| builder.commit_from_memory(&graph)).map_err(runtime)?
+            }
+            (None, Some(cache)) => {
+                let kept = cache.read(&graph_key);
+                let is_kept = kept.is_some();
+                let graph = kept.map_or_else(|| graph::build(checkpoint, feature, dialect, &layout), Ok)?;
+                let mut written = if is_kept { Ok(()) } else { cache.write(&graph_key, &graph) };
+                let scratch = cache.scratch();
+                let optimised = builder()
+                    .and_then(|builder| builder.with_optimized_model_path(&scratch)?.commit_from_memory(&graph));
+                written = written.and_then(|()| cache.write(&session_key, &std::fs::read(&scratch)?));
+                let _ = std::fs::remove_file(&scratch);
+                if let (Some(folder), Err(error)) = (&options.cache, &written) {
+                    cache_warning = Some(unusable(folder, error));
                 }
-                let session = builder.commit_from_memory(&graph);
-                drop(graph);
-                if let Some(scratch) = &scratch {
-                    if let Ok(model) = std::fs::read(scratch) {
-                        keep(&session_key, &model);
-                    }
-                    let _ = std::fs::remove_file(scratch);
-                }
-                session.map_err(runtime)?
+                // The reason may be the file it could not write.
+                let again = |_| builder().and_then(|mut builder| builder.commit_from_memory(&graph));
+                optimised.or_else(again).map_err(runtime)?
             }
         };
         let patches = layout.grid.patches();
