@@ -1,10 +1,10 @@
 //! Boxes and labels, drawn by OpenCV straight into the planes of a 4:2:0 frame.
 
 use crate::record::ObjectRecord;
-use gstreamer as gst;
-use gstreamer_video as gst_video;
 use gst_video::VideoFormat;
 use gst_video::prelude::*;
+use gstreamer as gst;
+use gstreamer_video as gst_video;
 use opencv::core::{CV_8UC1, CV_8UC2, Mat, Point, Rect, Scalar};
 use opencv::imgproc;
 
@@ -79,7 +79,17 @@ pub fn draw(
         let tag = Rect::new(left, top, (text.width + 8) & !1, (text.height + 8) & !1);
         fill(&mut planes, tag, colour)?;
         let origin = Point::new(left + 4, top + 4 + text.height);
-        imgproc::put_text(&mut planes[0].mat, &label, origin, FONT, font_scale, scalar(&INK[..1]), 1, imgproc::LINE_AA, false)?;
+        imgproc::put_text(
+            &mut planes[0].mat,
+            &label,
+            origin,
+            FONT,
+            font_scale,
+            scalar(&INK[..1]),
+            1,
+            imgproc::LINE_AA,
+            false,
+        )?;
     }
     Ok(())
 }
@@ -89,7 +99,14 @@ fn fill(planes: &mut [Plane], rect: Rect, colour: [u8; 3]) -> Result<(), Overlay
     for plane in planes {
         let s = plane.subsampling;
         let rect = Rect::new(rect.x / s, rect.y / s, (rect.width / s).max(1), (rect.height / s).max(1));
-        imgproc::rectangle(&mut plane.mat, rect, scalar(&colour[plane.channels.clone()]), imgproc::FILLED, imgproc::LINE_8, 0)?;
+        imgproc::rectangle(
+            &mut plane.mat,
+            rect,
+            scalar(&colour[plane.channels.clone()]),
+            imgproc::FILLED,
+            imgproc::LINE_8,
+            0,
+        )?;
     }
     Ok(())
 }

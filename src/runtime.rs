@@ -127,7 +127,9 @@ pub fn run(
         let mut threads = Vec::new();
         // A stage that could not be started drops its channel ends, which ends the others.
         let started = (|| {
-            threads.push(spawn(scope, "ingest", move || ingest_frames(task.every, first, ingest, layout, is_over, to_infer))?);
+            threads.push(spawn(scope, "ingest", move || {
+                ingest_frames(task.every, first, ingest, layout, is_over, to_infer)
+            })?);
             let method = task.localizer.method;
             threads.push(spawn(scope, "infer", move || infer(method, backbone, ingested, to_localize))?);
             threads.push(spawn(scope, "localize", move || localize(task.localizer, layout, inferred, to_sink))?);
@@ -211,7 +213,8 @@ fn infer(
             None => None,
             Some(image) => {
                 let start = Instant::now();
-                let unreadable = |_| StreamError::Input { input: "a model image".into(), why: "cannot be mapped".into() };
+                let unreadable =
+                    |_| StreamError::Input { input: "a model image".into(), why: "cannot be mapped".into() };
                 let values = backbone.features(&image.map_readable().map_err(unreadable)?)?;
                 timings.inference = microseconds(start);
                 Some(match method {

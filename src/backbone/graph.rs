@@ -93,7 +93,8 @@ impl Writer<'_> {
         let kernel = self.checkpoint.values("patch_embed.proj.weight")?;
         let mut product = vec![0f32; kernel.len()];
         for (index, &value) in kernel.iter().enumerate() {
-            let (out, channel, place) = (index / (3 * patch * patch), index / (patch * patch) % 3, index % (patch * patch));
+            let (out, channel, place) =
+                (index / (3 * patch * patch), index / (patch * patch) % 3, index % (patch * patch));
             product[(place * 3 + channel) * dim + out] = value / (255.0 * measures.std[channel]);
         }
         let product = self.graph.weight(&[3 * patch * patch, dim], &product);
@@ -134,8 +135,7 @@ impl Writer<'_> {
         let values = self.projection(index, 2, normal)?;
         if self.dialect == Dialect::Fused {
             let heads = int("num_heads", heads);
-            let [attended] =
-                self.graph.ops(MICROSOFT, "MultiHeadAttention", &[&queries, &keys, &values], &[heads]);
+            let [attended] = self.graph.ops(MICROSOFT, "MultiHeadAttention", &[&queries, &keys, &values], &[heads]);
             return Ok(attended);
         }
         let weights = self.attention_weights(&queries, &keys);

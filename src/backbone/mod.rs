@@ -31,9 +31,8 @@ pub fn model_size(frame_width: u32, frame_height: u32, patch: u32, max_patches: 
     let fits = |&(cols, rows): &(u32, u32)| {
         cols <= most_cols && rows <= most_rows && u64::from(cols) * u64::from(rows) <= u64::from(max)
     };
-    let nearest = |side: u32, to: u32, of: u32| {
-        ((f64::from(side) * f64::from(to) / f64::from(of)).round() as u32).max(1)
-    };
+    let nearest =
+        |side: u32, to: u32, of: u32| ((f64::from(side) * f64::from(to) / f64::from(of)).round() as u32).max(1);
     let stretch = |&(cols, rows): &(u32, u32)| {
         (f64::from(cols) * f64::from(height) / (f64::from(rows) * f64::from(width))).ln().abs()
     };

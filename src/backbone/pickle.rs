@@ -26,8 +26,16 @@ enum Value {
     Tuple(Vec<Id>),
     Dict(Vec<(Id, Id)>),
     Global(Global),
-    Storage { dtype: Option<Dtype>, key: Id },
-    Tensor { dtype: Option<Dtype>, key: Id, offset: usize, shape: Vec<usize> },
+    Storage {
+        dtype: Option<Dtype>,
+        key: Id,
+    },
+    Tensor {
+        dtype: Option<Dtype>,
+        key: Id,
+        offset: usize,
+        shape: Vec<usize>,
+    },
 }
 
 #[derive(Clone, Copy)]
@@ -52,7 +60,12 @@ impl Global {
             ("torch", "HalfStorage") => Self::Storage(Some(Dtype::F16)),
             ("torch", "BFloat16Storage") => Self::Storage(Some(Dtype::Bf16)),
             ("torch", name) if name.ends_with("Storage") => Self::Storage(None),
-            _ => return Err(format!("its pickle wants {:.200?}, which no state dict needs", format!("{module}.{name}"))),
+            _ => {
+                return Err(format!(
+                    "its pickle wants {:.200?}, which no state dict needs",
+                    format!("{module}.{name}")
+                ));
+            }
         })
     }
 }
@@ -73,7 +86,10 @@ pub fn tensors(bytes: &[u8]) -> Result<BTreeMap<String, Tensor>, String> {
                 return Err(format!("its data.pkl has {size} bytes (expected at most {MAX_PICKLE_BYTES})"));
             }
             program.clear();
-            file.by_ref().take(MAX_PICKLE_BYTES).read_to_end(&mut program).map_err(|error| format!("data.pkl: {error}"))?;
+            file.by_ref()
+                .take(MAX_PICKLE_BYTES)
+                .read_to_end(&mut program)
+                .map_err(|error| format!("data.pkl: {error}"))?;
         } else if name == "byteorder" {
             let mut order = String::new();
             file.by_ref().take(16).read_to_string(&mut order).map_err(|error| format!("byteorder: {error}"))?;
@@ -160,7 +176,8 @@ impl Machine {
                         b'X' => u32::from_le_bytes(take(&mut code)?) as usize,
                         _ => take::<1>(&mut code)?[0].into(),
                     };
-                    let text = std::str::from_utf8(split(&mut code, length)?).map_err(|_| "its pickle holds a text that is not UTF-8")?;
+                    let text = std::str::from_utf8(split(&mut code, length)?)
+                        .map_err(|_| "its pickle holds a text that is not UTF-8")?;
                     self.push(Value::Text(text.to_owned()))?;
                 }
                 b'c' => {
@@ -178,7 +195,8 @@ impl Machine {
                     self.push(Value::Tuple(items))?;
                 }
                 0x85..=0x87 => {
-                    let first = self.stack.len().checked_sub(usize::from(opcode) - 0x84).ok_or("its pickle is broken")?;
+                    let first =
+                        self.stack.len().checked_sub(usize::from(opcode) - 0x84).ok_or("its pickle is broken")?;
                     let items = self.stack.split_off(first);
                     self.push(Value::Tuple(items))?;
                 }
@@ -223,13 +241,16 @@ impl Machine {
                     let result = self.call(function, arguments)?;
                     self.push(result)?;
                 }
-                other => return Err(format!("its pickle has opcode {other:#04x} at byte {at}, which no state dict needs")),
+                other => {
+                    return Err(format!("its pickle has opcode {other:#04x} at byte {at}, which no state dict needs"));
+                }
             }
         }
     }
 
     fn call(&self, function: Id, arguments: Id) -> Result<Value, String> {
-        let (Value::Global(function), Value::Tuple(arguments)) = (&self.values[function], &self.values[arguments]) else {
+        let (Value::Global(function), Value::Tuple(arguments)) = (&self.values[function], &self.values[arguments])
+        else {
             return Err("its pickle calls something that is no function".to_owned());
         };
         match (function, arguments.first().map(|&first| &self.values[first])) {
@@ -295,15 +316,18 @@ impl Machine {
                 }
                 Value::Tensor { dtype, key, offset, shape } => {
                     let key = self.text(*key)?;
-                    let storage = storages.get(key).ok_or_else(|| format!("storage {key} of tensor {name} is missing"))?;
+                    let storage =
+                        storages.get(key).ok_or_else(|| format!("storage {key} of tensor {name} is missing"))?;
                     let bytes = dtype.map_or(1, Dtype::size);
                     // `tensor` has checked the product. Other kinds of numbers are never read: any size will do.
                     let length = if dtype.is_some() { shape.iter().product::<usize>() } else { 0 };
                     let range = (|| {
                         let start = storage.start.checked_add(offset.checked_mul(bytes)?)?;
-                        Some(start..start.checked_add(length.checked_mul(bytes)?)?).filter(|range| range.end <= storage.end)
+                        Some(start..start.checked_add(length.checked_mul(bytes)?)?)
+                            .filter(|range| range.end <= storage.end)
                     })();
-                    let range = range.ok_or_else(|| format!("tensor {name} of shape {shape:?} ends past its storage"))?;
+                    let range =
+                        range.ok_or_else(|| format!("tensor {name} of shape {shape:?} ends past its storage"))?;
                     found.insert(name, Tensor { dtype: *dtype, shape: shape.clone(), range });
                 }
                 _ => {}

@@ -187,7 +187,8 @@ fn key(parts: &[&[u8]]) -> blake3::Hash {
 /// What an optimised model depends on besides the library: its kernels are chosen for the processor.
 fn processor() -> String {
     let text = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let kept = |line: &&str| ["model name", "flags", "Features", "CPU part"].iter().any(|field| line.starts_with(field));
+    let kept =
+        |line: &&str| ["model name", "flags", "Features", "CPU part"].iter().any(|field| line.starts_with(field));
     let first = text.split("\n\n").next().unwrap_or_default();
     std::iter::once(std::env::consts::ARCH).chain(first.lines().filter(kept)).collect::<Vec<_>>().join("\n")
 }
@@ -224,7 +225,9 @@ fn environment(library: &Path) -> Result<(Environment, String), BackboneError> {
     if let Some((path, environment, version)) = &*loaded {
         if path != library {
             let (path, library) = (path.display(), library.display());
-            return Err(BackboneError::Runtime(format!("{library} cannot be loaded: {path} is, and a process has room for one")));
+            return Err(BackboneError::Runtime(format!(
+                "{library} cannot be loaded: {path} is, and a process has room for one"
+            )));
         }
         return Ok((environment.clone(), version.clone()));
     }
@@ -240,7 +243,10 @@ fn environment(library: &Path) -> Result<(Environment, String), BackboneError> {
 fn version(library: &Path) -> Result<String, BackboneError> {
     type GetApiBase = unsafe extern "C" fn() -> *const ort::sys::OrtApiBase;
     let failed = |error: libloading::Error| {
-        BackboneError::LibraryMissing(format!("the ONNX Runtime library {} cannot be loaded: {error}", library.display()))
+        BackboneError::LibraryMissing(format!(
+            "the ONNX Runtime library {} cannot be loaded: {error}",
+            library.display()
+        ))
     };
     // SAFETY: the file is named as ONNX Runtime's library; its one exported function is called as its header declares it.
     let (version, usable) = unsafe {
@@ -272,10 +278,13 @@ pub fn find_library(explicit: Option<&Path>) -> Result<PathBuf, BackboneError> {
     if let Some(path) = explicit.map(Path::to_owned).or_else(|| set("ORT_DYLIB_PATH")) {
         return match path.is_file() {
             true => Ok(path),
-            false => Err(BackboneError::LibraryMissing(format!("there is no ONNX Runtime library at {}", path.display()))),
+            false => {
+                Err(BackboneError::LibraryMissing(format!("there is no ONNX Runtime library at {}", path.display())))
+            }
         };
     }
-    let mut folders: Vec<PathBuf> = std::env::current_exe().ok().and_then(|exe| Some(exe.parent()?.to_owned())).into_iter().collect();
+    let mut folders: Vec<PathBuf> =
+        std::env::current_exe().ok().and_then(|exe| Some(exe.parent()?.to_owned())).into_iter().collect();
     let project = Path::new(env!("CARGO_MANIFEST_DIR")).join(".venv");
     for environment in std::iter::once(project).chain(set("VIRTUAL_ENV")) {
         for python in entries(&environment.join("lib"), "python3") {

@@ -207,16 +207,27 @@ fn prefix(tensors: &Tensors) -> Result<String, String> {
     let known = |prefix: &&str| prefix.split_terminator('.').all(|part| WRAPPERS.contains(&part));
     let prefixes = tensors.names().filter_map(|name| name.strip_suffix("cls_token")).filter(known);
     let best = prefixes.min_by_key(|prefix| (!prefix.contains("teacher"), prefix.len()));
-    best.map(str::to_owned).ok_or_else(|| "tensor cls_token is missing: it is no vision transformer in DINO's layout".to_owned())
+    best.map(str::to_owned)
+        .ok_or_else(|| "tensor cls_token is missing: it is no vision transformer in DINO's layout".to_owned())
 }
 
 impl Measures {
     fn new(tensors: &Tensors, prefix: &str, heads: Option<usize>) -> Result<Self, String> {
         let shape = |name: &str| tensors.get(&format!("{prefix}{name}")).map(|tensor| tensor.shape.as_slice());
-        let wrong = |name: &str, got: &[usize], expected: &str| format!("tensor {name} has shape {got:?} (expected {expected})");
+        let wrong = |name: &str, got: &[usize], expected: &str| {
+            format!("tensor {name} has shape {got:?} (expected {expected})")
+        };
         let (dim, patch) = match shape("patch_embed.proj.weight")? {
-            &[dim, 3, patch, across] if patch == across && (1..=64).contains(&patch) && (1..=4096).contains(&dim) => (dim, patch),
-            other => return Err(wrong("patch_embed.proj.weight", other, "[dim, 3, patch, patch], dim to 4096, patch to 64")),
+            &[dim, 3, patch, across] if patch == across && (1..=64).contains(&patch) && (1..=4096).contains(&dim) => {
+                (dim, patch)
+            }
+            other => {
+                return Err(wrong(
+                    "patch_embed.proj.weight",
+                    other,
+                    "[dim, 3, patch, patch], dim to 4096, patch to 64",
+                ));
+            }
         };
         let side = match shape("pos_embed")? {
             &[1, tokens, _] if tokens > 1 && (tokens - 1).isqrt().pow(2) == tokens - 1 => (tokens - 1).isqrt(),

@@ -213,7 +213,7 @@ impl Report {
             Some(Cache { folder, .. }) => {
                 println!("cache         {} cannot be written: each start is slower", folder.display())
             }
-            None => println!("cache         no home folder to keep it in: each start is slower"),
+            None => println!("cache         none: each start is slower"),
         }
         if let Some(test) = &self.self_test {
             println!("self-test     a drawn object is boxed with an IoU of {:.2}; {} patches", test.iou, test.patches);

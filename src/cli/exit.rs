@@ -1,5 +1,6 @@
 //! What the exit code says.
 
+use mostream::backbone::BackboneError;
 use mostream::runtime::RunError;
 use mostream::stream::StreamError;
 use std::process::ExitCode;
@@ -40,21 +41,44 @@ impl Failure {
 
 /// The exit code of an error from the library.
 fn exit_of(error: &anyhow::Error) -> Exit {
-    let of_stream = |error: &StreamError| match error {
-        StreamError::Input { .. } => Exit::Input,
-        StreamError::Output { .. } => Exit::Output,
-        StreamError::MissingElement { .. } | StreamError::Start(_) => Exit::Missing,
-    };
     if let Some(failure) = error.downcast_ref::<Failure>() {
         return failure.exit;
     }
     if let Some(error) = error.downcast_ref::<StreamError>() {
-        return of_stream(error);
+        return error.into();
     }
     match error.downcast_ref::<RunError>() {
-        Some(RunError::Stream(error)) => of_stream(error),
+        Some(RunError::Stream(error)) => error.into(),
+        Some(RunError::Backbone(error)) => error.into(),
         Some(RunError::Records { .. }) => Exit::Output,
         _ => Exit::Other,
+    }
+}
+
+impl From<&StreamError> for Exit {
+    fn from(error: &StreamError) -> Self {
+        match error {
+            StreamError::Input { .. } => Self::Input,
+            StreamError::Output { .. } => Self::Output,
+            StreamError::MissingElement { .. } | StreamError::Start(_) => Self::Missing,
+        }
+    }
+}
+
+impl From<&BackboneError> for Exit {
+    fn from(error: &BackboneError) -> Self {
+        match error {
+            BackboneError::Read { .. } | BackboneError::Checkpoint { .. } => Self::Model,
+            BackboneError::LibraryMissing(_) => Self::Missing,
+            BackboneError::Size(_) => Self::Usage,
+            BackboneError::Pixels { .. } | BackboneError::Runtime(_) => Self::Other,
+        }
+    }
+}
+
+impl From<BackboneError> for Failure {
+    fn from(error: BackboneError) -> Self {
+        Self::new(Exit::from(&error), error)
     }
 }
 

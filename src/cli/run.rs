@@ -2,8 +2,9 @@
 
 use super::exit::{Exit, Failure};
 use super::interrupt::stop_flag;
-use super::model::ModelArgs;
+use super::model::{FeatureArg, ModelArgs};
 use super::progress::Progress;
+use mostream::backbone::Feature;
 use mostream::localize::{Localizer, Method};
 use mostream::publish::jsonl::RecordWriter;
 use mostream::runtime::{self, RunError, Sinks, Summary, Task};
@@ -18,9 +19,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 #[derive(clap::Args)]
-#[command(after_help = "With none of -o, --records and --display, the annotated video and the records are written to the \
+#[command(
+    after_help = "With none of -o, --records and --display, the annotated video and the records are written to the \
 current folder, as NAME.boxes.mp4 and NAME.boxes.jsonl.\n\nExamples:\n  mostream run street.mp4\n  mostream run street.mp4 -o \
-boxes.mp4 --start 1:30 --duration 10\n  mostream run street.mp4 --records - | jq .objects")]
+boxes.mp4 --start 1:30 --duration 10\n  mostream run street.mp4 --records - | jq .objects"
+)]
 pub struct Args {
     /// A video file, a still image or a URI
     input: String,
@@ -70,6 +73,8 @@ struct Targets {
 pub fn run(args: Args) -> anyhow::Result<Exit> {
     let source = Source::new(&args.input)?;
     let targets = targets(&args, &source)?;
+    let feature = feature(&args)?;
+    let checkpoint = args.model.checkpoint()?;
     let stop = stop_flag()?;
     let media = source.probe()?;
     let span = Span { start_ns: args.start.unwrap_or(0), duration_ns: args.duration };
@@ -93,7 +98,11 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
         }
         sinks.canvas = Some(canvas);
     }
-    let (model, mut backbone) = args.model.open(first.display_size(), args.method)?;
+    let (width, height) = first.display_size();
+    let size = args.model.size_for(&checkpoint, width, height);
+    let mut backbone = args.model.open(&checkpoint, feature, size)?;
+    let model = checkpoint.id().to_owned();
+    drop(checkpoint);
     let task = Task {
         source: source.name.clone(),
         model,
@@ -121,7 +130,9 @@ fn finish(
 ) -> anyhow::Result<Exit> {
     let summary = match outcome {
         // The reader of stdout has seen enough: `… | head`.
-        Err(RunError::Records { error, .. }) if error.kind() == std::io::ErrorKind::BrokenPipe => return Ok(Exit::Done),
+        Err(RunError::Records { error, .. }) if error.kind() == std::io::ErrorKind::BrokenPipe => {
+            return Ok(Exit::Done);
+        }
         outcome => outcome?,
     };
     if let Some(warning) = &summary.warning {
@@ -133,13 +144,30 @@ fn finish(
         eprintln!("mostream: {frames} frames, {objects} boxes, {fps:.1} frames per second");
         if targets.output.is_some() {
             let (in_place, copied, converted) = (canvas.in_place, canvas.copied, canvas.converted);
-            eprintln!("mostream: drawn in place on {in_place} frames, on a copy of {copied}, after conversion of {converted}");
+            eprintln!(
+                "mostream: drawn in place on {in_place} frames, on a copy of {copied}, after conversion of {converted}"
+            );
         }
         for path in [&targets.output, &targets.records].into_iter().flatten().filter(|path| *path != Path::new("-")) {
             eprintln!("mostream: {}", path.display());
         }
     }
     Ok(if stop.load(Ordering::Relaxed) { Exit::Interrupted } else { Exit::Done })
+}
+
+/// What the method needs of the model.
+fn feature(args: &Args) -> Result<Feature, Failure> {
+    match (args.method, args.model.feature) {
+        (Method::DinoSeg, FeatureArg::K | FeatureArg::Attention) => Ok(Feature::ClsAttention),
+        (method @ Method::DinoSeg, feature) | (method, feature @ FeatureArg::Attention) => {
+            let why = format!(
+                "--method {method} cannot use --feature {} (dino-seg reads the attention, the others k, q or v)",
+                feature.name()
+            );
+            Err(Failure::new(Exit::Usage, why))
+        }
+        (_, feature) => Ok(feature.into()),
+    }
 }
 
 /// Fills in the default targets, and refuses those that would destroy the input or each other.
@@ -155,7 +183,10 @@ fn targets(args: &Args, source: &Source) -> Result<Targets, Failure> {
     let input = source.file.as_deref().map(canonical);
     for path in [&targets.output, &targets.records].into_iter().flatten() {
         if input.as_ref().is_some_and(|input| *input == canonical(path)) {
-            return Err(Failure::new(Exit::Usage, format!("{} is the input: give another name for the output", path.display())));
+            return Err(Failure::new(
+                Exit::Usage,
+                format!("{} is the input: give another name for the output", path.display()),
+            ));
         }
     }
     if let (Some(output), Some(records)) = (&targets.output, &targets.records) {

@@ -3,11 +3,8 @@
 //! A sign is that of the dot product in f64 of the f32 features, so answers do not depend on SIMD width, threads or the
 //! machine. The f32 product is only a filter: entries inside its rounding error are computed again in f64.
 
-use super::Features;
-use ndarray::{Array2, linalg::general_mat_mul, s};
-
-/// Rows of `A` that are multiplied at a time: the block of products stays in the second-level cache.
-const BLOCK: usize = 64;
+use super::kernel::{self, COLS, LANES};
+use super::{Features, dot};
 
 /// Which entries of `A` are positive: a symmetric `[N, N]` bit matrix.
 pub struct SignMatrix {
@@ -22,49 +19,69 @@ impl SignMatrix {
         Self::above_cosine(features, 0.0)
     }
 
-    /// Where the cosine of two patches is above `tau`; never for a patch of zero length.
+    /// Where the cosine of two patches is above `tau` (at least 0); never for a patch of zero length.
     pub fn above_cosine(features: &Features, tau: f64) -> Self {
-        let f = features.values();
-        let (n, dim) = f.dim();
-        let norms: Vec<f64> = f.rows().into_iter().map(norm).collect();
-        // |computed − exact| ≤ γ·‖x‖·‖y‖ for any order of summation (Higham, section 3.1), doubled for slack, plus
-        // what underflow may lose.
-        let gamma = 2.0 * (dim as f64 + 2.0) * f64::from(f32::EPSILON);
+        let (n, dim) = features.values().dim();
+        let norms: Vec<f64> = kernel::vectorized(|| features.rows().map(norm).collect());
+        // Lanes are scaled to unit length, so that no product overflows where the limits are finite. With u = ε/2,
+        // |computed − exact| ≤ (D + 1)·u·‖row‖ for any order of summation (Higham, section 3.1; one rounding more for the
+        // scaling); doubled, which also covers the rounding of the limits; and what underflow may lose.
+        let gamma = (dim as f64 + 4.0) * f64::from(f32::EPSILON);
         let tiny = (dim as f64 + 2.0) * f64::from(f32::MIN_POSITIVE);
+        let limits = |norm: f64| {
+            let sure = norm < f64::from(f32::MAX) / 4.0;
+            let (low, high) = ((tau - gamma) * norm - tiny, (tau + gamma) * norm + tiny);
+            if sure { (low as f32, high as f32) } else { (f32::NEG_INFINITY, f32::INFINITY) }
+        };
+        let is_above = |i: usize, j: usize| {
+            let scale = norms[i] * norms[j];
+            scale > 0.0 && exact_dot(features.row(i), features.row(j)) > tau * scale
+        };
 
-        let mut signs = Self::empty(n);
-        let mut block = Array2::<f32>::zeros((BLOCK.min(n), n));
-        for top in (0..n).step_by(BLOCK) {
-            let rows = BLOCK.min(n - top);
-            let mut products = block.slice_mut(s![..rows, top..]);
-            let left = f.slice(s![top..top + rows, ..]);
-            general_mat_mul(1.0, &left, &f.slice(s![top.., ..]).t(), 0.0, &mut products);
-            for r in 0..rows {
-                let i = top + r;
-                for j in i..n {
-                    let (product, scale) = (f64::from(products[[r, j - top]]), norms[i] * norms[j]);
-                    let above = product - tau * scale;
-                    // Infinities and NaN of an overflowing f32 product take the exact way too.
-                    let sure = product.is_finite() && above.abs() > gamma * scale + tiny;
-                    let above = if sure { above } else { exact_dot(f, i, j) - tau * scale };
-                    if above > 0.0 {
-                        signs.set(i, j);
-                        signs.set(j, i);
+        let words_per_row = n.div_ceil(LANES);
+        let mut signs = Self { patches: n, words_per_row, bits: vec![0; n * words_per_row] };
+        let mut panel = vec![0f32; dim * LANES];
+        for block in 0..words_per_row {
+            let first = block * LANES;
+            let lanes = LANES.min(n - first);
+            panel.fill(0.0);
+            pack(features, first, &norms[first..first + lanes], &mut panel);
+            // A is symmetric: the rows above this block get their bits from the mirror.
+            for row in (first..n).step_by(COLS) {
+                let rows = std::array::from_fn(|col| (row + col).min(n - 1));
+                let tile = kernel::tile(&panel, rows.map(|j| features.row(j)), rows.map(|j| limits(norms[j])));
+                for (col, j) in (row..n.min(row + COLS)).enumerate() {
+                    let mut word = tile.above[col];
+                    let mut unsure = !(tile.above[col] | tile.below[col]) & (u64::MAX >> (LANES - lanes));
+                    while unsure != 0 {
+                        let lane = unsure.trailing_zeros();
+                        word |= u64::from(is_above(first + lane as usize, j)) << lane;
+                        unsure &= unsure - 1;
                     }
+                    signs.bits[j * words_per_row + block] = word;
                 }
             }
         }
+        signs.mirror();
         signs
     }
 
-    /// A matrix without one positive entry.
-    fn empty(patches: usize) -> Self {
-        let words_per_row = patches.div_ceil(64);
-        Self { patches, words_per_row, bits: vec![0; patches * words_per_row] }
-    }
-
-    fn set(&mut self, i: usize, j: usize) {
-        self.bits[i * self.words_per_row + j / 64] |= 1 << (j % 64);
+    /// Fills the words right of the diagonal from those left of it.
+    fn mirror(&mut self) {
+        let words = self.words_per_row;
+        for below in 0..words {
+            let rows = LANES.min(self.patches - below * LANES);
+            for block in 0..below {
+                let mut square = [0u64; 64];
+                for (row, word) in square[..rows].iter_mut().enumerate() {
+                    *word = self.bits[(below * LANES + row) * words + block];
+                }
+                transpose(&mut square);
+                for (row, word) in square.into_iter().enumerate() {
+                    self.bits[(block * LANES + row) * words + below] = word;
+                }
+            }
+        }
     }
 
     /// Whether `A[i, j] > 0`.
@@ -94,19 +111,47 @@ impl SignMatrix {
 }
 
 /// The Euclidean norm.
-fn norm(row: ndarray::ArrayView1<f32>) -> f64 {
-    row.iter().map(|&v| f64::from(v).powi(2)).sum::<f64>().sqrt()
+#[inline(always)]
+fn norm(row: &[f32]) -> f64 {
+    dot(row, row).sqrt()
 }
 
-/// The dot product of patches i and j in f64, summed from the first column to the last.
-fn exact_dot(f: &Array2<f32>, i: usize, j: usize) -> f64 {
-    f.row(i).iter().zip(f.row(j)).map(|(&a, &b)| f64::from(a) * f64::from(b)).sum()
+/// Writes the patches from `first` on, scaled to unit length (zero where they have none), into the lanes of
+/// `panel` (`[D, 64]`).
+fn pack(features: &Features, first: usize, norms: &[f64], panel: &mut [f32]) {
+    for (lane, &norm) in norms.iter().enumerate() {
+        let scale = if norm > 0.0 { 1.0 / norm } else { 0.0 };
+        for (lanes, &value) in panel.chunks_exact_mut(LANES).zip(features.row(first + lane)) {
+            lanes[lane] = (f64::from(value) * scale) as f32;
+        }
+    }
+}
+
+/// Transposes a square of bits: bit c of word r becomes bit r of word c (Warren, Hacker's Delight, section 7-3).
+fn transpose(square: &mut [u64; 64]) {
+    let mut mask = u64::MAX >> 32;
+    let mut half = 32;
+    while half > 0 {
+        for row in (0..64).filter(|row| row & half == 0) {
+            let swap = ((square[row] >> half) ^ square[row + half]) & mask;
+            square[row] ^= swap << half;
+            square[row + half] ^= swap;
+        }
+        half /= 2;
+        mask ^= mask << half;
+    }
+}
+
+/// The dot product of two patches in f64, summed from the first column to the last.
+fn exact_dot(a: &[f32], b: &[f32]) -> f64 {
+    a.iter().zip(b).map(|(&a, &b)| f64::from(a) * f64::from(b)).sum()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::geometry::Grid;
+    use ndarray::Array2;
     use proptest::prelude::*;
 
     fn naive(f: &Array2<f32>, i: usize, j: usize) -> bool {

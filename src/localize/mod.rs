@@ -7,6 +7,7 @@ pub mod affinity;
 mod box_counting;
 pub mod components;
 pub mod dino_seg;
+mod kernel;
 mod localizer;
 pub mod lost;
 pub mod most;
@@ -132,15 +133,40 @@ impl Features {
         &self.values
     }
 
+    /// The features of one patch, `[D]`.
+    fn row(&self, patch: usize) -> &[f32] {
+        let dim = self.values.ncols();
+        &self.data()[patch * dim..][..dim]
+    }
+
+    fn rows(&self) -> std::slice::ChunksExact<'_, f32> {
+        self.data().chunks_exact(self.values.ncols())
+    }
+
+    fn data(&self) -> &[f32] {
+        self.values.as_slice().unwrap_or_default()
+    }
+
     /// The sign of `Σ F[l] · F[j] > 0` for every patch j, the sum over `patches` (LOST, section 3.2: seed expansion).
     fn positive_sum(&self, patches: &[usize]) -> Vec<bool> {
         let mut sum = vec![0f64; self.values.ncols()];
         for &patch in patches {
-            for (s, &v) in sum.iter_mut().zip(self.values.row(patch)) {
-                *s += f64::from(v);
-            }
+            sum.iter_mut().zip(self.row(patch)).for_each(|(s, &v)| *s += f64::from(v));
         }
-        let dot = |row: ndarray::ArrayView1<f32>| row.iter().zip(&sum).map(|(&v, s)| f64::from(v) * s).sum::<f64>();
-        self.values.rows().into_iter().map(|row| dot(row) > 0.0).collect()
+        kernel::vectorized(|| self.rows().map(|row| dot(row, &sum) > 0.0).collect())
     }
+}
+
+/// The dot product in f64. The order of summation is fixed: 16 lanes, then the lanes, then what is left.
+#[inline(always)]
+fn dot<B: Copy + Into<f64>>(a: &[f32], b: &[B]) -> f64 {
+    let ((a, a_rest), (b, b_rest)) = (a.as_chunks::<16>(), b.as_chunks::<16>());
+    let mut lanes = [0f64; 16];
+    for (a, b) in a.iter().zip(b) {
+        for lane in 0..16 {
+            lanes[lane] += f64::from(a[lane]) * b[lane].into();
+        }
+    }
+    let rest = a_rest.iter().zip(b_rest).map(|(&a, &b)| f64::from(a) * b.into());
+    lanes.into_iter().chain(rest).sum()
 }

@@ -8,7 +8,7 @@
 //!
 //! The papers give no score; this one is the project's.
 
-use super::Features;
+use super::{Features, kernel};
 use ndarray::ArrayView2;
 
 /// Scores the objects of one image.
@@ -22,11 +22,11 @@ pub struct Scorer<'a> {
 
 impl<'a> Scorer<'a> {
     pub fn new(features: &'a Features) -> Self {
-        let scale = |row: ndarray::ArrayView1<f32>| {
-            let norm = row.iter().map(|&v| f64::from(v).powi(2)).sum::<f64>().sqrt();
+        let scale = |row: &[f32]| {
+            let norm = super::dot(row, row).sqrt();
             if norm > 0.0 { 1.0 / norm } else { 0.0 }
         };
-        let scales: Vec<f64> = features.values().rows().into_iter().map(scale).collect();
+        let scales = kernel::vectorized(|| features.rows().map(scale).collect());
         let mut scorer = Self { features, scales, total: Vec::new() };
         scorer.total = scorer.sum(0..features.grid().patches());
         scorer
@@ -49,9 +49,8 @@ impl<'a> Scorer<'a> {
     fn sum(&self, patches: impl Iterator<Item = usize>) -> Vec<f64> {
         let mut sum = vec![0.0; self.features.values().ncols()];
         for patch in patches {
-            for (s, &v) in sum.iter_mut().zip(self.features.values().row(patch)) {
-                *s += f64::from(v) * self.scales[patch];
-            }
+            let scale = self.scales[patch];
+            sum.iter_mut().zip(self.features.row(patch)).for_each(|(s, &v)| *s += f64::from(v) * scale);
         }
         sum
     }

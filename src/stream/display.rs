@@ -15,31 +15,34 @@ pub struct Display {
 impl Display {
     /// Opens a window for frames of this layout.
     pub fn open(info: &gst_video::VideoInfo) -> Result<Self, StreamError> {
-        let fail = |why: String| StreamError::Output { output: "--display".into(), why };
         if ["DISPLAY", "WAYLAND_DISPLAY"].iter().all(|name| std::env::var_os(name).is_none()) {
-            return Err(fail("there is no display (neither DISPLAY nor WAYLAND_DISPLAY is set); use -o FILE.mp4".into()));
+            return Err(fault(
+                "there is no display (neither DISPLAY nor WAYLAND_DISPLAY is set); use -o FILE.mp4".into(),
+            ));
         }
-        let description = "appsrc name=video format=time block=true max-buffers=2 max-bytes=0 ! videoconvert ! autovideosink";
-        let pipeline = gst::parse::launch(description).map_err(|error| fail(error.message().to_owned()))?;
-        let pipeline = pipeline.downcast::<gst::Pipeline>().map_err(|_| fail("no pipeline".into()))?;
+        let description = "appsrc name=video format=time  max-bytes=0 ! videoconvert ! autovideosink";
+        let pipeline = gst::parse::launch(description).map_err(|error| fault(error.message().to_owned()))?;
+        let pipeline = pipeline.downcast::<gst::Pipeline>().map_err(|_| fault("no pipeline".into()))?;
         let video = pipeline.by_name("video").and_then(|element| element.downcast::<gst_app::AppSrc>().ok());
-        let video = video.ok_or_else(|| fail("no appsrc".into()))?;
-        video.set_caps(Some(&info.to_caps().map_err(|error| fail(error.message.to_string()))?));
+        let video = video.ok_or_else(|| fault("no appsrc".into()))?;
+        video.set_caps(Some(&info.to_caps().map_err(|error| fault(error.message.to_string()))?));
         let display = Self { pipeline, video };
-        display.pipeline.set_state(gst::State::Playing).map_err(|_| display.failure())?;
+        display
+            .pipeline
+            .set_state(gst::State::Playing)
+            .map_err(|_| fault(bus_error(&display.pipeline).unwrap_or_else(|| "no window can be opened".into())))?;
         Ok(display)
     }
 
     /// Shows a frame when its time has come.
     pub fn push(&self, mut buffer: gst::Buffer, pts_ns: u64) -> Result<(), StreamError> {
         buffer.make_mut().set_pts(gst::ClockTime::from_nseconds(pts_ns));
-        self.video.push_buffer(buffer).map(drop).map_err(|_| self.failure())
+        super::push_when_ready(&self.pipeline, &self.video, buffer).map_err(fault)
     }
+}
 
-    fn failure(&self) -> StreamError {
-        let why = bus_error(&self.pipeline).unwrap_or_else(|| "the window was closed".into());
-        StreamError::Output { output: "--display".into(), why }
-    }
+fn fault(why: String) -> StreamError {
+    StreamError::Output { output: "--display".into(), why }
 }
 
 impl Drop for Display {

@@ -52,8 +52,10 @@ impl Converter {
 
     /// The converted frame and its layout; a new buffer without time stamps.
     pub fn convert(&mut self, frame: &Frame) -> Result<(gst::Buffer, gst_video::VideoInfo), StreamError> {
-        let fault =
-            |why: &str| StreamError::Input { input: format!("frame {}", frame.index), why: format!("{why}: {:?}", frame.info) };
+        let fault = |why: &str| StreamError::Input {
+            input: format!("frame {}", frame.index),
+            why: format!("{why}: {:?}", frame.info),
+        };
         if self.current.as_ref().is_none_or(|(from, ..)| *from != frame.info) {
             self.current = Some(self.prepare(&frame.info).map_err(|e| fault(&e.message))?);
         }

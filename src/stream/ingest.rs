@@ -145,7 +145,9 @@ impl Ingest {
                     self.warning = Some(format!("{}: ends early, after frame {}: {why}", self.name, self.frames - 1));
                     return Ok(None);
                 }
-                None if self.sink.is_eos() && self.frames == 0 => return Err(self.fail("no frame could be decoded".into())),
+                None if self.sink.is_eos() && self.frames == 0 => {
+                    return Err(self.fail("no frame could be decoded".into()));
+                }
                 None if self.sink.is_eos() => return Ok(None),
                 None => {}
             }
@@ -153,7 +155,8 @@ impl Ingest {
     }
 
     fn frame(&mut self, sample: &gst::Sample) -> Result<Frame, StreamError> {
-        let broken = |what: &str| StreamError::Input { input: self.name.clone(), why: format!("a frame without {what}") };
+        let broken =
+            |what: &str| StreamError::Input { input: self.name.clone(), why: format!("a frame without {what}") };
         let buffer = sample.buffer_owned().ok_or_else(|| broken("data"))?;
         let caps = sample.caps().ok_or_else(|| broken("caps"))?;
         let info = gst_video::VideoInfo::from_caps(caps).map_err(|_| broken("a known format"))?;

@@ -11,6 +11,7 @@ pub mod preflight;
 
 use gst::prelude::*;
 use gstreamer as gst;
+use gstreamer_app as gst_app;
 
 /// Why video cannot be read, shown or written.
 #[derive(Debug, thiserror::Error)]
@@ -66,6 +67,29 @@ pub fn redact(text: &str) -> String {
     }
     shown.push_str(rest);
     shown
+}
+
+/// Frames that wait before an encoder or a window.
+const QUEUED_FRAMES: u64 = 2;
+
+/// Pushes a buffer once fewer than [`QUEUED_FRAMES`] wait; the reason where the pipeline has failed.
+///
+/// `appsrc`'s own blocking push never returns when what comes after it has failed, so the wait is here, on the bus.
+pub(crate) fn push_when_ready(
+    pipeline: &gst::Pipeline,
+    source: &gst_app::AppSrc,
+    buffer: gst::Buffer,
+) -> Result<(), String> {
+    let bus = pipeline.bus().ok_or("the pipeline has no bus")?;
+    let look = gst::ClockTime::from_mseconds(2);
+    while source.current_level_buffers() >= QUEUED_FRAMES {
+        if let Some(message) = bus.timed_pop_filtered(look, &[gst::MessageType::Error])
+            && let gst::MessageView::Error(error) = message.view()
+        {
+            return Err(describe(error));
+        }
+    }
+    source.push_buffer(buffer).map(drop).map_err(|_| bus_error(pipeline).unwrap_or_else(|| "it stopped".into()))
 }
 
 /// The first error on a pipeline's bus, if there is one: in one line, without secrets.

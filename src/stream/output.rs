@@ -18,8 +18,6 @@ const ENCODERS: [&str; 6] = [
     "x264enc pass=qual quantizer=23 speed-preset=veryfast bframes=0 rc-lookahead=10 key-int-max=120",
     "openh264enc rate-control=quality gop-size=120",
 ];
-/// Frames that wait before the encoder.
-const QUEUED_FRAMES: u64 = 2;
 /// Time units of the video track: whole for the usual rates, fine enough for any other.
 const TICKS_PER_SECOND: u32 = 90_000;
 /// How long the encoder may take to finish the file.
@@ -77,8 +75,6 @@ impl Output {
         let caps = info.to_caps().map_err(|error| fail(error.message.to_string()))?;
         let source = |caps: &gst::Caps| gst_app::AppSrc::builder().caps(caps).format(gst::Format::Time).build();
         let video = source(&caps);
-        video.set_block(true);
-        video.set_max_buffers(QUEUED_FRAMES);
         video.set_max_bytes(0);
 
         let pipeline = gst::Pipeline::new();
@@ -111,7 +107,7 @@ impl Output {
         writable.set_dts(gst::ClockTime::NONE);
         writable.set_duration(duration_ns.map(gst::ClockTime::from_nseconds));
         self.push_audio(pts_ns)?;
-        self.video.push_buffer(buffer).map(drop).map_err(|_| self.failure())
+        super::push_when_ready(&self.pipeline, &self.video, buffer).map_err(|why| self.fault(why))
     }
 
     fn push_audio(&mut self, until_ns: u64) -> Result<(), StreamError> {

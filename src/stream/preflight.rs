@@ -66,7 +66,8 @@ impl Source {
     /// Looks into the source: reads its head and decodes a first frame.
     pub fn probe(&self) -> Result<MediaInfo, StreamError> {
         let fail = |why: String| StreamError::Input { input: self.name.clone(), why };
-        let discoverer = gst_pbutils::Discoverer::new(PATIENCE).map_err(|error| StreamError::Start(error.to_string()))?;
+        let discoverer =
+            gst_pbutils::Discoverer::new(PATIENCE).map_err(|error| StreamError::Start(error.to_string()))?;
         let info = match discoverer.discover_uri(&self.uri) {
             Ok(info) => info,
             // The reason is in the result, too, and says more; without one the error has to do.
@@ -76,7 +77,10 @@ impl Source {
                         "is not a video (its type is not known)".to_owned()
                     }
                     Some(gst::StreamError::CodecNotFound) => {
-                        format!("{}; install decoders: apt-get install gstreamer1.0-libav gstreamer1.0-plugins-bad", error.message())
+                        format!(
+                            "{}; install decoders: apt-get install gstreamer1.0-libav gstreamer1.0-plugins-bad",
+                            error.message()
+                        )
                     }
                     _ => redact(error.message()),
                 };
@@ -107,7 +111,10 @@ impl Source {
         let upright = |tags: gst::TagList| {
             tags.index::<gst::tags::ImageOrientation>(0).is_none_or(|orientation| orientation.get() == "rotate-0")
         };
-        let is_upright = [video.tags(), info.stream_info().and_then(|container| container.tags())].into_iter().flatten().all(upright);
+        let is_upright = [video.tags(), info.stream_info().and_then(|container| container.tags())]
+            .into_iter()
+            .flatten()
+            .all(upright);
         let fps = video.framerate();
         Ok(MediaInfo {
             width: video.width(),

@@ -1,0 +1,106 @@
+//! The flags that choose the backbone, for every subcommand that runs it.
+
+use super::exit::Failure;
+use anyhow::Context;
+use clap::ValueEnum;
+use mostream::backbone::{Backbone, Checkpoint, DEFAULT_MAX_PATCHES, Feature, SessionOptions, model_size};
+use std::path::PathBuf;
+
+#[derive(clap::Args)]
+pub struct ModelArgs {
+    /// A checkpoint in DINO's layout, .safetensors or .pth [default: the bundled one]
+    #[arg(long, value_name = "FILE")]
+    pub model: Option<PathBuf>,
+    /// Attention heads of the checkpoint, where it does not say [default: one per 64 of its width]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..), requires = "model")]
+    pub heads: Option<u16>,
+    /// What the model gives: keys, queries or values of its last block, or the CLS token's attention
+    #[arg(long, value_enum, default_value_t)]
+    pub feature: FeatureArg,
+    /// Size of the model's input in pixels [default: the frame's aspect, at most 1200 patches]
+    #[arg(long, value_name = "WxH", value_parser = size)]
+    pub size: Option<(u32, u32)>,
+    /// Threads of the model [default: one per core]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub threads: Option<u16>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum FeatureArg {
+    #[default]
+    K,
+    Q,
+    V,
+    Attention,
+}
+
+impl FeatureArg {
+    /// As written on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::K => "k",
+            Self::Q => "q",
+            Self::V => "v",
+            Self::Attention => "attention",
+        }
+    }
+}
+
+impl From<FeatureArg> for Feature {
+    fn from(feature: FeatureArg) -> Self {
+        match feature {
+            FeatureArg::K => Feature::Keys,
+            FeatureArg::Q => Feature::Queries,
+            FeatureArg::V => Feature::Values,
+            FeatureArg::Attention => Feature::ClsAttention,
+        }
+    }
+}
+
+impl ModelArgs {
+    /// The checkpoint asked for.
+    pub fn checkpoint(&self) -> Result<Checkpoint, Failure> {
+        Ok(match &self.model {
+            Some(path) => Checkpoint::read_with_heads(path, self.heads.map(usize::from))?,
+            None => Checkpoint::bundled()?,
+        })
+    }
+
+    /// The model's input `(width, height)` for a frame of this size.
+    pub fn size_for(&self, checkpoint: &Checkpoint, width: u32, height: u32) -> (u32, u32) {
+        self.size.unwrap_or_else(|| model_size(width, height, checkpoint.patch(), DEFAULT_MAX_PATCHES))
+    }
+
+    /// The session for images of this size; says on stderr when the cache is of no use.
+    pub fn open(
+        &self,
+        checkpoint: &Checkpoint,
+        feature: Feature,
+        (width, height): (u32, u32),
+    ) -> Result<Backbone, Failure> {
+        let options = SessionOptions { threads: self.threads.map(usize::from), library: None, cache: cache_folder() };
+        let backbone = Backbone::open(checkpoint, feature, width, height, &options)?;
+        if let Some(warning) = backbone.cache_warning() {
+            eprintln!("mostream: warning: {warning}");
+        }
+        Ok(backbone)
+    }
+}
+
+/// Where graphs and optimised models are kept: `MOSTREAM_CACHE` (empty: nowhere), else the user's cache directory.
+pub fn cache_folder() -> Option<PathBuf> {
+    match std::env::var_os("MOSTREAM_CACHE") {
+        Some(folder) => (!folder.is_empty()).then(|| folder.into()),
+        None => directories::ProjectDirs::from("", "", "mostream").map(|folders| folders.cache_dir().to_owned()),
+    }
+}
+
+/// `640x480` → `(640, 480)`.
+fn size(text: &str) -> anyhow::Result<(u32, u32)> {
+    let (width, height) = text.split_once('x').context("expected WIDTHxHEIGHT, such as 320x240")?;
+    let side = |text: &str| match text.parse() {
+        Ok(side @ 1..=65_536) => Ok(side),
+        _ => Err(anyhow::anyhow!("{text:?} is no side of an image (expected 1 to 65536)")),
+    };
+    Ok((side(width)?, side(height)?))
+}
