@@ -1,8 +1,312 @@
+//! `mostream doctor`: what is installed, and whether `mostream run` will work.
+
 use super::exit::Exit;
+use super::model::cache_folder;
+use gst::prelude::*;
+use gstreamer as gst;
+use mostream::backbone::{self, Backbone, Checkpoint, Feature, SessionOptions};
+use mostream::geometry::PixelBox;
+use mostream::localize::{Features, Localizer, PatchOutput};
+use mostream::stream::{self, output::encoder_names, package_of};
+use serde::Serialize;
+use std::path::PathBuf;
+use std::time::Instant;
+
+/// Without any of these `run` does not work.
+const NEEDED: [&str; 10] = [
+    "uridecodebin",
+    "appsrc",
+    "appsink",
+    "videoconvert",
+    "deinterlace",
+    "videoflip",
+    "qtdemux",
+    "matroskademux",
+    "h264parse",
+    "mp4mux",
+];
+const DECODERS: [&str; 11] = [
+    "nvh264dec",
+    "v4l2h264dec",
+    "vah264dec",
+    "avdec_h264",
+    "openh264dec",
+    "avdec_h265",
+    "vp8dec",
+    "vp9dec",
+    "av1dec",
+    "avdec_mpeg2video",
+    "jpegdec",
+];
 
 #[derive(clap::Args)]
-pub struct Args {}
+pub struct Args {
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+}
 
-pub fn run(_args: Args) -> anyhow::Result<Exit> {
-    Ok(Exit::Other)
+#[derive(Serialize)]
+struct Report {
+    version: &'static str,
+    /// Whether `run` will work.
+    works: bool,
+    /// Why not, and what to do: one line each.
+    problems: Vec<String>,
+    gstreamer: Option<GStreamer>,
+    needed: Vec<Element>,
+    /// In the order in which they are tried; found means that it starts, hardware included.
+    encoders: Vec<Element>,
+    decoders: Vec<Element>,
+    onnx_runtime: Option<OnnxRuntime>,
+    model: Option<Model>,
+    cache: Option<Cache>,
+    self_test: Option<SelfTest>,
+}
+
+#[derive(Serialize)]
+struct GStreamer {
+    version: String,
+    /// The folder of its plug-ins.
+    plugins: Option<PathBuf>,
+}
+
+#[derive(Serialize)]
+struct Element {
+    name: &'static str,
+    found: bool,
+    /// The file of the plug-in that brings it, where found.
+    plugin: Option<PathBuf>,
+    /// The Debian package to install, where not found.
+    package: Option<&'static str>,
+}
+
+#[derive(Serialize)]
+struct OnnxRuntime {
+    version: String,
+    library: PathBuf,
+    providers: Vec<String>,
+}
+
+#[derive(Serialize)]
+struct Model {
+    id: String,
+    /// Side of a patch in pixels.
+    patch: u32,
+}
+
+#[derive(Serialize)]
+struct Cache {
+    folder: PathBuf,
+    writable: bool,
+}
+
+/// A drawn picture through the backbone and the localizer.
+#[derive(Serialize)]
+struct SelfTest {
+    /// Of the drawn object's box and the found one.
+    iou: f64,
+    patches: usize,
+    open_ms: f64,
+    inference_ms: f64,
+    localize_ms: f64,
+}
+
+pub fn run(args: Args) -> anyhow::Result<Exit> {
+    let report = Report::new();
+    if args.json {
+        println!("{}", serde_json::to_string_pretty(&report)?);
+    } else {
+        report.print();
+    }
+    Ok(if report.works { Exit::Done } else { Exit::Missing })
+}
+
+impl Report {
+    fn new() -> Self {
+        let mut problems = Vec::new();
+        let started = stream::init().map_err(|error| problems.push(error.to_string())).is_ok();
+        let all = |names: &[&'static str], is_usable: &dyn Fn(&gst::Element) -> bool| -> Vec<Element> {
+            names.iter().map(|name| Element::find(name, started, is_usable)).collect()
+        };
+        let starts = |element: &gst::Element| {
+            let is_ready = element.set_state(gst::State::Ready).is_ok();
+            element.set_state(gst::State::Null).ok();
+            is_ready
+        };
+        let needed = all(&NEEDED, &|_| true);
+        let encoders = all(&encoder_names().collect::<Vec<_>>(), &starts);
+        let decoders = all(&DECODERS, &starts);
+        if started {
+            let install =
+                |what: &str, package: &str| format!("{what} is missing; install it: apt-get install {package}");
+            problems.extend(needed.iter().filter_map(|element| Some(install(element.name, element.package?))));
+            if encoders.iter().all(|element| !element.found) {
+                problems.push(install("an H.264 encoder", package_of("x264enc")));
+            }
+            if decoders.iter().all(|element| !element.found || !element.name.contains("264")) {
+                problems.push(install("an H.264 decoder", package_of("avdec_h264")));
+            }
+        }
+
+        let gstreamer = started.then(|| {
+            let (major, minor, micro, _) = gst::version();
+            let plugin = needed.iter().find_map(|element| element.plugin.as_deref());
+            GStreamer {
+                version: format!("{major}.{minor}.{micro}"),
+                plugins: plugin.and_then(|file| Some(file.parent()?.to_owned())),
+            }
+        });
+
+        let mut told = |error: &dyn std::fmt::Display| problems.push(error.to_string());
+        let onnx_runtime = OnnxRuntime::find().map_err(|error| told(&error)).ok();
+        let checkpoint = Checkpoint::bundled().map_err(|error| told(&error)).ok();
+        let self_test = match (&onnx_runtime, &checkpoint) {
+            (Some(_), Some(checkpoint)) => SelfTest::run(checkpoint).map_err(|error| told(&error)).ok(),
+            _ => None,
+        };
+        Self {
+            version: env!("CARGO_PKG_VERSION"),
+            works: problems.is_empty(),
+            problems,
+            gstreamer,
+            needed,
+            encoders,
+            decoders,
+            onnx_runtime,
+            model: checkpoint.map(|checkpoint| Model { id: checkpoint.id().to_owned(), patch: checkpoint.patch() }),
+            cache: cache_folder().map(Cache::at),
+            self_test,
+        }
+    }
+
+    fn print(&self) {
+        println!("mostream      {}", self.version);
+        match &self.gstreamer {
+            Some(GStreamer { version, plugins: Some(folder) }) => {
+                println!("GStreamer     {version} in {}", folder.display())
+            }
+            Some(GStreamer { version, .. }) => println!("GStreamer     {version}"),
+            None => println!("GStreamer     none"),
+        }
+        for (role, elements) in [("needed", &self.needed), ("encoders", &self.encoders), ("decoders", &self.decoders)] {
+            let found: Vec<_> = elements.iter().filter(|element| element.found).map(|element| element.name).collect();
+            let absent: Vec<_> = elements.iter().filter_map(Element::how_to_get).collect();
+            println!("  {role:<11} {}", if found.is_empty() { "none".into() } else { found.join(" ") });
+            if !absent.is_empty() {
+                println!("  {:<11} not here: {}", "", absent.join(", "));
+            }
+        }
+        match &self.onnx_runtime {
+            Some(runtime) => {
+                println!("ONNX Runtime  {} in {}", runtime.version, runtime.library.display());
+                println!("  providers   {}", runtime.providers.join(" "));
+            }
+            None => println!("ONNX Runtime  none"),
+        }
+        match &self.model {
+            Some(Model { id, patch }) => println!("model         {id}, patches of {patch} pixels"),
+            None => println!("model         none"),
+        }
+        match &self.cache {
+            Some(Cache { folder, writable: true }) => println!("cache         {}", folder.display()),
+            Some(Cache { folder, .. }) => {
+                println!("cache         {} cannot be written: each start is slower", folder.display())
+            }
+            None => println!("cache         none: each start is slower"),
+        }
+        if let Some(test) = &self.self_test {
+            println!("self-test     a drawn object is boxed with an IoU of {:.2}; {} patches", test.iou, test.patches);
+            println!(
+                "  time        {:.0} ms to open the model, {:.0} ms per inference, {:.1} ms to find boxes",
+                test.open_ms, test.inference_ms, test.localize_ms
+            );
+        }
+        println!();
+        for problem in &self.problems {
+            println!("problem: {problem}");
+        }
+        println!("{}", if self.works { "mostream run will work" } else { "mostream run will not work" });
+    }
+}
+
+impl Element {
+    fn find(name: &'static str, started: bool, is_usable: &dyn Fn(&gst::Element) -> bool) -> Self {
+        let factory = started.then(|| gst::ElementFactory::find(name)).flatten();
+        let usable = factory.filter(|factory| factory.create().build().is_ok_and(|element| is_usable(&element)));
+        let plugin = usable.as_ref().and_then(|factory| factory.plugin()?.filename());
+        let found = usable.is_some();
+        Self { name, found, plugin, package: (!found).then(|| package_of(name)) }
+    }
+
+    fn how_to_get(&self) -> Option<String> {
+        let (name, package) = (self.name, self.package?);
+        let is_hardware = ["nv", "v4l2", "va"].iter().any(|kind| name.starts_with(kind));
+        Some(format!("{name} ({}{package})", if is_hardware { "its hardware and " } else { "" }))
+    }
+}
+
+impl OnnxRuntime {
+    fn find() -> Result<Self, backbone::BackboneError> {
+        let library = backbone::find_library(None)?;
+        let info = backbone::runtime_info(&library)?;
+        Ok(Self { version: info.version, library, providers: info.providers })
+    }
+}
+
+impl Cache {
+    fn at(folder: PathBuf) -> Self {
+        let probe = folder.join(format!(".doctor.{}", std::process::id()));
+        let writable = std::fs::create_dir_all(&folder).and_then(|()| std::fs::write(&probe, "")).is_ok();
+        std::fs::remove_file(&probe).ok();
+        Self { folder, writable }
+    }
+}
+
+impl SelfTest {
+    /// Fails where a stage fails, and where the drawn object is not boxed.
+    fn run(checkpoint: &Checkpoint) -> anyhow::Result<Self> {
+        let ms = |start: Instant| start.elapsed().as_secs_f64() * 1e3;
+        let (width, height) = (320, 240);
+        let (rgb, drawn) = picture(width, height);
+
+        let start = Instant::now();
+        let options = SessionOptions { cache: cache_folder(), ..SessionOptions::default() };
+        let mut backbone = Backbone::open(checkpoint, Feature::Keys, width, height, &options)?;
+        let open_ms = ms(start);
+        // The first run also makes room.
+        backbone.features(&rgb)?;
+        let start = Instant::now();
+        let values = backbone.features(&rgb)?;
+        let inference_ms = ms(start);
+
+        let layout = backbone.layout();
+        let start = Instant::now();
+        let output = PatchOutput::Features(Features::new(layout.grid, values)?);
+        let found = Localizer::default().localize(&output, &layout)?;
+        let localize_ms = ms(start);
+        let iou = found.iter().map(|object| object.bbox.iou(&drawn)).fold(0.0, f64::max);
+        anyhow::ensure!(
+            iou >= 0.5,
+            "the self-test failed: {} boxes, the best with an IoU of {iou:.2} (expected 0.5)",
+            found.len()
+        );
+        Ok(Self { iou, patches: layout.grid.patches(), open_ms, inference_ms, localize_ms })
+    }
+}
+
+/// A dotted disc on grainy ground, `[height, width, 3]`, and the disc's box.
+fn picture(width: u32, height: u32) -> (Vec<u8>, PixelBox) {
+    let (x0, y0, radius) = (width * 2 / 5, height / 2, height / 4);
+    let pixel = |x: u32, y: u32| {
+        let grain = (x.wrapping_mul(0x9E37_79B1) ^ y.wrapping_mul(0x85EB_CA77)).wrapping_mul(0x2C1B_3C6D) >> 27;
+        let (dx, dy) = (x.abs_diff(x0), y.abs_diff(y0));
+        match dx * dx + dy * dy < radius * radius {
+            true if x / 6 % 2 == y / 6 % 2 => [240, 200, 60],
+            true => [160, 40, 30],
+            false => [80, 100, 64].map(|ground| ground + grain as u8),
+        }
+    };
+    let rgb = (0..height).flat_map(|y| (0..width).flat_map(move |x| pixel(x, y))).collect();
+    (rgb, PixelBox { xmin: x0 - radius, ymin: y0 - radius, xmax: x0 + radius, ymax: y0 + radius })
 }
