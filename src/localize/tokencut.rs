@@ -159,15 +159,29 @@ fn top(diagonal: &[f64], off: &[f64]) -> Vec<f64> {
     vector
 }
 
-vectorized! {
-    /// For each patch the sum of the entries of `x` it is joined to.
-    masked_sums(edges: &SignMatrix, x: &[f64]) -> Vec<f64> {
-        let mut sums = Vec::with_capacity(edges.patches());
-        for patch in 0..edges.patches() {
-            sums.push(masked_sum(edges.row(patch), x));
+/// For each patch the sum of the entries of `x` it is joined to; `x` has an entry for every bit of a row.
+///
+/// The 256 possible sums of 8 neighbouring entries are made once for all patches (Arlazarov et al., 1970); those of one word of
+/// bits stay in the first-level cache.
+fn masked_sums(edges: &SignMatrix, x: &[f64]) -> Vec<f64> {
+    let mut sums = vec![0.0; edges.patches()];
+    let mut tables = [[0f64; 256]; 8];
+    for (word, x) in x.as_chunks::<64>().0.iter().enumerate() {
+        for (table, x) in tables.iter_mut().zip(x.as_chunks::<8>().0) {
+            for (bit, x) in x.iter().enumerate() {
+                let (without, with) = table.split_at_mut(1 << bit);
+                for (with, without) in with.iter_mut().zip(without) {
+                    *with = *without + x;
+                }
+            }
         }
-        sums
+        for (patch, sum) in sums.iter_mut().enumerate() {
+            let bytes = edges.row(patch)[word].to_le_bytes();
+            let part = |i: usize| tables[i][usize::from(bytes[i])];
+            *sum += ((part(0) + part(1)) + (part(2) + part(3))) + ((part(4) + part(5)) + (part(6) + part(7)));
+        }
     }
+    sums
 }
 
 vectorized! {
@@ -180,25 +194,6 @@ vectorized! {
             }
         }
     }
-}
-
-/// The sum of the entries of `x` whose bit is set.
-#[inline(always)]
-fn masked_sum(row: &[u64], x: &[f64]) -> f64 {
-    let mut lanes = [[0f64; 8]; 4];
-    for (word, x) in row.iter().zip(x.as_chunks::<64>().0) {
-        let bytes = word.to_le_bytes();
-        for at in 0..8 {
-            for lane in 0..8 {
-                lanes[at % 4][lane] += if bytes[at] >> lane & 1 == 1 { x[8 * at + lane] } else { 0.0 };
-            }
-        }
-    }
-    let mut sum = 0.0;
-    for lane in 0..8 {
-        sum += (lanes[0][lane] + lanes[1][lane]) + (lanes[2][lane] + lanes[3][lane]);
-    }
-    sum
 }
 
 /// Takes the part along the unit vector `b` out of `a`.
