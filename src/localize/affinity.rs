@@ -3,8 +3,8 @@
 //! A sign is that of the dot product in f64 of the f32 features, so answers do not depend on SIMD width, threads or the
 //! machine. The f32 product is only a filter: entries inside its rounding error are computed again in f64.
 
+use super::Features;
 use super::kernel::{self, COLS, LANES};
-use super::{Features, dot};
 
 /// Which entries of `A` are positive: a symmetric `[N, N]` bit matrix.
 pub struct SignMatrix {
@@ -22,7 +22,7 @@ impl SignMatrix {
     /// Where the cosine of two patches is above `tau` (at least 0); never for a patch of zero length.
     pub fn above_cosine(features: &Features, tau: f64) -> Self {
         let (n, dim) = features.values().dim();
-        let norms: Vec<f64> = kernel::vectorized(|| features.rows().map(norm).collect());
+        let norms = features.norms();
         // Lanes are scaled to unit length, so that no product overflows where the limits are finite. With u = ε/2,
         // |computed − exact| ≤ (D + 1)·u·‖row‖ for any order of summation (Higham, section 3.1; one rounding more for the
         // scaling); doubled, which also covers the rounding of the limits; and what underflow may lose.
@@ -108,12 +108,6 @@ impl SignMatrix {
             })
             .collect()
     }
-}
-
-/// The Euclidean norm.
-#[inline(always)]
-fn norm(row: &[f32]) -> f64 {
-    dot(row, row).sqrt()
 }
 
 /// Writes the patches from `first` on, scaled to unit length (zero where they have none), into the lanes of

@@ -6,7 +6,7 @@
 //! grid; for the rest, windows are grouped by a 64-bit sum of random numbers over their positive cells.
 
 use super::affinity::SignMatrix;
-use super::kernel;
+use super::kernel::vectorized;
 use crate::geometry::Grid;
 use std::ops::Range;
 
@@ -55,10 +55,23 @@ pub struct BoxCounter {
     count_log: Vec<f64>,
 }
 
+vectorized! {
+    /// The patches whose affinity map looks like an object, ascending.
+    find_seeds(signs: &SignMatrix, grid: Grid) -> Vec<usize> {
+        let mut counter = BoxCounter::new(grid);
+        let mut seeds = Vec::new();
+        for patch in 0..signs.patches() {
+            if counter.is_object(signs.row(patch)) {
+                seeds.push(patch);
+            }
+        }
+        seeds
+    }
+}
+
 /// The patches whose affinity map looks like an object, ascending.
 pub fn seeds(signs: &SignMatrix, grid: Grid) -> Vec<usize> {
-    let mut counter = BoxCounter::new(grid);
-    kernel::vectorized(|| (0..signs.patches()).filter(|&patch| counter.is_object(signs.row(patch))).collect())
+    find_seeds(signs, grid)
 }
 
 impl BoxCounter {

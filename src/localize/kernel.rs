@@ -56,43 +56,57 @@ fn tile_portable(panel: &[f32], rows: [&[f32]; COLS], limits: [(f32, f32); COLS]
     tile
 }
 
-/// Runs `work`, compiled for the widest vectors of this machine where it is inlined. Answers do not depend on them: Rust
-/// neither reorders nor fuses floating-point operations.
-#[inline]
-pub fn vectorized<R>(work: impl FnOnce() -> R) -> R {
-    #[cfg(target_arch = "x86_64")]
-    {
-        if is_x86_feature_detected!("avx512f")
-            && is_x86_feature_detected!("avx512dq")
-            && is_x86_feature_detected!("avx512bw")
-            && is_x86_feature_detected!("avx512vl")
-            && is_x86_feature_detected!("avx512vpopcntdq")
-        {
-            // SAFETY: the features are there.
-            return unsafe { x86::with_avx512(work) };
+/// Defines a function that is compiled for the widest vectors of each kind of machine, and picked when it is called.
+///
+/// What it calls must be `#[inline(always)]` to gain from that. Answers do not depend on the machine: Rust neither reorders nor
+/// fuses floating-point operations.
+macro_rules! vectorized {
+    ($(#[$meta:meta])* $name:ident($($arg:ident: $type:ty),*) -> $result:ty $body:block) => {
+        $(#[$meta])*
+        fn $name($($arg: $type),*) -> $result {
+            #[inline(always)]
+            fn portable($($arg: $type),*) -> $result $body
+
+            #[cfg(target_arch = "x86_64")]
+            {
+                #[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx512vpopcntdq,popcnt")]
+                fn avx512($($arg: $type),*) -> $result {
+                    portable($($arg),*)
+                }
+                #[target_feature(enable = "avx2,popcnt")]
+                fn avx2($($arg: $type),*) -> $result {
+                    portable($($arg),*)
+                }
+                if $crate::localize::kernel::has_avx512() {
+                    // SAFETY: the features are there.
+                    return unsafe { avx512($($arg),*) };
+                }
+                if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("popcnt") {
+                    // SAFETY: the features are there.
+                    return unsafe { avx2($($arg),*) };
+                }
+            }
+            portable($($arg),*)
         }
-        if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("popcnt") {
-            // SAFETY: the features are there.
-            return unsafe { x86::with_avx2(work) };
-        }
-    }
-    work()
+    };
+}
+pub(super) use vectorized;
+
+/// Whether the vectors of 512 bits are there, with all that `vectorized` asks of them.
+#[cfg(target_arch = "x86_64")]
+pub fn has_avx512() -> bool {
+    is_x86_feature_detected!("avx512f")
+        && is_x86_feature_detected!("avx512dq")
+        && is_x86_feature_detected!("avx512bw")
+        && is_x86_feature_detected!("avx512vl")
+        && is_x86_feature_detected!("avx512vpopcntdq")
+        && is_x86_feature_detected!("popcnt")
 }
 
 #[cfg(target_arch = "x86_64")]
 mod x86 {
     use super::{COLS, LANES, Tile};
     use std::arch::x86_64::*;
-
-    #[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx512vpopcntdq,popcnt,bmi1,bmi2,lzcnt")]
-    pub fn with_avx512<R>(work: impl FnOnce() -> R) -> R {
-        work()
-    }
-
-    #[target_feature(enable = "avx2,popcnt")]
-    pub fn with_avx2<R>(work: impl FnOnce() -> R) -> R {
-        work()
-    }
 
     /// # Safety
     /// Every row has at least `panel.len() / LANES` values.

@@ -17,6 +17,7 @@ pub mod tokencut;
 pub use localizer::{Found, Localizer, PatchOutput, SAME_OBJECT_IOU};
 
 use crate::geometry::{Grid, PixelBox};
+use kernel::vectorized;
 use ndarray::Array2;
 use serde::{Deserialize, Serialize};
 
@@ -139,8 +140,9 @@ impl Features {
         &self.data()[patch * dim..][..dim]
     }
 
-    fn rows(&self) -> std::slice::ChunksExact<'_, f32> {
-        self.data().chunks_exact(self.values.ncols())
+    /// The Euclidean norm of every patch.
+    fn norms(&self) -> Vec<f64> {
+        norms(self.data(), self.values.ncols())
     }
 
     fn data(&self) -> &[f32] {
@@ -153,11 +155,33 @@ impl Features {
         for &patch in patches {
             sum.iter_mut().zip(self.row(patch)).for_each(|(s, &v)| *s += f64::from(v));
         }
-        kernel::vectorized(|| self.rows().map(|row| dot(row, &sum) > 0.0).collect())
+        are_positive(self.data(), &sum)
     }
 }
 
-/// The dot product in f64. The order of summation is fixed: 16 lanes, then the lanes, then what is left.
+vectorized! {
+    /// The Euclidean norms of rows of this width.
+    norms(rows: &[f32], dim: usize) -> Vec<f64> {
+        let mut norms = Vec::with_capacity(rows.len() / dim);
+        for row in rows.chunks_exact(dim) {
+            norms.push(dot(row, row).sqrt());
+        }
+        norms
+    }
+}
+
+vectorized! {
+    /// Which rows, as wide as `sum`, have a positive dot product with it.
+    are_positive(rows: &[f32], sum: &[f64]) -> Vec<bool> {
+        let mut positive = Vec::with_capacity(rows.len() / sum.len());
+        for row in rows.chunks_exact(sum.len()) {
+            positive.push(dot(row, sum) > 0.0);
+        }
+        positive
+    }
+}
+
+/// The dot product in f64. The order of summation is fixed: 16 lanes, their sum, then what is left.
 #[inline(always)]
 fn dot<A: Copy + Into<f64>, B: Copy + Into<f64>>(a: &[A], b: &[B]) -> f64 {
     let ((a, a_rest), (b, b_rest)) = (a.as_chunks::<16>(), b.as_chunks::<16>());
@@ -167,6 +191,12 @@ fn dot<A: Copy + Into<f64>, B: Copy + Into<f64>>(a: &[A], b: &[B]) -> f64 {
             lanes[lane] += a[lane].into() * b[lane].into();
         }
     }
-    let rest = a_rest.iter().zip(b_rest).map(|(&a, &b)| a.into() * b.into());
-    lanes.into_iter().chain(rest).sum()
+    let mut sum = 0.0;
+    for lane in lanes {
+        sum += lane;
+    }
+    for (&a, &b) in a_rest.iter().zip(b_rest) {
+        sum += a.into() * b.into();
+    }
+    sum
 }

@@ -8,7 +8,7 @@
 //!
 //! The papers give no score; this one is the project's.
 
-use super::{Features, kernel};
+use super::Features;
 use ndarray::ArrayView2;
 
 /// Scores the objects of one image.
@@ -22,11 +22,8 @@ pub struct Scorer<'a> {
 
 impl<'a> Scorer<'a> {
     pub fn new(features: &'a Features) -> Self {
-        let scale = |row: &[f32]| {
-            let norm = super::dot(row, row).sqrt();
-            if norm > 0.0 { 1.0 / norm } else { 0.0 }
-        };
-        let scales = kernel::vectorized(|| features.rows().map(scale).collect());
+        let scale = |norm: f64| if norm > 0.0 { 1.0 / norm } else { 0.0 };
+        let scales = features.norms().into_iter().map(scale).collect();
         let mut scorer = Self { features, scales, total: Vec::new() };
         scorer.total = scorer.sum(0..features.grid().patches());
         scorer

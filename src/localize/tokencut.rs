@@ -4,7 +4,8 @@
 //! Lanczos finds the one eigenvector that is needed.
 
 use super::affinity::SignMatrix;
-use super::{Features, components, dot, kernel};
+use super::kernel::vectorized;
+use super::{Features, components, dot};
 use crate::geometry::{PatchLayout, PixelBox};
 
 /// Cosine above which two patches are joined by weight 1.
@@ -37,7 +38,7 @@ pub struct TokenCut {
 /// Localizes one object.
 pub fn localize(features: &Features, layout: &PatchLayout) -> TokenCut {
     let edges = SignMatrix::above_cosine(features, TAU);
-    let mut y = kernel::vectorized(|| second_eigenvector(&edges));
+    let mut y = second_eigenvector(&edges);
     let largest = y.iter().fold(0.0, |m: f64, v| m.max(v.abs()));
     let n = y.len();
     if largest == 0.0 {
@@ -59,7 +60,6 @@ pub fn localize(features: &Features, layout: &PatchLayout) -> TokenCut {
 /// joined to every other.
 ///
 /// With `z = D^½ y` that is the second-largest one of `D^-½ E D^-½`, whose largest is known: `D^½ 1`.
-#[inline(always)]
 fn second_eigenvector(edges: &SignMatrix) -> Vec<f64> {
     let n = edges.patches();
     // Every patch is joined to every other: all cuts are equal, and any vector is an eigenvector.
@@ -69,12 +69,16 @@ fn second_eigenvector(edges: &SignMatrix) -> Vec<f64> {
     let weight_sum = |joined: f64, total: f64| EPSILON * total + (1.0 - EPSILON) * joined;
     let joined = |i: usize| edges.row(i).iter().map(|word| word.count_ones()).sum::<u32>();
     let root: Vec<f64> = (0..n).map(|i| weight_sum(f64::from(joined(i)), n as f64).sqrt()).collect();
-    let product = |z: &[f64]| -> Vec<f64> {
-        let mut x: Vec<f64> = z.iter().zip(&root).map(|(z, r)| z / r).collect();
-        // Whole words of bits.
-        x.resize(n.next_multiple_of(64), 0.0);
-        let total: f64 = x.iter().sum();
-        (0..n).map(|i| weight_sum(masked_sum(edges.row(i), &x), total) / root[i]).collect()
+    // Whole words of bits.
+    let mut x = vec![0.0; n.next_multiple_of(64)];
+    let mut product = |z: &[f64]| -> Vec<f64> {
+        let mut total = 0.0;
+        for i in 0..n {
+            x[i] = z[i] / root[i];
+            total += x[i];
+        }
+        let sums = masked_sums(edges, &x);
+        sums.iter().zip(&root).map(|(sum, root)| weight_sum(*sum, total) / root).collect()
     };
 
     let mut first = root.clone();
@@ -88,11 +92,7 @@ fn second_eigenvector(edges: &SignMatrix) -> Vec<f64> {
         let mut next = product(&z);
         diagonal.push(dot(&next, &z));
         basis.push(z);
-        // Twice is enough (Parlett): the basis stays orthogonal to rounding.
-        for _ in 0..2 {
-            remove(&mut next, &first);
-            basis.iter().for_each(|b| remove(&mut next, b));
-        }
+        orthogonalize(&mut next, &first, &basis);
         let beta = dot(&next, &next).sqrt();
         z = next;
         let steps = basis.len();
@@ -159,28 +159,50 @@ fn top(diagonal: &[f64], off: &[f64]) -> Vec<f64> {
     vector
 }
 
-/// The sum of the entries of `x` whose bit is set.
-#[inline(always)]
-fn masked_sum(row: &[u64], x: &[f64]) -> f64 {
-    let mut lanes = [[0f64; 8]; 4];
-    for (word, x) in row.iter().zip(x.chunks_exact(64)) {
-        for (byte, x) in
-            word.to_le_bytes().into_iter().zip(x.as_chunks::<8>().0).enumerate().map(|(at, (byte, x))| ((at, byte), x))
-        {
-            let (at, byte) = byte;
-            for lane in 0..8 {
-                lanes[at % 4][lane] += if byte >> lane & 1 == 1 { x[lane] } else { 0.0 };
+/// For each patch the sum of the entries of `x` it is joined to; `x` has an entry for every bit of a row.
+///
+/// The 256 possible sums of 8 neighbouring entries are made once for all patches (Arlazarov et al., 1970); those of one word of
+/// bits stay in the first-level cache.
+fn masked_sums(edges: &SignMatrix, x: &[f64]) -> Vec<f64> {
+    let mut sums = vec![0.0; edges.patches()];
+    let mut tables = [[0f64; 256]; 8];
+    for (word, x) in x.as_chunks::<64>().0.iter().enumerate() {
+        for (table, x) in tables.iter_mut().zip(x.as_chunks::<8>().0) {
+            for (bit, x) in x.iter().enumerate() {
+                let (without, with) = table.split_at_mut(1 << bit);
+                for (with, without) in with.iter_mut().zip(without) {
+                    *with = *without + x;
+                }
+            }
+        }
+        for (patch, sum) in sums.iter_mut().enumerate() {
+            let bytes = edges.row(patch)[word].to_le_bytes();
+            let part = |i: usize| tables[i][usize::from(bytes[i])];
+            *sum += ((part(0) + part(1)) + (part(2) + part(3))) + ((part(4) + part(5)) + (part(6) + part(7)));
+        }
+    }
+    sums
+}
+
+vectorized! {
+    /// Takes the parts along these unit vectors out of `next`, twice: that is enough for orthogonality to rounding (Parlett).
+    orthogonalize(next: &mut [f64], first: &[f64], basis: &[Vec<f64>]) -> () {
+        for _ in 0..2 {
+            remove(next, first);
+            for vector in basis {
+                remove(next, vector);
             }
         }
     }
-    lanes.iter().flatten().sum()
 }
 
 /// Takes the part along the unit vector `b` out of `a`.
 #[inline(always)]
 fn remove(a: &mut [f64], b: &[f64]) {
     let along = dot(a, b);
-    a.iter_mut().zip(b).for_each(|(a, b)| *a -= along * b);
+    for (a, b) in a.iter_mut().zip(b) {
+        *a -= along * b;
+    }
 }
 
 /// Scales to unit length and returns the length before; leaves a zero vector as it is.
