@@ -1,0 +1,231 @@
+//! `mostream run` as its users meet it: what it writes, how it stops, how it fails.
+
+mod support;
+
+use mostream::record::FrameRecord;
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+use support::clips::{Clip, make, probe};
+use support::validate_line;
+
+const X264: &str = "-c:v libx264 -preset veryfast -crf 12 -pix_fmt yuv420p";
+
+fn program() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_mostream"));
+    command.arg("run");
+    command
+}
+
+fn clip(folder: &Path, frames: u32) -> Clip {
+    make(folder.join("clip.mp4"), (160, 120), frames, true, X264)
+}
+
+fn records(stdout: &[u8]) -> Vec<FrameRecord> {
+    String::from_utf8_lossy(stdout).lines().map(|line| validate_line(line).unwrap()).collect()
+}
+
+/// Runs with records on stdout and no word on stderr.
+fn records_of(input: &Path, arguments: &[&str]) -> Vec<FrameRecord> {
+    let ran = program().arg(input).args(["--quiet", "--records", "-"]).args(arguments).output().unwrap();
+    assert_eq!((ran.status.code(), String::from_utf8_lossy(&ran.stderr).as_ref()), (Some(0), ""), "{arguments:?}");
+    records(&ran.stdout)
+}
+
+fn files_in(folder: &Path) -> Vec<String> {
+    let mut names: Vec<String> =
+        std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn without_flags_a_video_and_its_records_are_written_and_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let clip = clip(folder.path(), 8);
+    let ran = program().arg(&clip.path).current_dir(&folder).output().unwrap();
+    let told = String::from_utf8_lossy(&ran.stderr).into_owned();
+    assert_eq!(ran.status.code(), Some(0), "{told}");
+    assert!(told.contains("clip.boxes.mp4") && told.contains("clip.boxes.jsonl"), "{told}");
+    let written = records(&std::fs::read(folder.path().join("clip.boxes.jsonl")).unwrap());
+    assert_eq!(written.len(), 8);
+    assert_eq!(probe(&folder.path().join("clip.boxes.mp4")).pts_ns.len(), 8);
+    // The annotated video is made from what the records say, and does not change it.
+    assert_eq!(written, records_of(&clip.path, &[]));
+}
+
+#[test]
+fn between_inferences_the_boxes_hold_and_the_record_says_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let clip = clip(folder.path(), 8);
+    let (all, some) = (records_of(&clip.path, &[]), records_of(&clip.path, &["--every", "3"]));
+    assert_eq!(some.len(), 8);
+    for (index, record) in some.iter().enumerate() {
+        assert_eq!(record.inferred, index % 3 == 0);
+        assert_eq!((record.pts_ns, record.frame), (all[index].pts_ns, index as u64));
+        assert_eq!(record.objects, all[index - index % 3].objects, "frame {index}");
+    }
+}
+
+#[test]
+fn a_part_of_the_video_keeps_its_time_stamps() {
+    let folder = tempfile::tempdir().unwrap();
+    let clip = clip(folder.path(), 50);
+    let all = records_of(&clip.path, &["--every", "100"]);
+    let video = folder.path().join("part.mp4");
+    let arguments = ["--every", "100", "--start", "0:00.8", "--duration", "0.4", "-o", video.to_str().unwrap()];
+    let part: Vec<u64> = records_of(&clip.path, &arguments).iter().map(|record| record.pts_ns).collect();
+    let wanted = all.iter().map(|record| record.pts_ns).filter(|pts| (800_000_000..1_200_000_000).contains(pts));
+    assert_eq!(part, wanted.collect::<Vec<_>>());
+    assert_eq!(probe(&video).pts_ns.len(), part.len());
+}
+
+#[test]
+fn every_method_writes_valid_records_with_masks_and_timings() {
+    let folder = tempfile::tempdir().unwrap();
+    let clip = clip(folder.path(), 2);
+    for method in ["most", "lost", "tokencut", "dino-seg"] {
+        let found = records_of(&clip.path, &["--method", method, "--masks", "--timings"]);
+        assert_eq!(found.len(), 2);
+        for record in found {
+            assert!(record.timings_us.is_some_and(|timings| timings.inference > 0));
+            assert!(method == "most" || record.objects.len() == 1, "{method}: {:?}", record.objects);
+            assert!(record.objects.iter().all(|object| object.mask.is_some()));
+        }
+    }
+    let paper = records_of(&clip.path, &["--paper"]);
+    assert!(records_of(&clip.path, &[]).iter().zip(&paper).all(|(kept, all)| kept.objects.len() <= all.objects.len()));
+}
+
+/// Starts a run that takes a while and reads its first `lines` records.
+fn started(folder: &Path, lines: usize) -> (Child, Vec<u8>, BufReader<std::process::ChildStdout>) {
+    let clip = clip(folder, 400);
+    let mut child = program()
+        .arg(&clip.path)
+        .args(["--records", "-", "-o"])
+        .arg(folder.join("out.mp4"))
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut out = BufReader::new(child.stdout.take().unwrap());
+    let mut read = Vec::new();
+    for _ in 0..lines {
+        out.read_until(b'\n', &mut read).unwrap();
+    }
+    (child, read, out)
+}
+
+fn interrupt(child: &Child) {
+    let sent = Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+    assert!(sent.success());
+}
+
+#[test]
+fn ctrl_c_finishes_the_video_with_as_many_frames_as_records() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut child, mut read, mut out) = started(folder.path(), 5);
+    interrupt(&child);
+    std::io::Read::read_to_end(&mut out, &mut read).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    let written = records(&read);
+    assert!((5..400).contains(&written.len()), "{} records", written.len());
+    assert_eq!(probe(&folder.path().join("out.mp4")).pts_ns.len(), written.len());
+    assert_eq!(files_in(folder.path()), ["clip.mp4", "out.mp4"]);
+}
+
+#[test]
+fn a_second_ctrl_c_ends_at_once_and_leaves_no_partial_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut child, _, _out) = started(folder.path(), 3);
+    interrupt(&child);
+    while child.try_wait().unwrap().is_none() {
+        interrupt(&child);
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    assert!(!files_in(folder.path()).iter().any(|name| name.contains("part")), "{:?}", files_in(folder.path()));
+}
+
+#[test]
+fn a_reader_that_has_seen_enough_ends_the_run_in_silence() {
+    let folder = tempfile::tempdir().unwrap();
+    let clip = clip(folder.path(), 60);
+    let mut child = program()
+        .arg(&clip.path)
+        .args(["--quiet", "--records", "-"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    validate_line(line.trim_end()).unwrap();
+    let Output { status, stderr, .. } = child.wait_with_output().unwrap();
+    assert_eq!((status.code(), String::from_utf8_lossy(&stderr).as_ref()), (Some(0), ""));
+}
+
+/// One line that names `named`, this exit code, and no file but those that were there.
+fn fails(command: &mut Command, folder: &Path, code: i32, named: &str) {
+    let before = files_in(folder);
+    let ran = command.current_dir(folder).arg("--quiet").output().unwrap();
+    let told = String::from_utf8_lossy(&ran.stderr);
+    assert_eq!(ran.status.code(), Some(code), "{told}");
+    assert_eq!(told.lines().count(), 1, "{told}");
+    assert!(told.contains(named), "{named} is not named: {told}");
+    assert_eq!(files_in(folder), before, "{told}");
+}
+
+#[test]
+fn what_cannot_be_used_is_named_in_one_line() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    clip(at, 30);
+    std::fs::create_dir(at.join("folder")).unwrap();
+    std::fs::write(at.join("text.txt"), "no video\n").unwrap();
+    std::fs::write(at.join("empty.mp4"), "").unwrap();
+    let tone = "-v error -f lavfi -i sine=duration=1 tone.wav";
+    assert!(Command::new("ffmpeg").args(tone.split(' ')).current_dir(at).status().unwrap().success());
+
+    for input in ["missing.mp4", "folder", "text.txt", "empty.mp4", "tone.wav", "http://127.0.0.1:9/video.mp4"] {
+        fails(program().args([input, "-o", "out.mp4", "--records", "out.jsonl"]), at, 3, input);
+    }
+    fails(program().arg("rtsp://user:secret@127.0.0.1:9/cam"), at, 3, "rtsp://127.0.0.1:9/cam");
+    fails(program().args(["clip.mp4", "--start", "99"]), at, 3, "--start");
+    for output in ["nowhere/out.mp4", "out.avi", "folder"] {
+        fails(program().args(["clip.mp4", "-o", output]), at, 4, output);
+    }
+    fails(program().args(["clip.mp4", "--records", "nowhere/out.jsonl"]), at, 4, "nowhere/out.jsonl");
+    fails(program().args(["clip.mp4", "--records", "/dev/full"]), at, 4, "/dev/full");
+    fails(
+        program().args(["clip.mp4", "--display"]).env_remove("DISPLAY").env_remove("WAYLAND_DISPLAY"),
+        at,
+        4,
+        "--display",
+    );
+    fails(program().args(["clip.mp4", "-o", "clip.mp4"]), at, 2, "clip.mp4");
+    fails(program().args(["clip.mp4", "--model", "text.txt"]), at, 5, "text.txt");
+    fails(program().arg("clip.mp4").env("ORT_DYLIB_PATH", "/nowhere/lib.so"), at, 6, "/nowhere/lib.so");
+}
+
+#[test]
+fn a_disk_that_is_full_is_told_and_nothing_half_written_stays() {
+    let folder = tempfile::tempdir().unwrap();
+    clip(folder.path(), 30);
+    // A limit on the size of files stands in for the end of the disk: 8 KiB.
+    let limited = "ulimit -f 8; trap '' XFSZ; exec \"$@\"";
+    let mut shell = Command::new("bash");
+    shell.args(["-c", limited, "bash", env!("CARGO_BIN_EXE_mostream"), "run", "clip.mp4", "-o", "out.mp4"]);
+    shell.env("MOSTREAM_CACHE", "");
+    fails(&mut shell, folder.path(), 4, "out.mp4");
+}
+
+#[test]
+fn missing_plug_ins_are_named_with_their_package() {
+    let folder = tempfile::tempdir().unwrap();
+    clip(folder.path(), 2);
+    let mut command = program();
+    command.arg("clip.mp4").env("GST_PLUGIN_SYSTEM_PATH_1_0", "/nowhere");
+    command.env("GST_REGISTRY_1_0", std::env::temp_dir().join(format!("mostream-no-plugins-{}", std::process::id())));
+    fails(&mut command, folder.path(), 6, "apt-get install");
+}
