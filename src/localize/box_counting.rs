@@ -46,6 +46,10 @@ pub struct BoxCounter {
     shapes: Vec<Shape>,
     /// For each shape, and each cell as a window's top left: does the window see a positive cell?
     seen: Vec<Bits>,
+    /// For each shape of one scale: which windows may share what they see.
+    shared: Vec<Bits>,
+    /// The top row and the left column of windows, as `seen`.
+    edges: [Bits; 2],
     map: Bits,
     random: Vec<u64>,
     /// `[rows + 1, cols + 1]` prefix sums of `random` over the positive cells.
@@ -80,8 +84,8 @@ impl BoxCounter {
         kernels.dedup();
         let log = |c: usize| if c == 0 { 0.0 } else { c as f64 * (c as f64).log2() };
         let count_log: Vec<f64> = (0..=grid.patches()).map(log).collect();
-        // A window spans at most the largest kernel, so no shift reaches further.
-        let words = (grid.patches() + KERNELS.end() * (grid.cols + 1)).div_ceil(64) + 1;
+        // No window spans more than the largest kernel, so no shift reaches further.
+        let words = grid.patches().div_ceil(64) + KERNELS.end() * (grid.cols + 1) / 64 + 2;
         let mut shapes = Vec::new();
         let scales = kernels.into_iter().map(|k| Scale::new(grid, k, words, &mut shapes, &count_log)).collect();
         let mut state = 0u64;
@@ -89,6 +93,8 @@ impl BoxCounter {
             grid,
             scales,
             seen: vec![vec![0; words]; shapes.len()],
+            shared: vec![vec![0; words]; shapes.len()],
+            edges: [vec![0; words], vec![0; words]],
             shapes,
             map: vec![0; words],
             random: (0..grid.patches()).map(|_| split_mix(&mut state)).collect(),
@@ -107,23 +113,23 @@ impl BoxCounter {
             look(&self.map, *shape, self.grid.cols, seen);
         }
         let needed = self.scales.len().div_ceil(2);
+        // Votes that are cast, and scales whose vote is not known yet.
         let (mut votes, mut open) = (0, 0u32);
         for (index, scale) in self.scales.iter().enumerate() {
-            let empty =
-                scale.windows - scale.starts.iter().map(|(shape, at)| common(&self.seen[*shape], at)).sum::<usize>();
+            let seeing: usize = scale.starts.iter().map(|(shape, at)| common(&self.seen[*shape], at)).sum();
+            let empty = scale.windows - seeing;
             if empty >= scale.open_votes.end {
                 votes += 1;
             } else if empty >= scale.open_votes.start {
                 open |= 1 << index;
             }
         }
-        if votes >= needed || votes + (open.count_ones() as usize) < needed {
-            return votes >= needed;
+        let mut summed = false;
+        while votes < needed && votes + open.count_ones() as usize >= needed {
+            let index = open.trailing_zeros() as usize;
+            open &= open - 1;
+            votes += usize::from(self.votes(index, &mut summed));
         }
-        self.sum_prefixes();
-        (0..self.scales.len())
-            .filter(|index| open >> index & 1 == 1)
-            .for_each(|index| votes += usize::from(self.votes(index)));
         votes >= needed
     }
 
@@ -141,20 +147,32 @@ impl BoxCounter {
         }
     }
 
-    /// The vote of a scale by groups of equal windows.
+    /// The vote of a scale by groups of equal windows; `summed` is whether the prefix sums are those of this map.
     #[inline(always)]
-    fn votes(&mut self, index: usize) -> bool {
+    fn votes(&mut self, index: usize, summed: &mut bool) -> bool {
+        let (mut seeing, mut sharing) = (0, 0);
+        for (place, (shape, at)) in self.scales[index].starts.iter().enumerate() {
+            seeing += common(&self.seen[*shape], at);
+            let (seen, shared) = (&self.seen[*shape], &mut self.shared[place]);
+            sharing += may_share(&self.map, seen, self.shapes[*shape], self.grid.cols, at, &mut self.edges, shared);
+        }
+        let empty = self.count_log[self.scales[index].windows - seeing];
+        if !self.scales[index].may_vote(empty, sharing) {
+            return false;
+        }
+        if !*summed {
+            self.sum_prefixes();
+            *summed = true;
+        }
         let scale = &self.scales[index];
         let stride = self.grid.cols + 1;
         self.supports.clear();
-        let mut seeing = 0;
-        for (shape, at) in &scale.starts {
+        for ((shape, _), shared) in scale.starts.iter().zip(&self.shared) {
             let Shape { rows, cols } = self.shapes[*shape];
             // Windows of another area pool the same cells to another value.
             let area = ((rows * cols) as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-            for (word, (at, seen)) in at.iter().zip(&self.seen[*shape]).enumerate() {
-                let mut windows = at & seen;
-                seeing += windows.count_ones() as usize;
+            for (word, &windows) in shared.iter().enumerate() {
+                let mut windows = windows;
                 while windows != 0 {
                     let cell = word * 64 + windows.trailing_zeros() as usize;
                     windows &= windows - 1;
@@ -167,8 +185,7 @@ impl BoxCounter {
         }
         self.supports.sort_unstable();
         let groups = self.supports.chunk_by(|a, b| a == b).map(|group| self.count_log[group.len()]);
-        let repeated = self.count_log[scale.windows - seeing] + groups.sum::<f64>();
-        scale.entropy(repeated) < scale.threshold
+        scale.entropy(empty + groups.sum::<f64>()) < scale.threshold
     }
 }
 
@@ -199,14 +216,18 @@ impl Scale {
         let threshold = 1.0 + (rows as f64).log2();
         let mut scale = Self { windows: rows * cols, starts, threshold, sharers, open_votes: 0..0 };
         let count = scale.windows;
-        // The entropy is lowest where all windows that see something share it with as many as can, highest without sharing.
-        let lowest =
-            |empty: usize| scale.entropy(count_log[empty] + (count - empty) as f64 * (scale.sharers as f64).log2());
         let first = |votes: &dyn Fn(usize) -> bool| (0..=count).find(|&empty| votes(empty)).unwrap_or(count + 1);
-        let open = first(&|empty| lowest(empty) < threshold + SLACK);
+        let open = first(&|empty| scale.may_vote(count_log[empty], count - empty));
         let sure = first(&|empty| scale.entropy(count_log[empty]) < threshold - SLACK);
         scale.open_votes = open..sure;
         scale
+    }
+
+    /// Whether the vote can stand with this `c·log2 c` of the empty windows, and so many that may share what they see: the
+    /// entropy is lowest where each shares with as many as can.
+    #[inline(always)]
+    fn may_vote(&self, empty: f64, sharing: usize) -> bool {
+        self.entropy(empty + sharing as f64 * (self.sharers as f64).log2()) < self.threshold + SLACK
     }
 
     /// The entropy in bits where groups of windows with counts c sum up to `repeated` = Σ c·log2 c.
@@ -227,11 +248,42 @@ fn look(map: &[u64], shape: Shape, stride: usize, seen: &mut [u64]) {
 /// `bits |= bits >> shift`, over the whole string of bits.
 #[inline(always)]
 fn or_shifted(bits: &mut [u64], shift: usize) {
-    let (words, shift) = (shift / 64, shift % 64);
-    for i in 0..bits.len().saturating_sub(words + 1) {
-        let next = bits[i + words + 1] << 1 << (63 - shift);
-        bits[i] |= bits[i + words] >> shift | next;
+    for i in 0..bits.len().saturating_sub(shift / 64 + 1) {
+        bits[i] |= shifted(bits, i, shift);
     }
+}
+
+/// Marks in `shared` the windows of `shape`, starting `at` these cells, that may see the same as another, and counts them.
+///
+/// Windows of a scale differ by their first and last row, or by their first and last column: what two have in common misses an
+/// edge of each. So those that see something along each of their four edges are unique.
+#[inline(always)]
+fn may_share(
+    map: &[u64],
+    seen: &[u64],
+    shape: Shape,
+    stride: usize,
+    at: &[u64],
+    [top, left]: &mut [Bits; 2],
+    shared: &mut [u64],
+) -> usize {
+    look(map, Shape { rows: 1, ..shape }, stride, top);
+    look(map, Shape { cols: 1, ..shape }, stride, left);
+    let (down, right) = ((shape.rows - 1) * stride, shape.cols - 1);
+    let mut count = 0;
+    for i in 0..shared.len() - down / 64 - 1 {
+        let unique = top[i] & shifted(top, i, down) & left[i] & shifted(left, i, right);
+        shared[i] = at[i] & seen[i] & !unique;
+        count += shared[i].count_ones() as usize;
+    }
+    count
+}
+
+/// Word i of `bits >> shift`.
+#[inline(always)]
+fn shifted(bits: &[u64], i: usize, shift: usize) -> u64 {
+    let (words, shift) = (shift / 64, shift % 64);
+    bits[i + words] >> shift | bits[i + words + 1] << 1 << (63 - shift)
 }
 
 /// How many bits are set in both.

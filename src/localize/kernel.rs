@@ -129,9 +129,9 @@ mod x86 {
         let mut tile = Tile::default();
         for col in 0..COLS {
             let (low, high) = (_mm512_set1_ps(limits[col].0), _mm512_set1_ps(limits[col].1));
-            for part in 0..PARTS {
-                let above = _mm512_cmp_ps_mask::<_CMP_GT_OQ>(sums[col][part], high);
-                let below = _mm512_cmp_ps_mask::<_CMP_LT_OQ>(sums[col][part], low);
+            for (part, sum) in sums[col].into_iter().enumerate() {
+                let above = _mm512_cmp_ps_mask::<_CMP_GT_OQ>(sum, high);
+                let below = _mm512_cmp_ps_mask::<_CMP_LT_OQ>(sum, low);
                 tile.above[col] |= u64::from(above) << (16 * part);
                 tile.below[col] |= u64::from(below) << (16 * part);
             }
@@ -161,9 +161,9 @@ mod x86 {
             }
             for col in 0..COLS {
                 let (low, high) = (_mm256_set1_ps(limits[col].0), _mm256_set1_ps(limits[col].1));
-                for part in 0..PARTS {
-                    let above = _mm256_movemask_ps(_mm256_cmp_ps::<_CMP_GT_OQ>(sums[col][part], high));
-                    let below = _mm256_movemask_ps(_mm256_cmp_ps::<_CMP_LT_OQ>(sums[col][part], low));
+                for (part, sum) in sums[col].into_iter().enumerate() {
+                    let above = _mm256_movemask_ps(_mm256_cmp_ps::<_CMP_GT_OQ>(sum, high));
+                    let below = _mm256_movemask_ps(_mm256_cmp_ps::<_CMP_LT_OQ>(sum, low));
                     tile.above[col] |= (above as u64) << (start + 8 * part);
                     tile.below[col] |= (below as u64) << (start + 8 * part);
                 }
