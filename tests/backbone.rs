@@ -7,11 +7,14 @@ use mostream::backbone::{
     Backbone, BackboneError, Checkpoint, Dialect, Feature, SessionOptions, find_library, runtime_info,
 };
 use ndarray::{Array2, Array3};
+use proptest::collection::vec;
+use proptest::prelude::{any, prop_assert, prop_oneof, proptest};
+use proptest::sample::{Index, select};
 use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype, TensorView};
 use serde_json::Value;
 use std::fs::{self, Permissions};
-use std::io::{Cursor, Write};
+use std::io::{Cursor, Read, Write};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
 use std::path::{Path, PathBuf};
 
@@ -382,6 +385,31 @@ fn broken_pth_files_are_named_and_run_nothing() {
     expect(&pth(&tensor(b"0", 0, b"J\xff\xff\xff\xff\x85", one)), &["size -1"]);
     let huge = b"\x8a\x08\xff\xff\xff\xff\xff\xff\xff\x7f\x85";
     expect(&pth(&tensor(b"0", 0, huge, one)), &["past its storage"]);
+}
+
+/// The pickle of the golden `.pth` file.
+fn golden_pickle() -> Vec<u8> {
+    let file = fs::File::open(golden().join("p8.pth")).unwrap();
+    let mut pickle = Vec::new();
+    zip::ZipArchive::new(file).unwrap().by_name("p8/data.pkl").unwrap().read_to_end(&mut pickle).unwrap();
+    pickle
+}
+
+proptest! {
+    #[test]
+    fn no_pickle_brings_the_reader_down(
+        edits in vec((any::<Index>(), any::<u8>()), 1..6),
+        cut in any::<Index>(),
+        noise in vec(prop_oneof![any::<u8>(), select(b"(.Nc)tsuehjQRq}]KX\x85\x86\x87\x88\x93\x94".to_vec())], 0..64),
+    ) {
+        let mut pickle = golden_pickle();
+        edits.iter().for_each(|(place, byte)| *place.get_mut(&mut pickle) = *byte);
+        prop_assert!(!reason(&pth(&pickle)).is_empty());
+        pickle.truncate(cut.index(pickle.len()));
+        pickle.extend(&noise);
+        prop_assert!(!reason(&pth(&pickle)).is_empty());
+        prop_assert!(!reason(&pth(&noise)).is_empty());
+    }
 }
 
 #[test]

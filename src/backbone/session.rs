@@ -10,6 +10,7 @@ use ort::logging::LogLevel;
 use ort::session::Session;
 use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
 use ort::value::TensorRef;
+use std::error::Error;
 use std::ffi::{CStr, c_char};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
@@ -233,8 +234,9 @@ fn environment(library: &Path) -> Result<(Environment, String), BackboneError> {
 fn version(library: &Path) -> Result<String, BackboneError> {
     type GetApiBase = unsafe extern "C" fn() -> *const ort::sys::OrtApiBase;
     let failed = |error: libloading::Error| {
+        let reason = error.source().map_or_else(|| error.to_string(), ToString::to_string);
         BackboneError::LibraryMissing(format!(
-            "the ONNX Runtime library {} cannot be loaded: {error}",
+            "the ONNX Runtime library {} cannot be loaded: {reason}",
             library.display()
         ))
     };
