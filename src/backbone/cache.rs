@@ -11,6 +11,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 const MAX_ENTRY_BYTES: u64 = 8 << 30;
+/// What the folder may hold before the entries that were not used for longest go: some 40 of the bundled model's.
+const MAX_FOLDER_BYTES: u64 = 1 << 30;
 
 /// A folder of entries.
 #[derive(Debug)]
@@ -41,6 +43,8 @@ impl Cache {
             return None;
         }
         let mut hash = [0; 32];
+        // For `prune`; a read-only cache serves as well.
+        let _ = file.set_modified(SystemTime::now());
         file.read_exact(&mut hash).ok()?;
         let mut content = Vec::new();
         file.take(metadata.len()).read_to_end(&mut content).ok()?;
@@ -59,7 +63,28 @@ impl Cache {
         if written.is_err() {
             let _ = fs::remove_file(&scratch);
         }
+        self.prune(MAX_FOLDER_BYTES, &self.path(key));
         written
+    }
+
+    /// Removes what was not used for longest until at most `limit` bytes are left; never `kept`. What cannot be removed stays.
+    fn prune(&self, limit: u64, kept: &Path) {
+        let Ok(folder) = fs::read_dir(&self.folder) else { return };
+        let used = |entry: fs::DirEntry| {
+            let metadata = entry.metadata().ok().filter(|metadata| metadata.is_file() && is_own(metadata))?;
+            Some((metadata.modified().ok()?, metadata.len(), entry.path()))
+        };
+        let mut entries: Vec<_> = folder.flatten().filter_map(used).collect();
+        entries.sort();
+        let mut total: u64 = entries.iter().map(|(_, length, _)| length).sum();
+        for (_, length, path) in entries.iter().filter(|(.., path)| path != kept) {
+            if total <= limit {
+                break;
+            }
+            if fs::remove_file(path).is_ok() {
+                total -= length;
+            }
+        }
     }
 
     /// A path in the cache that nobody else uses.
@@ -78,4 +103,24 @@ impl Cache {
 /// Whether it is this user's, and nobody else (but root) may write it.
 fn is_own(metadata: &Metadata) -> bool {
     metadata.uid() == rustix::process::geteuid().as_raw() && metadata.mode() & 0o022 == 0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_not_used_for_longest_goes_first() {
+        let folder = tempfile::tempdir().unwrap();
+        let cache = Cache::open(&folder.path().join("cache")).unwrap();
+        let keys: Vec<_> = (0..4u8).map(|i| blake3::hash(&[i])).collect();
+        for key in &keys {
+            cache.write(key, &[7; 68]).unwrap();
+            std::thread::sleep(std::time::Duration::from_millis(20));
+        }
+        assert!(cache.read(&keys[0]).is_some());
+        cache.prune(250, &cache.path(&keys[3]));
+        let left: Vec<bool> = keys.iter().map(|key| cache.read(key).is_some()).collect();
+        assert_eq!(left, [true, false, false, true]);
+    }
 }

@@ -44,7 +44,8 @@ pub(super) struct Measures {
 impl Checkpoint {
     /// The model that comes with the program.
     pub fn bundled() -> Result<Self, BackboneError> {
-        Self::parse("mostream-vit-tiny-8", Cow::Borrowed(BUNDLED), None)
+        let name = "mostream-vit-tiny-8";
+        Self::parse(name, name.to_owned(), Cow::Borrowed(BUNDLED), None)
     }
 
     /// Reads a `.safetensors` or `.pth` file, told apart by content.
@@ -63,14 +64,20 @@ impl Checkpoint {
         };
         if length > MAX_FILE_BYTES {
             let reason = format!("it has {length} bytes (expected at most {MAX_FILE_BYTES})");
-            return Err(BackboneError::Checkpoint { name: name.into_owned(), reason });
+            return Err(BackboneError::Checkpoint { name: path.display().to_string(), reason });
         }
         let mut bytes = Vec::new();
         std::fs::File::open(path).and_then(|file| file.take(length).read_to_end(&mut bytes)).map_err(failed)?;
-        Self::parse(&name, Cow::Owned(bytes), heads)
+        Self::parse(&name, path.display().to_string(), Cow::Owned(bytes), heads)
     }
 
-    fn parse(name: &str, bytes: Cow<'static, [u8]>, heads: Option<usize>) -> Result<Self, BackboneError> {
+    /// `name` goes into the id, `shown` into errors.
+    fn parse(
+        name: &str,
+        shown: String,
+        bytes: Cow<'static, [u8]>,
+        heads: Option<usize>,
+    ) -> Result<Self, BackboneError> {
         let hash = blake3::hash(&bytes);
         let id = format!("{name}@{}", &hash.to_hex()[..12]);
         let read = || {
@@ -81,7 +88,7 @@ impl Checkpoint {
             checkpoint.check()?;
             Ok(checkpoint)
         };
-        read().map_err(|reason| BackboneError::Checkpoint { name: name.to_owned(), reason })
+        read().map_err(|reason| BackboneError::Checkpoint { name: shown, reason })
     }
 
     /// The file's name without its ending, `@`, and the first 12 hex digits of its BLAKE3 hash.

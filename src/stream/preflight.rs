@@ -66,6 +66,8 @@ impl Source {
     /// Looks into the source: reads its head and decodes a first frame.
     pub fn probe(&self) -> Result<MediaInfo, StreamError> {
         let fail = |why: String| StreamError::Input { input: self.name.clone(), why };
+        // Without it the discoverer does not start, and does not say what to install.
+        super::make("uridecodebin", "to open the input")?;
         let discoverer =
             gst_pbutils::Discoverer::new(PATIENCE).map_err(|error| StreamError::Start(error.to_string()))?;
         let info = match discoverer.discover_uri(&self.uri) {
