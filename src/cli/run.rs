@@ -189,10 +189,10 @@ fn targets(args: &Args, source: &Source) -> Result<Targets, Failure> {
             ));
         }
     }
-    if let (Some(output), Some(records)) = (&targets.output, &targets.records) {
-        if canonical(output) == canonical(records) {
-            return Err(Failure::new(Exit::Usage, format!("{} cannot be both -o and --records", output.display())));
-        }
+    if let (Some(output), Some(records)) = (&targets.output, &targets.records)
+        && canonical(output) == canonical(records)
+    {
+        return Err(Failure::new(Exit::Usage, format!("{} cannot be both -o and --records", output.display())));
     }
     Ok(targets)
 }

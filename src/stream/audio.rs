@@ -39,11 +39,11 @@ impl AudioReader {
         pipeline.add_many([&decode, sink.upcast_ref()]).map_err(|error| error.to_string())?;
         let (weak, target) = (pipeline.downgrade(), sink.clone());
         decode.connect_pad_added(move |_, pad| {
-            if let Some(pipeline) = weak.upgrade().filter(|_| target.static_pad("sink").is_some_and(|p| !p.is_linked()))
+            let is_free = target.static_pad("sink").is_some_and(|sink| !sink.is_linked());
+            if let Some(pipeline) = weak.upgrade().filter(|_| is_free)
+                && let Err(why) = connect(&pipeline, pad, &target)
             {
-                if let Err(why) = connect(&pipeline, pad, &target) {
-                    gst::element_error!(target, gst::CoreError::MissingPlugin, ("{why}"));
-                }
+                gst::element_error!(target, gst::CoreError::MissingPlugin, ("{why}"));
             }
         });
         let reader = Self { pipeline, sink, start_ns: span.start_ns, waiting: None };

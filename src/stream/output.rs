@@ -35,13 +35,13 @@ pub fn encoder_names() -> impl Iterator<Item = &'static str> {
 
 /// The first encoder that is installed and finds its hardware.
 fn choose_encoder() -> Result<gst::Bin, StreamError> {
-    let usable = |description: &&str| {
+    let usable = |description: &&'static str| {
         let bin = gst::parse::bin_from_description(&format!("videoconvert ! {description}"), true).ok()?;
         let is_ready = bin.set_state(gst::State::Ready).is_ok();
         bin.set_state(gst::State::Null).ok();
         is_ready.then_some(bin)
     };
-    ENCODERS.iter().find_map(|description| usable(&description)).ok_or_else(|| StreamError::MissingElement {
+    ENCODERS.iter().find_map(usable).ok_or_else(|| StreamError::MissingElement {
         element: encoder_names().collect::<Vec<_>>().join(" or "),
         purpose: "to encode the annotated video".into(),
         package: super::package_of("x264enc"),
