@@ -23,7 +23,7 @@ test: setup ## run every test and print the totals
 	@bash tests/run.sh
 
 bench: setup ## run the benchmarks
-	cargo bench
+	cargo bench --profile release
 
 out/demo.mp4: examples/draw_demo_clip.rs tests/support/scene.rs
 	$(draw) $@

@@ -1,9 +1,17 @@
 //! mostream finds the objects in any video, with no labels and no training.
 //!
-//! Patch features of a self-supervised vision transformer go in, boxes come out. Reading order:
-//! [`geometry`] (patch grid and frame pixels), then [`localize`] (MOST, LOST, TokenCut).
+//! ```text
+//! file ─► stream::ingest ─► frame::Converter ─► backbone ─► localize ─► record ─► publish (JSON Lines)
+//!         native frames     model-sized RGB     patch       boxes          └────► overlay ─► stream::output (MP4)
+//!                                               features                                     stream::display
+//! ```
 //!
-//! `geometry` and `localize` know arrays and numbers only: no I/O, clock, logging, video or inference library.
+//! Reading order: [`geometry`] (patch grid, frame pixels), [`localize`] (MOST, LOST, TokenCut, DINO-seg), [`record`] (what is
+//! published), then, each behind a feature, `backbone` (checkpoint → ONNX graph → session), `stream` (all of GStreamer),
+//! `overlay`, and `runtime`, which wires them to threads and bounded channels. The program is `main.rs` and `cli`.
+//!
+//! `geometry`, `record` and `localize` know arrays and numbers only: no I/O, clock, logging, video or inference library.
+//! `tests/structure.rs` holds the rooms to what they may import.
 
 #[cfg(feature = "backbone")]
 pub mod backbone;

@@ -1,0 +1,71 @@
+//! Which room may use which library: the architecture, held to by a scan of the source.
+
+use std::path::{Path, PathBuf};
+
+/// A crate, and the files and folders of `src` that may name it.
+const RULES: [(&str, &[&str]); 8] = [
+    ("gstreamer", &["stream", "overlay.rs", "runtime.rs", "cli/doctor.rs"]),
+    ("ort", &["backbone/session.rs"]),
+    ("opencv", &["overlay.rs"]),
+    ("crossbeam_channel", &["runtime.rs"]),
+    ("clap", &["main.rs", "cli"]),
+    ("anyhow", &["cli"]),
+    ("std::thread", &["runtime.rs", "cli/interrupt.rs", "cli/bench.rs", "backbone/session.rs", "backbone/cache.rs"]),
+    ("std::fs", &["stream", "backbone", "publish", "partial.rs", "cli"]),
+];
+
+fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            sources(&path, found);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            found.push(path);
+        }
+    }
+}
+
+/// Whether the line names the crate or module, as a path or an import.
+fn names(line: &str, library: &str) -> bool {
+    let code = line.split("//").next().unwrap_or_default();
+    code.match_indices(library).any(|(at, _)| {
+        let before = code[..at].chars().next_back();
+        let after = &code[at + library.len()..];
+        !before.is_some_and(|c| c.is_alphanumeric() || c == '_' || c == ':' || c == '"')
+            && (after.starts_with("::") || after.starts_with(';') || after.starts_with(" as "))
+    })
+}
+
+#[test]
+fn every_library_stays_in_its_room() {
+    let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut files = Vec::new();
+    sources(&src, &mut files);
+    assert!(files.len() > 20, "only {} files", files.len());
+    let mut uses = 0;
+    for file in files {
+        let room = file.strip_prefix(&src).unwrap();
+        let text = std::fs::read_to_string(&file).unwrap();
+        for (number, line) in text.lines().enumerate() {
+            for (library, rooms) in RULES.iter().filter(|(library, _)| names(line, library)) {
+                uses += 1;
+                let may = rooms.iter().any(|allowed| room.starts_with(allowed));
+                assert!(may, "{}:{}: {library} belongs in {rooms:?}", room.display(), number + 1);
+            }
+        }
+    }
+    assert!(uses >= RULES.len(), "the scan found only {uses} uses");
+}
+
+#[test]
+fn channels_are_bounded_and_nothing_is_left_to_do() {
+    let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut files = Vec::new();
+    sources(&src, &mut files);
+    for file in files {
+        let text = std::fs::read_to_string(&file).unwrap();
+        for word in ["unbounded", "mpsc::channel", "todo!(", "unimplemented!("] {
+            assert!(!text.contains(word), "{}: {word}", file.display());
+        }
+    }
+}
