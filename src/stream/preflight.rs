@@ -70,45 +70,28 @@ impl Source {
         super::make("uridecodebin", "to open the input")?;
         let discoverer =
             gst_pbutils::Discoverer::new(PATIENCE).map_err(|error| StreamError::Start(error.to_string()))?;
-        let info = match discoverer.discover_uri(&self.uri) {
-            Ok(info) => info,
-            // The reason is in the result, too, and says more; without one the error has to do.
-            Err(error) => {
-                let hint = match error.kind::<gst::StreamError>() {
-                    Some(gst::StreamError::TypeNotFound | gst::StreamError::WrongType) => {
-                        "is not a video (its type is not known)".to_owned()
-                    }
-                    Some(gst::StreamError::CodecNotFound) => {
-                        format!(
-                            "{}; install decoders: apt-get install gstreamer1.0-libav gstreamer1.0-plugins-bad",
-                            error.message()
-                        )
-                    }
-                    _ => redact(error.message()),
-                };
-                return Err(fail(hint));
+        let info = discoverer.discover_uri(&self.uri).map_err(|error| {
+            if error.kind::<gst::CoreError>() == Some(gst::CoreError::MissingPlugin)
+                && let Some(missing) = self.missing_element()
+            {
+                return missing;
             }
-        };
-        let missing = info.missing_elements_installer_details();
+            match error.kind::<gst::StreamError>() {
+                Some(gst::StreamError::TypeNotFound | gst::StreamError::WrongType) => {
+                    fail("is not a video (its type is not known)".to_owned())
+                }
+                _ => fail(redact(error.message()).trim_end_matches('.').to_owned()),
+            }
+        })?;
         let videos = info.video_streams();
         let Some(video) = videos.first() else {
-            return Err(match missing.first().map(|details| what_is_missing(details)) {
-                Some((element, package)) => {
-                    StreamError::MissingElement { element, purpose: format!("{} needs it", self.name), package }
-                }
-                None if info.result() == gst_pbutils::DiscovererResult::Timeout => {
-                    fail(format!("said nothing for {} s", PATIENCE.seconds()))
-                }
-                None => fail("holds no video".into()),
+            return Err(match info.result() {
+                gst_pbutils::DiscovererResult::Timeout => fail(format!("said nothing for {} s", PATIENCE.seconds())),
+                _ => fail("holds no video".into()),
             });
         };
         if video.width() == 0 || video.height() == 0 {
-            return Err(match missing.first().map(|details| what_is_missing(details)) {
-                Some((element, package)) => {
-                    StreamError::MissingElement { element, purpose: format!("{} needs it", self.name), package }
-                }
-                None => fail("its video cannot be decoded".into()),
-            });
+            return Err(self.missing_element().unwrap_or_else(|| fail("its video cannot be decoded".into())));
         }
         let upright = |tags: gst::TagList| {
             tags.index::<gst::tags::ImageOrientation>(0).is_none_or(|orientation| orientation.get() == "rotate-0")
@@ -129,14 +112,31 @@ impl Source {
             is_seekable: info.is_seekable(),
         })
     }
-}
 
-/// The part of GStreamer's installer details a person can use: what is missing, and the package that usually has it.
-fn what_is_missing(details: &str) -> (String, &'static str) {
-    // gstreamer|1.0|program|description|decoder-video/x-h264 …
-    let mut parts = details.split('|').skip(3);
-    let description = parts.next().unwrap_or("a decoder").to_owned();
-    let kind = parts.next().unwrap_or_default();
-    let package = if kind.starts_with("decoder") { "gstreamer1.0-libav" } else { "gstreamer1.0-plugins-bad" };
-    (description, package)
+    /// What decoding the source lacks, as GStreamer tells it while it tries.
+    fn missing_element(&self) -> Option<StreamError> {
+        let pipeline = gst::Pipeline::new();
+        let decode = super::make("uridecodebin", "to open the input").ok()?;
+        decode.set_property("uri", &self.uri);
+        pipeline.add(&decode).ok()?;
+        // A failure to start is told on the bus.
+        pipeline.set_state(gst::State::Paused).ok();
+        let wanted = [gst::MessageType::Element, gst::MessageType::Error, gst::MessageType::AsyncDone];
+        let mut missing = None;
+        while let Some(message) = pipeline.bus()?.timed_pop_filtered(PATIENCE, &wanted) {
+            let gst::MessageView::Element(element) = message.view() else { break };
+            let structure = element.structure().filter(|structure| structure.name() == "missing-plugin");
+            if let Some(structure) = structure {
+                let kind = structure.get::<String>("type").unwrap_or_default();
+                let element = structure.get::<String>("name").unwrap_or_else(|_| kind.clone());
+                let is_decoder = kind == "decoder" && !element.contains("demuxer");
+                let package = if is_decoder { "gstreamer1.0-libav" } else { "gstreamer1.0-plugins-good" };
+                missing =
+                    Some(StreamError::MissingElement { element, purpose: format!("{} needs it", self.name), package });
+                break;
+            }
+        }
+        pipeline.set_state(gst::State::Null).ok();
+        missing
+    }
 }
