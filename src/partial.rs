@@ -24,7 +24,9 @@ impl PartialFile {
         let mut temporary = name.to_owned();
         temporary.push(format!(".{}.part", std::process::id()));
         let temporary = target.with_file_name(temporary);
-        let file = std::fs::File::create(&temporary)?;
+        // What a killed process of the same number left (in a container the number is always the same), or a link laid there.
+        std::fs::remove_file(&temporary).ok();
+        let file = std::fs::File::create_new(&temporary)?;
         if let Ok(mut unfinished) = UNFINISHED.lock() {
             unfinished.push(temporary.clone());
         }

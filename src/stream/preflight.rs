@@ -10,7 +10,7 @@ use std::path::Path;
 const PATIENCE: gst::ClockTime = gst::ClockTime::from_seconds(20);
 
 /// An input that exists.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Source {
     /// What GStreamer opens; may hold a password.
     pub(super) uri: String,
