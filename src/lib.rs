@@ -8,18 +8,25 @@
 //!
 //! Reading order: [`geometry`] (patch grid, frame pixels), [`localize`] (MOST, LOST, TokenCut, DINO-seg), [`record`] (what is
 //! published), then, each behind a feature, `backbone` (checkpoint → ONNX graph → session), `stream` (all of GStreamer),
-//! `overlay`, and `runtime`, which wires them to threads and bounded channels. The program is `main.rs` and `cli`.
+//! `overlay`, and `runtime`, which wires them to threads and bounded channels; `picture` and `analyzer` do the same for one
+//! still picture. The program is `main.rs` and `cli`.
 //!
 //! `geometry`, `record` and `localize` know arrays and numbers only: no I/O, clock, logging, video or inference library.
 //! `tests/structure.rs` holds the rooms to what they may import.
 
+#[cfg(feature = "picture")]
+pub mod analyzer;
 #[cfg(feature = "backbone")]
 pub mod backbone;
+#[cfg(feature = "evaluate")]
+pub mod evaluate;
 pub mod geometry;
 pub mod localize;
 #[cfg(feature = "overlay")]
 pub mod overlay;
 pub mod partial;
+#[cfg(feature = "picture")]
+pub mod picture;
 #[cfg(feature = "cli")]
 pub mod publish;
 pub mod record;

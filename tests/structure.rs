@@ -3,15 +3,16 @@
 use std::path::{Path, PathBuf};
 
 /// A crate, and the files and folders of `src` that may name it.
-const RULES: [(&str, &[&str]); 8] = [
+const RULES: [(&str, &[&str]); 9] = [
     ("gstreamer", &["stream", "overlay.rs", "runtime.rs", "cli/doctor.rs"]),
     ("ort", &["backbone/session.rs"]),
     ("opencv", &["overlay.rs"]),
     ("crossbeam_channel", &["runtime.rs"]),
+    ("image", &["picture.rs"]),
     ("clap", &["main.rs", "cli"]),
     ("anyhow", &["cli"]),
     ("std::thread", &["runtime.rs", "cli/interrupt.rs", "cli/bench.rs", "backbone/session.rs", "backbone/cache.rs"]),
-    ("std::fs", &["stream", "backbone", "publish", "partial.rs", "cli"]),
+    ("std::fs", &["stream", "backbone", "publish", "partial.rs", "picture.rs", "cli"]),
 ];
 
 fn sources(folder: &Path, found: &mut Vec<PathBuf>) {

@@ -1,6 +1,8 @@
 //! What the exit code says.
 
+use mostream::analyzer::AnalyzeError;
 use mostream::backbone::BackboneError;
+use mostream::picture::PictureError;
 use mostream::runtime::RunError;
 use mostream::stream::StreamError;
 use std::process::ExitCode;
@@ -46,6 +48,14 @@ fn exit_of(error: &anyhow::Error) -> Exit {
     }
     if let Some(error) = error.downcast_ref::<StreamError>() {
         return error.into();
+    }
+    if error.is::<PictureError>() {
+        return Exit::Input;
+    }
+    match error.downcast_ref::<AnalyzeError>() {
+        Some(AnalyzeError::Backbone(error)) => return error.into(),
+        Some(AnalyzeError::Localize(_)) => return Exit::Other,
+        None => {}
     }
     match error.downcast_ref::<RunError>() {
         Some(RunError::Stream(error)) => error.into(),

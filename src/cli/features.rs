@@ -2,15 +2,13 @@
 
 use super::exit::{Exit, Failure};
 use super::model::{FeatureArg, ModelArgs};
-use image::{DynamicImage, ImageDecoder, ImageReader, RgbImage, imageops};
+use mostream::partial::PartialFile;
+use mostream::picture;
 use ndarray::Array2;
 use ndarray_npy::WriteNpyExt;
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
-
-/// An image whose pixels take more memory than this is refused.
-const MAX_IMAGE_BYTES: u64 = 512 << 20;
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -25,17 +23,12 @@ pub struct Args {
 
 pub fn run(args: Args) -> anyhow::Result<Exit> {
     let checkpoint = args.model.checkpoint()?;
-    let image = decode(&args.image)?;
+    let image = picture::decode(&args.image)?;
     let (width, height) = args.model.size_for(&checkpoint, image.width(), image.height());
     let mut backbone = args.model.open(&checkpoint, args.model.feature.into(), (width, height))?;
     let (id, patch) = (checkpoint.id().to_owned(), checkpoint.patch());
     drop(checkpoint);
-    // Each pixel is a mean over what it covers, weighted by a triangle; video frames are scaled by GStreamer instead.
-    let image = match image.dimensions() == (width, height) {
-        true => image,
-        false => imageops::resize(&image, width, height, imageops::FilterType::Triangle),
-    };
-    let features = backbone.features(image.as_raw()).map_err(Failure::from)?;
+    let features = backbone.features(picture::scaled(&image, width, height).as_raw()).map_err(Failure::from)?;
     write(&args.output, &features)
         .map_err(|error| Failure::new(Exit::Output, format!("{} cannot be written: {error}", args.output.display())))?;
     let grid = backbone.layout().grid;
@@ -54,28 +47,6 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
     Ok(Exit::Done)
 }
 
-/// The image as it is meant to be seen, 8 bits per channel; what is transparent keeps its colour.
-fn decode(path: &Path) -> Result<RgbImage, Failure> {
-    let failed = |error: &dyn std::fmt::Display| Failure::new(Exit::Input, format!("{}: {error}", path.display()));
-    let is_file = fs::metadata(path).map_err(|error| failed(&error))?.is_file();
-    if !is_file {
-        return Err(failed(&"it is no file"));
-    }
-    let reader = ImageReader::open(path).and_then(ImageReader::with_guessed_format).map_err(|error| failed(&error))?;
-    let mut decoder = reader.into_decoder().map_err(|error| failed(&error))?;
-    if decoder.total_bytes() > MAX_IMAGE_BYTES {
-        let (width, height) = decoder.dimensions();
-        let bytes = decoder.total_bytes();
-        return Err(failed(&format!(
-            "{width}x{height} pixels take {bytes} bytes (expected at most {MAX_IMAGE_BYTES})"
-        )));
-    }
-    let orientation = decoder.orientation().map_err(|error| failed(&error))?;
-    let mut image = DynamicImage::from_decoder(decoder).map_err(|error| failed(&error))?;
-    image.apply_orientation(orientation);
-    Ok(image.into_rgb8())
-}
-
 /// Writes a NumPy file; the final name appears when all of it is there.
 fn write(path: &Path, array: &Array2<f32>) -> io::Result<()> {
     let save = |file: File| {
@@ -87,11 +58,7 @@ fn write(path: &Path, array: &Array2<f32>) -> io::Result<()> {
     if fs::metadata(path).is_ok_and(|metadata| !metadata.is_file()) {
         return save(fs::OpenOptions::new().write(true).open(path)?);
     }
-    let name = path.file_name().ok_or_else(|| io::Error::other("it has no file name"))?;
-    let scratch = path.with_file_name(format!(".{}.{}.part", name.to_string_lossy(), std::process::id()));
-    let written = File::create_new(&scratch).and_then(save).and_then(|()| fs::rename(&scratch, path));
-    if written.is_err() {
-        let _ = fs::remove_file(&scratch);
-    }
-    written
+    let (partial, file) = PartialFile::create(path)?;
+    save(file)?;
+    partial.commit()
 }

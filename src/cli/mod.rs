@@ -4,6 +4,7 @@ mod bench;
 mod doctor;
 mod exit;
 mod features;
+mod inputs;
 mod interrupt;
 mod localize;
 mod model;

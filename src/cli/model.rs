@@ -3,8 +3,10 @@
 use super::exit::Failure;
 use anyhow::Context;
 use clap::ValueEnum;
-use mostream::backbone::{Backbone, Checkpoint, DEFAULT_MAX_PATCHES, Feature, SessionOptions, model_size};
+use mostream::analyzer::{Analyzer, ModelSize};
+use mostream::backbone::{Backbone, Checkpoint, DEFAULT_MAX_PATCHES, Feature, SessionOptions};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 #[derive(clap::Args)]
 pub struct ModelArgs {
@@ -17,9 +19,12 @@ pub struct ModelArgs {
     /// What the model gives: keys, queries or values of its last block, or the CLS token's attention
     #[arg(long, value_enum, default_value_t)]
     pub feature: FeatureArg,
-    /// Size of the model's input in pixels [default: the frame's aspect, at most 1200 patches]
-    #[arg(long, value_name = "WxH", value_parser = size)]
+    /// Size of the model's input in pixels [default: the frame's aspect, as large as --patches allows]
+    #[arg(long, value_name = "WxH", value_parser = size, conflicts_with = "patches")]
     pub size: Option<(u32, u32)>,
+    /// Patches of the model's input, at most: more see smaller objects, and take time with their square
+    #[arg(long, value_name = "N", default_value_t = DEFAULT_MAX_PATCHES as u16, value_parser = clap::value_parser!(u16).range(1..=16_384))]
+    pub patches: u16,
     /// Threads of the model [default: one per core]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub threads: Option<u16>,
@@ -68,7 +73,20 @@ impl ModelArgs {
 
     /// The model's input `(width, height)` for a frame of this size.
     pub fn size_for(&self, checkpoint: &Checkpoint, width: u32, height: u32) -> (u32, u32) {
-        self.size.unwrap_or_else(|| model_size(width, height, checkpoint.patch(), DEFAULT_MAX_PATCHES))
+        self.model_size().for_picture(width, height, checkpoint.patch())
+    }
+
+    fn model_size(&self) -> ModelSize {
+        self.size.map_or(ModelSize::MaxPatches(self.patches.into()), |(width, height)| ModelSize::Fixed(width, height))
+    }
+
+    /// An analyzer for pictures of any size.
+    pub fn analyzer(&self) -> Result<Analyzer, Failure> {
+        Ok(Analyzer::new(Arc::new(self.checkpoint()?), self.session_options(), self.model_size()))
+    }
+
+    fn session_options(&self) -> SessionOptions {
+        SessionOptions { threads: self.threads.map(usize::from), library: None, cache: cache_folder() }
     }
 
     /// The session for images of this size; says on stderr when the cache is of no use.
@@ -78,8 +96,7 @@ impl ModelArgs {
         feature: Feature,
         (width, height): (u32, u32),
     ) -> Result<Backbone, Failure> {
-        let options = SessionOptions { threads: self.threads.map(usize::from), library: None, cache: cache_folder() };
-        let backbone = Backbone::open(checkpoint, feature, width, height, &options)?;
+        let backbone = Backbone::open(checkpoint, feature, width, height, &self.session_options())?;
         if let Some(warning) = backbone.cache_warning() {
             eprintln!("mostream: warning: {warning}");
         }

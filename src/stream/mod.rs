@@ -1,5 +1,6 @@
 //! All of GStreamer: what the input is ([`preflight`]), its frames by reference ([`ingest`], [`frame`]), the annotated
-//! video ([`output`], with the input's audio from [`audio`]) and the window ([`display`]).
+//! video ([`output`], with the input's audio from [`audio`]) and the window ([`display`]). [`pictures`] reads a video picture
+//! by picture.
 
 pub mod audio;
 pub mod canvas;
@@ -7,6 +8,8 @@ pub mod display;
 pub mod frame;
 pub mod ingest;
 pub mod output;
+#[cfg(feature = "picture")]
+pub mod pictures;
 pub mod preflight;
 
 use gst::prelude::*;

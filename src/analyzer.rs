@@ -1,0 +1,148 @@
+//! One picture at a time: RGB → backbone → localizer, for what works picture by picture. (`runtime` wires the same stages to
+//! threads for video.)
+
+use crate::backbone::{Backbone, BackboneError, Checkpoint, DEFAULT_MAX_PATCHES, Feature, SessionOptions, model_size};
+use crate::geometry::{PatchLayout, PixelBox};
+use crate::localize::{Detection, Features, Found, LocalizeError, Localizer, Method, PatchOutput};
+use crate::picture::{self, RgbImage};
+use std::sync::Arc;
+
+/// Sessions that are kept: pictures of one collection come in few sizes.
+const SESSIONS: usize = 12;
+
+/// Why a picture cannot be analysed.
+#[derive(Debug, thiserror::Error)]
+pub enum AnalyzeError {
+    #[error(transparent)]
+    Backbone(#[from] BackboneError),
+    #[error(transparent)]
+    Localize(#[from] LocalizeError),
+}
+
+/// How large the model sees a picture.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ModelSize {
+    /// The picture's aspect, at most this many patches; see [`model_size`].
+    MaxPatches(usize),
+    /// `(width, height)` in pixels.
+    Fixed(u32, u32),
+}
+
+impl Default for ModelSize {
+    fn default() -> Self {
+        Self::MaxPatches(DEFAULT_MAX_PATCHES)
+    }
+}
+
+impl ModelSize {
+    /// `(width, height)` of the model's input in pixels, for a picture of this size and patches of this side.
+    pub fn for_picture(self, width: u32, height: u32, patch: u32) -> (u32, u32) {
+        match self {
+            Self::MaxPatches(patches) => model_size(width, height, patch, patches),
+            Self::Fixed(width, height) => (width, height),
+        }
+    }
+}
+
+/// A checkpoint with a session for every size of picture it meets, the least recently used given up.
+pub struct Analyzer {
+    checkpoint: Arc<Checkpoint>,
+    options: SessionOptions,
+    size: ModelSize,
+    /// Most recently used last.
+    sessions: Vec<(Feature, (u32, u32), Backbone)>,
+}
+
+/// What the backbone gave for one picture.
+#[derive(Clone, Debug)]
+pub struct Analysis {
+    /// Of the model's input.
+    pub layout: PatchLayout,
+    pub output: PatchOutput,
+    /// `(width, height)` of the picture in pixels, which boxes are given in.
+    pub picture: (u32, u32),
+}
+
+impl Analyzer {
+    /// No session is made yet.
+    pub fn new(checkpoint: Arc<Checkpoint>, options: SessionOptions, size: ModelSize) -> Self {
+        Self { checkpoint, options, size, sessions: Vec::new() }
+    }
+
+    pub fn checkpoint(&self) -> &Checkpoint {
+        &self.checkpoint
+    }
+
+    /// `(width, height)` of the model's input for a picture of this size.
+    pub fn model_size(&self, width: u32, height: u32) -> (u32, u32) {
+        self.size.for_picture(width, height, self.checkpoint.patch())
+    }
+
+    /// Runs the backbone on a picture of any size.
+    pub fn analyze(&mut self, picture: &RgbImage, feature: Feature) -> Result<Analysis, AnalyzeError> {
+        let (width, height) = self.model_size(picture.width(), picture.height());
+        self.analyze_scaled(&picture::scaled(picture, width, height), picture.dimensions(), feature)
+    }
+
+    /// Runs the backbone on a picture that is already as large as [`Analyzer::model_size`] says for one of size `picture`.
+    pub fn analyze_scaled(
+        &mut self,
+        scaled: &RgbImage,
+        picture: (u32, u32),
+        feature: Feature,
+    ) -> Result<Analysis, AnalyzeError> {
+        let backbone = self.session(feature, scaled.dimensions())?;
+        let layout = backbone.layout();
+        let values = backbone.features(scaled.as_raw())?;
+        let output = match feature {
+            Feature::ClsAttention => PatchOutput::Attention(values),
+            _ => PatchOutput::Features(Features::new(layout.grid, values)?),
+        };
+        Ok(Analysis { layout, output, picture })
+    }
+
+    fn session(&mut self, feature: Feature, size: (u32, u32)) -> Result<&mut Backbone, BackboneError> {
+        let known = self.sessions.iter().position(|(f, s, _)| (*f, *s) == (feature, size));
+        let entry = match known {
+            Some(at) => self.sessions.remove(at),
+            None => {
+                let backbone = Backbone::open(&self.checkpoint, feature, size.0, size.1, &self.options)?;
+                if self.sessions.len() == SESSIONS {
+                    self.sessions.remove(0);
+                }
+                (feature, size, backbone)
+            }
+        };
+        self.sessions.push(entry);
+        let last = self.sessions.len() - 1;
+        Ok(&mut self.sessions[last].2)
+    }
+}
+
+impl Analysis {
+    /// The objects, in the picture's pixels. It is an error where the method does not read this output
+    /// ([`feature_for`]).
+    pub fn detections(&self, localizer: &Localizer) -> Result<Vec<Detection>, LocalizeError> {
+        Ok(self.explain(localizer)?.0)
+    }
+
+    /// The objects, in the picture's pixels, and what the method saw on the way, in the pixels of the model's input.
+    pub fn explain(&self, localizer: &Localizer) -> Result<(Vec<Detection>, Found), LocalizeError> {
+        let (mut detections, found) = localizer.explain(&self.output, &self.layout)?;
+        detections.iter_mut().for_each(|detection| detection.bbox = self.picture_box(&detection.bbox));
+        Ok((detections, found))
+    }
+
+    /// A box of the model's input in the picture's pixels.
+    pub fn picture_box(&self, bbox: &PixelBox) -> PixelBox {
+        self.layout.frame_from_image(bbox, self.picture.0, self.picture.1)
+    }
+}
+
+/// What a method reads, where `wanted` is asked for the methods on features.
+pub fn feature_for(method: Method, wanted: Feature) -> Feature {
+    match method {
+        Method::DinoSeg => Feature::ClsAttention,
+        Method::Most | Method::Lost | Method::TokenCut => wanted,
+    }
+}

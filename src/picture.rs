@@ -1,0 +1,69 @@
+//! Still pictures: decoded by an image library at their native size, upright, and scaled for the model.
+
+use crate::partial::PartialFile;
+use image::codecs::jpeg::JpegEncoder;
+use image::{DynamicImage, ImageDecoder, ImageReader, imageops};
+use std::borrow::Cow;
+use std::io::{self, BufWriter, Write};
+use std::path::Path;
+
+pub use image::RgbImage;
+
+/// A picture whose pixels take more memory than this is refused.
+const MAX_BYTES: u64 = 512 << 20;
+/// File name extensions of the formats that are decoded.
+const EXTENSIONS: [&str; 7] = ["jpg", "jpeg", "png", "webp", "bmp", "tif", "tiff"];
+
+/// Why a picture cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[error("{path}: {why}")]
+pub struct PictureError {
+    pub path: String,
+    pub why: String,
+}
+
+/// Whether the file is named like a still picture.
+pub fn is_named_so(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| EXTENSIONS.iter().any(|known| extension.eq_ignore_ascii_case(known)))
+}
+
+/// The picture as it is meant to be seen, 8 bits per channel; what is transparent keeps its colour.
+pub fn decode(path: &Path) -> Result<RgbImage, PictureError> {
+    let failed = |error: &dyn std::fmt::Display| fault(path, error);
+    if !std::fs::metadata(path).map_err(|error| failed(&error))?.is_file() {
+        return Err(failed(&"it is no file"));
+    }
+    let reader = ImageReader::open(path).and_then(ImageReader::with_guessed_format).map_err(|error| failed(&error))?;
+    let mut decoder = reader.into_decoder().map_err(|error| failed(&error))?;
+    let (width, height) = decoder.dimensions();
+    if decoder.total_bytes() > MAX_BYTES {
+        let bytes = decoder.total_bytes();
+        return Err(failed(&format!("{width}x{height} pixels take {bytes} bytes (expected at most {MAX_BYTES})")));
+    }
+    let orientation = decoder.orientation().map_err(|error| failed(&error))?;
+    let mut image = DynamicImage::from_decoder(decoder).map_err(|error| failed(&error))?;
+    image.apply_orientation(orientation);
+    Ok(image.into_rgb8())
+}
+
+/// The picture at this size, not copied where it has it. Each pixel is a mean over what it covers, weighted by a triangle;
+/// video frames are scaled by GStreamer instead.
+pub fn scaled(picture: &RgbImage, width: u32, height: u32) -> Cow<'_, RgbImage> {
+    match picture.dimensions() == (width, height) {
+        true => Cow::Borrowed(picture),
+        false => Cow::Owned(imageops::resize(picture, width, height, imageops::FilterType::Triangle)),
+    }
+}
+
+/// Writes a JPEG file; its name appears when all of it is there.
+pub fn write_jpeg(path: &Path, picture: &RgbImage, quality: u8) -> io::Result<()> {
+    let (partial, file) = PartialFile::create(path)?;
+    let mut out = BufWriter::new(file);
+    JpegEncoder::new_with_quality(&mut out, quality).encode_image(picture).map_err(io::Error::other)?;
+    out.flush()?;
+    partial.commit()
+}
+
+fn fault(path: &Path, why: &dyn std::fmt::Display) -> PictureError {
+    PictureError { path: path.display().to_string(), why: why.to_string() }
+}
