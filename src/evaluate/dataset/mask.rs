@@ -15,7 +15,8 @@ pub struct Mask {
     pub objects: Vec<(u8, [u32; 4])>,
 }
 
-/// Reads a palette's indices, or grey values, as they are. In a colour picture what is not black is object 255.
+/// Reads a palette's indices, or grey values, as they are. A colour picture is black but for one colour, which is object
+/// 255.
 pub fn read(path: &Path) -> Result<Mask, DatasetError> {
     let failed = |error: png::DecodingError| fault(path, error);
     let mut decoder = Decoder::new_with_limits(files::open(path, MAX_FILE_BYTES)?, Limits { bytes: MAX_PIXEL_BYTES });
@@ -30,10 +31,21 @@ pub fn read(path: &Path) -> Result<Mask, DatasetError> {
     let bytes = bytes.ok_or_else(|| fault(path, format!("{width}x{height} pixels are too many")))?;
     let mut pixels = vec![0; bytes];
     let frame = reader.next_frame(&mut pixels).map_err(failed)?;
+    let mut foreground = None;
     let mut boxes = [[u32::MAX, u32::MAX, 0, 0]; 256];
     for (y, row) in (0..height).zip(pixels.chunks_exact(frame.line_size)) {
         for x in 0..width {
-            let [xmin, ymin, xmax, ymax] = &mut boxes[usize::from(number(row, x as usize, color, depth as usize))];
+            let at = x as usize * color.samples();
+            let number = match color {
+                ColorType::Rgb | ColorType::Rgba => match &row[at..at + 3] {
+                    [0, 0, 0] => 0,
+                    found if *foreground.get_or_insert(found) == found => 255,
+                    _ => return Err(fault(path, "it has several colours (expected a palette, or shades of grey)")),
+                },
+                ColorType::GrayscaleAlpha => row[at],
+                ColorType::Grayscale | ColorType::Indexed => value(row, at, depth as usize),
+            };
+            let [xmin, ymin, xmax, ymax] = &mut boxes[usize::from(number)];
             (*xmin, *ymin) = ((*xmin).min(x), (*ymin).min(y));
             (*xmax, *ymax) = ((*xmax).max(x + 1), (*ymax).max(y + 1));
         }
@@ -42,13 +54,8 @@ pub fn read(path: &Path) -> Result<Mask, DatasetError> {
     Ok(Mask { size: (width, height), objects })
 }
 
-/// The object that pixel `x` of a row belongs to.
-fn number(row: &[u8], x: usize, color: ColorType, bits: usize) -> u8 {
-    let channels = color.samples();
-    if channels == 1 {
-        let shift = 8 - bits - x * bits % 8;
-        return row[x * bits / 8] >> shift & (u8::MAX >> (8 - bits));
-    }
-    let colors = if color == ColorType::Rgb || color == ColorType::Rgba { 3 } else { 1 };
-    if row[x * channels..][..colors].iter().all(|&value| value == 0) { 0 } else { 255 }
+/// Pixel `x` of a row of palette indices or grey values.
+fn value(row: &[u8], x: usize, bits: usize) -> u8 {
+    let shift = 8 - bits - x * bits % 8;
+    row[x * bits / 8] >> shift & (u8::MAX >> (8 - bits))
 }

@@ -63,6 +63,8 @@ pub struct FrameTruth {
 #[derive(Clone, Debug, PartialEq)]
 pub struct TruthBox {
     /// `[xmin, ymin, xmax, ymax]`, half-open, in pixels of the picture as displayed, inside it, of positive area.
+    /// Inside it goes by the size that the annotation states, where it does; a video's is not known before it is decoded, and
+    /// its boxes are cut at the left and the top only.
     pub bbox: [f64; 4],
     pub class: Option<String>,
     /// Hard to recognise without context (VOC).

@@ -6,7 +6,7 @@ use roxmltree::{Document, Node};
 use std::collections::BTreeSet;
 use std::path::Path;
 
-/// The XML library looks for equal attributes pair by pair: in this many bytes that takes a second at most.
+/// The XML library looks for equal attributes pair by pair: in this many bytes that takes a second or two.
 const MAX_XML_BYTES: u64 = 256 << 10;
 const MAX_LIST_BYTES: u64 = 64 << 20;
 
@@ -69,7 +69,7 @@ fn boxes(text: &str, path: &Path, picture: &Path, report: &mut Report) -> Result
         |name| child(root, "size").and_then(|size| word(size, name)?.parse::<u32>().ok()).filter(|&side| side > 0);
     let size = match side("width").zip(side("height")) {
         Some(size) => size,
-        None => picture::dimensions(picture).map_err(|error| fault(path, error))?,
+        None => picture::dimensions(picture).map_err(|error| fault(picture, error.why))?,
     };
     let objects = root.children().filter(|node| node.has_tag_name("object")).enumerate();
     let boxes = objects.filter_map(|(index, node)| {

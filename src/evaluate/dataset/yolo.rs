@@ -152,11 +152,14 @@ fn object(line: &str, size: (u32, u32)) -> Result<(u64, TruthBox), String> {
     let mut words = line.split_whitespace();
     let class = words.next().unwrap_or_default();
     let class = class.parse().map_err(|_| format!("class {class:?} (expected a number from 0)"))?;
-    let number = |word: &str| word.parse::<f64>().map_err(|_| format!("{word:?} (expected a number)"));
+    let number = |word: &str| {
+        let value = word.parse::<f64>().ok().filter(|value| value.is_finite());
+        value.ok_or_else(|| format!("{word:?} (expected a number)"))
+    };
     let values = words.map(number).collect::<Result<Vec<f64>, String>>()?;
     let corners = match values[..] {
         [cx, cy, width, height] => [cx - width / 2.0, cy - height / 2.0, cx + width / 2.0, cy + height / 2.0],
-        _ if values.len() >= 6 && values.len() % 2 == 0 && values.iter().all(|value| value.is_finite()) => {
+        _ if values.len() >= 6 && values.len() % 2 == 0 => {
             let least = |from| values[from..].iter().step_by(2).copied().fold(f64::INFINITY, f64::min);
             let most = |from| values[from..].iter().step_by(2).copied().fold(f64::NEG_INFINITY, f64::max);
             [least(0), least(1), most(0), most(1)]
