@@ -3,6 +3,8 @@
 use super::exit::{Exit, Failure};
 use super::model::{FeatureArg, ModelArgs};
 use image::{DynamicImage, ImageDecoder, ImageReader, RgbImage, imageops};
+use mostream::partial::PartialFile;
+use mostream::stream::redact;
 use ndarray::Array2;
 use ndarray_npy::WriteNpyExt;
 use std::fs::{self, File};
@@ -13,6 +15,9 @@ use std::path::{Path, PathBuf};
 const MAX_IMAGE_BYTES: u64 = 512 << 20;
 
 #[derive(clap::Args)]
+#[command(after_help = "Prints the grid as JSON: what `mostream localize` needs to know.\n\nExample:\n  \
+mostream features photo.jpg -o keys.npy\n  \
+mostream localize keys.npy --grid 30x40 --patch 8 --image 240x320")]
 pub struct Args {
     /// A PNG, JPEG, WebP, TIFF or BMP file
     image: PathBuf,
@@ -56,10 +61,13 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
 
 /// The image as it is meant to be seen, 8 bits per channel; what is transparent keeps its colour.
 fn decode(path: &Path) -> Result<RgbImage, Failure> {
-    let failed = |error: &dyn std::fmt::Display| Failure::new(Exit::Input, format!("{}: {error}", path.display()));
+    let failed = |error: &dyn std::fmt::Display| {
+        let name = redact(&path.display().to_string());
+        Failure::new(Exit::Input, format!("{name}: {error}"))
+    };
     let is_file = fs::metadata(path).map_err(|error| failed(&error))?.is_file();
     if !is_file {
-        return Err(failed(&"it is no file"));
+        return Err(failed(&"is no file; give an image file, or a video to `mostream run`"));
     }
     let reader = ImageReader::open(path).and_then(ImageReader::with_guessed_format).map_err(|error| failed(&error))?;
     let mut decoder = reader.into_decoder().map_err(|error| failed(&error))?;
@@ -87,11 +95,7 @@ fn write(path: &Path, array: &Array2<f32>) -> io::Result<()> {
     if fs::metadata(path).is_ok_and(|metadata| !metadata.is_file()) {
         return save(fs::OpenOptions::new().write(true).open(path)?);
     }
-    let name = path.file_name().ok_or_else(|| io::Error::other("it has no file name"))?;
-    let scratch = path.with_file_name(format!(".{}.{}.part", name.to_string_lossy(), std::process::id()));
-    let written = File::create_new(&scratch).and_then(save).and_then(|()| fs::rename(&scratch, path));
-    if written.is_err() {
-        let _ = fs::remove_file(&scratch);
-    }
-    written
+    let (partial, file) = PartialFile::create(path)?;
+    save(file)?;
+    partial.commit()
 }
