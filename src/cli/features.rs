@@ -11,6 +11,9 @@ use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 #[derive(clap::Args)]
+#[command(after_help = "Prints the grid as JSON: what `mostream localize` needs to know.\n\nExample:\n  \
+mostream features photo.jpg -o keys.npy\n  \
+mostream localize keys.npy --grid 30x40 --patch 8 --image 240x320")]
 pub struct Args {
     /// A PNG, JPEG, WebP, TIFF or BMP file
     image: PathBuf,

@@ -25,7 +25,7 @@ pub struct Args {
     /// Height and width of the image in pixels, before it was padded to whole patches
     #[arg(long, value_name = "HEIGHTxWIDTH", value_parser = pair::<u32>)]
     image: (u32, u32),
-    /// How boxes are found
+    /// How boxes are found: most (several objects, or none), lost, tokencut or dino-seg (one object)
     #[arg(long, default_value_t, value_parser = method)]
     method: Method,
     /// Give the paper's boxes as they are: duplicates kept, in the paper's order
