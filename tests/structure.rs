@@ -10,7 +10,7 @@ const RULES: [(&str, &[&str]); 8] = [
     ("crossbeam_channel", &["runtime.rs"]),
     ("clap", &["main.rs", "cli"]),
     ("anyhow", &["cli"]),
-    ("std::thread", &["runtime.rs", "cli/interrupt.rs", "cli/bench.rs", "backbone/session.rs", "backbone/cache.rs"]),
+    ("std::thread", &["runtime.rs", "cli/interrupt.rs", "cli/bench", "backbone/session.rs", "backbone/cache.rs"]),
     ("std::fs", &["stream", "backbone", "publish", "partial.rs", "cli"]),
 ];
 
