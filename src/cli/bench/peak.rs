@@ -48,8 +48,8 @@ fn steps<const LANES: usize>(multiply_add: impl Fn(f32, f32, f32) -> f32) -> usi
     let mut sums = black_box([[1f32; LANES]; SUMS]);
     for _ in 0..STEPS {
         for sum in &mut sums {
-            for lane in 0..LANES {
-                sum[lane] = multiply_add(sum[lane], factor[lane], term[lane]);
+            for ((lane, factor), term) in sum.iter_mut().zip(factor).zip(term) {
+                *lane = multiply_add(*lane, factor, term);
             }
         }
     }
