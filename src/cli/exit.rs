@@ -5,6 +5,7 @@ use mostream::backbone::BackboneError;
 use mostream::picture::PictureError;
 use mostream::runtime::RunError;
 use mostream::stream::{StreamError, redact};
+use std::io::{self, Write};
 use std::process::ExitCode;
 
 /// Printed below `--help`.
@@ -101,4 +102,15 @@ pub fn report(outcome: anyhow::Result<Exit>) -> ExitCode {
         exit_of(&error)
     });
     ExitCode::from(exit as u8)
+}
+
+/// Writes a result to stdout. A reader that has seen enough (`… | head`) is no error.
+pub fn to_stdout(write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<(), Failure> {
+    let mut out = io::stdout().lock();
+    match write(&mut out).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(Failure::new(Exit::Output, format!("stdout: {error}")))
+        }
+        _ => Ok(()),
+    }
 }

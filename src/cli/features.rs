@@ -1,6 +1,6 @@
 //! A still image → its patch features in a NumPy file.
 
-use super::exit::{Exit, Failure};
+use super::exit::{self, Exit, Failure};
 use super::model::{FeatureArg, ModelArgs};
 use mostream::partial::PartialFile;
 use mostream::picture;
@@ -46,7 +46,7 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
         FeatureArg::Attention => said["heads"] = features.nrows().into(),
         _ => said["dim"] = features.ncols().into(),
     }
-    writeln!(io::stdout(), "{said}").map_err(|error| Failure::new(Exit::Output, format!("stdout: {error}")))?;
+    exit::to_stdout(|out| writeln!(out, "{said}"))?;
     Ok(Exit::Done)
 }
 

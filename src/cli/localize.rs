@@ -1,11 +1,10 @@
 //! `mostream localize`: patch features from a NumPy file to boxes on stdout.
 
-use super::exit::{Exit, Failure};
+use super::exit::{self, Exit, Failure};
 use super::npy;
 use mostream::geometry::{Grid, PatchLayout};
 use mostream::localize::{Features, Found, LocalizeError, Localizer, Method, PatchOutput};
 use serde::Serialize;
-use std::io::Write;
 use std::path::PathBuf;
 
 /// N² bits of signs are kept: 128 MiB for this many patches.
@@ -76,8 +75,8 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
             Found::DinoSeg(_) => Details::None {},
         },
     };
-    writeln!(std::io::stdout(), "{}", serde_json::to_string(&output)?)
-        .map_err(|why| Failure::new(Exit::Output, format!("cannot write to stdout: {why}")))?;
+    let said = serde_json::to_string(&output)?;
+    exit::to_stdout(|out| writeln!(out, "{said}"))?;
     Ok(Exit::Done)
 }
 
