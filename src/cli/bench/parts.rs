@@ -4,7 +4,7 @@ use crate::cli::exit::{Exit, Failure};
 use mostream::backbone::Backbone;
 use mostream::localize::affinity::SignMatrix;
 use mostream::localize::{Detection, Features, PatchOutput};
-use mostream::overlay;
+use mostream::overlay::Overlay;
 use mostream::publish::jsonl::RecordWriter;
 use mostream::record::{FrameRecord, ObjectRecord};
 use mostream::runtime::{self, Sinks, Task};
@@ -147,7 +147,7 @@ impl Bench {
     /// Draws these records' boxes and encodes.
     fn draw(&self, frames: Vec<Frame>, records: &[FrameRecord]) -> anyhow::Result<Cost> {
         let Some(first) = frames.first() else { anyhow::bail!("no frame to draw on") };
-        let mut canvas = Canvas::new(first)?;
+        let (mut canvas, mut overlay) = (Canvas::new(first)?, Overlay::default());
         let path = self.scratch.file("alone.mp4");
         let mut output = Output::open(&path, canvas.info(), None)?;
         let cost = measure(frames.len(), || {
@@ -155,7 +155,7 @@ impl Bench {
             for (frame, record) in frames.into_iter().zip(records) {
                 let (pts_ns, duration_ns) = (frame.pts_ns, frame.duration_ns);
                 let mut buffer = canvas.make_drawable(frame)?;
-                overlay::draw(buffer.make_mut(), canvas.info(), (record.width, record.height), &record.objects)?;
+                overlay.draw(buffer.make_mut(), canvas.info(), (record.width, record.height), &record.objects)?;
                 output.push(buffer, pts_ns, duration_ns)?;
                 end_ns = pts_ns.saturating_add(duration_ns);
             }
