@@ -47,7 +47,7 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
     let (width, height) = first.display_size();
     let size = args.model.size_for(&checkpoint, width, height);
     let mut backbone = args.model.open(&checkpoint, Feature::from(args.model.feature), size)?;
-    let localizer = Localizer { method: args.method, paper: false };
+    let localizer = Localizer::new(args.method);
     let layout = backbone.layout();
 
     // Decoding alone, to the end; the first images are kept for the next stages.
