@@ -13,8 +13,8 @@ use ndarray::Array2;
 /// Boxes that overlap by more than this IoU are the same object.
 pub const SAME_OBJECT_IOU: f64 = 0.7;
 
-/// Objects that MOST finds with a lower score are dropped: at this one, drawn scenes without objects (walls, sky, noise, gradients,
-/// blank frames) stay empty with the bundled backbone, and of the true boxes on photos two thirds are left.
+/// Objects that MOST finds with a lower score are dropped: with the bundled backbone, drawn walls, skies, noise, gradients and blank
+/// frames then stay empty (`docs/record.md` says which scenes do not, and what it costs on photos).
 pub const MOST_MIN_SCORE: f32 = 0.2;
 
 /// What a backbone gave for one image.
