@@ -120,10 +120,11 @@ fn walls_skies_noise_gradients_and_a_lawn_stay_empty() {
     assert!(boxed.is_empty(), "{boxed:?}");
     assert_eq!(found.last().map(Vec::len), Some(1), "an object on a lawn: {:?}", found.last());
 
-    // It is the bound that keeps them empty, and a higher one takes the object too.
-    let count = |found: Vec<Vec<f32>>| found.iter().map(Vec::len).sum::<usize>();
-    let unbound = count(scores(folder.path(), &pictures, &["--min-score", "0"]));
-    assert!(unbound > 10, "{unbound}");
-    assert_eq!(count(scores(folder.path(), &pictures, &["--min-score", "1"])), 0);
-    assert!(count(scores(folder.path(), &pictures, &["--paper"])) >= unbound);
+    // It is the bound that keeps them empty, and a higher one takes the object too. The last scenes are enough to see it.
+    let few = &pictures[pictures.len() - 8..];
+    let count = |arguments: &[&str]| scores(folder.path(), few, arguments).iter().map(Vec::len).sum::<usize>();
+    let unbound = count(&["--min-score", "0"]);
+    assert!(unbound > 4, "{unbound}");
+    assert_eq!(count(&["--min-score", "1"]), 0);
+    assert!(count(&["--paper"]) >= unbound);
 }
