@@ -65,7 +65,7 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
     let task = Task {
         source: source.name.clone(),
         model: checkpoint.id().to_owned(),
-        localizer: Localizer { method: args.method, paper: false },
+        localizer: Localizer::new(args.method),
         every: 1,
         start_ns: 0,
         with_masks: false,
