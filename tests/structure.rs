@@ -12,7 +12,7 @@ const RULES: [(&str, &[&str]); 9] = [
     ("clap", &["main.rs", "cli"]),
     ("anyhow", &["cli"]),
     ("std::thread", &["runtime.rs", "cli/interrupt.rs", "cli/bench.rs", "backbone/session.rs", "backbone/cache.rs"]),
-    ("std::fs", &["stream", "backbone", "publish", "partial.rs", "picture.rs", "cli"]),
+    ("std::fs", &["stream", "backbone", "publish", "partial.rs", "picture.rs", "label", "cli"]),
 ];
 
 fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
