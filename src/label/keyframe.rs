@@ -80,7 +80,7 @@ mod tests {
         let cut = |n: u64| vec![if n < 30 { 50 } else { 200 }; CELLS];
         assert_eq!(taken(KeyFrames::by_change(None, None), 60, cut), [0, 3000]);
         let flicker = |n: u64| vec![(n % 3) as u8 * 80; CELLS];
-        assert_eq!(taken(KeyFrames::by_change(None, None), 21, flicker), [0, 500, 1000, 1600]);
+        assert_eq!(taken(KeyFrames::by_change(None, None), 21, flicker), [0, 500, 1000, 1500, 2000]);
     }
 
     #[test]
