@@ -41,7 +41,7 @@ struct Plane {
     channels: std::ops::Range<usize>,
 }
 
-/// Draws every object's box and score into `buffer`, a writable I420 or NV12 frame of layout `info`.
+/// Draws every object's box, label and score into `buffer`, a writable I420 or NV12 frame of layout `info`.
 ///
 /// Boxes are in a displayed frame of `width` × `height` pixels, which differs from the buffer's where pixels are not square.
 pub fn draw(
@@ -73,7 +73,8 @@ pub fn draw(
         ] {
             fill(&mut planes, bar, colour)?;
         }
-        let label = format!("{:.2}", object.score);
+        let name = object.label.as_deref().map_or(String::new(), |name| format!("{name} "));
+        let label = format!("{name}{:.2}", object.score);
         let mut baseline = 0;
         let text = imgproc::get_text_size(&label, FONT, font_scale, 1, &mut baseline)?;
         let tag = Rect::new(left, top, (text.width + 8) & !1, (text.height + 8) & !1);

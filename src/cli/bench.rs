@@ -101,6 +101,7 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
         source: source.name.clone(),
         model: checkpoint.id().to_owned(),
         localizer,
+        groups: None,
         every,
         start_ns: 0,
         with_masks: false,
