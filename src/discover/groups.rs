@@ -82,10 +82,9 @@ impl Groups {
     /// Sorts `members`, which look like `vectors`, into the groups of `clusters`. The three are in the same order.
     pub fn new(model: &str, feature: &str, members: Vec<Member>, vectors: &[Vec<f32>], clusters: Clusters) -> Self {
         let Clusters { groups: assigned, centres, silhouette } = clusters;
-        let mut limits: Vec<Option<f32>> = (0..centres.len()).map(|g| limit(vectors, &assigned, g)).collect();
+        let limits: Vec<Option<f32>> = (0..centres.len()).map(|group| limit(vectors, &assigned, group)).collect();
         // One member says nothing of how much its kind varies: the tightest of the other groups speaks for it.
         let tightest = limits.iter().flatten().copied().reduce(f32::min).unwrap_or(0.0);
-        limits.iter_mut().for_each(|limit| *limit = Some(limit.unwrap_or(tightest)));
         let group = |(centre, limit): (Vec<f32>, Option<f32>)| Group {
             id: 0,
             name: None,
@@ -232,15 +231,13 @@ fn limit(vectors: &[Vec<f32>], assigned: &[usize], group: usize) -> Option<f32> 
     if members.len() < 2 {
         return None;
     }
-    let dim = members[0].len();
-    let middle = centre(members.iter().copied(), dim);
-    // The length of the sum, from any member-independent view: the sum is its direction times this.
-    let length: f32 = members.iter().map(|v| 1.0 - distance(v, &middle)).sum();
-    let left_out = |vector: &&[f32]| {
-        let others: Vec<f32> = middle.iter().zip(*vector).map(|(m, v)| m * length - v).collect();
-        distance(vector, &centre(std::iter::once(others.as_slice()), dim))
+    let mut sum = vec![0f32; members[0].len()];
+    members.iter().for_each(|member| sum.iter_mut().zip(*member).for_each(|(s, v)| *s += v));
+    let from_the_others = |member: &&[f32]| {
+        let others: Vec<f32> = sum.iter().zip(*member).map(|(s, v)| s - v).collect();
+        distance(member, &centre(std::iter::once(others.as_slice()), others.len()))
     };
-    let mut distances: Vec<f32> = members.iter().map(left_out).collect();
+    let mut distances: Vec<f32> = members.iter().map(from_the_others).collect();
     distances.sort_by(f32::total_cmp);
     let at = ((distances.len() as f64 * WITHIN).ceil() as usize).clamp(1, distances.len()) - 1;
     Some(distances[at] * SLACK)
