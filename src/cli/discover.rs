@@ -27,9 +27,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 const SAME_IOU: f64 = 0.5;
 
 #[derive(clap::Args)]
-#[command(after_help = "Look at FOLDER/index.html, then name the groups, there or here, and let `run` use the names:\n  \
+#[command(
+    after_help = "Look at FOLDER/index.html, then name the groups, there or here, and let `run` use the names:\n  \
 mostream discover photos/ clip.mp4 -o found\n  mostream discover --name found/groups.json 3=cup 5=dog\n  \
-mostream run street.mp4 --groups found/groups.json")]
+mostream run street.mp4 --groups found/groups.json"
+)]
 pub struct Args {
     /// Pictures, videos, folders of them, URIs; with --name, ID=NAME for each group to name (ID= takes the name away)
     #[arg(required = true, value_name = "INPUT")]
@@ -259,10 +261,10 @@ fn annotated(paths: &[String]) -> anyhow::Result<(Vec<Job>, Vec<anyhow::Error>)>
                 Media::Sequence(paths) => {
                     let truths = item.frames.into_iter().map(Some).chain(std::iter::repeat(None));
                     let frames = paths.into_iter().zip(truths);
-                    jobs.extend(frames.map(|(path, truth)| Job {
-                        input: Input::Still(path),
-                        truth: truth.into_iter().collect(),
-                    }));
+                    jobs.extend(
+                        frames
+                            .map(|(path, truth)| Job { input: Input::Still(path), truth: truth.into_iter().collect() }),
+                    );
                 }
                 Media::Video(path) => match Source::new(&path.to_string_lossy()) {
                     Ok(source) => jobs.push(Job { input: Input::Video(source), truth: item.frames }),
@@ -292,7 +294,8 @@ fn name(path: &Path, names: &[String]) -> anyhow::Result<Exit> {
     for text in names {
         let wrong = |why: String| Failure::new(Exit::Usage, format!("{text:?}: {why}"));
         let parts = text.split_once('=').and_then(|(id, name)| Some((id.parse().ok()?, name)));
-        let (id, name) = parts.ok_or_else(|| wrong("expected the number of a group and its name, such as 3=cup".into()))?;
+        let (id, name) =
+            parts.ok_or_else(|| wrong("expected the number of a group and its name, such as 3=cup".into()))?;
         groups.set_name(id, name).map_err(wrong)?;
     }
     groups

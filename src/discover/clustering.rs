@@ -39,8 +39,6 @@ pub fn cluster(vectors: &[Vec<f32>], wanted: Option<usize>) -> Clusters {
     let sample: Vec<&[f32]> = (0..taken).map(|i| vectors[i * vectors.len() / taken].as_slice()).collect();
     let distances = Distances::of(&sample);
     let mut tree = distances.condensed.clone();
-    // Ward's rule wants Euclidean distances: of unit vectors, the square is twice the cosine distance.
-    tree.iter_mut().for_each(|d| *d = (2.0 * *d).sqrt());
     let tree = linkage(&mut tree, taken, Method::Ward);
     let merges: Vec<(usize, usize)> = tree.steps().iter().map(|step| (step.cluster1, step.cluster2)).collect();
 
@@ -74,7 +72,8 @@ pub fn nearest<'a>(vector: &[f32], centres: impl Iterator<Item = &'a [f32]>) -> 
 fn settle(vectors: &[Vec<f32>], mut centres: Vec<Vec<f32>>, dim: usize) -> (Vec<usize>, Vec<Vec<f32>>) {
     let mut groups = vec![0; vectors.len()];
     for _ in 0..ROUNDS {
-        let assign = |vector: &Vec<f32>| nearest(vector, centres.iter().map(Vec::as_slice)).map_or(0, |(group, _)| group);
+        let assign =
+            |vector: &Vec<f32>| nearest(vector, centres.iter().map(Vec::as_slice)).map_or(0, |(group, _)| group);
         let assigned: Vec<usize> = vectors.iter().map(assign).collect();
         let mut kept: Vec<usize> = assigned.clone();
         kept.sort_unstable();
@@ -106,7 +105,7 @@ fn cut(merges: &[(usize, usize)], n: usize, count: usize) -> Vec<usize> {
     root[..n].iter().map(|root| numbers.binary_search(root).unwrap_or(0)).collect()
 }
 
-/// Cosine distances between every two of `n` vectors, the upper triangle row by row.
+/// Euclidean distances between every two of `n` vectors, the upper triangle row by row.
 struct Distances {
     n: usize,
     condensed: Vec<f32>,
@@ -115,7 +114,8 @@ struct Distances {
 impl Distances {
     fn of(vectors: &[&[f32]]) -> Self {
         let rows = vectors.iter().enumerate();
-        let condensed = rows.flat_map(|(i, a)| vectors[i + 1..].iter().map(|b| distance(a, b))).collect();
+        let condensed =
+            rows.flat_map(|(i, a)| vectors[i + 1..].iter().map(|b| (2.0 * distance(a, b)).sqrt())).collect();
         Self { n: vectors.len(), condensed }
     }
 
@@ -196,10 +196,10 @@ mod tests {
 
     #[test]
     fn a_silhouette_by_hand() {
-        // Two at 0° and 90° together, one at 180°: their distances are 1, 2 and 1.
+        // Two at 0° and 90° together, one at 180°: their distances are √2, 2 and √2.
         let vectors = at(&[0.0, 90.0, 180.0]);
         let distances = Distances::of(&vectors.iter().map(Vec::as_slice).collect::<Vec<_>>());
-        // (2 − 1)/2, (1 − 1)/1, and 0 for the one alone.
-        assert!((distances.silhouette(&[0, 0, 1], 2) - 0.5 / 3.0).abs() < 1e-6);
+        // (2 − √2)/2, (√2 − √2)/√2, and 0 for the one alone.
+        assert!((distances.silhouette(&[0, 0, 1], 2) - (1.0 - 0.5f64.sqrt()) / 3.0).abs() < 1e-6);
     }
 }

@@ -122,7 +122,8 @@ impl Groups {
         if text.len() as u64 > MAX_BYTES {
             return Err(fault(format!("more than {MAX_BYTES} bytes (a groups.json of mostream discover has fewer)")));
         }
-        let is_not = |error| fault(format!("is no groups.json of mostream discover: {error}; make one with that command"));
+        let is_not =
+            |error| fault(format!("is no groups.json of mostream discover: {error}; make one with that command"));
         let mut groups: Self = serde_json::from_slice(&text).map_err(|error| is_not(error.to_string()))?;
         groups.path = shown.clone();
         groups.check().map_err(is_not)?;
@@ -196,7 +197,11 @@ impl Groups {
                 return Err(format!("two groups have the id {id}"));
             }
             if group.centre.len() != width || width == 0 {
-                return Err(format!("the centre of group {id} has {} numbers (expected {})", group.centre.len(), width.max(1)));
+                return Err(format!(
+                    "the centre of group {id} has {} numbers (expected {})",
+                    group.centre.len(),
+                    width.max(1)
+                ));
             }
             let norm = group.centre.iter().map(|&v| f64::from(v).powi(2)).sum::<f64>().sqrt();
             if !(norm == 0.0 || (norm - 1.0).abs() < 1e-3) {
@@ -219,7 +224,9 @@ fn check_name(name: &str) -> Result<(), String> {
     let is_plain = !name.chars().any(char::is_control) && name.trim() == name;
     match is_plain && (1..=MAX_NAME).contains(&length) {
         true => Ok(()),
-        false => Err(format!("{name:?} is no name (expected 1 to {MAX_NAME} characters, no control characters, no space at the ends)")),
+        false => Err(format!(
+            "{name:?} is no name (expected 1 to {MAX_NAME} characters, no control characters, no space at the ends)"
+        )),
     }
 }
 
