@@ -1,6 +1,7 @@
 //! The command line: flags → options → run → exit code. One file per subcommand.
 
 mod bench;
+mod discover;
 mod doctor;
 mod exit;
 mod features;
@@ -27,6 +28,8 @@ struct Cli {
 enum Command {
     /// Find the objects in a video file, a still image or a URI
     Run(run::Args),
+    /// Group the objects of many pictures and videos by how they look, and name the groups
+    Discover(discover::Args),
     /// Write the patch features of an image as a NumPy file
     Features(features::Args),
     /// Find the objects in patch features from a NumPy file
@@ -43,6 +46,7 @@ enum Command {
 pub fn main() -> std::process::ExitCode {
     let outcome = match Cli::parse().command {
         Command::Run(args) => run::run(args),
+        Command::Discover(args) => discover::run(args),
         Command::Features(args) => features::run(args),
         Command::Localize(args) => localize::run(args),
         Command::Doctor(args) => doctor::run(args),
