@@ -329,10 +329,11 @@ impl Labeller<'_> {
             contact::write(folder)?;
             format::save(&folder.join("failures.txt"), |out| {
                 let mut list = |line: &str| {
+                    let line = line.replace('\n', " ");
                     listed += 1;
                     // To stderr too, where it may not be wanted but must be seen.
                     eprintln!("mostream: {line}");
-                    writeln!(out, "{}", line.replace('\n', " "))
+                    writeln!(out, "{line}")
                 };
                 for entry in journal::entries(folder)? {
                     if let Entry::Done { warning: Some(warning), .. } = entry? {
