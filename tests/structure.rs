@@ -3,16 +3,19 @@
 use std::path::{Path, PathBuf};
 
 /// A crate, and the files and folders of `src` that may name it.
-const RULES: [(&str, &[&str]); 9] = [
+const RULES: [(&str, &[&str]); 12] = [
     ("gstreamer", &["stream", "overlay.rs", "runtime.rs", "cli/doctor.rs"]),
     ("ort", &["backbone/session.rs"]),
     ("opencv", &["overlay.rs"]),
     ("crossbeam_channel", &["runtime.rs"]),
     ("image", &["picture.rs"]),
+    ("png", &["evaluate/dataset/mask.rs"]),
+    ("roxmltree", &["evaluate/dataset/voc.rs"]),
+    ("serde_saphyr", &["evaluate/dataset/yolo.rs"]),
     ("clap", &["main.rs", "cli"]),
     ("anyhow", &["cli"]),
-    ("std::thread", &["runtime.rs", "cli/interrupt.rs", "cli/bench.rs", "backbone/session.rs", "backbone/cache.rs"]),
-    ("std::fs", &["stream", "backbone", "publish", "partial.rs", "picture.rs", "label", "cli"]),
+    ("std::thread", &["runtime.rs", "cli/interrupt.rs", "cli/bench", "backbone/session.rs", "backbone/cache.rs"]),
+    ("std::fs", &["stream", "backbone", "publish", "partial.rs", "picture.rs", "evaluate/dataset/files.rs", "label", "cli"]),
 ];
 
 fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
@@ -32,7 +35,7 @@ fn names(line: &str, library: &str) -> bool {
     code.match_indices(library).any(|(at, _)| {
         let before = code[..at].chars().next_back();
         let after = &code[at + library.len()..];
-        !before.is_some_and(|c| c.is_alphanumeric() || c == '_' || c == ':' || c == '"')
+        !before.is_some_and(|c| c.is_alphanumeric() || c == '_' || c == ':' || c == '.' || c == '"')
             && (after.starts_with("::") || after.starts_with(';') || after.starts_with(" as "))
     })
 }
