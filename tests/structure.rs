@@ -15,7 +15,10 @@ const RULES: [(&str, &[&str]); 12] = [
     ("clap", &["main.rs", "cli"]),
     ("anyhow", &["cli"]),
     ("std::thread", &["runtime.rs", "cli/interrupt.rs", "cli/bench", "backbone/session.rs", "backbone/cache.rs"]),
-    ("std::fs", &["stream", "backbone", "publish", "partial.rs", "picture.rs", "evaluate/dataset/files.rs", "label", "cli"]),
+    (
+        "std::fs",
+        &["stream", "backbone", "publish", "partial.rs", "picture.rs", "evaluate/dataset/files.rs", "label", "cli"],
+    ),
 ];
 
 fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
