@@ -53,3 +53,12 @@ if [[ -z ${ORT_DYLIB_PATH:-} ]] && ! compgen -G ".venv/lib/python3*/site-package
   .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps "onnxruntime==$onnxruntime" ||
     fail "pip could not install onnxruntime==$onnxruntime (see above): is the network up? Or set ORT_DYLIB_PATH to a libonnxruntime.so"
 fi
+
+# test: COCO's own evaluation, which the project's is held to.
+coco=(pycocotools==2.0.11 numpy==2.4.6)
+if ! compgen -G ".venv/lib/python3*/site-packages/pycocotools-2.0.11.dist-info" >/dev/null; then
+  say "installing ${coco[*]} into .venv (70 MB): the tests compare with them"
+  python3 -m venv .venv || fail "python3 -m venv .venv failed (see above)"
+  .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --only-binary :all: "${coco[@]}" ||
+    fail "pip could not install ${coco[*]} (see above): is the network up?"
+fi

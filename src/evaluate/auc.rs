@@ -20,7 +20,10 @@ pub fn auc(samples: &[Sample], items: usize) -> Option<Estimate> {
         let (mut right, mut wrong, mut above) = (0.0, 0.0, 0.0);
         for same in boxes.chunk_by(|a, b| a.0 == b.0) {
             let count = |wanted| -> f64 {
-                same.iter().filter(|(.., is_right)| *is_right == wanted).map(|(_, item, _)| f64::from(counts[*item])).sum()
+                same.iter()
+                    .filter(|(.., is_right)| *is_right == wanted)
+                    .map(|(_, item, _)| f64::from(counts[*item]))
+                    .sum()
             };
             let (more_right, more_wrong) = (count(true), count(false));
             above += more_right * (wrong + more_wrong / 2.0);

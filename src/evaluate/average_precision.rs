@@ -99,7 +99,8 @@ impl Matches {
         let mut found: Vec<&FoundBox> = sample.found.iter().collect();
         found.sort_by(|a, b| b.score.total_cmp(&a.score));
         found.truncate(MAX_BOXES);
-        let ious: Vec<Vec<f64>> = found.iter().map(|found| truths.iter().map(|truth| agreement(found, truth)).collect()).collect();
+        let ious: Vec<Vec<f64>> =
+            found.iter().map(|found| truths.iter().map(|truth| agreement(found, truth)).collect()).collect();
         let outcome = |found: &&FoundBox| Outcome { score: found.score, item: sample.item, is_right: 0, is_ignored: 0 };
         let mut outcomes: Vec<Outcome> = found.iter().map(outcome).collect();
         for threshold in 0..THRESHOLDS {

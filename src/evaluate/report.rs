@@ -113,7 +113,9 @@ impl Default for Choices {
                  flagged difficult are neither right nor wrong; sizes by area of the box, at 32² and 96² pixels; only pictures \
                  with every object annotated",
             ),
-            recall: text("COCO's: recall50 at IoU 0.5, recall the mean over IoU 0.50:0.05:0.95; all annotated pictures"),
+            recall: text(
+                "COCO's: recall50 at IoU 0.5, recall the mean over IoU 0.50:0.05:0.95; all annotated pictures",
+            ),
             score_auc: text(
                 "chance that a box with an IoU of at least 0.5 with an object has a higher score than one without, ties half; \
                  only pictures with every object annotated",
