@@ -14,7 +14,10 @@ const RULES: [(&str, &[&str]); 12] = [
     ("serde_saphyr", &["evaluate/dataset/yolo.rs"]),
     ("clap", &["main.rs", "cli"]),
     ("anyhow", &["cli"]),
-    ("std::thread", &["runtime.rs", "cli/interrupt.rs", "cli/bench.rs", "backbone/session.rs", "backbone/cache.rs"]),
+    (
+        "std::thread",
+        &["runtime.rs", "cli/interrupt.rs", "cli/bench.rs", "cli/eval", "backbone/session.rs", "backbone/cache.rs"],
+    ),
     ("std::fs", &["stream", "backbone", "publish", "partial.rs", "picture.rs", "evaluate/dataset/files.rs", "cli"]),
 ];
 

@@ -2,6 +2,7 @@
 
 mod bench;
 mod doctor;
+mod eval;
 mod exit;
 mod features;
 mod inputs;
@@ -34,6 +35,8 @@ enum Command {
     Doctor(doctor::Args),
     /// Measure how fast each stage is on this machine
     Bench(bench::Args),
+    /// Measure how near the boxes come to those that people drew, over a data set
+    Eval(eval::Args),
 }
 
 /// Reads the command line and does what it asks.
@@ -44,6 +47,7 @@ pub fn main() -> std::process::ExitCode {
         Command::Localize(args) => localize::run(args),
         Command::Doctor(args) => doctor::run(args),
         Command::Bench(args) => bench::run(args),
+        Command::Eval(args) => eval::run(args),
     };
     exit::report(outcome)
 }
