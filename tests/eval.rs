@@ -195,12 +195,17 @@ fn parts_of_a_data_set_and_wrong_flags() {
     let exclude = folder.path().join("seen.json");
     std::fs::write(&exclude, r#"["000.jpg", "002", "broken.jpg"]"#).unwrap();
     let exclude = exclude.to_str().unwrap();
+    let partial = folder.path().join("partial.json");
+    std::fs::write(&partial, r#"["001"]"#).unwrap();
     let ran = eval(folder.path(), &["--exclude", exclude]).output().unwrap();
     let told = String::from_utf8_lossy(&ran.stdout).into_owned();
     assert_eq!(code(&ran), Some(0), "{}", String::from_utf8_lossy(&ran.stderr));
     assert!(told.contains("3 pictures") && told.contains("3 items excluded"), "{told}");
     let ran = eval(folder.path(), &["--exclude", exclude, "--limit", "2"]).output().unwrap();
     assert!(String::from_utf8_lossy(&ran.stdout).contains("2 pictures"));
+
+    let ran = eval(folder.path(), &["--exclude", exclude, "--partial", partial.to_str().unwrap()]).output().unwrap();
+    assert!(String::from_utf8_lossy(&ran.stdout).contains("1 pictures with only some objects annotated"));
 
     std::fs::write(folder.path().join("no.json"), r#"{"a": 1}"#).unwrap();
     let no_list = folder.path().join("no.json");

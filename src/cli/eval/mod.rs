@@ -15,6 +15,7 @@ use mostream::evaluate::dataset::{Dataset, Format, Item, Media, Options};
 use mostream::evaluate::report::{self, Choices, DatasetSummary, Machine, Model, Report};
 use mostream::localize::Method;
 use state::State;
+use std::collections::HashSet;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -46,6 +47,9 @@ pub struct Args {
     /// Leave out what this JSON list of ids or file names holds
     #[arg(long, value_name = "FILE.json")]
     exclude: Option<PathBuf>,
+    /// In what this JSON list of ids or file names holds only some objects are annotated: boxes elsewhere are not wrong there
+    #[arg(long, value_name = "FILE.json")]
+    partial: Option<PathBuf>,
     /// Only the first N pictures and clips
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     limit: Option<u64>,
@@ -166,13 +170,17 @@ fn read(args: &Args) -> anyhow::Result<(Vec<Item>, DatasetSummary, Vec<String>)>
     let Dataset { mut items, failures } =
         Dataset::open(&args.dataset, Some(format), &options).map_err(|error| unusable(&error))?;
     let all = items.len();
-    if let Some(path) = &args.exclude {
-        let names = excluded(path).map_err(|why| Failure::new(Exit::Input, format!("{}: {why}", path.display())))?;
-        items.retain(|item| !is_named(item, &names));
-        if items.len() == all && !names.is_empty() {
+    let names = |path: &Path| {
+        let names = names(path).map_err(|why| unusable(&format!("{}: {why}", path.display())))?;
+        if !names.is_empty() && !items.iter().any(|item| is_named(item, &names)) {
             eprintln!("mostream: warning: {} names nothing that is in the data set", path.display());
         }
-    }
+        Ok::<_, Failure>(names)
+    };
+    let excluded = args.exclude.as_deref().map(names).transpose()?.unwrap_or_default();
+    let partial = args.partial.as_deref().map(names).transpose()?.unwrap_or_default();
+    items.retain(|item| !is_named(item, &excluded));
+    items.iter_mut().for_each(|item| item.is_exhaustive &= !is_named(item, &partial));
     let excluded = (all - items.len()) as u64;
     items.truncate(args.limit.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX)));
     let name_of = |path: &Path| path.file_name().map(|name| name.to_string_lossy().into_owned());
@@ -191,7 +199,7 @@ fn read(args: &Args) -> anyhow::Result<(Vec<Item>, DatasetSummary, Vec<String>)>
 }
 
 /// A JSON list of names and numbers.
-fn excluded(path: &Path) -> Result<std::collections::HashSet<String>, String> {
+fn names(path: &Path) -> Result<HashSet<String>, String> {
     #[derive(serde::Deserialize)]
     #[serde(untagged)]
     enum Name {
@@ -211,7 +219,7 @@ fn excluded(path: &Path) -> Result<std::collections::HashSet<String>, String> {
 }
 
 /// Whether the item is among the names: by its id, or by the name of its file with or without the extension.
-fn is_named(item: &Item, names: &std::collections::HashSet<String>) -> bool {
+fn is_named(item: &Item, names: &HashSet<String>) -> bool {
     let path = match &item.media {
         Media::Still(path) | Media::Video(path) => Some(path.as_path()),
         Media::Sequence(_) => None,
