@@ -21,6 +21,8 @@ pub mod backbone;
 #[cfg(feature = "evaluate")]
 pub mod evaluate;
 pub mod geometry;
+#[cfg(feature = "label")]
+pub mod label;
 pub mod localize;
 #[cfg(feature = "overlay")]
 pub mod overlay;

@@ -291,21 +291,20 @@ fn what_the_data_does_not_allow_is_not_measured() {
         (frame(vec![]), vec![found(object.bbox, 0.4)]),
     ];
     let all = samples(&pictures);
-    let measures = Measures::of(&all, &["a", "b"], 1, Some(0.3));
+    let measures = Measures::of(&all, &["a", "b"], 1);
     let quality = measures.all.unwrap();
     assert_eq!((quality.objects, quality.recall50.value), (1, 1.0));
     assert!(quality.ap.is_some() && measures.video.is_none() && measures.small.is_none());
     assert!(measures.corloc_any_without_hard.is_none(), "nothing is flagged");
     let empty = measures.empty.unwrap();
     assert_eq!((empty.pictures, empty.boxes, empty.share_with_boxes.value), (1, 1, 1.0));
-    let above = measures.above_min_score.unwrap();
-    assert_eq!((above.boxes, above.precision.unwrap().estimate.value), (2, 0.5));
+    assert_eq!((measures.boxes, measures.precision.unwrap().estimate.value), (3, 1.0 / 3.0));
 
     // Where only some objects are annotated no box is wrong.
     let some: Vec<Sample> = all.iter().map(|sample| Sample { is_exhaustive: false, ..*sample }).collect();
-    let measures = Measures::of(&some, &["a", "b"], 1, Some(0.3));
+    let measures = Measures::of(&some, &["a", "b"], 1);
     let quality = measures.all.unwrap();
     assert_eq!((quality.recall50.value, quality.ap), (1.0, None));
     assert!(measures.empty.is_none() && measures.score_auc.is_none());
-    assert!(measures.above_min_score.unwrap().precision.is_none());
+    assert!(measures.precision.is_none());
 }

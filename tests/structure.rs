@@ -16,9 +16,12 @@ const RULES: [(&str, &[&str]); 12] = [
     ("anyhow", &["cli"]),
     (
         "std::thread",
-        &["runtime.rs", "cli/interrupt.rs", "cli/bench.rs", "cli/eval", "backbone/session.rs", "backbone/cache.rs"],
+        &["runtime.rs", "cli/interrupt.rs", "cli/bench", "cli/eval", "backbone/session.rs", "backbone/cache.rs"],
     ),
-    ("std::fs", &["stream", "backbone", "publish", "partial.rs", "picture.rs", "evaluate/dataset/files.rs", "cli"]),
+    (
+        "std::fs",
+        &["stream", "backbone", "publish", "partial.rs", "picture.rs", "evaluate/dataset/files.rs", "label", "cli"],
+    ),
 ];
 
 fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
@@ -38,7 +41,7 @@ fn names(line: &str, library: &str) -> bool {
     code.match_indices(library).any(|(at, _)| {
         let before = code[..at].chars().next_back();
         let after = &code[at + library.len()..];
-        !before.is_some_and(|c| c.is_alphanumeric() || c == '_' || c == ':' || c == '"')
+        !before.is_some_and(|c| c.is_alphanumeric() || c == '_' || c == ':' || c == '.' || c == '"')
             && (after.starts_with("::") || after.starts_with(';') || after.starts_with(" as "))
     })
 }

@@ -7,6 +7,7 @@ mod exit;
 mod features;
 mod inputs;
 mod interrupt;
+mod label;
 mod localize;
 mod model;
 mod npy;
@@ -33,6 +34,8 @@ enum Command {
     Localize(localize::Args),
     /// Say what is installed and whether `run` will work
     Doctor(doctor::Args),
+    /// Make a training set from footage: pictures, boxes and masks in the layout of COCO, YOLO, VOC, CVAT or MOT
+    Label(label::Args),
     /// Measure how fast each stage is on this machine
     Bench(bench::Args),
     /// Measure how near the boxes come to those that people drew, over a data set
@@ -46,6 +49,7 @@ pub fn main() -> std::process::ExitCode {
         Command::Features(args) => features::run(args),
         Command::Localize(args) => localize::run(args),
         Command::Doctor(args) => doctor::run(args),
+        Command::Label(args) => label::run(args),
         Command::Bench(args) => bench::run(args),
         Command::Eval(args) => eval::run(args),
     };

@@ -6,36 +6,36 @@ use std::time::{Duration, Instant};
 
 const LINE_EVERY: Duration = Duration::from_secs(5);
 
-/// Progress through `total` frames or pictures, where their number is known.
+/// Progress through `total` frames or other units, where their number is known.
 pub enum Progress {
     Bar(ProgressBar),
-    Lines { unit: &'static str, total: Option<u64>, start: Instant, last: Instant },
+    Lines { total: Option<u64>, unit: &'static str, start: Instant, last: Instant },
     Quiet,
 }
 
 impl Progress {
     pub fn new(total: Option<u64>, is_quiet: bool) -> Self {
-        Self::counting("frames", total, is_quiet)
+        Self::of(total, "frames", is_quiet)
     }
 
-    /// What is counted goes by the name `unit`.
-    pub fn counting(unit: &'static str, total: Option<u64>, is_quiet: bool) -> Self {
+    /// Counts `unit`, a plural.
+    pub fn of(total: Option<u64>, unit: &'static str, is_quiet: bool) -> Self {
         if is_quiet {
             return Self::Quiet;
         }
         if !std::io::stderr().is_terminal() {
-            return Self::Lines { unit, total, start: Instant::now(), last: Instant::now() };
+            return Self::Lines { total, unit, start: Instant::now(), last: Instant::now() };
         }
         let bar = ProgressBar::with_draw_target(total, ProgressDrawTarget::stderr_with_hz(5));
         let template = match total {
-            Some(_) => format!("{{bar:30}} {{pos}}/{{len}} {unit}  {{fps}}  {{eta}} left  {{msg}}"),
-            None => format!("{{spinner}} {{pos}} {unit}  {{fps}}  {{msg}}"),
+            Some(_) => format!("{{bar:30}} {{pos}}/{{len}} {unit}  {{rate}}  {{eta}} left  {{msg}}"),
+            None => format!("{{spinner}} {{pos}} {unit}  {{rate}}  {{msg}}"),
         };
         if let Ok(style) = ProgressStyle::with_template(&template) {
-            let rate = |state: &indicatif::ProgressState, out: &mut dyn std::fmt::Write| {
-                write!(out, "{:.1}/s", state.per_sec()).ok();
+            let rate = move |state: &indicatif::ProgressState, out: &mut dyn std::fmt::Write| {
+                write!(out, "{:.1} {unit}/s", state.per_sec()).ok();
             };
-            bar.set_style(style.with_key("fps", rate));
+            bar.set_style(style.with_key("rate", rate));
         }
         Self::Bar(bar)
     }
@@ -47,13 +47,13 @@ impl Progress {
                 bar.set_position(frames);
                 bar.set_message(format!("{objects} boxes"));
             }
-            Self::Lines { unit, total, start, last } if last.elapsed() >= LINE_EVERY => {
+            Self::Lines { total, unit, start, last } if last.elapsed() >= LINE_EVERY => {
                 *last = Instant::now();
-                let fps = frames as f64 / start.elapsed().as_secs_f64();
+                let rate = frames as f64 / start.elapsed().as_secs_f64();
                 let left = total.and_then(|total| total.checked_sub(frames));
-                let eta = left.map_or(String::new(), |left| format!(", {:.0} s left", left as f64 / fps));
+                let eta = left.map_or(String::new(), |left| format!(", {:.0} s left", left as f64 / rate));
                 let of = total.map_or(String::new(), |total| format!("/{total}"));
-                eprintln!("mostream: {frames}{of} {unit}, {fps:.1}/s, {objects} boxes{eta}");
+                eprintln!("mostream: {frames}{of} {unit}, {rate:.1} {unit}/s, {objects} boxes{eta}");
             }
             Self::Lines { .. } | Self::Quiet => {}
         }

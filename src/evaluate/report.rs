@@ -138,8 +138,10 @@ pub struct Outcome {
     /// `1200 patches` at most, or the size in pixels.
     pub input: String,
     pub method: Method,
-    /// Whether the boxes are the paper's, neither merged nor sorted.
+    /// Whether the boxes are the paper's, duplicates kept, in the paper's order.
     pub paper: bool,
+    /// Boxes of a lower score were left out.
+    pub min_score: f32,
     pub measures: Measures,
     /// Median wall time per picture.
     pub milliseconds: Stages,
@@ -168,10 +170,11 @@ pub struct Measures {
     pub small: Option<Quality>,
     pub medium: Option<Quality>,
     pub large: Option<Quality>,
+    /// Share of boxes that are right, on pictures with every object annotated.
+    pub precision: Option<Share>,
     pub score_auc: Option<Estimate>,
     pub empty: Option<FalseBoxes>,
     pub video: Option<Video>,
-    pub above_min_score: Option<AboveScore>,
 }
 
 /// An estimate and the number of things it is a share of.
@@ -218,22 +221,10 @@ pub struct Clip {
     pub recall50: f64,
 }
 
-/// Boxes of at least a score, as a program that wants certainty would take them.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub struct AboveScore {
-    pub min_score: f32,
-    pub boxes: u64,
-    pub boxes_per_picture: Option<Estimate>,
-    /// Share of objects found, at IoU 0.5.
-    pub recall50: Option<Estimate>,
-    /// Share of boxes that are right, on pictures with every object annotated.
-    pub precision: Option<Share>,
-}
-
 impl Measures {
     /// Every measure of `samples`, the annotated pictures of a data set whose items have these ids. Of clips they hold every
     /// `every`th frame.
-    pub fn of(samples: &[Sample], ids: &[&str], every: usize, min_score: Option<f32>) -> Self {
+    pub fn of(samples: &[Sample], ids: &[&str], every: usize) -> Self {
         let items = ids.len();
         let share = |(estimate, of)| Share { estimate, of };
         let corloc = |objects, boxes| corloc(samples, items, objects, boxes).map(share);
@@ -252,6 +243,7 @@ impl Measures {
             small: quality(samples, items, Size::Small),
             medium: quality(samples, items, Size::Medium),
             large: quality(samples, items, Size::Large),
+            precision: precision(samples, items),
             score_auc: auc(samples, items),
             empty: video::false_boxes(samples, items).map(|found| FalseBoxes {
                 pictures: found.pictures,
@@ -260,7 +252,6 @@ impl Measures {
                 share_with_boxes: found.share_with_boxes,
             }),
             video: is_clip.then(|| of_clips(samples, ids, every)),
-            above_min_score: min_score.map(|score| above(samples, items, score)),
         }
     }
 }
@@ -310,24 +301,14 @@ fn of_clips(samples: &[Sample], ids: &[&str], every: usize) -> Video {
     }
 }
 
-fn above(samples: &[Sample], items: usize, min_score: f32) -> AboveScore {
-    let kept: Vec<Vec<_>> = samples
-        .iter()
-        .map(|sample| sample.found.iter().filter(|found| found.score >= min_score).copied().collect())
-        .collect();
-    let samples: Vec<Sample> = samples.iter().zip(&kept).map(|(sample, found)| Sample { found, ..*sample }).collect();
-    let mut precision = Ratio::new(items);
+/// The share of boxes that are right.
+fn precision(samples: &[Sample], items: usize) -> Option<Share> {
+    let mut share = Ratio::new(items);
     for sample in samples.iter().filter(|sample| sample.is_exhaustive) {
         for found in sample.found.iter().filter(|found| !sample.is_undecided(found)) {
-            precision.add(sample.item, f64::from(u8::from(sample.is_right(found))), 1.0);
+            share.add(sample.item, f64::from(u8::from(sample.is_right(found))), 1.0);
         }
     }
-    let of = precision.of() as u64;
-    AboveScore {
-        min_score,
-        boxes: boxes(&samples),
-        boxes_per_picture: boxes_per_picture(&samples, items),
-        recall50: Matches::new(&samples, items, Size::All).estimate().map(|found| found.recall50),
-        precision: precision.estimate().map(|estimate| Share { estimate, of }),
-    }
+    let of = share.of() as u64;
+    Some(Share { estimate: share.estimate()?, of })
 }

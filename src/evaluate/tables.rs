@@ -83,23 +83,23 @@ fn quality(results: &[Outcome]) -> Table {
 }
 
 fn score(results: &[Outcome]) -> Table {
-    let mut header =
-        vec!["input", "method", "AUC of the score", "false boxes per empty picture", "empty pictures with boxes"];
-    let has_above = results.iter().any(|outcome| outcome.measures.above_min_score.is_some());
-    if has_above {
-        header.extend(["min score", "boxes above", "precision", "recall50"]);
-    }
+    let header = vec![
+        "input",
+        "method",
+        "min score",
+        "precision",
+        "AUC of the score",
+        "false boxes per empty picture",
+        "empty pictures with boxes",
+    ];
     let row = |outcome: &Outcome| {
         let m = &outcome.measures;
         let mut row = name(outcome);
+        row.push(outcome.min_score.to_string());
+        row.push(m.precision.map_or("-".into(), of_share));
         row.push(m.score_auc.map_or("-".into(), |auc| format!("{:.3}{}", auc.value, interval(&auc, 1.0, 3))));
         row.push(m.empty.map_or("-".into(), |empty| plain(empty.boxes_per_picture)));
         row.push(m.empty.map_or("-".into(), |empty| percent(empty.share_with_boxes)));
-        if let Some(above) = &m.above_min_score {
-            row.extend([above.min_score.to_string(), above.boxes.to_string()]);
-            row.push(above.precision.map_or("-".into(), of_share));
-            row.push(above.recall50.map_or("-".into(), percent));
-        }
         row
     };
     Table { title: "Score, and boxes where nothing is", header, rows: results.iter().map(row).collect() }

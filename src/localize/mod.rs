@@ -14,7 +14,7 @@ pub mod most;
 pub mod score;
 pub mod tokencut;
 
-pub use localizer::{Found, Localizer, PatchOutput, SAME_OBJECT_IOU};
+pub use localizer::{Found, Localizer, MOST_MIN_SCORE, PatchOutput, SAME_OBJECT_IOU};
 
 use crate::geometry::{Grid, PixelBox};
 use kernel::vectorized;

@@ -62,8 +62,8 @@ pub struct Args {
     /// Take the paper's boxes as they are: duplicates kept, in the paper's order
     #[arg(long)]
     paper: bool,
-    /// Measure the boxes of at least this score by themselves, too
-    #[arg(long, value_name = "SCORE", value_parser = score)]
+    /// Leave out boxes of a lower score, 0 to 1, as run does [default: 0.2 for most, 0 for the others]
+    #[arg(long, value_name = "SCORE", value_parser = super::localize::score, conflicts_with = "paper")]
     min_score: Option<f32>,
     /// Write everything to this file
     #[arg(long, value_name = "FILE.json")]
@@ -145,7 +145,7 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
         model,
         dataset: output::count(dataset, &plan, &findings),
         choices: Choices::default(),
-        results: output::results(&plan, &findings, args.min_score),
+        results: output::results(&plan, &findings),
         failures: findings.failures.clone(),
     };
     if let Some(path) = &args.json {
@@ -265,6 +265,7 @@ fn plan<'a>(args: &Args, items: &'a [Item], model: &Model, machine: &Machine) ->
         methods: METHODS.into_iter().filter(is_wanted).collect(),
         feature: Feature::from(args.feature),
         paper: args.paper,
+        min_score: args.min_score,
         every: args.every as usize,
         common_key,
     })
@@ -282,7 +283,7 @@ fn work(
         (0..plan.inputs.len()).map(|input| args.model_args(input).analyzer_of(checkpoint.clone(), threads)).collect()
     };
     let workers = (0..args.jobs).map(|_| analyzers()).collect();
-    let mut progress = Progress::counting("pictures", Some(plan.pictures() as u64), args.quiet);
+    let mut progress = Progress::of(Some(plan.pictures() as u64), "pictures", args.quiet);
     let findings = work::run(plan, workers, state, stop, |pictures, boxes| progress.update(pictures, boxes));
     progress.finish();
     match findings {
@@ -317,9 +318,4 @@ fn methods(text: &str) -> Result<Methods, String> {
         "all" => Ok(Methods::All),
         _ => super::localize::method(text).map(Methods::One).map_err(|why| format!("{why}, or all")),
     }
-}
-
-fn score(text: &str) -> Result<f32, String> {
-    let score = text.parse().ok().filter(|score| (0.0..=1.0).contains(score));
-    score.ok_or_else(|| "expected a score from 0 to 1".to_owned())
 }

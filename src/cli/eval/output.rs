@@ -35,7 +35,8 @@ impl<'a> Pictures<'a> {
             truths.push((ids.len() - 1, frame, &source.frames[frame], source.is_exhaustive));
             let found = &found[setting];
             let both = found.boxes.iter().zip(&found.scores);
-            boxes.push(both.map(|(bbox, &score)| FoundBox { bbox: bbox.map(f64::from), score }).collect());
+            let kept = both.filter(|(_, score)| **score >= plan.min_score(setting));
+            boxes.push(kept.map(|(bbox, &score)| FoundBox { bbox: bbox.map(f64::from), score }).collect());
         }
         Self { ids, truths, boxes }
     }
@@ -66,7 +67,7 @@ pub fn count(mut summary: DatasetSummary, plan: &Plan, findings: &Findings) -> D
 }
 
 /// Every measure of every setting.
-pub fn results(plan: &Plan, findings: &Findings, min_score: Option<f32>) -> Vec<Outcome> {
+pub fn results(plan: &Plan, findings: &Findings) -> Vec<Outcome> {
     let outcome = |setting| {
         let pictures = Pictures::new(plan, findings, setting);
         let median = |stage: fn(&super::state::Microseconds) -> u64| {
@@ -78,7 +79,8 @@ pub fn results(plan: &Plan, findings: &Findings, min_score: Option<f32>) -> Vec<
             input: plan.inputs[setting / plan.methods.len()].clone(),
             method: plan.methods[setting % plan.methods.len()],
             paper: plan.paper,
-            measures: Measures::of(&pictures.samples(), &pictures.ids, plan.every, min_score),
+            min_score: plan.min_score(setting),
+            measures: Measures::of(&pictures.samples(), &pictures.ids, plan.every),
             milliseconds: Stages {
                 decode: median(|us| us.decode),
                 scale: median(|us| us.scale),

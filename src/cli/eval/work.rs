@@ -28,6 +28,8 @@ pub struct Plan<'a> {
     /// Of the methods on features.
     pub feature: Feature,
     pub paper: bool,
+    /// Boxes below it are not measured, whatever the state holds; by default what `run` leaves out.
+    pub min_score: Option<f32>,
     pub every: usize,
     /// All that the boxes depend on and no setting says.
     pub common_key: String,
@@ -50,6 +52,13 @@ enum Told {
 impl Plan<'_> {
     pub fn settings(&self) -> usize {
         self.inputs.len() * self.methods.len()
+    }
+
+    /// Boxes of a lower score are left out for this setting.
+    pub fn min_score(&self, setting: usize) -> f32 {
+        let method = self.methods[setting % self.methods.len()];
+        let usual = if self.paper { 0.0 } else { Localizer::new(method).min_score };
+        self.min_score.unwrap_or(usual)
     }
 
     fn is_wanted(&self, item: usize, frame: usize) -> bool {
@@ -307,14 +316,16 @@ impl Worker<'_> {
                     }
                 }
                 let Some((_, analysis, infer)) = &known else { continue };
+                // All of them: the state serves any --min-score.
                 let start = Instant::now();
-                let detections = match analysis.detections(&Localizer { method, paper: self.plan.paper }) {
-                    Ok(detections) => detections,
-                    Err(error) => {
-                        self.fail(item, format!("{}, frame {frame}: {error}", self.plan.items[item].id));
-                        return Ok(());
-                    }
-                };
+                let detections =
+                    match analysis.detections(&Localizer { method, paper: self.plan.paper, min_score: 0.0 }) {
+                        Ok(detections) => detections,
+                        Err(error) => {
+                            self.fail(item, format!("{}, frame {frame}: {error}", self.plan.items[item].id));
+                            return Ok(());
+                        }
+                    };
                 let localize = start.elapsed().as_micros() as u64;
                 let found = Found {
                     picture: [picture.0, picture.1],
