@@ -35,7 +35,7 @@ fn names(line: &str, library: &str) -> bool {
     code.match_indices(library).any(|(at, _)| {
         let before = code[..at].chars().next_back();
         let after = &code[at + library.len()..];
-        !before.is_some_and(|c| c.is_alphanumeric() || c == '_' || c == ':' || c == '"')
+        !before.is_some_and(|c| c.is_alphanumeric() || matches!(c, '_' | ':' | '"' | '.'))
             && (after.starts_with("::") || after.starts_with(';') || after.starts_with(" as "))
     })
 }
