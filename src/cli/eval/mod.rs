@@ -106,10 +106,15 @@ enum Methods {
 
 const METHODS: [Method; 4] = [Method::Most, Method::Lost, Method::TokenCut, Method::DinoSeg];
 
-pub fn run(args: Args) -> anyhow::Result<Exit> {
+pub fn run(mut args: Args) -> anyhow::Result<Exit> {
+    args.patches.sort_unstable();
+    args.patches.dedup();
     if args.feature == FeatureArg::Attention {
         let why = "--feature is what most, lost and tokencut read: k, q or v (dino-seg reads the attention by itself)";
         return Err(Failure::new(Exit::Usage, why).into());
+    }
+    if args.json.is_some() && args.json == args.csv {
+        return Err(Failure::new(Exit::Usage, "--json and --csv name the same file").into());
     }
     let stop = stop_flag()?;
     let (items, dataset, failures) = read(&args)?;
