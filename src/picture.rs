@@ -101,5 +101,7 @@ fn open(path: &Path) -> Result<impl ImageDecoder, PictureError> {
 }
 
 fn fault(path: &Path, why: &dyn std::fmt::Display) -> PictureError {
-    PictureError { path: path.display().to_string(), why: why.to_string() }
+    // Some decoders' errors have several lines.
+    let why = why.to_string().split_whitespace().collect::<Vec<_>>().join(" ");
+    PictureError { path: path.display().to_string(), why }
 }

@@ -15,7 +15,10 @@ const RULES: [(&str, &[&str]); 13] = [
     ("kodama", &["discover/clustering.rs"]),
     ("clap", &["main.rs", "cli"]),
     ("anyhow", &["cli"]),
-    ("std::thread", &["runtime.rs", "cli/interrupt.rs", "cli/bench", "backbone/session.rs", "backbone/cache.rs"]),
+    (
+        "std::thread",
+        &["runtime.rs", "cli/interrupt.rs", "cli/bench", "cli/eval", "backbone/session.rs", "backbone/cache.rs"],
+    ),
     (
         "std::fs",
         &[

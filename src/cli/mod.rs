@@ -3,6 +3,7 @@
 mod bench;
 mod discover;
 mod doctor;
+mod eval;
 mod exit;
 mod features;
 mod inputs;
@@ -40,6 +41,8 @@ enum Command {
     Label(label::Args),
     /// Measure how fast each stage is on this machine
     Bench(bench::Args),
+    /// Measure how near the boxes come to those that people drew, over a data set
+    Eval(eval::Args),
 }
 
 /// Reads the command line and does what it asks.
@@ -52,6 +55,7 @@ pub fn main() -> std::process::ExitCode {
         Command::Doctor(args) => doctor::run(args),
         Command::Label(args) => label::run(args),
         Command::Bench(args) => bench::run(args),
+        Command::Eval(args) => eval::run(args),
     };
     exit::report(outcome)
 }
