@@ -99,7 +99,7 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
     let mut search = Search {
         args: &args,
         analyzer,
-        localizer: Localizer { method: args.method, paper: false },
+        localizer: Localizer::new(args.method),
         collection: Collection::create(folder).map_err(unwritable)?,
         classes: Vec::new(),
         progress: Progress::new(total, args.quiet),
