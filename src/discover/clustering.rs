@@ -181,7 +181,7 @@ mod tests {
 
     #[test]
     fn none_one_and_equal_vectors_are_no_trouble() {
-        assert_eq!(cluster(&[], None).groups, []);
+        assert!(cluster(&[], None).groups.is_empty());
         assert_eq!(cluster(&at(&[5.0]), None).groups, [0]);
         assert_eq!(cluster(&at(&[5.0; 4]), None).centres.len(), 1);
         assert_eq!(cluster(&vec![vec![0.0; 3]; 3], Some(2)).groups.len(), 3);
