@@ -10,7 +10,7 @@ use std::process::{Command, Output};
 use support::scene::{Shape, Texture, Thing, draw, ground};
 use support::{clips, validate_line};
 
-const SIZE: (u32, u32) = (96, 72);
+const SIZE: (u32, u32) = (192, 144);
 
 fn mostream(arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_mostream")).args(arguments).output().unwrap()
@@ -32,8 +32,8 @@ fn picture(folder: &Path, kind: &str, variant: u32) -> PathBuf {
         _ => (Shape::Blob, Texture::Noise, [[122.0, 60.0, 168.0], [222.0, 150.0, 232.0]]),
     };
     let v = variant as f32;
-    let centre = [40.0 + 4.0 * (v % 4.0), 32.0 + 5.0 * (v % 3.0)];
-    let thing = Thing { shape, texture, colours, centre, radius: 22.0 + v % 2.0, turn: 0.15 * v };
+    let centre = [80.0 + 8.0 * (v % 4.0), 64.0 + 10.0 * (v % 3.0)];
+    let thing = Thing { shape, texture, colours, centre, radius: 44.0 + v % 2.0, turn: 0.15 * v };
     let drawn = draw(&ground(SIZE.0, SIZE.1), SIZE.0, SIZE.1, &[thing]);
     let path = folder.join(format!("{kind} {variant}.png"));
     image(&path, &drawn.rgb);
@@ -173,9 +173,9 @@ fn groups_against_the_classes_of_a_data_set() {
     for (at, kind) in ["ball", "star", "ball", "star"].iter().enumerate() {
         let name = picture(&set.join("images"), kind, at as u32).file_name().unwrap().to_str().unwrap().to_owned();
         images.push(json!({"id": at, "file_name": name, "width": SIZE.0, "height": SIZE.1}));
-        let (x, y) = (18 + 4 * (at % 4), 10 + 5 * (at % 3));
-        annotations.push(json!({"id": at + 1, "image_id": at, "category_id": 1 + at % 2, "bbox": [x, y, 44, 44],
-            "area": 1936, "iscrowd": 0}));
+        let (x, y) = (36 + 8 * (at % 4), 20 + 10 * (at % 3));
+        annotations.push(json!({"id": at + 1, "image_id": at, "category_id": 1 + at % 2, "bbox": [x, y, 88, 88],
+            "area": 7744, "iscrowd": 0}));
     }
     let categories = json!([{"id": 1, "name": "ball"}, {"id": 2, "name": "star"}]);
     let all = json!({"images": images, "annotations": annotations, "categories": categories});
@@ -204,7 +204,7 @@ fn files_that_are_no_groups_are_refused_in_words() {
         ("/version", json!(2), "version 2"),
         ("/groups/0/centre", json!([]), "centre of group 1"),
         ("/groups/0/centre", json!([3.0, 0.0]), "length 3"),
-        ("/groups/0/centre", json!([1e39, 0.0]), "group 1"),
+        ("/groups/0/centre", json!([1e39, 0.0]), "out of range"),
         ("/groups/0/limit", json!(-1), "limit"),
         ("/groups/0/size", json!(7), "members"),
         ("/groups/0/name", json!("a\nb"), "is no name"),
