@@ -52,7 +52,9 @@ fn pictures(folder: &Path) -> PathBuf {
     let photos = folder.join("photos");
     std::fs::create_dir(&photos).unwrap();
     for variant in 0..5 {
-        ["ball", "star", "blob"].map(|kind| picture(&photos, kind, variant));
+        for kind in ["ball", "star", "blob"] {
+            picture(&photos, kind, variant);
+        }
     }
     photos
 }
