@@ -14,10 +14,10 @@ pub const VERSION: u32 = 1;
 pub const MAX_NAME: usize = 64;
 const MAX_BYTES: u64 = 256 << 20;
 const MAX_GROUPS: usize = 4096;
-/// Of a group's own members, this share is within its limit, before [`SLACK`].
+/// Of a group's own members, this share is within its limit, before what is added for [`FEW`].
 const WITHIN: f64 = 0.95;
-/// Members seen are a little nearer than members to come.
-const SLACK: f32 = 1.25;
+/// Few members show little of how much their kind varies: with this many, the limit is twice as far; with more, less.
+const FEW: f32 = 10.0;
 
 /// Why a file of groups cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -230,8 +230,8 @@ fn check_name(name: &str) -> Result<(), String> {
     }
 }
 
-/// How far a group's members are from the centre of the others: the distance that [`WITHIN`] of them keep, and some
-/// [`SLACK`]. None for fewer than two.
+/// How far a group's members are from the centre of the others: the distance that [`WITHIN`] of them keep, and more
+/// for [`FEW`]. None for fewer than two.
 fn limit(vectors: &[Vec<f32>], assigned: &[usize], group: usize) -> Option<f32> {
     let members: Vec<&[f32]> =
         vectors.iter().zip(assigned).filter(|(_, at)| **at == group).map(|(v, _)| v.as_slice()).collect();
@@ -247,5 +247,5 @@ fn limit(vectors: &[Vec<f32>], assigned: &[usize], group: usize) -> Option<f32> 
     let mut distances: Vec<f32> = members.iter().map(from_the_others).collect();
     distances.sort_by(f32::total_cmp);
     let at = ((distances.len() as f64 * WITHIN).ceil() as usize).clamp(1, distances.len()) - 1;
-    Some(distances[at] * SLACK)
+    Some(distances[at] * (1.0 + FEW / members.len() as f32))
 }
