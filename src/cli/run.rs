@@ -221,7 +221,7 @@ fn frames_in(media: &MediaInfo, span: Span) -> Option<u64> {
 }
 
 /// `12.5`, `1:30` or `1:00:02.25` in nanoseconds.
-fn time_ns(text: &str) -> Result<u64, String> {
+pub fn time_ns(text: &str) -> Result<u64, String> {
     let wrong = || format!("expected seconds or [H:]M:S, such as 12.5 or 1:30, not {text:?}");
     let parts: Vec<&str> = text.split(':').collect();
     if parts.len() > 3 {
