@@ -21,6 +21,8 @@ pub mod backbone;
 #[cfg(feature = "evaluate")]
 pub mod evaluate;
 pub mod geometry;
+#[cfg(feature = "inspect")]
+pub mod inspect;
 pub mod localize;
 #[cfg(feature = "overlay")]
 pub mod overlay;

@@ -5,6 +5,7 @@ mod doctor;
 mod exit;
 mod features;
 mod inputs;
+mod inspect;
 mod interrupt;
 mod localize;
 mod model;
@@ -30,6 +31,8 @@ enum Command {
     Features(features::Args),
     /// Find the objects in patch features from a NumPy file
     Localize(localize::Args),
+    /// Make a page that shows why each box was drawn in a picture or a frame
+    Inspect(inspect::Args),
     /// Say what is installed and whether `run` will work
     Doctor(doctor::Args),
     /// Measure how fast each stage is on this machine
@@ -42,6 +45,7 @@ pub fn main() -> std::process::ExitCode {
         Command::Run(args) => run::run(args),
         Command::Features(args) => features::run(args),
         Command::Localize(args) => localize::run(args),
+        Command::Inspect(args) => inspect::run(args),
         Command::Doctor(args) => doctor::run(args),
         Command::Bench(args) => bench::run(args),
     };
