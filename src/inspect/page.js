@@ -83,7 +83,7 @@ const views = {
   },
   affinity: {
     label: "Affinity",
-    text: () => "How alike the pointed patch and every other are: the product of their features, A = F·Fᵀ. All these methods start from its sign alone: orange patches are like the pointed one, blue ones are not. Point at an object, then at its background.",
+    text: () => "How alike the pointed patch and every other are: the product of their features, A = F·Fᵀ. MOST and LOST start from its sign alone: orange patches are like the pointed one, blue ones are not. Point at an object, then at its background.",
     map() {
       const row = Array.from({ length: count }, (_, j) => affinity(state.pointed, j));
       if (!state.signs) return signed(row);
@@ -291,14 +291,14 @@ function showNumbers() {
     const row = make("div", { className: `vote${s.votes[p] ? " for" : ""}` },
       make("span", {}, `${s.kernel}×${s.kernel}`), make("span", { className: "track" }, fill, limit),
       make("span", { className: "says" }, s.votes[p] ? "object" : "no"),
-      make("small", {}, `entropy ${number(Math.max(entropy, 0), 4)}, threshold ${number(s.threshold, 4)} bits`));
+      make("small", {}, `entropy ${Math.max(entropy, 0).toFixed(3)}, threshold ${s.threshold.toFixed(3)} bits`));
     row.dataset.kernel = s.kernel;
     return row;
   }));
   const cluster = clusterOf.get(p);
   const verdict = cluster === undefined ? "not a seed" : `a seed, in cluster ${cluster}`;
   by("verdict").textContent = `${voteCount[p]} of ${plural(scales.length, "vote")}, ${needed} needed: ${verdict}.`;
-  by("spoken").textContent = `${place(p)}, ${verdict}; affinity ${number(value, 4)} with ${q === p ? "itself" : place(q)}`;
+  by("spoken").textContent = `Pointed: ${place(p)}, ${verdict}. Affinity ${number(value, 4)} with ${q === p ? "itself" : place(q)}.`;
 }
 
 /** Moves the pointed or the compared patch. */
