@@ -42,7 +42,7 @@ function affinity(i, j) {
 const norm = (i) => Math.sqrt(affinity(i, i));
 
 const state = {
-  view: "boxes", boxesOf: data.methods[0].boxes.length ? "most" : "all", kernel: -1, head: data.dinoSeg.head, signs: false, object: 0,
+  view: "boxes", boxesOf: "view", kernel: -1, head: data.dinoSeg.head, signs: false, object: 0,
   pointed: 0, other: 0, moves: "pointed",
 };
 
@@ -95,7 +95,7 @@ const views = {
     options: () => [check("Signs only", state.signs, (on) => { state.signs = on; })],
   },
   degree: {
-    label: "Degree",
+    label: "Degree", method: "lost",
     text: () => "How many other patches each patch is like. What belongs to an object is like few, since objects are smaller than their background: LOST grows its box from the patch of lowest degree, MOST from the lowest in each cluster.",
     map: () => ranged(data.degrees, sequential, ...spread(data.degrees)),
     marks: () => [data.lost.seed],
@@ -150,7 +150,7 @@ const views = {
     options: () => [choose("Object", objects.map((o, i) => [String(i), o.name]), String(state.object), (value) => { state.object = +value; })],
   },
   tokencut: {
-    label: "TokenCut",
+    label: "TokenCut", method: "tokencut",
     text: () => eigenvector.some((v) => v !== 0)
       ? `Patches are joined where their cosine is above ${limits.tau}. The second-smallest eigenvector of that graph's normalised cut says which side each patch falls on: above the mean is foreground. The dot marks its largest entry, the seed.`
       : `Every patch is joined to every other (all cosines are above ${limits.tau}), so that no cut is best: TokenCut finds nothing.`,
@@ -158,7 +158,7 @@ const views = {
     marks: () => data.tokencut.patches.length ? [data.tokencut.seed] : [],
   },
   attention: {
-    label: "CLS attention",
+    label: "CLS attention", method: "dino-seg",
     text: () => `Where each head of the CLS token looks in the last block. DINO-seg reads head ${data.dinoSeg.head}.`,
     map: () => ranged(attention[state.head], sequential, 0, spread(attention[state.head])[1]),
     options: () => [choose("Head", attention.map((_, i) => [String(i), i === data.dinoSeg.head ? `${i} (read by DINO-seg)` : String(i)]),
@@ -240,8 +240,9 @@ function drawOverlay() {
   const chosen = state.view === "mask" ? objects[state.object] : null;
   if (chosen?.bbox) overlay.append(boxElement(chosen.bbox, chosen.method, chosen.is_drawn ? NAMES[chosen.method] : "no box", !chosen.is_drawn));
   else if (!chosen) for (const { method, boxes } of data.methods) {
-    if (state.boxesOf !== method && state.boxesOf !== "all") continue;
-    boxes.forEach((b, i) => overlay.append(boxElement(b.bbox, method, state.boxesOf === "all" ? NAMES[method] : `${i + 1} · ${b.score.toFixed(2)}`)));
+    const shown = state.boxesOf === "view" ? view.method ?? "most" : state.boxesOf;
+    if (shown !== method && shown !== "all") continue;
+    boxes.forEach((b, i) => overlay.append(boxElement(b.bbox, method, shown === "most" ? `${i + 1} · ${b.score.toFixed(2)}` : NAMES[method])));
   }
   for (const mark of view.marks?.() ?? []) overlay.append(patchElement(mark, "mark"));
   overlay.append(patchElement(state.pointed, "pointed"));
@@ -430,7 +431,7 @@ function start() {
     input.addEventListener("change", () => { state.view = key; showView(); });
     by("views").append(make("label", {}, input, make("span", {}, view.label)));
   }
-  for (const [key, text] of [["none", "no method"], ...data.methods.map((m) => [m.method, NAMES[m.method]]), ["all", "all methods"]]) {
+  for (const [key, text] of [["view", "the view's method"], ["none", "no method"], ...data.methods.map((m) => [m.method, NAMES[m.method]]), ["all", "all methods"]]) {
     by("boxes-of").append(make("option", { value: key }, text));
   }
   by("boxes-of").value = state.boxesOf;
