@@ -1,5 +1,6 @@
 //! Boxes and labels, drawn by OpenCV straight into the planes of a 4:2:0 frame.
 
+use crate::geometry::PixelBox;
 use crate::record::ObjectRecord;
 use gst_video::VideoFormat;
 use gst_video::prelude::*;
@@ -41,57 +42,100 @@ struct Plane {
     channels: std::ops::Range<usize>,
 }
 
-/// Draws every object's box and score into `buffer`, a writable I420 or NV12 frame of layout `info`.
-///
-/// Boxes are in a displayed frame of `width` × `height` pixels, which differs from the buffer's where pixels are not square.
-pub fn draw(
-    buffer: &mut gst::BufferRef,
-    info: &gst_video::VideoInfo,
-    (width, height): (u32, u32),
-    objects: &[ObjectRecord],
-) -> Result<(), OverlayError> {
-    if objects.is_empty() {
-        return Ok(());
-    }
-    let mut frame = gst_video::VideoFrameRef::from_buffer_ref_writable(buffer, info).map_err(|_| OverlayError::Map)?;
-    let mut planes = planes(&mut frame)?;
-    let (w, h) = (info.width(), info.height());
-    let thickness = (w.min(h) as i32 / 240).max(1) * 2;
-    let font_scale = f64::from(w.min(h).clamp(120, 2160)) / 900.0 + 0.1;
-    let fit = |edge: u32, from: u32, to: u32| (u64::from(edge) * u64::from(to) / u64::from(from.max(1))) as i32;
-    for (index, object) in objects.iter().enumerate() {
-        let [xmin, ymin, xmax, ymax] = object.bbox;
-        // Even coordinates, so that luma and chroma end on the same pixel.
-        let (left, top) = (fit(xmin, width, w) & !1, fit(ymin, height, h) & !1);
-        let (right, bottom) = (fit(xmax, width, w) & !1, fit(ymax, height, h) & !1);
-        let colour = PALETTE[index % PALETTE.len()];
-        for bar in [
-            Rect::new(left, top, right - left, thickness),
-            Rect::new(left, bottom - thickness, right - left, thickness),
-            Rect::new(left, top, thickness, bottom - top),
-            Rect::new(right - thickness, top, thickness, bottom - top),
-        ] {
-            fill(&mut planes, bar, colour)?;
+/// Boxes of successive frames that overlap by this IoU have the same colour.
+const SAME_COLOUR_IOU: f64 = 0.3;
+
+/// Draws on the frames of one video; an object keeps its colour from frame to frame.
+#[derive(Debug, Default)]
+pub struct Overlay {
+    /// The last frame's boxes, in the displayed frame, and their colours in the palette.
+    colours: Vec<(PixelBox, usize)>,
+}
+
+impl Overlay {
+    /// Draws every object's box and score into `buffer`, a writable I420 or NV12 frame of layout `info`.
+    ///
+    /// Boxes are in a displayed frame of `width` × `height` pixels, which differs from the buffer's where pixels are not square.
+    pub fn draw(
+        &mut self,
+        buffer: &mut gst::BufferRef,
+        info: &gst_video::VideoInfo,
+        (width, height): (u32, u32),
+        objects: &[ObjectRecord],
+    ) -> Result<(), OverlayError> {
+        self.colour(objects.iter().map(|object| object.bbox));
+        if objects.is_empty() {
+            return Ok(());
         }
-        let label = format!("{:.2}", object.score);
-        let mut baseline = 0;
-        let text = imgproc::get_text_size(&label, FONT, font_scale, 1, &mut baseline)?;
-        let tag = Rect::new(left, top, (text.width + 8) & !1, (text.height + 8) & !1);
-        fill(&mut planes, tag, colour)?;
-        let origin = Point::new(left + 4, top + 4 + text.height);
-        imgproc::put_text(
-            &mut planes[0].mat,
-            &label,
-            origin,
-            FONT,
-            font_scale,
-            scalar(&INK[..1]),
-            1,
-            imgproc::LINE_AA,
-            false,
-        )?;
+        let mut frame =
+            gst_video::VideoFrameRef::from_buffer_ref_writable(buffer, info).map_err(|_| OverlayError::Map)?;
+        let mut planes = planes(&mut frame)?;
+        let (w, h) = (info.width(), info.height());
+        let thickness = (w.min(h) as i32 / 240).max(1) * 2;
+        let font_scale = f64::from(w.min(h).clamp(120, 2160)) / 900.0 + 0.1;
+        let fit = |edge: u32, from: u32, to: u32| (u64::from(edge) * u64::from(to) / u64::from(from.max(1))) as i32;
+        for (object, (_, colour)) in objects.iter().zip(&self.colours) {
+            let [xmin, ymin, xmax, ymax] = object.bbox;
+            // Even coordinates, so that luma and chroma end on the same pixel.
+            let (left, top) = (fit(xmin, width, w) & !1, fit(ymin, height, h) & !1);
+            let (right, bottom) = (fit(xmax, width, w) & !1, fit(ymax, height, h) & !1);
+            let colour = PALETTE[*colour];
+            for bar in [
+                Rect::new(left, top, right - left, thickness),
+                Rect::new(left, bottom - thickness, right - left, thickness),
+                Rect::new(left, top, thickness, bottom - top),
+                Rect::new(right - thickness, top, thickness, bottom - top),
+            ] {
+                fill(&mut planes, bar, colour)?;
+            }
+            let label = format!("{:.2}", object.score);
+            let mut baseline = 0;
+            let text = imgproc::get_text_size(&label, FONT, font_scale, 1, &mut baseline)?;
+            let tag = Rect::new(left, top, (text.width + 8) & !1, (text.height + 8) & !1);
+            fill(&mut planes, tag, colour)?;
+            let origin = Point::new(left + 4, top + 4 + text.height);
+            imgproc::put_text(
+                &mut planes[0].mat,
+                &label,
+                origin,
+                FONT,
+                font_scale,
+                scalar(&INK[..1]),
+                1,
+                imgproc::LINE_AA,
+                false,
+            )?;
+        }
+        Ok(())
     }
-    Ok(())
+
+    /// Gives each box the colour of the last frame's box it overlaps most, the surest pairs first; what is new gets the colour that
+    /// is used least.
+    fn colour(&mut self, boxes: impl Iterator<Item = [u32; 4]>) {
+        let boxes: Vec<_> = boxes.map(|[xmin, ymin, xmax, ymax]| PixelBox { xmin, ymin, xmax, ymax }).collect();
+        let mut pairs = Vec::new();
+        for (new, bbox) in boxes.iter().enumerate() {
+            let ious = self.colours.iter().map(|(last, _)| bbox.iou(last)).enumerate();
+            pairs.extend(ious.filter(|(_, iou)| *iou > SAME_COLOUR_IOU).map(|(old, iou)| (iou, new, old)));
+        }
+        pairs.sort_by(|a, b| b.0.total_cmp(&a.0));
+        let (mut colours, mut is_taken) = (vec![None; boxes.len()], vec![false; self.colours.len()]);
+        let mut uses = [0; PALETTE.len()];
+        for (_, new, old) in pairs {
+            if colours[new].is_none() && !is_taken[old] {
+                is_taken[old] = true;
+                colours[new] = Some(self.colours[old].1);
+                uses[self.colours[old].1] += 1;
+            }
+        }
+        let mut least_used = || {
+            let colour = (0..PALETTE.len()).min_by_key(|&colour| uses[colour]).unwrap_or(0);
+            uses[colour] += 1;
+            colour
+        };
+        let colours = colours.into_iter().map(|known| known.unwrap_or_else(&mut least_used));
+        self.colours = boxes.iter().copied().zip(colours).collect();
+    }
 }
 
 /// Fills a rectangle of frame pixels in every plane; OpenCV clips it.
@@ -140,4 +184,22 @@ fn planes(frame: &mut gst_video::VideoFrameRef<&mut gst::BufferRef>) -> Result<V
         planes.push(Plane { mat, subsampling: *subsampling, channels: channels.clone() });
     }
     Ok(planes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_object_keeps_its_colour_whatever_its_rank() {
+        let mut overlay = Overlay::default();
+        let colours = |overlay: &mut Overlay, boxes: &[[u32; 4]]| {
+            overlay.colour(boxes.iter().copied());
+            overlay.colours.iter().map(|(_, colour)| *colour).collect::<Vec<_>>()
+        };
+        assert_eq!(colours(&mut overlay, &[[0, 0, 10, 10], [20, 0, 30, 10]]), [0, 1]);
+        // The second has moved and ranks first; a third is new.
+        assert_eq!(colours(&mut overlay, &[[22, 0, 32, 10], [50, 50, 60, 60], [0, 0, 10, 10]]), [1, 2, 0]);
+        assert!(colours(&mut overlay, &[]).is_empty());
+    }
 }

@@ -2,6 +2,7 @@
 
 use crate::partial::PartialFile;
 use image::codecs::jpeg::JpegEncoder;
+use image::metadata::Orientation;
 use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, imageops};
 use std::borrow::Cow;
 use std::io::{self, BufWriter, Write};
@@ -30,11 +31,7 @@ pub fn is_named_so(path: &Path) -> bool {
 /// The picture as it is meant to be seen, 8 bits per channel; what is transparent keeps its colour.
 pub fn decode(path: &Path) -> Result<RgbImage, PictureError> {
     let failed = |error: &dyn std::fmt::Display| fault(path, error);
-    if !std::fs::metadata(path).map_err(|error| failed(&error))?.is_file() {
-        return Err(failed(&"it is no file"));
-    }
-    let reader = ImageReader::open(path).and_then(ImageReader::with_guessed_format).map_err(|error| failed(&error))?;
-    let mut decoder = reader.into_decoder().map_err(|error| failed(&error))?;
+    let mut decoder = open(path)?;
     let (width, height) = decoder.dimensions();
     if decoder.total_bytes() > MAX_BYTES {
         let bytes = decoder.total_bytes();
@@ -44,6 +41,18 @@ pub fn decode(path: &Path) -> Result<RgbImage, PictureError> {
     let mut image = DynamicImage::from_decoder(decoder).map_err(|error| failed(&error))?;
     image.apply_orientation(orientation);
     Ok(image.into_rgb8())
+}
+
+/// Width and height of the picture as it is meant to be seen; no pixel is decoded.
+pub fn dimensions(path: &Path) -> Result<(u32, u32), PictureError> {
+    let mut decoder = open(path)?;
+    let (width, height) = decoder.dimensions();
+    match decoder.orientation().map_err(|error| fault(path, &error))? {
+        Orientation::Rotate90 | Orientation::Rotate270 | Orientation::Rotate90FlipH | Orientation::Rotate270FlipH => {
+            Ok((height, width))
+        }
+        _ => Ok((width, height)),
+    }
 }
 
 /// The picture at this size, not copied where it has it. Each pixel is a mean over what it covers, weighted by a triangle;
@@ -76,6 +85,15 @@ pub fn to_png(picture: &RgbImage) -> io::Result<Vec<u8>> {
     let mut bytes = io::Cursor::new(Vec::new());
     picture.write_to(&mut bytes, ImageFormat::Png).map_err(io::Error::other)?;
     Ok(bytes.into_inner())
+}
+
+fn open(path: &Path) -> Result<impl ImageDecoder, PictureError> {
+    let failed = |error: &dyn std::fmt::Display| fault(path, error);
+    if !std::fs::metadata(path).map_err(|error| failed(&error))?.is_file() {
+        return Err(failed(&"it is no file"));
+    }
+    let reader = ImageReader::open(path).and_then(ImageReader::with_guessed_format).map_err(|error| failed(&error))?;
+    reader.into_decoder().map_err(|error| failed(&error))
 }
 
 fn fault(path: &Path, why: &dyn std::fmt::Display) -> PictureError {

@@ -7,7 +7,7 @@
 use crate::backbone::{Backbone, BackboneError};
 use crate::geometry::PatchLayout;
 use crate::localize::{Detection, Features, LocalizeError, Localizer, Method, PatchOutput};
-use crate::overlay::{self, OverlayError};
+use crate::overlay::{Overlay, OverlayError};
 use crate::publish::jsonl::RecordWriter;
 use crate::record::{FrameRecord, GridRecord, ObjectRecord, TimingsRecord, VERSION};
 use crate::stream::StreamError;
@@ -63,6 +63,7 @@ pub struct Task {
 #[derive(Default)]
 pub struct Sinks {
     pub canvas: Option<Canvas>,
+    pub overlay: Overlay,
     pub output: Option<Output>,
     pub display: Option<Display>,
     /// With the name that errors show.
@@ -278,7 +279,7 @@ fn write(
     if let Some(canvas) = &mut sinks.canvas {
         let (pts_ns, duration_ns) = (frame.pts_ns.saturating_sub(task.start_ns), frame.duration_ns);
         let mut buffer = canvas.make_drawable(frame)?;
-        overlay::draw(buffer.make_mut(), canvas.info(), (width, height), &record.objects)?;
+        sinks.overlay.draw(buffer.make_mut(), canvas.info(), (width, height), &record.objects)?;
         if let Some(display) = &sinks.display {
             display.push(buffer.clone(), pts_ns)?;
         }

@@ -3,16 +3,19 @@
 use std::path::{Path, PathBuf};
 
 /// A crate, and the files and folders of `src` that may name it.
-const RULES: [(&str, &[&str]); 9] = [
+const RULES: [(&str, &[&str]); 12] = [
     ("gstreamer", &["stream", "overlay.rs", "runtime.rs", "cli/doctor.rs"]),
     ("ort", &["backbone/session.rs"]),
     ("opencv", &["overlay.rs"]),
     ("crossbeam_channel", &["runtime.rs"]),
     ("image", &["picture.rs"]),
+    ("png", &["evaluate/dataset/mask.rs"]),
+    ("roxmltree", &["evaluate/dataset/voc.rs"]),
+    ("serde_saphyr", &["evaluate/dataset/yolo.rs"]),
     ("clap", &["main.rs", "cli"]),
     ("anyhow", &["cli"]),
     ("std::thread", &["runtime.rs", "cli/interrupt.rs", "cli/bench.rs", "backbone/session.rs", "backbone/cache.rs"]),
-    ("std::fs", &["stream", "backbone", "publish", "partial.rs", "picture.rs", "cli"]),
+    ("std::fs", &["stream", "backbone", "publish", "partial.rs", "picture.rs", "evaluate/dataset/files.rs", "cli"]),
 ];
 
 fn sources(folder: &Path, found: &mut Vec<PathBuf>) {

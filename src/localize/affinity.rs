@@ -1,10 +1,10 @@
 //! The signs of the affinity `A = F·Fᵀ`, one bit each.
 //!
 //! A sign is that of the dot product in f64 of the f32 features, so answers do not depend on SIMD width, threads or the
-//! machine. The f32 product is only a filter: entries inside its rounding error are computed again in f64.
+//! machine. A product in integers is only a filter: entries inside its error bound are computed in f64.
 
-use super::Features;
-use super::kernel::{self, COLS, LANES};
+use super::kernel::{self, COLS, LANES, PART, Pair, vectorized};
+use super::{Features, dot};
 
 /// Which entries of `A` are positive: a symmetric `[N, N]` bit matrix.
 pub struct SignMatrix {
@@ -23,33 +23,29 @@ impl SignMatrix {
     pub fn above_cosine(features: &Features, tau: f64) -> Self {
         let (n, dim) = features.values().dim();
         let norms = features.norms();
-        // Lanes are scaled to unit length, so that no product overflows where the limits are finite. With u = ε/2,
-        // |computed − exact| ≤ (D + 1)·u·‖row‖ for any order of summation (Higham, section 3.1; one rounding more for the
-        // scaling); doubled, which also covers the rounding of the limits; and what underflow may lose.
-        let gamma = (dim as f64 + 4.0) * f64::from(f32::EPSILON);
-        let tiny = (dim as f64 + 2.0) * f64::from(f32::MIN_POSITIVE);
-        let limits = |norm: f64| {
-            let sure = norm < f64::from(f32::MAX) / 4.0;
-            let (low, high) = ((tau - gamma) * norm - tiny, (tau + gamma) * norm + tiny);
-            if sure { (low as f32, high as f32) } else { (f32::NEG_INFINITY, f32::INFINITY) }
-        };
         let is_above = |i: usize, j: usize| {
             let scale = norms[i] * norms[j];
             scale > 0.0 && exact_dot(features.row(i), features.row(j)) > tau * scale
         };
+        let limits = limits(dim, tau);
+        let pairs = dim.div_ceil(2);
+        let rounded = round(features.data(), dim, &norms);
+        let rounded_row = |patch: usize| &rounded[patch * pairs..][..pairs];
 
         let words_per_row = n.div_ceil(LANES);
         let mut signs = Self { patches: n, words_per_row, bits: vec![0; n * words_per_row] };
-        let mut panel = vec![0f32; dim * LANES];
+        let mut panel = vec![[0, 0]; LANES * pairs];
         for block in 0..words_per_row {
             let first = block * LANES;
             let lanes = LANES.min(n - first);
-            panel.fill(0.0);
-            pack(features, first, &norms[first..first + lanes], &mut panel);
+            panel.fill([0, 0]);
+            for lane in 0..lanes {
+                let places = panel[lane / PART * PART * pairs + lane % PART..].iter_mut().step_by(PART);
+                places.zip(rounded_row(first + lane)).for_each(|(place, pair)| *place = *pair);
+            }
             // A is symmetric: the rows above this block get their bits from the mirror.
             for row in (first..n).step_by(COLS) {
-                let rows = std::array::from_fn(|col| (row + col).min(n - 1));
-                let tile = kernel::tile(&panel, rows.map(|j| features.row(j)), rows.map(|j| limits(norms[j])));
+                let tile = kernel::tile(&panel, std::array::from_fn(|col| rounded_row((row + col).min(n - 1))), limits);
                 for (col, j) in (row..n.min(row + COLS)).enumerate() {
                     let mut word = tile.above[col];
                     let mut unsure = !(tile.above[col] | tile.below[col]) & (u64::MAX >> (LANES - lanes));
@@ -110,14 +106,39 @@ impl SignMatrix {
     }
 }
 
-/// Writes the patches from `first` on, scaled to unit length (zero where they have none), into the lanes of
-/// `panel` (`[D, 64]`).
-fn pack(features: &Features, first: usize, norms: &[f64], panel: &mut [f32]) {
-    for (lane, &norm) in norms.iter().enumerate() {
-        let scale = if norm > 0.0 { 1.0 / norm } else { 0.0 };
-        for (lanes, &value) in panel.chunks_exact_mut(LANES).zip(features.row(first + lane)) {
-            lanes[lane] = (f64::from(value) * scale) as f32;
+/// The length that patches have in integers: no value is above `i16::MAX`.
+const LENGTH: f64 = 32_767.0;
+
+/// What a product of two patches in integers must be below or above, so that the f64 product is surely below or above `tau`
+/// times their lengths.
+///
+/// Rounding moves each of the D values of a patch by ½ at most, so it moves the patch by no more than r = √D/2. With `a' = a + d`
+/// and `b' = b + e`, |a'·b' − a·b| = |a·e + d·b + d·e| ≤ 2·r·LENGTH + r² (Cauchy and Schwarz). The f64 product and lengths err by
+/// less than D + 8 roundings of the product of the lengths. No sum, of any of the columns, exceeds (LENGTH + r)²; where that is
+/// not in an i32, nothing is sure.
+fn limits(dim: usize, tau: f64) -> (i32, i32) {
+    let r = (dim as f64).sqrt() / 2.0;
+    if (LENGTH + r).powi(2) >= f64::from(i32::MAX) {
+        return (i32::MIN, i32::MAX);
+    }
+    let square = LENGTH * LENGTH;
+    let error = r * (2.0 * LENGTH + r) + (dim as f64 + 8.0) * f64::EPSILON * square + 1.0;
+    ((tau * square - error).floor() as i32, (tau * square + error).ceil() as i32)
+}
+
+vectorized! {
+    /// The rows scaled to [`LENGTH`] (zero where they have none) and rounded, `[N, ⌈D/2⌉]`; an odd width is filled up with zero.
+    round(rows: &[f32], dim: usize, norms: &[f64]) -> Vec<Pair> {
+        let mut rounded = Vec::with_capacity(norms.len() * dim.div_ceil(2));
+        for (row, &norm) in rows.chunks_exact(dim).zip(norms) {
+            let scale = if norm > 0.0 { LENGTH / norm } else { 0.0 };
+            // Added to a number this large, a small one is rounded to an integer, which is then in the lowest bits.
+            let integer = |value: f32| (f64::from(value) * scale + 1.5 / f64::EPSILON).to_bits() as i16;
+            let (pairs, last) = row.as_chunks::<2>();
+            rounded.extend(pairs.iter().map(|pair| pair.map(integer)));
+            rounded.extend(last.iter().map(|&value| [integer(value), 0]));
         }
+        rounded
     }
 }
 
@@ -136,9 +157,11 @@ fn transpose(square: &mut [u64; 64]) {
     }
 }
 
-/// The dot product of two patches in f64, summed from the first column to the last.
-fn exact_dot(a: &[f32], b: &[f32]) -> f64 {
-    a.iter().zip(b).map(|(&a, &b)| f64::from(a) * f64::from(b)).sum()
+vectorized! {
+    /// The dot product of two patches in f64.
+    exact_dot(a: &[f32], b: &[f32]) -> f64 {
+        dot(a, b)
+    }
 }
 
 #[cfg(test)]
@@ -148,29 +171,40 @@ mod tests {
     use ndarray::Array2;
     use proptest::prelude::*;
 
-    fn naive(f: &Array2<f32>, i: usize, j: usize) -> bool {
-        let mut sum = 0f64;
-        for c in 0..f.ncols() {
-            sum += f[[i, c]] as f64 * f[[j, c]] as f64;
-        }
-        sum > 0.0
+    fn naive(f: &Array2<f32>, i: usize, j: usize, tau: f64) -> bool {
+        let dot = |i: usize, j: usize| (0..f.ncols()).map(|c| f64::from(f[[i, c]]) * f64::from(f[[j, c]])).sum::<f64>();
+        let scale = dot(i, i).sqrt() * dot(j, j).sqrt();
+        scale > 0.0 && dot(i, j) > tau * scale
     }
 
     proptest! {
         #[test]
         fn signs_are_those_of_the_f64_product(
-            n in 1usize..150, dim in 1usize..9, scale in prop::sample::select(vec![1e-30f32, 1.0, 1e25]),
-            seed in prop::collection::vec(-3i8..=3, 150 * 8),
+            n in 1usize..150, dim in 1usize..40, exponent in prop::sample::select(vec![-70i32, 0, 62]),
+            steps in 0i32..8, tau in prop::sample::select(vec![0.0, 0.2]),
+            seed in prop::collection::vec(-3i8..=3, 997),
         ) {
-            // Small integers make exact zeros common; the scales make f32 products underflow and overflow.
-            let f = Array2::from_shape_fn((n, dim), |(r, c)| f32::from(seed[r * dim + c]) * scale);
+            // Small integers, so that products are often zero, in columns of less and less weight, so that others are far below
+            // the rounding of the filter; all by powers of two, so that every sum is exact. An f32 product would underflow, and
+            // overflow.
+            let weight = |column: usize| 2f32.powi(exponent - steps * (column % 4) as i32);
+            let value = |(r, c): (usize, usize)| f32::from(seed[(r * dim + c) % seed.len()]) * weight(c);
+            let f = Array2::from_shape_fn((n, dim), value);
             let features = Features::new(Grid { rows: n, cols: 1 }, f.clone()).unwrap();
-            let signs = SignMatrix::of(&features);
+            let signs = SignMatrix::above_cosine(&features, tau);
             for i in 0..n {
                 for j in 0..n {
-                    prop_assert_eq!(signs.is_positive(i, j), naive(&f, i, j), "({}, {})", i, j);
+                    prop_assert_eq!(signs.is_positive(i, j), naive(&f, i, j, tau), "({}, {})", i, j);
                 }
             }
         }
+    }
+
+    #[test]
+    fn nothing_is_sure_where_sums_could_wrap_around() {
+        assert_eq!(limits(1 << 30, 0.0), (i32::MIN, i32::MAX));
+        let (low, high) = limits(192, 0.2);
+        let cosine = |limit: i32| f64::from(limit) / LENGTH.powi(2);
+        assert!((0.199..0.2).contains(&cosine(low)) && (0.2..0.201).contains(&cosine(high)), "{low} {high}");
     }
 }

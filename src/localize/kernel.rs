@@ -2,54 +2,60 @@
 
 /// Patches in a panel: one word of bits.
 pub const LANES: usize = 64;
-/// Patches that a panel meets at a time: with them the sums of a tile fill the registers.
+/// Patches that a panel meets at a time: with them the sums of a part fill the registers.
 pub const COLS: usize = 6;
+/// Lanes whose values lie side by side in a panel.
+pub const PART: usize = 16;
 
-/// Which products of a tile are surely above or below their limits; bit l is lane l of the panel.
+/// Two neighbouring columns of a patch, in integers: one instruction multiplies and adds both.
+pub type Pair = [i16; 2];
+
+/// Which products of a tile are above or below the limits; bit l is lane l of the panel.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Tile {
     pub above: [u64; COLS],
     pub below: [u64; COLS],
 }
 
-/// The products of the lanes of `panel` (`[D, 64]`) with `rows` (`D` each) in f32, against each row's `(low, high)`:
-/// *above* where `product > high`, *below* where `product < low`. The order of summation is not specified.
-pub fn tile(panel: &[f32], rows: [&[f32]; COLS], limits: [(f32, f32); COLS]) -> Tile {
-    let dim = panel.len() / LANES;
+/// The products of the lanes of `panel` (`[LANES / PART, P, PART]`) with `rows` (`P` each), against `(low, high)`: *above* where
+/// `product > high`, *below* where `product < low`. Sums wrap around, so every machine gives the same.
+pub fn tile(panel: &[Pair], rows: [&[Pair]; COLS], limits: (i32, i32)) -> Tile {
+    let pairs = panel.len() / LANES;
     // Checked here so that the kernels need not.
-    let rows = rows.map(|row| &row[..dim]);
+    let (panel, rows) = (&panel[..LANES * pairs], rows.map(|row| &row[..pairs]));
     #[cfg(target_arch = "x86_64")]
     {
-        if is_x86_feature_detected!("avx512f") {
-            // SAFETY: AVX-512F is there, and every row has as many values as the panel has groups of lanes.
+        if has_avx512() && is_x86_feature_detected!("avx512vnni") {
+            // SAFETY: the features are there; the panel has 64 pairs for each of every row.
             return unsafe { x86::tile_avx512(panel, rows, limits) };
         }
-        if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
-            // SAFETY: AVX2 and FMA are there, and every row has as many values as the panel has groups of lanes.
+        if is_x86_feature_detected!("avx2") {
+            // SAFETY: AVX2 is there; the panel has 64 pairs for each of every row.
             return unsafe { x86::tile_avx2(panel, rows, limits) };
         }
     }
     tile_portable(panel, rows, limits)
 }
 
-/// Written so that compilers use the vector registers of any machine: 16 lanes by 6 rows fit 32 registers of 4.
-fn tile_portable(panel: &[f32], rows: [&[f32]; COLS], limits: [(f32, f32); COLS]) -> Tile {
-    const PART: usize = 16;
+/// Written so that compilers use the vector registers of any machine.
+fn tile_portable(panel: &[Pair], rows: [&[Pair]; COLS], (low, high): (i32, i32)) -> Tile {
+    let pairs = panel.len() / LANES;
     let mut tile = Tile::default();
-    for part in (0..LANES).step_by(PART) {
-        let mut sums = [[0f32; PART]; COLS];
-        for (k, lanes) in panel.chunks_exact(LANES).enumerate() {
-            let lanes = &lanes[part..part + PART];
+    for part in 0..LANES / PART {
+        let mut sums = [[0i32; PART]; COLS];
+        for (k, lanes) in panel[part * PART * pairs..][..PART * pairs].chunks_exact(PART).enumerate() {
             for (sums, row) in sums.iter_mut().zip(&rows) {
+                let [a, b] = row[k].map(i32::from);
                 for (sum, lane) in sums.iter_mut().zip(lanes) {
-                    *sum += lane * row[k];
+                    let [x, y] = lane.map(i32::from);
+                    *sum = sum.wrapping_add((a * x).wrapping_add(b * y));
                 }
             }
         }
-        for (col, (low, high)) in limits.into_iter().enumerate() {
-            for (lane, &sum) in sums[col].iter().enumerate() {
-                tile.above[col] |= u64::from(sum > high) << (part + lane);
-                tile.below[col] |= u64::from(sum < low) << (part + lane);
+        for (col, sums) in sums.into_iter().enumerate() {
+            for (lane, sum) in sums.into_iter().enumerate() {
+                tile.above[col] |= u64::from(sum > high) << (part * PART + lane);
+                tile.below[col] |= u64::from(sum < low) << (part * PART + lane);
             }
         }
     }
@@ -105,67 +111,68 @@ pub fn has_avx512() -> bool {
 
 #[cfg(target_arch = "x86_64")]
 mod x86 {
-    use super::{COLS, LANES, Tile};
+    use super::{COLS, LANES, PART, Pair, Tile};
     use std::arch::x86_64::*;
 
     /// # Safety
-    /// Every row has at least `panel.len() / LANES` values.
-    #[target_feature(enable = "avx512f")]
-    pub unsafe fn tile_avx512(panel: &[f32], rows: [&[f32]; COLS], limits: [(f32, f32); COLS]) -> Tile {
-        const PARTS: usize = LANES / 16;
-        let mut sums = [[_mm512_setzero_ps(); PARTS]; COLS];
-        for (k, lanes) in panel.chunks_exact(LANES).enumerate() {
-            // SAFETY: `lanes` has 64 values.
-            let lanes: [_; PARTS] =
-                std::array::from_fn(|part| unsafe { _mm512_loadu_ps(lanes.as_ptr().add(16 * part)) });
+    /// Every row has at least `panel.len() / LANES` pairs.
+    #[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
+    pub unsafe fn tile_avx512(panel: &[Pair], rows: [&[Pair]; COLS], (low, high): (i32, i32)) -> Tile {
+        const PARTS: usize = LANES / PART;
+        let pairs = panel.len() / LANES;
+        let mut sums = [[_mm512_setzero_si512(); PARTS]; COLS];
+        for k in 0..pairs {
+            // SAFETY: a part has 16 lanes for each k, and k is below the number of pairs, which every row reaches.
+            let lanes: [_; PARTS] = std::array::from_fn(|part| unsafe {
+                _mm512_loadu_si512(panel.as_ptr().add((part * pairs + k) * PART).cast())
+            });
             for col in 0..COLS {
-                // SAFETY: k is below the number of groups of lanes, which every row reaches.
-                let value = _mm512_set1_ps(unsafe { *rows[col].get_unchecked(k) });
+                // SAFETY: as above.
+                let pair = _mm512_set1_epi32(unsafe { rows[col].as_ptr().add(k).cast::<i32>().read_unaligned() });
                 for part in 0..PARTS {
-                    sums[col][part] = _mm512_fmadd_ps(lanes[part], value, sums[col][part]);
+                    sums[col][part] = _mm512_dpwssd_epi32(sums[col][part], lanes[part], pair);
                 }
             }
         }
+        let (low, high) = (_mm512_set1_epi32(low), _mm512_set1_epi32(high));
         let mut tile = Tile::default();
         for col in 0..COLS {
-            let (low, high) = (_mm512_set1_ps(limits[col].0), _mm512_set1_ps(limits[col].1));
             for (part, sum) in sums[col].into_iter().enumerate() {
-                let above = _mm512_cmp_ps_mask::<_CMP_GT_OQ>(sum, high);
-                let below = _mm512_cmp_ps_mask::<_CMP_LT_OQ>(sum, low);
-                tile.above[col] |= u64::from(above) << (16 * part);
-                tile.below[col] |= u64::from(below) << (16 * part);
+                tile.above[col] |= u64::from(_mm512_cmpgt_epi32_mask(sum, high)) << (PART * part);
+                tile.below[col] |= u64::from(_mm512_cmpgt_epi32_mask(low, sum)) << (PART * part);
             }
         }
         tile
     }
 
     /// # Safety
-    /// Every row has at least `panel.len() / LANES` values.
-    #[target_feature(enable = "avx2,fma")]
-    pub unsafe fn tile_avx2(panel: &[f32], rows: [&[f32]; COLS], limits: [(f32, f32); COLS]) -> Tile {
-        const PARTS: usize = 2;
+    /// Every row has at least `panel.len() / LANES` pairs.
+    #[target_feature(enable = "avx2")]
+    pub unsafe fn tile_avx2(panel: &[Pair], rows: [&[Pair]; COLS], (low, high): (i32, i32)) -> Tile {
+        const HALVES: usize = PART / 8;
+        let pairs = panel.len() / LANES;
+        let (low, high) = (_mm256_set1_epi32(low), _mm256_set1_epi32(high));
         let mut tile = Tile::default();
-        for start in (0..LANES).step_by(8 * PARTS) {
-            let mut sums = [[_mm256_setzero_ps(); PARTS]; COLS];
-            for (k, lanes) in panel.chunks_exact(LANES).enumerate() {
-                // SAFETY: `lanes` has 64 values, and `start` is at most 48.
-                let lanes: [_; PARTS] =
-                    std::array::from_fn(|part| unsafe { _mm256_loadu_ps(lanes.as_ptr().add(start + 8 * part)) });
+        for part in 0..LANES / PART {
+            let mut sums = [[_mm256_setzero_si256(); HALVES]; COLS];
+            for k in 0..pairs {
+                // SAFETY: a part has 16 lanes for each k, and k is below the number of pairs, which every row reaches.
+                let lanes: [_; HALVES] = std::array::from_fn(|half| unsafe {
+                    _mm256_loadu_si256(panel.as_ptr().add((part * pairs + k) * PART + 8 * half).cast())
+                });
                 for col in 0..COLS {
-                    // SAFETY: k is below the number of groups of lanes, which every row reaches.
-                    let value = _mm256_set1_ps(unsafe { *rows[col].get_unchecked(k) });
-                    for part in 0..PARTS {
-                        sums[col][part] = _mm256_fmadd_ps(lanes[part], value, sums[col][part]);
+                    // SAFETY: as above.
+                    let pair = _mm256_set1_epi32(unsafe { rows[col].as_ptr().add(k).cast::<i32>().read_unaligned() });
+                    for half in 0..HALVES {
+                        sums[col][half] = _mm256_add_epi32(sums[col][half], _mm256_madd_epi16(lanes[half], pair));
                     }
                 }
             }
+            let mask = |bits: __m256i| u64::from(_mm256_movemask_ps(_mm256_castsi256_ps(bits)) as u8);
             for col in 0..COLS {
-                let (low, high) = (_mm256_set1_ps(limits[col].0), _mm256_set1_ps(limits[col].1));
-                for (part, sum) in sums[col].into_iter().enumerate() {
-                    let above = _mm256_movemask_ps(_mm256_cmp_ps::<_CMP_GT_OQ>(sum, high));
-                    let below = _mm256_movemask_ps(_mm256_cmp_ps::<_CMP_LT_OQ>(sum, low));
-                    tile.above[col] |= (above as u64) << (start + 8 * part);
-                    tile.below[col] |= (below as u64) << (start + 8 * part);
+                for (half, sum) in sums[col].into_iter().enumerate() {
+                    tile.above[col] |= mask(_mm256_cmpgt_epi32(sum, high)) << (PART * part + 8 * half);
+                    tile.below[col] |= mask(_mm256_cmpgt_epi32(low, sum)) << (PART * part + 8 * half);
                 }
             }
         }
@@ -181,34 +188,29 @@ mod tests {
     proptest! {
         #[test]
         fn every_form_gives_the_same_tile(
-            dim in 0usize..40, values in prop::collection::vec(-9i8..=9, 40 * (LANES + COLS)), limit in 0i8..50,
+            pairs in 0usize..20, values in prop::collection::vec((-9i16..=9, -9i16..=9), 20 * (LANES + COLS)),
+            scale in prop::sample::select(vec![1i16, 3640]), low in -50i32..50, high in -50i32..50,
         ) {
-            // Sums of products of small integers are exact in any order, and some equal a limit.
-            let values: Vec<f32> = values.into_iter().map(f32::from).collect();
-            let (panel, rest) = values.split_at(dim * LANES);
-            let rows = std::array::from_fn(|col| &rest[col * dim..][..dim]);
-            let limits = std::array::from_fn(|col| (-f32::from(limit), f32::from(limit) + col as f32));
-            let portable = tile_portable(panel, rows, limits);
+            // The greater scale makes sums wrap around, the smaller makes some equal a limit.
+            let values: Vec<Pair> = values.into_iter().map(|(a, b)| [a * scale, b * scale]).collect();
+            let (panel, rest) = values.split_at(pairs * LANES);
+            let rows = std::array::from_fn(|col| &rest[col * pairs..][..pairs]);
+            let portable = tile_portable(panel, rows, (low, high));
             for col in 0..COLS {
                 for lane in 0..LANES {
-                    let sum: f32 = (0..dim).map(|k| panel[k * LANES + lane] * rows[col][k]).sum();
-                    prop_assert_eq!(portable.above[col] >> lane & 1 == 1, sum > limits[col].1);
-                    prop_assert_eq!(portable.below[col] >> lane & 1 == 1, sum < limits[col].0);
+                    let at = |k: usize| panel[(lane / PART * pairs + k) * PART + lane % PART];
+                    let product = |k: usize| (0..2).map(|i| i64::from(at(k)[i]) * i64::from(rows[col][k][i])).sum::<i64>();
+                    let sum = (0..pairs).map(product).sum::<i64>() as i32;
+                    prop_assert_eq!(portable.above[col] >> lane & 1 == 1, sum > high);
+                    prop_assert_eq!(portable.below[col] >> lane & 1 == 1, sum < low);
                 }
             }
-            prop_assert_eq!(tile(panel, rows, limits), portable);
+            prop_assert_eq!(tile(panel, rows, (low, high)), portable);
             #[cfg(target_arch = "x86_64")]
-            if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
-                // SAFETY: the features are there, and every row has `dim` values.
-                prop_assert_eq!(unsafe { x86::tile_avx2(panel, rows, limits) }, portable);
+            if is_x86_feature_detected!("avx2") {
+                // SAFETY: AVX2 is there, and every row has `pairs` pairs.
+                prop_assert_eq!(unsafe { x86::tile_avx2(panel, rows, (low, high)) }, portable);
             }
         }
-    }
-
-    #[test]
-    fn nan_is_neither_above_nor_below() {
-        let row = [f32::NAN];
-        assert_eq!(tile(&[1.0; LANES], [&row; COLS], [(0.0, 0.0); COLS]), Tile::default());
-        assert_eq!(tile_portable(&[1.0; LANES], [&row; COLS], [(0.0, 0.0); COLS]), Tile::default());
     }
 }

@@ -1,0 +1,72 @@
+//! Videos, each with its boxes frame by frame in a JSON file beside it.
+
+use super::json::Entry;
+use super::{DatasetError, FrameTruth, Item, Media, Report, TruthBox, fault, files};
+use std::path::Path;
+
+const MAX_JSON_BYTES: u64 = 64 << 20;
+const ENDING: &str = ".boxes.json";
+/// Only decoding tells a video's size: its boxes are cut at the left and the top.
+const UNKNOWN_SIZE: (u32, u32) = (u32::MAX, u32::MAX);
+
+#[derive(serde::Deserialize)]
+struct Boxes {
+    /// The video's file name; that of the JSON file with `.mp4` where it is left out.
+    clip: Option<String>,
+    /// Per frame its boxes, `[xmin, ymin, xmax, ymax]`; null where nobody looked.
+    frames: Vec<Entry<Option<Vec<Entry<[f64; 4]>>>>>,
+    #[serde(default = "yes")]
+    exhaustive: bool,
+}
+
+fn yes() -> bool {
+    true
+}
+
+pub fn is_at(root: &Path) -> bool {
+    files::has(root, |path| name(path).is_some())
+}
+
+pub fn read(root: &Path, split: Option<&str>, report: &mut Report) -> Result<Vec<Item>, DatasetError> {
+    if let Some(split) = split {
+        return Err(fault(root, format!("clips have no splits (got {split:?})")));
+    }
+    let mut items: Vec<Item> = Vec::new();
+    let listed = files::list(root)?;
+    for (path, name) in listed.iter().filter_map(|path| Some((path, name(path)?))) {
+        let item = item(root, path, name, report);
+        items.extend(report.keep(item));
+    }
+    for video in listed.iter().filter(|path| files::has_extension(path, "mp4")) {
+        if !video.with_extension("boxes.json").exists()
+            && items.iter().all(|item| item.media != Media::Video(video.clone()))
+        {
+            report.add(fault(video, format!("there are no boxes (expected NAME{ENDING} beside it)")));
+        }
+    }
+    Ok(items)
+}
+
+fn name(path: &Path) -> Option<&str> {
+    path.file_name()?.to_str()?.strip_suffix(ENDING)
+}
+
+fn item(root: &Path, path: &Path, name: &str, report: &mut Report) -> Result<Item, DatasetError> {
+    let Boxes { clip, frames, exhaustive } =
+        serde_json::from_reader(files::open(path, MAX_JSON_BYTES)?).map_err(|error| fault(path, error))?;
+    let video = files::inside(root, &clip.unwrap_or_else(|| format!("{name}.mp4")))?;
+    if !video.is_file() {
+        return Err(fault(path, format!("there is no clip {}", video.display())));
+    }
+    let mut truths = Vec::with_capacity(frames.len());
+    for (index, Entry(frame)) in frames.into_iter().enumerate() {
+        let said = |why| fault(path, format!("frame {index} (counted from 0): {why}"));
+        let boxes = report.keep(frame.map_err(said)).flatten();
+        let is_annotated = boxes.is_some();
+        let boxes = boxes.into_iter().flatten().filter_map(|Entry(corners)| {
+            report.keep(corners.and_then(|corners| TruthBox::within(corners, UNKNOWN_SIZE)).map_err(said))
+        });
+        truths.push(FrameTruth { is_annotated, boxes: boxes.collect() });
+    }
+    Ok(Item { id: name.to_owned(), media: Media::Video(video), frames: truths, is_exhaustive: exhaustive })
+}
