@@ -83,7 +83,7 @@ fn check(features: &Features) {
     let expected: serde_json::Value = serde_json::from_str(&text).unwrap();
     let output = PatchOutput::Features(features.clone());
     for method in [Method::Most, Method::Lost, Method::TokenCut] {
-        let (boxes, found) = Localizer { method, paper: true }.explain(&output, &LAYOUT).unwrap();
+        let (boxes, found) = Localizer { paper: true, ..Localizer::new(method) }.explain(&output, &LAYOUT).unwrap();
         let boxes: Vec<[f64; 4]> =
             boxes.iter().map(|d| [d.bbox.xmin, d.bbox.ymin, d.bbox.xmax, d.bbox.ymax].map(f64::from)).collect();
         let wanted = &expected[method.to_string()];
@@ -112,7 +112,7 @@ fn tasks(features: &Features) -> Vec<Task<'_>> {
     ];
     for (name, method) in [("LOST", Method::Lost), ("MOST", Method::Most), ("TokenCut", Method::TokenCut)] {
         let output = output.clone();
-        let localizer = Localizer { method, paper: false };
+        let localizer = Localizer::new(method);
         tasks.push((name, Box::new(move || drop(black_box(localizer.localize(&output, &LAYOUT))))));
     }
     tasks

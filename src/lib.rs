@@ -23,6 +23,8 @@ pub mod evaluate;
 pub mod geometry;
 #[cfg(feature = "inspect")]
 pub mod inspect;
+#[cfg(feature = "label")]
+pub mod label;
 pub mod localize;
 #[cfg(feature = "overlay")]
 pub mod overlay;

@@ -90,7 +90,7 @@ pub fn to_png(picture: &RgbImage) -> io::Result<Vec<u8>> {
 fn open(path: &Path) -> Result<impl ImageDecoder, PictureError> {
     let failed = |error: &dyn std::fmt::Display| fault(path, error);
     if !std::fs::metadata(path).map_err(|error| failed(&error))?.is_file() {
-        return Err(failed(&"it is no file"));
+        return Err(failed(&"is no file; give a picture, or a video to `mostream run`"));
     }
     let reader = ImageReader::open(path).and_then(ImageReader::with_guessed_format).map_err(|error| failed(&error))?;
     reader.into_decoder().map_err(|error| failed(&error))

@@ -21,7 +21,7 @@ use gstreamer as gst;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{Builder, Scope, ScopedJoinHandle};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Frames that wait between two stages: one being worked on and one ready is enough to overlap them.
 const CHANNEL_FRAMES: usize = 2;
@@ -77,6 +77,8 @@ pub struct Summary {
     pub inferred: u64,
     pub objects: u64,
     pub canvas: CanvasCount,
+    /// From decoded to written, of the last frame.
+    pub latency: Duration,
     /// Sums over all frames.
     pub timings_us: TimingsRecord,
     /// A source that broke off, told after the last frame.
@@ -86,18 +88,21 @@ pub struct Summary {
 /// A frame and, where the backbone is to run on it, its model-sized RGB image.
 struct Ingested {
     frame: Frame,
+    decoded: Instant,
     image: Option<gst::Buffer>,
     timings: TimingsRecord,
 }
 
 struct Inferred {
     frame: Frame,
+    decoded: Instant,
     patches: Option<PatchOutput>,
     timings: TimingsRecord,
 }
 
 struct Localized {
     frame: Frame,
+    decoded: Instant,
     detections: Arc<Vec<Detection>>,
     is_inferred: bool,
     timings: TimingsRecord,
@@ -191,10 +196,10 @@ fn ingest_frames(
     let mut converter = Converter::to_model_rgb(layout.image_width, layout.image_height);
     let mut next = Some(first);
     while let Some(frame) = next {
-        let start = Instant::now();
+        let decoded = Instant::now();
         let image = if frame.index % every == 0 { Some(converter.convert(&frame)?.0) } else { None };
-        let timings = TimingsRecord { convert: microseconds(start), ..Default::default() };
-        if to_infer.send(Ingested { frame, image, timings }).is_err() {
+        let timings = TimingsRecord { convert: microseconds(decoded), ..Default::default() };
+        if to_infer.send(Ingested { frame, decoded, image, timings }).is_err() {
             break;
         }
         next = ingest.next(&is_over)?;
@@ -209,7 +214,7 @@ fn infer(
     to_localize: Sender<Inferred>,
 ) -> Result<(), RunError> {
     let grid = backbone.layout().grid;
-    for Ingested { frame, image, mut timings } in ingested {
+    for Ingested { frame, decoded, image, mut timings } in ingested {
         let patches = match image {
             None => None,
             Some(image) => {
@@ -224,7 +229,7 @@ fn infer(
                 })
             }
         };
-        if to_localize.send(Inferred { frame, patches, timings }).is_err() {
+        if to_localize.send(Inferred { frame, decoded, patches, timings }).is_err() {
             break;
         }
     }
@@ -238,14 +243,14 @@ fn localize(
     to_sink: Sender<Localized>,
 ) -> Result<(), RunError> {
     let mut detections = Arc::new(Vec::new());
-    for Inferred { frame, patches, mut timings } in inferred {
+    for Inferred { frame, decoded, patches, mut timings } in inferred {
         let is_inferred = patches.is_some();
         if let Some(patches) = patches {
             let start = Instant::now();
             detections = Arc::new(localizer.localize(&patches, &layout)?);
             timings.localize = microseconds(start);
         }
-        if to_sink.send(Localized { frame, detections: detections.clone(), is_inferred, timings }).is_err() {
+        if to_sink.send(Localized { frame, decoded, detections: detections.clone(), is_inferred, timings }).is_err() {
             break;
         }
     }
@@ -259,7 +264,7 @@ fn write(
     sinks: &mut Sinks,
     summary: &mut Summary,
 ) -> Result<(), RunError> {
-    let Localized { frame, detections, is_inferred, timings } = item;
+    let Localized { frame, decoded, detections, is_inferred, timings } = item;
     let (width, height) = frame.display_size();
     let object = |detection| ObjectRecord::new(detection, layout, width, height, task.with_masks);
     let record = FrameRecord {
@@ -291,6 +296,7 @@ fn write(
         records.write(&record).map_err(|error| RunError::Records { name: name.clone(), error })?;
     }
     summary.frames += 1;
+    summary.latency = decoded.elapsed();
     summary.inferred += u64::from(is_inferred);
     summary.objects += record.objects.len() as u64;
     summary.timings_us.convert += timings.convert;

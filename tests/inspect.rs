@@ -9,7 +9,7 @@ use mostream::analyzer::Analysis;
 use mostream::geometry::{Grid, PatchLayout, PixelBox};
 use mostream::inspect::{Candidate, Fate, Inspection};
 use mostream::localize::most::DropReason;
-use mostream::localize::{Features, Localizer, PatchOutput};
+use mostream::localize::{Features, Localizer, MOST_MIN_SCORE, Method, PatchOutput};
 use ndarray::Array2;
 use serde_json::Value;
 use std::fs;
@@ -283,7 +283,7 @@ fn the_maps_are_pictures_too() {
 /// One fate each, checked by its own rule; every cluster has one.
 fn check_fates(inspection: &Inspection, output: &PatchOutput) -> Vec<Fate> {
     let Inspection { layout, most, candidates, .. } = inspection;
-    let drawn = Localizer::default().localize(output, layout).unwrap();
+    let drawn = Localizer::new(Method::Most).localize(output, layout).unwrap();
     assert_eq!(inspection.methods[0], drawn);
     let seeds: Vec<usize> =
         (0..layout.grid.patches()).filter(|&p| 2 * inspection.votes(p) >= inspection.scales.len()).collect();
@@ -302,6 +302,7 @@ fn check_fates(inspection: &Inspection, output: &PatchOutput) -> Vec<Fate> {
                 assert_eq!(drawn[into].bbox.iou(&bbox.unwrap()), iou);
                 assert!(iou > 0.7 && drawn[into].score >= score);
             }
+            Fate::Unsure { score } => assert!(score < MOST_MIN_SCORE),
             Fate::Dropped(DropReason::TooSmall) => assert!(*width <= 16 || *height <= 16),
             Fate::Dropped(DropReason::TooLarge) => assert!(share >= 0.9),
             Fate::Dropped(DropReason::NoPatches) => assert!(bbox.is_none() && patches.is_empty()),

@@ -228,7 +228,7 @@ proptest! {
         let image = image(rows, cols, kind, width, &noise);
         let output = PatchOutput::Features(image.input());
         for method in [Method::Most, Method::Lost, Method::TokenCut] {
-            for found in (Localizer { method, paper }).localize(&output, &image.layout).unwrap() {
+            for found in (Localizer { method, paper, min_score: 0.0 }).localize(&output, &image.layout).unwrap() {
                 prop_assert!((0.0..=1.0).contains(&found.score), "{method}: {}", found.score);
                 prop_assert!(found.bbox.xmax <= image.layout.image_width && found.bbox.ymax <= image.layout.image_height);
                 prop_assert!(found.bbox.area() > 0 && found.patches.contains(&found.seed.unwrap()));

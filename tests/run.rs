@@ -187,7 +187,10 @@ fn what_cannot_be_used_is_named_in_one_line() {
     let tone = "-v error -f lavfi -i sine=duration=1 tone.wav";
     assert!(Command::new("ffmpeg").args(tone.split(' ')).current_dir(at).status().unwrap().success());
 
-    for input in ["missing.mp4", "folder", "text.txt", "empty.mp4", "tone.wav", "http://127.0.0.1:9/video.mp4"] {
+    assert!(Command::new("mkfifo").arg(at.join("pipe")).status().unwrap().success());
+
+    for input in ["missing.mp4", "folder", "text.txt", "empty.mp4", "pipe", "tone.wav", "http://127.0.0.1:9/video.mp4"]
+    {
         fails(program().args([input, "-o", "out.mp4", "--records", "out.jsonl"]), at, 3, input);
     }
     fails(program().arg("rtsp://user:secret@127.0.0.1:9/cam"), at, 3, "rtsp://127.0.0.1:9/cam");
@@ -195,6 +198,9 @@ fn what_cannot_be_used_is_named_in_one_line() {
     for output in ["nowhere/out.mp4", "out.avi", "folder"] {
         fails(program().args(["clip.mp4", "-o", output]), at, 4, output);
     }
+    make(at.join("tiny.mkv"), (8, 120), 2, false, "-c:v ffv1");
+    fails(program().args(["tiny.mkv", "-o", "out.mp4"]), at, 4, "8x120");
+    assert_eq!(records_of(&at.join("tiny.mkv"), &[]).len(), 2, "without a video to write, any size will do");
     fails(program().args(["clip.mp4", "--records", "nowhere/out.jsonl"]), at, 4, "nowhere/out.jsonl");
     fails(program().args(["clip.mp4", "--records", "/dev/full"]), at, 4, "/dev/full");
     fails(

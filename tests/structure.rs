@@ -14,8 +14,11 @@ const RULES: [(&str, &[&str]); 12] = [
     ("serde_saphyr", &["evaluate/dataset/yolo.rs"]),
     ("clap", &["main.rs", "cli"]),
     ("anyhow", &["cli"]),
-    ("std::thread", &["runtime.rs", "cli/interrupt.rs", "cli/bench.rs", "backbone/session.rs", "backbone/cache.rs"]),
-    ("std::fs", &["stream", "backbone", "publish", "partial.rs", "picture.rs", "evaluate/dataset/files.rs", "cli"]),
+    ("std::thread", &["runtime.rs", "cli/interrupt.rs", "cli/bench", "backbone/session.rs", "backbone/cache.rs"]),
+    (
+        "std::fs",
+        &["stream", "backbone", "publish", "partial.rs", "picture.rs", "evaluate/dataset/files.rs", "label", "cli"],
+    ),
 ];
 
 fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
@@ -35,7 +38,7 @@ fn names(line: &str, library: &str) -> bool {
     code.match_indices(library).any(|(at, _)| {
         let before = code[..at].chars().next_back();
         let after = &code[at + library.len()..];
-        !before.is_some_and(|c| c.is_alphanumeric() || c == '_' || c == ':' || c == '"')
+        !before.is_some_and(|c| c.is_alphanumeric() || c == '_' || c == ':' || c == '.' || c == '"')
             && (after.starts_with("::") || after.starts_with(';') || after.starts_with(" as "))
     })
 }

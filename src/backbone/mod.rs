@@ -1,7 +1,7 @@
 //! A frame's pixels → patch features: a DINO checkpoint becomes an ONNX graph for one grid, run by ONNX Runtime.
 //!
 //! Reading order: [`checkpoint`] (named tensors in a file), [`vit`] (the transformer they make), [`graph`] (its ONNX graph),
-//! [`session`] (ONNX Runtime). Deliberately absent: the last block's attention and MLP, and the final norm, whose outputs
+//! [`session`] (ONNX Runtime); [`work`] counts what it costs. Deliberately absent: the last block's attention and MLP, and the final norm, whose outputs
 //! nobody reads.
 
 mod cache;
@@ -12,11 +12,13 @@ mod onnx;
 mod pickle;
 mod session;
 mod vit;
+mod work;
 
 pub use error::BackboneError;
 pub use graph::{Dialect, Feature};
 pub use session::{Backbone, RuntimeInfo, SessionOptions, find_library, runtime_info};
 pub use vit::Checkpoint;
+pub use work::Work;
 
 /// Patches of the model's input where nobody asks for a size: attention is quadratic in them.
 pub const DEFAULT_MAX_PATCHES: usize = 1200;

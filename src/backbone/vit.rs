@@ -139,7 +139,7 @@ impl Checkpoint {
             layer("norm1", &[dim]);
             layer("attn.qkv", &[3 * dim, dim]);
             if index + 1 < depth {
-                let hidden = self.get(&format!("blocks.{index}.mlp.fc1.weight"))?.shape.first().copied().unwrap_or(0);
+                let hidden = self.hidden(index)?;
                 layer("attn.proj", &[dim, dim]);
                 layer("norm2", &[dim]);
                 layer("mlp.fc1", &[hidden, dim]);
@@ -157,6 +157,11 @@ impl Checkpoint {
             }
         }
         Ok(())
+    }
+
+    /// The width of a block's MLP.
+    pub(super) fn hidden(&self, block: usize) -> Result<usize, String> {
+        Ok(self.get(&format!("blocks.{block}.mlp.fc1.weight"))?.shape.first().copied().unwrap_or(0))
     }
 
     fn get(&self, name: &str) -> Result<&Tensor, String> {

@@ -1,6 +1,6 @@
 //! `mostream doctor`: what is installed, and whether `mostream run` will work.
 
-use super::exit::Exit;
+use super::exit::{self, Exit};
 use super::model::cache_folder;
 use gst::prelude::*;
 use gstreamer as gst;
@@ -9,6 +9,7 @@ use mostream::geometry::PixelBox;
 use mostream::localize::{Features, Localizer, PatchOutput};
 use mostream::stream::{self, output::encoder_names, package_of};
 use serde::Serialize;
+use std::io::{self, Write};
 use std::path::PathBuf;
 use std::time::Instant;
 
@@ -114,11 +115,11 @@ struct SelfTest {
 
 pub fn run(args: Args) -> anyhow::Result<Exit> {
     let report = Report::new();
-    if args.json {
-        println!("{}", serde_json::to_string_pretty(&report)?);
-    } else {
-        report.print();
-    }
+    let json = args.json.then(|| serde_json::to_string_pretty(&report)).transpose()?;
+    exit::to_stdout(|out| match &json {
+        Some(json) => writeln!(out, "{json}"),
+        None => report.write(out),
+    })?;
     Ok(if report.works { Exit::Done } else { Exit::Missing })
 }
 
@@ -180,53 +181,58 @@ impl Report {
         }
     }
 
-    fn print(&self) {
-        println!("mostream      {}", self.version);
+    fn write(&self, out: &mut dyn Write) -> io::Result<()> {
+        writeln!(out, "mostream      {}", self.version)?;
         match &self.gstreamer {
             Some(GStreamer { version, plugins: Some(folder) }) => {
-                println!("GStreamer     {version} in {}", folder.display())
+                writeln!(out, "GStreamer     {version} in {}", folder.display())?
             }
-            Some(GStreamer { version, .. }) => println!("GStreamer     {version}"),
-            None => println!("GStreamer     none"),
+            Some(GStreamer { version, .. }) => writeln!(out, "GStreamer     {version}")?,
+            None => writeln!(out, "GStreamer     none")?,
         }
         for (role, elements) in [("needed", &self.needed), ("encoders", &self.encoders), ("decoders", &self.decoders)] {
             let found: Vec<_> = elements.iter().filter(|element| element.found).map(|element| element.name).collect();
             let absent: Vec<_> = elements.iter().filter_map(Element::how_to_get).collect();
-            println!("  {role:<11} {}", if found.is_empty() { "none".into() } else { found.join(" ") });
+            writeln!(out, "  {role:<11} {}", if found.is_empty() { "none".into() } else { found.join(" ") })?;
             if !absent.is_empty() {
-                println!("  {:<11} not here: {}", "", absent.join(", "));
+                writeln!(out, "  {:<11} not here: {}", "", absent.join(", "))?;
             }
         }
         match &self.onnx_runtime {
             Some(runtime) => {
-                println!("ONNX Runtime  {} in {}", runtime.version, runtime.library.display());
-                println!("  providers   {}", runtime.providers.join(" "));
+                writeln!(out, "ONNX Runtime  {} in {}", runtime.version, runtime.library.display())?;
+                writeln!(out, "  providers   {}", runtime.providers.join(" "))?;
             }
-            None => println!("ONNX Runtime  none"),
+            None => writeln!(out, "ONNX Runtime  none")?,
         }
         match &self.model {
-            Some(Model { id, patch }) => println!("model         {id}, patches of {patch} pixels"),
-            None => println!("model         none"),
+            Some(Model { id, patch }) => writeln!(out, "model         {id}, patches of {patch} pixels")?,
+            None => writeln!(out, "model         none")?,
         }
         match &self.cache {
-            Some(Cache { folder, writable: true }) => println!("cache         {}", folder.display()),
+            Some(Cache { folder, writable: true }) => writeln!(out, "cache         {}", folder.display())?,
             Some(Cache { folder, .. }) => {
-                println!("cache         {} cannot be written: each start is slower", folder.display())
+                writeln!(out, "cache         {} cannot be written: each start is slower", folder.display())?
             }
-            None => println!("cache         none: each start is slower"),
+            None => writeln!(out, "cache         none: each start is slower")?,
         }
         if let Some(test) = &self.self_test {
-            println!("self-test     a drawn object is boxed with an IoU of {:.2}; {} patches", test.iou, test.patches);
-            println!(
+            writeln!(
+                out,
+                "self-test     a drawn object is boxed with an IoU of {:.2}; {} patches",
+                test.iou, test.patches
+            )?;
+            writeln!(
+                out,
                 "  time        {:.0} ms to open the model, {:.0} ms per inference, {:.1} ms to find boxes",
                 test.open_ms, test.inference_ms, test.localize_ms
-            );
+            )?;
         }
-        println!();
+        writeln!(out)?;
         for problem in &self.problems {
-            println!("problem: {problem}");
+            writeln!(out, "problem: {problem}")?;
         }
-        println!("{}", if self.works { "mostream run will work" } else { "mostream run will not work" });
+        writeln!(out, "{}", if self.works { "mostream run will work" } else { "mostream run will not work" })
     }
 }
 

@@ -4,13 +4,15 @@ use mostream::analyzer::AnalyzeError;
 use mostream::backbone::BackboneError;
 use mostream::picture::PictureError;
 use mostream::runtime::RunError;
-use mostream::stream::StreamError;
+use mostream::stream::{StreamError, redact};
+use std::io::{self, Write};
 use std::process::ExitCode;
 
 /// Printed below `--help`.
 pub const HELP: &str = "Exit codes: 0 done; 1 anything not named here; 2 bad command line; 3 the input cannot be used; \
 4 an output cannot be written; 5 the model cannot be used; 6 a GStreamer element or the ONNX Runtime library is missing; \
-130 interrupted (the output is complete up to there).";
+130 interrupted (the output is complete up to there).\n\nEnvironment: ORT_DYLIB_PATH is the ONNX Runtime library to load; \
+MOSTREAM_CACHE is where prepared models are kept (empty: nowhere).\n\nTo begin: mostream doctor, then mostream run VIDEO.";
 
 /// Why the program ends, for scripts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -95,8 +97,20 @@ impl From<BackboneError> for Failure {
 /// Prints an error as one line on stderr and turns the outcome into the exit code.
 pub fn report(outcome: anyhow::Result<Exit>) -> ExitCode {
     let exit = outcome.unwrap_or_else(|error| {
-        eprintln!("mostream: {error:#}");
+        // A path may be a URI by mistake, with a password in it.
+        eprintln!("mostream: {}", redact(&format!("{error:#}")));
         exit_of(&error)
     });
     ExitCode::from(exit as u8)
+}
+
+/// Writes a result to stdout. A reader that has seen enough (`… | head`) is no error.
+pub fn to_stdout(write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<(), Failure> {
+    let mut out = io::stdout().lock();
+    match write(&mut out).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(Failure::new(Exit::Output, format!("stdout: {error}")))
+        }
+        _ => Ok(()),
+    }
 }

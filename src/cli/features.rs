@@ -1,6 +1,6 @@
 //! A still image → its patch features in a NumPy file.
 
-use super::exit::{Exit, Failure};
+use super::exit::{self, Exit, Failure};
 use super::model::{FeatureArg, ModelArgs};
 use mostream::partial::PartialFile;
 use mostream::picture;
@@ -11,6 +11,9 @@ use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 #[derive(clap::Args)]
+#[command(after_help = "Prints the grid as JSON: what `mostream localize` needs to know.\n\nExample:\n  \
+mostream features photo.jpg -o keys.npy\n  \
+mostream localize keys.npy --grid 30x40 --patch 8 --image 240x320")]
 pub struct Args {
     /// A PNG, JPEG, WebP, TIFF or BMP file
     image: PathBuf,
@@ -43,7 +46,7 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
         FeatureArg::Attention => said["heads"] = features.nrows().into(),
         _ => said["dim"] = features.ncols().into(),
     }
-    writeln!(io::stdout(), "{said}").map_err(|error| Failure::new(Exit::Output, format!("stdout: {error}")))?;
+    exit::to_stdout(|out| writeln!(out, "{said}"))?;
     Ok(Exit::Done)
 }
 

@@ -1,11 +1,10 @@
 //! `mostream localize`: patch features from a NumPy file to boxes on stdout.
 
-use super::exit::{Exit, Failure};
+use super::exit::{self, Exit, Failure};
 use super::npy;
 use mostream::geometry::{Grid, PatchLayout};
 use mostream::localize::{Features, Found, LocalizeError, Localizer, Method, PatchOutput};
 use serde::Serialize;
-use std::io::Write;
 use std::path::PathBuf;
 
 /// N² bits of signs are kept: 128 MiB for this many patches.
@@ -25,12 +24,15 @@ pub struct Args {
     /// Height and width of the image in pixels, before it was padded to whole patches
     #[arg(long, value_name = "HEIGHTxWIDTH", value_parser = pair::<u32>)]
     image: (u32, u32),
-    /// How boxes are found
+    /// How boxes are found: most (several objects, or none), lost, tokencut or dino-seg (one object)
     #[arg(long, default_value_t, value_parser = method)]
     method: Method,
     /// Give the paper's boxes as they are: duplicates kept, in the paper's order
     #[arg(long)]
     paper: bool,
+    /// Leave out objects with a lower score, 0 to 1 [default: 0.2 for most, 0 for the others]
+    #[arg(long, value_name = "SCORE", value_parser = score, conflicts_with = "paper")]
+    min_score: Option<f32>,
 }
 
 #[derive(Serialize)]
@@ -63,7 +65,7 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
         Method::DinoSeg => PatchOutput::Attention(values),
         _ => PatchOutput::Features(Features::new(args.grid, values).map_err(unusable)?),
     };
-    let localizer = Localizer { method: args.method, paper: args.paper };
+    let localizer = localizer(args.method, args.paper, args.min_score);
     let (detections, found) = localizer.explain(&output, &layout).map_err(unusable)?;
     let output = Output {
         method: args.method,
@@ -76,8 +78,8 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
             Found::DinoSeg(_) => Details::None {},
         },
     };
-    writeln!(std::io::stdout(), "{}", serde_json::to_string(&output)?)
-        .map_err(|why| Failure::new(Exit::Output, format!("cannot write to stdout: {why}")))?;
+    let said = serde_json::to_string(&output)?;
+    exit::to_stdout(|out| writeln!(out, "{said}"))?;
     Ok(Exit::Done)
 }
 
@@ -94,6 +96,19 @@ fn grid(text: &str) -> Result<Grid, String> {
         Some(patches) if patches <= MAX_PATCHES => Ok(Grid { rows, cols }),
         _ => Err(format!("more than {MAX_PATCHES} patches")),
     }
+}
+
+/// The method with what the flags change about it.
+pub fn localizer(method: Method, paper: bool, min_score: Option<f32>) -> Localizer {
+    let usual = Localizer::new(method);
+    Localizer { paper, min_score: min_score.unwrap_or(usual.min_score), ..usual }
+}
+
+pub fn score(text: &str) -> Result<f32, String> {
+    text.parse()
+        .ok()
+        .filter(|score| (0.0..=1.0).contains(score))
+        .ok_or_else(|| "expected a number from 0 to 1".to_owned())
 }
 
 pub fn method(text: &str) -> Result<Method, String> {

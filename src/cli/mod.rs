@@ -7,6 +7,7 @@ mod features;
 mod inputs;
 mod inspect;
 mod interrupt;
+mod label;
 mod localize;
 mod model;
 mod npy;
@@ -35,6 +36,8 @@ enum Command {
     Inspect(inspect::Args),
     /// Say what is installed and whether `run` will work
     Doctor(doctor::Args),
+    /// Make a training set from footage: pictures, boxes and masks in the layout of COCO, YOLO, VOC, CVAT or MOT
+    Label(label::Args),
     /// Measure how fast each stage is on this machine
     Bench(bench::Args),
 }
@@ -47,6 +50,7 @@ pub fn main() -> std::process::ExitCode {
         Command::Localize(args) => localize::run(args),
         Command::Inspect(args) => inspect::run(args),
         Command::Doctor(args) => doctor::run(args),
+        Command::Label(args) => label::run(args),
         Command::Bench(args) => bench::run(args),
     };
     exit::report(outcome)

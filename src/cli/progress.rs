@@ -6,31 +6,36 @@ use std::time::{Duration, Instant};
 
 const LINE_EVERY: Duration = Duration::from_secs(5);
 
-/// Progress through `total` frames, where their number is known.
+/// Progress through `total` frames or other units, where their number is known.
 pub enum Progress {
     Bar(ProgressBar),
-    Lines { total: Option<u64>, start: Instant, last: Instant },
+    Lines { total: Option<u64>, unit: &'static str, start: Instant, last: Instant },
     Quiet,
 }
 
 impl Progress {
     pub fn new(total: Option<u64>, is_quiet: bool) -> Self {
+        Self::of(total, "frames", is_quiet)
+    }
+
+    /// Counts `unit`, a plural.
+    pub fn of(total: Option<u64>, unit: &'static str, is_quiet: bool) -> Self {
         if is_quiet {
             return Self::Quiet;
         }
         if !std::io::stderr().is_terminal() {
-            return Self::Lines { total, start: Instant::now(), last: Instant::now() };
+            return Self::Lines { total, unit, start: Instant::now(), last: Instant::now() };
         }
         let bar = ProgressBar::with_draw_target(total, ProgressDrawTarget::stderr_with_hz(5));
         let template = match total {
-            Some(_) => "{bar:30} {pos}/{len} frames  {fps}  {eta} left  {msg}",
-            None => "{spinner} {pos} frames  {fps}  {msg}",
+            Some(_) => format!("{{bar:30}} {{pos}}/{{len}} {unit}  {{rate}}  {{eta}} left  {{msg}}"),
+            None => format!("{{spinner}} {{pos}} {unit}  {{rate}}  {{msg}}"),
         };
-        if let Ok(style) = ProgressStyle::with_template(template) {
-            let rate = |state: &indicatif::ProgressState, out: &mut dyn std::fmt::Write| {
-                write!(out, "{:.1} fps", state.per_sec()).ok();
+        if let Ok(style) = ProgressStyle::with_template(&template) {
+            let rate = move |state: &indicatif::ProgressState, out: &mut dyn std::fmt::Write| {
+                write!(out, "{:.1} {unit}/s", state.per_sec()).ok();
             };
-            bar.set_style(style.with_key("fps", rate));
+            bar.set_style(style.with_key("rate", rate));
         }
         Self::Bar(bar)
     }
@@ -42,13 +47,13 @@ impl Progress {
                 bar.set_position(frames);
                 bar.set_message(format!("{objects} boxes"));
             }
-            Self::Lines { total, start, last } if last.elapsed() >= LINE_EVERY => {
+            Self::Lines { total, unit, start, last } if last.elapsed() >= LINE_EVERY => {
                 *last = Instant::now();
-                let fps = frames as f64 / start.elapsed().as_secs_f64();
+                let rate = frames as f64 / start.elapsed().as_secs_f64();
                 let left = total.and_then(|total| total.checked_sub(frames));
-                let eta = left.map_or(String::new(), |left| format!(", {:.0} s left", left as f64 / fps));
+                let eta = left.map_or(String::new(), |left| format!(", {:.0} s left", left as f64 / rate));
                 let of = total.map_or(String::new(), |total| format!("/{total}"));
-                eprintln!("mostream: {frames}{of} frames, {fps:.1} fps, {objects} boxes{eta}");
+                eprintln!("mostream: {frames}{of} {unit}, {rate:.1} {unit}/s, {objects} boxes{eta}");
             }
             Self::Lines { .. } | Self::Quiet => {}
         }

@@ -5,7 +5,7 @@ use super::interrupt::stop_flag;
 use super::model::{FeatureArg, ModelArgs};
 use super::progress::Progress;
 use mostream::backbone::Feature;
-use mostream::localize::{Localizer, Method};
+use mostream::localize::Method;
 use mostream::publish::jsonl::RecordWriter;
 use mostream::runtime::{self, RunError, Sinks, Summary, Task};
 use mostream::stream::audio::AudioReader;
@@ -42,6 +42,9 @@ pub struct Args {
     /// Give the paper's boxes as they are: duplicates kept, in the paper's order
     #[arg(long)]
     paper: bool,
+    /// Leave out objects with a lower score, 0 to 1 [default: 0.2 for most, 0 for the others]
+    #[arg(long, value_name = "SCORE", value_parser = super::localize::score, conflicts_with = "paper")]
+    min_score: Option<f32>,
     /// Run the backbone on every Nth frame only; the boxes hold in between
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
     every: u64,
@@ -106,7 +109,7 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
     let task = Task {
         source: source.name.clone(),
         model,
-        localizer: Localizer { method: args.method, paper: args.paper },
+        localizer: super::localize::localizer(args.method, args.paper, args.min_score),
         every: args.every,
         start_ns: span.start_ns,
         with_masks: args.masks,

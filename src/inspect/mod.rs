@@ -58,16 +58,28 @@ pub struct Candidate {
 /// What became of a candidate. Boxes are counted in the order they are drawn.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Fate {
-    Drawn { object: usize, score: f32 },
-    Merged { into: usize, iou: f64, score: f32 },
+    Drawn {
+        object: usize,
+        score: f32,
+    },
+    Merged {
+        into: usize,
+        iou: f64,
+        score: f32,
+    },
+    /// Below [`MOST_MIN_SCORE`](crate::localize::MOST_MIN_SCORE).
+    Unsure {
+        score: f32,
+    },
     Dropped(DropReason),
 }
 
 impl Inspection {
     /// Runs every method on the backbone's features and on its attention, both of the same picture and size.
     pub fn new(features: &Analysis, attention: &Analysis) -> Result<Self, LocalizeError> {
-        let paper =
-            |method, analysis: &Analysis| Localizer { method, paper: true }.explain(&analysis.output, &analysis.layout);
+        let paper = |method, analysis: &Analysis| {
+            Localizer { paper: true, ..Localizer::new(method) }.explain(&analysis.output, &analysis.layout)
+        };
         let ((mut most_boxes, most), (lost_boxes, lost), (cut_boxes, cut), (seg_boxes, seg)) = (
             paper(Method::Most, features)?,
             paper(Method::Lost, features)?,
@@ -82,14 +94,19 @@ impl Inspection {
         let PatchOutput::Features(values) = &features.output else { return Err(wrong(Method::Most)) };
         let PatchOutput::Attention(heads) = &attention.output else { return Err(wrong(Method::DinoSeg)) };
 
+        // As the localizer does, but keeping what it leaves out.
+        let least = Localizer::new(Method::Most).min_score;
+        let unsure: Vec<Detection> = most_boxes.extract_if(.., |detection| detection.score < least).collect();
         let merged = merge_duplicates(&mut most_boxes);
         let fate_of = |core| {
-            let drawn = most_boxes.iter().position(|box_| box_.seed == Some(core));
-            let merged = || merged.iter().find(|merged| merged.detection.seed == Some(core));
-            match drawn {
-                Some(object) => Some(Fate::Drawn { object, score: most_boxes[object].score }),
-                None => merged().map(|m| Fate::Merged { into: m.into, iou: m.iou, score: m.detection.score }),
-            }
+            let seed = Some(core);
+            let drawn = most_boxes.iter().position(|d| d.seed == seed);
+            let drawn = drawn.map(|object| Fate::Drawn { object, score: most_boxes[object].score });
+            let merged = || merged.iter().find(|m| m.detection.seed == seed);
+            let unsure = || unsure.iter().find(|d| d.seed == seed);
+            drawn
+                .or_else(|| merged().map(|m| Fate::Merged { into: m.into, iou: m.iou, score: m.detection.score }))
+                .or_else(|| unsure().map(|d| Fate::Unsure { score: d.score }))
         };
         let candidate = |cluster, core, pool: &[usize], patches: &[usize], bbox: Option<PixelBox>, fate| Candidate {
             cluster,
@@ -112,7 +129,8 @@ impl Inspection {
         candidates.sort_by_key(|candidate| match candidate.fate {
             Fate::Drawn { object, .. } => (0, object),
             Fate::Merged { into, .. } => (1, into),
-            Fate::Dropped(_) => (2, candidate.cluster),
+            Fate::Unsure { .. } => (2, candidate.cluster),
+            Fate::Dropped(_) => (3, candidate.cluster),
         });
 
         let mut methods = vec![most_boxes, lost_boxes, cut_boxes, seg_boxes];

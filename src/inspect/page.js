@@ -78,7 +78,7 @@ const ORANGE = data.colours.clusters[0], BLUE = data.colours.clusters[1];
 const views = {
   boxes: {
     label: "Picture",
-    text: () => "The boxes as they are drawn: those that repeat a better one (IoU above " + limits.sameIou + ") are merged into it. Choose another view to see what they are made from.",
+    text: () => "The boxes as they are drawn: those that repeat a better one (IoU above " + limits.sameIou + ") are merged into it, and MOST's are left out whose score is below " + +limits.minScore.toFixed(3) + ". Choose another view to see what they are made from.",
     map: () => null,
   },
   affinity: {
@@ -393,6 +393,7 @@ function fateOf({ fate, size, bbox }) {
   switch (fate.kind) {
     case "drawn": return [`Box ${fate.object + 1}`, `Drawn, with a score of ${fate.score.toFixed(2)}.`];
     case "merged": return [`Same as box ${fate.into + 1}`, `Merged: its IoU with box ${fate.into + 1} is ${fate.iou.toFixed(2)} (above ${limits.sameIou}), and its score of ${fate.score.toFixed(2)} is not higher.`];
+    case "unsure": return ["Unsure", `Its score of ${fate.score.toFixed(2)} is below ${+limits.minScore.toFixed(3)}: it hardly stands out from its surroundings. The paper would draw it (--paper).`];
     case "too-small": return ["Too small", `${size[0]}×${size[1]} px of the model's input: not more than ${limits.minSide} px wide or high.`];
     case "too-large": return ["Too large", `${(share * 100).toFixed(0)} % of the image: ${limits.maxShare * 100} % or more is taken for background.`];
     default: return ["No patches", "The core's features are all zero: it is like no patch, not even itself."];

@@ -4,7 +4,7 @@ use super::{Candidate, Fate, Inspection, METHODS, maps};
 use crate::geometry::PixelBox;
 use crate::localize::dino_seg::{DEFAULT_HEAD, MASS};
 use crate::localize::most::{DropReason, MAX_AREA_SHARE, MIN_SIDE_PX};
-use crate::localize::{SAME_OBJECT_IOU, lost, tokencut};
+use crate::localize::{MOST_MIN_SCORE, SAME_OBJECT_IOU, lost, tokencut};
 use crate::picture::{self, RgbImage};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -106,6 +106,7 @@ fn data(inspection: &Inspection, picture: &RgbImage, caption: &Caption) -> io::R
             "minSide": MIN_SIDE_PX,
             "maxShare": MAX_AREA_SHARE,
             "sameIou": SAME_OBJECT_IOU,
+            "minScore": MOST_MIN_SCORE,
             "expansion": lost::EXPANSION,
             "tau": tokencut::TAU,
             "mass": MASS,
@@ -118,6 +119,7 @@ fn candidate(candidate: &Candidate) -> Value {
     let fate = match candidate.fate {
         Fate::Drawn { object, score } => json!({ "kind": "drawn", "object": object, "score": score }),
         Fate::Merged { into, iou, score } => json!({ "kind": "merged", "into": into, "iou": iou, "score": score }),
+        Fate::Unsure { score } => json!({ "kind": "unsure", "score": score }),
         Fate::Dropped(DropReason::NoPatches) => json!({ "kind": "no-patches" }),
         Fate::Dropped(DropReason::TooSmall) => json!({ "kind": "too-small" }),
         Fate::Dropped(DropReason::TooLarge) => json!({ "kind": "too-large" }),

@@ -13,6 +13,10 @@ use ndarray::Array2;
 /// Boxes that overlap by more than this IoU are the same object.
 pub const SAME_OBJECT_IOU: f64 = 0.7;
 
+/// Objects that MOST finds with a lower score are dropped: with the bundled backbone, drawn walls, skies, noise, gradients and blank
+/// frames then stay empty (`docs/record.md` says which scenes do not, and what it costs on photos).
+pub const MOST_MIN_SCORE: f32 = 0.2;
+
 /// What a backbone gave for one image.
 #[derive(Clone, Debug)]
 pub enum PatchOutput {
@@ -23,12 +27,21 @@ pub enum PatchOutput {
 }
 
 /// One method with its settings.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub struct Localizer {
     pub method: Method,
-    /// Give the paper's boxes, duplicates included, in the paper's order. Without it boxes are sorted by descending score,
-    /// and of two with an IoU above [`SAME_OBJECT_IOU`] only the one of higher score is kept.
+    /// Give the paper's boxes, duplicates and low scores included, in the paper's order. Without it boxes are sorted by
+    /// descending score, and of two with an IoU above [`SAME_OBJECT_IOU`] only the one of higher score is kept.
     pub paper: bool,
+    /// Without `paper`, objects with a lower score ([`score`]) are dropped.
+    pub min_score: f32,
+}
+
+impl Default for Localizer {
+    /// MOST.
+    fn default() -> Self {
+        Self::new(Method::default())
+    }
 }
 
 /// What a method found, in the paper's terms.
@@ -41,6 +54,12 @@ pub enum Found {
 }
 
 impl Localizer {
+    /// The method as it is best used: MOST with [`MOST_MIN_SCORE`]; the others give their one object, whatever its score.
+    pub fn new(method: Method) -> Self {
+        let min_score = if method == Method::Most { MOST_MIN_SCORE } else { 0.0 };
+        Self { method, paper: false, min_score }
+    }
+
     /// The objects of one image, in image pixels, each with a score ([`score`]).
     ///
     /// It is an error where `output` is not what the method reads, or where `layout` does not describe it.
@@ -67,6 +86,7 @@ impl Localizer {
             (method, _) => return Err(LocalizeError::WrongOutput { method }),
         };
         if !self.paper {
+            detections.retain(|detection| detection.score >= self.min_score);
             merge_duplicates(&mut detections);
         }
         Ok((detections, found))
@@ -177,7 +197,7 @@ mod tests {
         let layout = PatchLayout { grid: Grid { rows: 2, cols: 3 }, patch: 8, image_width: 24, image_height: 9 };
         let features = PatchOutput::Features(Features::new(layout.grid, Array2::ones((6, 4))).unwrap());
         let attention = PatchOutput::Attention(Array2::ones((1, 6)));
-        let localize = |method, output, layout| Localizer { method, paper: false }.localize(output, &layout);
+        let localize = |method, output, layout| Localizer::new(method).localize(output, &layout);
         for method in [Method::Most, Method::Lost, Method::TokenCut] {
             assert!(localize(method, &features, layout).is_ok());
             assert_eq!(localize(method, &attention, layout), Err(LocalizeError::WrongOutput { method }));

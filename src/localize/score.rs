@@ -1,55 +1,94 @@
 //! How much an object stands out, 0 to 1, from what the backbone gave alone.
 //!
-//! Features: with `p` the mean direction of the object's patches, half of what is left when the mean cosine to `p` outside of the
-//! object is taken from that inside. 1: all its patches point one way and all others the opposite way; 0.5: the others are
-//! orthogonal to it; 0: it is like its surroundings. Scores of the objects of one image can be compared.
+//! Features: an object ends somewhere. With `d = 1 − cos` between the features of neighbouring patches (4-connected), and
+//! - `e` its mean across the object's outline, `r` the mean of its means inside and outside of the object (1 where there are
+//!   no neighbours),
+//! - `c` the share of the outline that lies in the image, not on its border,
+//! - `a` the share of the image's patches,
+//!
+//! the score is `(1 − r/e) · √(e/2) · c³ · a/(a + 0.02)`, or 0 where `r ≥ e`. The first factor is how much sharper the outline is
+//! than what changes elsewhere (texture, noise), the second how sharp it is (a gradient is not), the third leaves out regions, such
+//! as a sky above a road, that only the border closes. Scores of the objects of one image, and of several, can be compared.
+//! The powers and the 0.02 were chosen among a few on photos (and drawn scenes without objects) with the bundled backbone.
 //!
 //! Attention: `(i − o) / (i + o)`, with `i` and `o` the mean attention to the patches inside and outside.
 //!
 //! The papers give no score; this one is the project's.
 
-use super::Features;
+use super::kernel::vectorized;
+use super::{Features, dot, norms};
+use crate::geometry::Grid;
 use ndarray::ArrayView2;
 
+/// The share of the image at which size halves a score.
+const HALF_SIZE: f64 = 0.02;
+
 /// Scores the objects of one image.
-pub struct Scorer<'a> {
-    features: &'a Features,
-    /// `1 / ‖F[i]‖`; 0 for a patch of zero length.
-    scales: Vec<f64>,
-    /// The sum of all unit features, `[D]`.
-    total: Vec<f64>,
+pub struct Scorer {
+    grid: Grid,
+    /// `d` between a patch and the one to the right of it, 0 in the last column.
+    right: Vec<f64>,
+    /// `d` between a patch and the one below, 0 in the last row.
+    below: Vec<f64>,
 }
 
-impl<'a> Scorer<'a> {
-    pub fn new(features: &'a Features) -> Self {
-        let scale = |norm: f64| if norm > 0.0 { 1.0 / norm } else { 0.0 };
-        let scales = features.norms().into_iter().map(scale).collect();
-        let mut scorer = Self { features, scales, total: Vec::new() };
-        scorer.total = scorer.sum(0..features.grid().patches());
-        scorer
+impl Scorer {
+    pub fn new(features: &Features) -> Self {
+        let (grid, dim) = (features.grid(), features.values().ncols());
+        let norms = norms(features.data(), dim);
+        let [right, below] = [1, grid.cols].map(|step| differences(features.data(), dim, &norms, step));
+        Self { grid, right, below }
     }
 
     /// The score of the object made of these patches; 0 where there are none.
     pub fn score(&self, patches: &[usize]) -> f32 {
-        let inside = self.sum(patches.iter().copied());
-        let length = dot(&inside, &inside).sqrt();
-        let others = self.features.grid().patches() - patches.len();
-        if length == 0.0 {
+        let Grid { rows, cols } = self.grid;
+        let mut is_inside = vec![false; self.grid.patches()];
+        patches.iter().for_each(|&patch| is_inside[patch] = true);
+        // By how many of the two neighbours are inside.
+        let (mut sums, mut counts) = ([0.0; 3], [0usize; 3]);
+        let mut add = |a: usize, b: usize, difference: f64| {
+            let inside = usize::from(is_inside[a]) + usize::from(is_inside[b]);
+            sums[inside] += difference;
+            counts[inside] += 1;
+        };
+        for row in 0..rows {
+            for patch in row * cols..(row + 1) * cols {
+                if patch + 1 < (row + 1) * cols {
+                    add(patch, patch + 1, self.right[patch]);
+                }
+                if row + 1 < rows {
+                    add(patch, patch + cols, self.below[patch]);
+                }
+            }
+        }
+        let mean = |inside: usize| if counts[inside] == 0 { 1.0 } else { sums[inside] / counts[inside] as f64 };
+        let (outline, rest) = (mean(1), (mean(0) + mean(2)) / 2.0);
+        if counts[1] == 0 || rest >= outline {
             return 0.0;
         }
-        // The sum of cosines to a direction is the product of the summed unit features with it.
-        let mean_inside = length / patches.len() as f64;
-        let mean_outside = (dot(&self.total, &inside) / length - length) / others.max(1) as f64;
-        ((mean_inside - mean_outside) / 2.0).clamp(0.0, 1.0) as f32
+        let on_border = |&patch: &usize| {
+            let (row, col) = (patch / cols, patch % cols);
+            [row == 0, row + 1 == rows, col == 0, col + 1 == cols].into_iter().filter(|on| *on).count()
+        };
+        let closed = counts[1] as f64 / (counts[1] + patches.iter().map(on_border).sum::<usize>()) as f64;
+        let area = patches.len() as f64 / self.grid.patches() as f64;
+        let score = (1.0 - rest / outline) * (outline / 2.0).sqrt() * closed.powi(3) * area / (area + HALF_SIZE);
+        score.clamp(0.0, 1.0) as f32
     }
+}
 
-    fn sum(&self, patches: impl Iterator<Item = usize>) -> Vec<f64> {
-        let mut sum = vec![0.0; self.features.values().ncols()];
-        for patch in patches {
-            let scale = self.scales[patch];
-            sum.iter_mut().zip(self.features.row(patch)).for_each(|(s, &v)| *s += f64::from(v) * scale);
+vectorized! {
+    /// `1 − cos` between each row of this width and the one `step` further, for as many as have one; a row of zero length is
+    /// orthogonal to all.
+    differences(rows: &[f32], dim: usize, norms: &[f64], step: usize) -> Vec<f64> {
+        let mut differences = Vec::with_capacity(norms.len());
+        for (patch, further) in (step..norms.len()).enumerate() {
+            let product = dot(&rows[patch * dim..][..dim], &rows[further * dim..][..dim]);
+            let scale = norms[patch] * norms[further];
+            differences.push(if scale > 0.0 { 1.0 - (product / scale).clamp(-1.0, 1.0) } else { 1.0 });
         }
-        sum
+        differences
     }
 }
 
@@ -68,32 +107,86 @@ pub fn of_attention(attention: ArrayView2<f32>, head: usize, patches: &[usize]) 
     if sum > 0.0 { ((inside_mean - outside_mean) / sum).clamp(0.0, 1.0) as f32 } else { 0.0 }
 }
 
-fn dot(a: &[f64], b: &[f64]) -> f64 {
-    a.iter().zip(b).map(|(a, b)| a * b).sum()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::geometry::Grid;
-    use ndarray::array;
+    use ndarray::{Array2, array};
+    use proptest::prelude::*;
 
-    #[test]
-    fn opposite_orthogonal_and_equal_surroundings_score_one_a_half_and_zero() {
-        let grid = Grid { rows: 1, cols: 4 };
-        for (other, wanted) in [([-2.0, 0.0], 1.0), ([0.0, 3.0], 0.5), ([0.5, 0.0], 0.0), ([0.0, 0.0], 0.5)] {
-            let [x, y] = other;
-            let features = Features::new(grid, array![[1.0, 0.0], [4.0, 0.0], [x, y], [x, y]]).unwrap();
-            assert!((Scorer::new(&features).score(&[0, 1]) - wanted).abs() < 1e-6, "{other:?}");
+    /// The formula, over all pairs of patches.
+    fn naive(rows: usize, cols: usize, f: &Array2<f32>, inside: &[bool]) -> f64 {
+        let length = |i: usize| f.row(i).iter().map(|&v| f64::from(v).powi(2)).sum::<f64>().sqrt();
+        let (mut d, mut border) = ([vec![], vec![], vec![]], 0.0);
+        for i in 0..rows * cols {
+            let (y, x) = (i / cols, i % cols);
+            for j in i + 1..rows * cols {
+                if y.abs_diff(j / cols) + x.abs_diff(j % cols) == 1 {
+                    let product: f64 = (0..f.ncols()).map(|c| f64::from(f[[i, c]]) * f64::from(f[[j, c]])).sum();
+                    let lengths = length(i) * length(j);
+                    let difference = if lengths == 0.0 { 1.0 } else { 1.0 - product / lengths };
+                    d[usize::from(inside[i]) + usize::from(inside[j])].push(difference);
+                }
+            }
+            for edge in [y == 0, y == rows - 1, x == 0, x == cols - 1] {
+                border += f64::from(edge && inside[i]);
+            }
+        }
+        let mean = |d: &Vec<f64>| if d.is_empty() { 1.0 } else { d.iter().sum::<f64>() / d.len() as f64 };
+        let (e, r) = (mean(&d[1]), 0.5 * (mean(&d[0]) + mean(&d[2])));
+        if d[1].is_empty() || r >= e {
+            return 0.0;
+        }
+        let c = d[1].len() as f64 / (d[1].len() as f64 + border);
+        let a = inside.iter().filter(|inside| **inside).count() as f64 / inside.len() as f64;
+        (1.0 - r / e) * (e / 2.0).sqrt() * c * c * c * a / (a + 0.02)
+    }
+
+    proptest! {
+        #[test]
+        fn the_score_is_that_of_the_formula(
+            rows in 1usize..7, cols in 1usize..7, dim in 1usize..20,
+            values in prop::collection::vec(-3i8..=3, 36 * 19), inside in prop::collection::vec(any::<bool>(), 36),
+        ) {
+            let f = Array2::from_shape_fn((rows * cols, dim), |(r, c)| f32::from(values[r * dim + c]));
+            let inside = &inside[..rows * cols];
+            let patches: Vec<usize> = (0..rows * cols).filter(|&patch| inside[patch]).collect();
+            let features = Features::new(Grid { rows, cols }, f.clone()).unwrap();
+            let score = Scorer::new(&features).score(&patches);
+            prop_assert!((f64::from(score) - naive(rows, cols, &f, inside)).abs() < 1e-6);
         }
     }
 
+    /// `[100, 2]` over 10×10: the angle of every patch.
+    fn turned(angle: impl Fn(usize, usize) -> f32) -> Scorer {
+        let f = Array2::from_shape_fn((100, 2), |(i, c)| {
+            let (sin, cos) = angle(i / 10, i % 10).sin_cos();
+            [cos, sin][c]
+        });
+        Scorer::new(&Features::new(Grid { rows: 10, cols: 10 }, f).unwrap())
+    }
+
+    fn square(from: usize, to: usize) -> Vec<usize> {
+        (from..to).flat_map(|row| (from..to).map(move |col| row * 10 + col)).collect()
+    }
+
     #[test]
-    fn no_patches_and_zero_features_score_zero() {
-        let features = Features::new(Grid { rows: 1, cols: 2 }, array![[0.0], [1.0]]).unwrap();
-        assert_eq!(Scorer::new(&features).score(&[]), 0.0);
-        assert_eq!(Scorer::new(&features).score(&[0]), 0.0);
-        assert_eq!(Scorer::new(&features).score(&[0, 1]), 0.25);
+    fn a_sharp_outline_inside_of_the_image_scores_higher_than_a_gradient_or_a_region_the_border_closes() {
+        let within = |row: usize, col: usize| (3..7).contains(&row) && (3..7).contains(&col);
+        let sharp = turned(|row, col| if within(row, col) { 2.0 } else { 0.0 }).score(&square(3, 7));
+        assert!(sharp > 0.7, "{sharp}");
+        assert!(turned(|row, _| if row < 5 { 2.0 } else { 0.0 }).score(&(0..50).collect::<Vec<_>>()) < 0.2);
+        assert!(turned(|row, _| 0.3 * row as f32).score(&(0..50).collect::<Vec<_>>()) < 0.01);
+        let textured = turned(|row, col| (row * 10 + col) as f32 * 2.4).score(&square(3, 7));
+        assert!(textured < 0.1, "{textured}");
+    }
+
+    #[test]
+    fn no_patches_all_patches_and_zero_features_score_zero() {
+        let features = Features::new(Grid { rows: 10, cols: 10 }, Array2::zeros((100, 2))).unwrap();
+        for patches in [vec![], square(0, 10), square(3, 7)] {
+            assert_eq!(Scorer::new(&features).score(&patches), 0.0);
+        }
+        assert_eq!(turned(|row, _| row as f32).score(&square(0, 10)), 0.0);
     }
 
     #[test]

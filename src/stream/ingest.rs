@@ -14,6 +14,8 @@ const DECODED_FRAMES: u32 = 2;
 const LOOK: gst::ClockTime = gst::ClockTime::from_mseconds(100);
 /// How long a frame is shown that does not say, such as a still image.
 const UNKNOWN_DURATION_NS: u64 = 40_000_000;
+/// How long a source may be silent: demuxers exist that never end (GIF, by libav's).
+const PATIENCE: std::time::Duration = std::time::Duration::from_secs(30);
 /// How long seeking to the start may take.
 const PREROLL: gst::ClockTime = gst::ClockTime::from_seconds(30);
 
@@ -141,6 +143,7 @@ impl Ingest {
     ///
     /// A source that breaks after its first frame ends there, with a `warning`.
     pub fn next(&mut self, stop: &dyn Fn() -> bool) -> Result<Option<Frame>, StreamError> {
+        let start = std::time::Instant::now();
         loop {
             if stop() {
                 return Ok(None);
@@ -148,8 +151,8 @@ impl Ingest {
             if let Some(sample) = self.sink.try_pull_sample(LOOK) {
                 return self.frame(&sample).map(Some);
             }
-            let error = bus_error(&self.pipeline);
-            match error {
+            let silent = || (start.elapsed() > PATIENCE).then(|| format!("nothing came for {} s", PATIENCE.as_secs()));
+            match bus_error(&self.pipeline).or_else(silent) {
                 Some(why) if self.frames == 0 => return Err(self.fail(why)),
                 Some(why) => {
                     self.warning = Some(format!("{}: ends early, after frame {}: {why}", self.name, self.frames - 1));

@@ -20,6 +20,8 @@ const ENCODERS: [&str; 6] = [
 ];
 /// Time units of the video track: whole for the usual rates, fine enough for any other.
 const TICKS_PER_SECOND: u32 = 90_000;
+/// The smallest side of a frame that the encoders take, in pixels.
+const MIN_SIDE: u32 = 16;
 /// How long the encoder may take to finish the file.
 const PATIENCE: gst::ClockTime = gst::ClockTime::from_seconds(600);
 
@@ -64,6 +66,12 @@ impl Output {
         let fail = |why: String| StreamError::Output { output: name.clone(), why };
         if !path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("mp4")) {
             return Err(fail("is not an .mp4 file name: the annotated video is MP4".into()));
+        }
+        let (width, height) = (info.width(), info.height());
+        if width.min(height) < MIN_SIDE {
+            return Err(fail(format!(
+                "frames of {width}x{height} cannot be encoded (at least {MIN_SIDE}x{MIN_SIDE}); use --records alone"
+            )));
         }
         let encoder = choose_encoder()?;
         let parse = super::make("h264parse", "to write MP4")?;

@@ -54,7 +54,11 @@ impl Source {
         if metadata.is_dir() {
             return Err(fail("is a directory; give one video file".into()));
         }
-        if metadata.is_file() && metadata.len() == 0 {
+        if !metadata.is_file() {
+            // It is read more than once, and merely opening a pipe may wait for ever.
+            return Err(fail("is a pipe or a device; save the video to a file first".into()));
+        }
+        if metadata.len() == 0 {
             return Err(fail("is empty".into()));
         }
         std::fs::File::open(path).map_err(|error| fail(format!("cannot be read: {error}")))?;

@@ -1,0 +1,124 @@
+//! `mostream bench`: what each stage costs on this machine, and how near the whole comes to what that allows.
+//!
+//! The machine may do other things meanwhile, so everything is measured in turn, round after round, and compared within a round.
+
+mod parts;
+mod peak;
+mod report;
+
+use super::exit::{self, Exit, Failure};
+use super::model::ModelArgs;
+use mostream::backbone::{self, Feature, Work};
+use mostream::localize::{Localizer, Method};
+use mostream::runtime::Task;
+use mostream::stream::frame::Converter;
+use mostream::stream::preflight::Source;
+use parts::{Bench, Scratch, peak_memory_mib};
+use report::{Input, Machine, Report, Setting};
+use std::time::Instant;
+
+/// Inference of a round's frames takes about this long, within bounds.
+const INFERENCE_SECONDS: f64 = 3.0;
+const FRAMES: std::ops::RangeInclusive<usize> = 8..=200;
+
+#[derive(clap::Args)]
+pub struct Args {
+    /// A video file
+    input: String,
+    /// How boxes are found: most, lost or tokencut
+    #[arg(long, default_value = "most", value_parser = super::localize::method)]
+    method: Method,
+    /// How often everything is measured; medians are told
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..))]
+    rounds: u16,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    model: ModelArgs,
+}
+
+pub fn run(args: Args) -> anyhow::Result<Exit> {
+    if args.method == Method::DinoSeg {
+        return Err(Failure::new(Exit::Usage, "bench measures the methods on features: most, lost or tokencut").into());
+    }
+    let source = Source::new(&args.input)?;
+    let media = source.probe()?;
+    let first = parts::open(&source, &media)?.1;
+    let checkpoint = args.model.checkpoint()?;
+    let display = first.display_size();
+    let size = args.model.size_for(&checkpoint, display.0, display.1);
+    let feature = Feature::from(args.model.feature);
+    let mut backbone = args.model.open(&checkpoint, feature, size)?;
+    let layout = backbone.layout();
+    let cores = std::thread::available_parallelism()?.get();
+    let threads = args.model.threads.map_or(cores, usize::from);
+
+    // The first inference makes room, the second is timed.
+    let image = Converter::to_model_rgb(layout.image_width, layout.image_height).convert(&first)?.0;
+    let image = image.map_readable()?;
+    backbone.features(&image)?;
+    let start = Instant::now();
+    backbone.features(&image)?;
+    let frames = (INFERENCE_SECONDS / start.elapsed().as_secs_f64()) as usize;
+
+    let task = Task {
+        source: source.name.clone(),
+        model: checkpoint.id().to_owned(),
+        localizer: Localizer::new(args.method),
+        every: 1,
+        start_ns: 0,
+        with_masks: false,
+        with_timings: false,
+    };
+    let patches = layout.grid.patches() as u64;
+    let dim = checkpoint.dim() as u64;
+    let mut setting = Setting {
+        machine: Machine {
+            cpu: cpu(),
+            arch: std::env::consts::ARCH,
+            cores,
+            threads,
+            onnx_runtime: backbone::runtime_info(&backbone::find_library(None)?)?.version,
+        },
+        input: Input::new(display, layout.grid),
+        model: checkpoint.id().to_owned(),
+        method: args.method,
+        backbone: Work::of(&checkpoint, feature, &layout),
+        affinity: Work {
+            operations: dim * patches * (patches + 1),
+            weight_bytes: 0,
+            activation_bytes: 4 * dim * patches + patches * patches / 8,
+        },
+        records_memory_mib: None,
+        video_memory_mib: None,
+    };
+    drop(checkpoint);
+    let frames = frames.clamp(*FRAMES.start(), *FRAMES.end());
+    let mut bench = Bench { source, media, backbone, task, frames, threads, scratch: Scratch::new()? };
+    // Unmeasured but for memory, of which the parts alone need more: they keep all images.
+    let expected = bench.whole(false)?.records;
+    setting.records_memory_mib = peak_memory_mib();
+    bench.whole(true)?;
+    setting.video_memory_mib = peak_memory_mib();
+    bench.frames = expected.len();
+    if bench.frames < 2 {
+        let why = format!("{}: it has {} frame (expected at least 2)", bench.source.name, bench.frames);
+        return Err(Failure::new(Exit::Input, why).into());
+    }
+    let rounds = (0..args.rounds).map(|_| bench.round(&expected)).collect::<anyhow::Result<Vec<_>>>()?;
+    let report = Report::new(setting, bench.frames, &rounds);
+    let json = args.json.then(|| serde_json::to_string(&report)).transpose()?;
+    exit::to_stdout(|out| match &json {
+        Some(json) => writeln!(out, "{json}"),
+        None => report.write(out),
+    })?;
+    Ok(Exit::Done)
+}
+
+/// The processor's name, where the system tells.
+fn cpu() -> String {
+    let text = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let name = text.lines().find(|line| line.starts_with("model name")).and_then(|line| line.split_once(':'));
+    name.map_or_else(|| "unknown processor".to_owned(), |(_, name)| name.trim().to_owned())
+}

@@ -1,0 +1,264 @@
+//! The stages alone, and the whole way, each over the same first frames of the video.
+
+use crate::cli::exit::{Exit, Failure};
+use mostream::backbone::Backbone;
+use mostream::localize::affinity::SignMatrix;
+use mostream::localize::{Detection, Features, PatchOutput};
+use mostream::overlay::Overlay;
+use mostream::publish::jsonl::RecordWriter;
+use mostream::record::{FrameRecord, ObjectRecord};
+use mostream::runtime::{self, Sinks, Task};
+use mostream::stream::canvas::{Canvas, CanvasCount};
+use mostream::stream::frame::{Converter, Frame};
+use mostream::stream::ingest::{Ingest, Span};
+use mostream::stream::output::Output;
+use mostream::stream::preflight::{MediaInfo, Source};
+use serde::Serialize;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+/// Frames copied for drawing and encoding alone, at most.
+const DRAWN_FRAMES: usize = 16;
+
+/// CPU time of all threads, and wall time, per frame.
+#[derive(Clone, Copy, Serialize)]
+pub struct Cost {
+    pub cpu_ms: f64,
+    pub wall_ms: f64,
+}
+
+/// The program's own way through the frames.
+pub struct Whole {
+    /// While it ran steadily: from the first written frame to the last that counts.
+    pub cost: Cost,
+    pub latencies: Vec<Duration>,
+    pub records: Vec<FrameRecord>,
+    pub canvas: CanvasCount,
+}
+
+/// Everything measured once, one after the other.
+pub struct Round {
+    /// Operations per second.
+    pub peak: f64,
+    pub decode: Cost,
+    pub infer: Cost,
+    pub localize: Cost,
+    pub signs: Cost,
+    pub draw: Cost,
+    pub records: Whole,
+    pub video: Whole,
+}
+
+/// A video and all that is needed to find the objects in its first `frames` frames.
+pub struct Bench {
+    pub source: Source,
+    pub media: MediaInfo,
+    pub backbone: Backbone,
+    pub task: Task,
+    pub frames: usize,
+    pub threads: usize,
+    pub scratch: Scratch,
+}
+
+/// A folder of this process that goes with it.
+pub struct Scratch(PathBuf);
+
+impl Bench {
+    /// Measures everything once. The answers must be those of `expected`.
+    pub fn round(&mut self, expected: &[FrameRecord]) -> anyhow::Result<Round> {
+        let peak = super::peak::operations_per_second(self.threads);
+        let (decode, images) = self.decode()?;
+        let mut outputs = Vec::new();
+        let grid = self.backbone.layout().grid;
+        let infer = measure(images.len(), || {
+            for image in &images {
+                outputs.push(self.backbone.features(image)?);
+            }
+            anyhow::Ok(())
+        })?;
+        let outputs = outputs.into_iter().map(|values| Ok(PatchOutput::Features(Features::new(grid, values)?)));
+        let outputs = outputs.collect::<anyhow::Result<Vec<_>>>()?;
+        let (localize, found) = self.localize(&outputs)?;
+        let signs = measure(outputs.len(), || {
+            for output in &outputs {
+                if let PatchOutput::Features(features) = output {
+                    std::hint::black_box(SignMatrix::of(features));
+                }
+            }
+            anyhow::Ok(())
+        })?;
+        drop((images, outputs));
+        for (index, (detections, record)) in found.iter().zip(expected).enumerate() {
+            self.same(&self.objects(detections, record), &record.objects, index)?;
+        }
+        let draw = self.draw(self.frames()?, expected)?;
+        let (records, video) = (self.whole(false)?, self.whole(true)?);
+        for written in [&records.records, &video.records] {
+            for (index, (record, expected)) in written.iter().zip(expected).enumerate() {
+                self.same(&record.objects, &expected.objects, index)?;
+            }
+        }
+        Ok(Round { peak, decode, infer, localize, signs, draw, records, video })
+    }
+
+    /// Decodes and scales; the model's images.
+    fn decode(&self) -> anyhow::Result<(Cost, Vec<Vec<u8>>)> {
+        let (mut ingest, first) = open(&self.source, &self.media)?;
+        let layout = self.backbone.layout();
+        let mut converter = Converter::to_model_rgb(layout.image_width, layout.image_height);
+        let mut images = Vec::with_capacity(self.frames);
+        let cost = measure(self.frames, || {
+            let mut next = Some(first);
+            while let Some(frame) = next.filter(|_| images.len() < self.frames) {
+                images.push(converter.convert(&frame)?.0);
+                next = ingest.next(&|| false)?;
+            }
+            anyhow::Ok(())
+        })?;
+        let images = images.into_iter().map(|image| Ok(image.map_readable()?.to_vec()));
+        Ok((cost, images.collect::<anyhow::Result<_>>()?))
+    }
+
+    /// Copies of the first frames, since a decoder may wait for its buffers.
+    fn frames(&self) -> anyhow::Result<Vec<Frame>> {
+        let (mut ingest, first) = open(&self.source, &self.media)?;
+        let mut frames = Vec::new();
+        let mut next = Some(first);
+        while let Some(frame) = next.filter(|_| frames.len() < self.frames.min(DRAWN_FRAMES)) {
+            frames.push(Frame { buffer: frame.buffer.copy_deep()?, ..frame });
+            next = ingest.next(&|| false)?;
+        }
+        Ok(frames)
+    }
+
+    fn localize(&self, outputs: &[PatchOutput]) -> anyhow::Result<(Cost, Vec<Vec<Detection>>)> {
+        let layout = self.backbone.layout();
+        let mut found = Vec::new();
+        let cost = measure(outputs.len(), || {
+            for output in outputs {
+                found.push(self.task.localizer.localize(output, &layout)?);
+            }
+            anyhow::Ok(())
+        })?;
+        Ok((cost, found))
+    }
+
+    /// Draws these records' boxes and encodes.
+    fn draw(&self, frames: Vec<Frame>, records: &[FrameRecord]) -> anyhow::Result<Cost> {
+        let Some(first) = frames.first() else { anyhow::bail!("no frame to draw on") };
+        let (mut canvas, mut overlay) = (Canvas::new(first)?, Overlay::default());
+        let path = self.scratch.file("alone.mp4");
+        let mut output = Output::open(&path, canvas.info(), None)?;
+        let cost = measure(frames.len(), || {
+            let mut end_ns = 0;
+            for (frame, record) in frames.into_iter().zip(records) {
+                let (pts_ns, duration_ns) = (frame.pts_ns, frame.duration_ns);
+                let mut buffer = canvas.make_drawable(frame)?;
+                overlay.draw(buffer.make_mut(), canvas.info(), (record.width, record.height), &record.objects)?;
+                output.push(buffer, pts_ns, duration_ns)?;
+                end_ns = pts_ns.saturating_add(duration_ns);
+            }
+            Ok(output.finish(end_ns)?)
+        })?;
+        Ok(cost)
+    }
+
+    /// Everything at once, as `run` does it, until as many frames are written.
+    pub fn whole(&mut self, with_video: bool) -> anyhow::Result<Whole> {
+        let (mut ingest, first) = open(&self.source, &self.media)?;
+        let path = self.scratch.file("records.jsonl");
+        let writer = RecordWriter::create(&path)?;
+        let mut sinks = Sinks { records: Some((writer, path.display().to_string())), ..Sinks::default() };
+        if with_video {
+            let canvas = Canvas::new(&first)?;
+            sinks.output = Some(Output::open(&self.scratch.file("boxes.mp4"), canvas.info(), None)?);
+            sinks.canvas = Some(canvas);
+        }
+        let stop = AtomicBool::new(false);
+        let frames = self.frames as u64;
+        let (mut latencies, mut begin, mut end) = (Vec::new(), None, None);
+        let summary = runtime::run(&self.task, first, &mut ingest, &mut self.backbone, sinks, &stop, |summary| {
+            if summary.frames <= frames {
+                latencies.push(summary.latency);
+                end = Some((cpu_time(), Instant::now()));
+                begin = begin.or(end);
+            }
+            stop.store(summary.frames >= frames, Ordering::Relaxed);
+        })?;
+        let (Some((cpu, wall)), Some((cpu_end, wall_end))) = (begin, end) else {
+            anyhow::bail!("no frame was written")
+        };
+        let cost = Cost::new(cpu_end - cpu, wall_end - wall, latencies.len() - 1);
+        let records = std::fs::read_to_string(&path)?;
+        let records = records.lines().take(self.frames).map(serde_json::from_str).collect::<Result<_, _>>()?;
+        Ok(Whole { cost, latencies, records, canvas: summary.canvas })
+    }
+
+    fn objects(&self, detections: &[Detection], record: &FrameRecord) -> Vec<ObjectRecord> {
+        let layout = self.backbone.layout();
+        detections.iter().map(|found| ObjectRecord::new(found, &layout, record.width, record.height, false)).collect()
+    }
+
+    fn same(&self, got: &[ObjectRecord], expected: &[ObjectRecord], frame: usize) -> Result<(), Failure> {
+        if got == expected {
+            return Ok(());
+        }
+        let why = format!("{}: frame {frame} gave {got:?}, and before that {expected:?}", self.source.name);
+        Err(Failure::new(Exit::Other, why))
+    }
+}
+
+/// A decoder, and the first frame it gave.
+pub fn open(source: &Source, media: &MediaInfo) -> anyhow::Result<(Ingest, Frame)> {
+    let mut ingest = Ingest::open(source, media, Span::default())?;
+    let first = ingest.next(&|| false)?;
+    let first = first.ok_or_else(|| Failure::new(Exit::Input, format!("{}: no frame", source.name)))?;
+    Ok((ingest, first))
+}
+
+impl Cost {
+    fn new(cpu: Duration, wall: Duration, frames: usize) -> Self {
+        let per_frame = |time: Duration| time.as_secs_f64() * 1e3 / frames.max(1) as f64;
+        Self { cpu_ms: per_frame(cpu), wall_ms: per_frame(wall) }
+    }
+}
+
+fn measure(frames: usize, work: impl FnOnce() -> anyhow::Result<()>) -> anyhow::Result<Cost> {
+    let (cpu, wall) = (cpu_time(), Instant::now());
+    work()?;
+    Ok(Cost::new(cpu_time() - cpu, wall.elapsed(), frames))
+}
+
+/// CPU time of the process so far, all threads.
+fn cpu_time() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
+}
+
+impl Scratch {
+    pub fn new() -> std::io::Result<Self> {
+        let folder = std::env::temp_dir().join(format!("mostream-bench-{}", std::process::id()));
+        std::fs::create_dir(&folder)?;
+        Ok(Self(folder))
+    }
+
+    fn file(&self, name: &str) -> PathBuf {
+        self.0.join(name)
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        // What cannot be removed is left to the system.
+        std::fs::remove_dir_all(&self.0).ok();
+    }
+}
+
+/// The most memory this process has held, in MiB.
+pub fn peak_memory_mib() -> Option<f64> {
+    let status = std::fs::read_to_string(Path::new("/proc/self/status")).ok()?;
+    let kib: f64 =
+        status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?.trim().strip_suffix(" kB")?.parse().ok()?;
+    Some(kib / 1024.0)
+}

@@ -1,0 +1,407 @@
+//! `mostream label`: a training set from footage.
+
+use super::exit::{Exit, Failure};
+use super::inputs::{self, Input};
+use super::interrupt::stop_flag;
+use super::model::ModelArgs;
+use super::progress::Progress;
+use anyhow::Context;
+use clap::ValueEnum;
+use mostream::analyzer::{Analyzer, feature_for};
+use mostream::backbone::Feature;
+use mostream::label::duplicates::{Print, Seen};
+use mostream::label::format::{self, Masks};
+use mostream::label::journal::{self, Entry, Journal, JournalError, Settings};
+use mostream::label::keyframe::{KeyFrames, THUMBNAIL};
+use mostream::label::{self, Format, Object, Picture, contact, naming};
+use mostream::localize::{Localizer, Method};
+use mostream::picture::{self, PictureError, RgbImage};
+use mostream::stream::StreamError;
+use mostream::stream::ingest::Span;
+use mostream::stream::pictures::VideoPictures;
+use mostream::stream::preflight::Source;
+use std::collections::{HashMap, HashSet};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// Of the JPEG files of the set.
+const QUALITY: u8 = 95;
+/// The longest side of a JPEG picture.
+const LONGEST: u32 = 65_535;
+
+#[derive(clap::Args)]
+#[command(
+    after_help = "Key frames of a clip: the first, then each frame of which more than a tenth has changed since the last one \
+(cells of a 32x24 brightness thumbnail that differ by more than 16 of 255), at most two a second and at least one in ten. Pictures \
+that look like one that is in the set already, from whatever source, are left out.\n\nA run that was interrupted goes on when it \
+is started again. Inputs that could not be used are listed on stderr and in FOLDER/failures.txt, and the exit code is 3; the set is \
+complete but for them. FOLDER/contact/page-001.html shows the pictures with their boxes.\n\nExamples:\n  mostream label footage/ \
+photos/ -o set --format yolo\n  mostream label *.mp4 -o set --every 2 --max-per-video 100 --min-score 0.3"
+)]
+pub struct Args {
+    /// Videos, pictures, folders of them (read to their depths) and URIs
+    #[arg(required = true, value_name = "INPUT")]
+    inputs: Vec<String>,
+    /// The folder of the set: new, empty, or one to go on with
+    #[arg(short, long, value_name = "FOLDER")]
+    output: PathBuf,
+    /// The layout: coco, yolo, voc, cvat (CVAT for images 1.1) or mot (MOT Challenge, a folder per clip)
+    #[arg(long, value_enum, default_value = "coco")]
+    format: FormatArg,
+    /// Masks in COCO's annotations
+    #[arg(long, value_enum, default_value = "polygons")]
+    masks: MasksArg,
+    /// Leave out objects of a lower score, 0 to 1
+    #[arg(long, value_name = "SCORE", default_value_t = 0.0, value_parser = share)]
+    min_score: f64,
+    /// The share of sources that are held out for validation; all pictures of a source are on one side
+    #[arg(long, value_name = "SHARE", default_value_t = 0.2, value_parser = share)]
+    val: f64,
+    /// One frame in each such time instead of key frames: seconds, or [H:]M:S
+    #[arg(long, value_name = "TIME", value_parser = interval)]
+    every: Option<u64>,
+    /// At most this many frames of a video, spread over it where its length is known
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    max_per_video: Option<u64>,
+    /// How boxes are found: most (several objects, or none), lost, tokencut or dino-seg (one object)
+    #[arg(long, default_value = "most", value_parser = super::localize::method)]
+    method: Method,
+    /// Say nothing but errors
+    #[arg(short, long)]
+    quiet: bool,
+    #[command(flatten)]
+    model: ModelArgs,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum FormatArg {
+    Coco,
+    Yolo,
+    Voc,
+    Cvat,
+    Mot,
+}
+
+#[derive(Clone, Copy, PartialEq, ValueEnum)]
+enum MasksArg {
+    Polygons,
+    Rle,
+}
+
+/// What is known of a source.
+#[derive(Clone, Copy, Default)]
+struct Known {
+    /// Frames that were chosen, and how many of them are in the set.
+    chosen: u64,
+    kept: u64,
+    is_done: bool,
+}
+
+struct Labeller<'a> {
+    args: &'a Args,
+    settings: &'a Settings,
+    analyzer: Analyzer,
+    feature: Feature,
+    journal: Journal,
+    known: HashMap<String, Known>,
+    seen: Seen,
+    /// Pictures and objects of the set, and pictures that were left out.
+    pictures: u64,
+    objects: u64,
+    duplicates: u64,
+    stop: Arc<AtomicBool>,
+    progress: Progress,
+    done: u64,
+}
+
+pub fn run(args: Args) -> anyhow::Result<Exit> {
+    let format = match args.format {
+        FormatArg::Coco => Format::Coco,
+        FormatArg::Yolo => Format::Yolo,
+        FormatArg::Voc => Format::Voc,
+        FormatArg::Cvat => Format::Cvat,
+        FormatArg::Mot => Format::Mot,
+    };
+    if args.masks == MasksArg::Rle && format != Format::Coco {
+        return Err(
+            Failure::new(Exit::Usage, "--masks rle needs --format coco: no other format has run lengths").into()
+        );
+    }
+    let analyzer = args.model.analyzer()?;
+    let settings = Settings {
+        version: Settings::VERSION,
+        format,
+        method: args.method.to_string(),
+        model: analyzer.checkpoint().id().to_owned(),
+        feature: args.model.feature.name().to_owned(),
+        size: args.model.size.map_or(format!("{} patches", args.model.patches), |(w, h)| format!("{w}x{h}")),
+        min_score: args.min_score as f32,
+        val: args.val,
+        every_ns: args.every,
+        max_per_video: args.max_per_video,
+        categories: label::categories(),
+    };
+    let (mut inputs, failures) = inputs::expand(&args.inputs);
+    let mut failures: Vec<String> = failures.iter().map(|error| format!("{error:#}")).collect();
+    // A set within a folder of footage is not footage.
+    if let Ok(folder) = args.output.canonicalize() {
+        inputs.retain(|input| !file_of(input).is_some_and(|file| file.starts_with(&folder)));
+    }
+    let mut names = HashSet::new();
+    inputs.retain(|input| names.insert(clip_name(input)));
+
+    let stop = stop_flag()?;
+    let (mut known, mut seen) = (HashMap::<String, Known>::new(), Seen::default());
+    let (mut pictures, mut objects, mut duplicates, mut last) = (0, 0, 0, None);
+    let journal = Journal::open(&args.output, &settings, |entry| match entry {
+        Entry::Settings(_) => {}
+        Entry::Picture(picture) => {
+            let source = known.entry(picture.clip.clone()).or_default();
+            (source.chosen, source.kept) = (source.chosen + 1, source.kept + 1);
+            (pictures, objects) = (pictures + 1, objects + picture.objects.len() as u64);
+            seen.keep(picture.print);
+            last = Some(picture.clip);
+        }
+        Entry::Duplicate { clip } => {
+            known.entry(clip.clone()).or_default().chosen += 1;
+            duplicates += 1;
+            last = Some(clip);
+        }
+        Entry::Done { clip, .. } => known.entry(clip).or_default().is_done = true,
+    })
+    .map_err(|error| Failure::new(exit_of(&error), error))?;
+    // A source that was interrupted goes on first, so that its pictures stay together.
+    if let Some(at) = inputs.iter().position(|input| Some(clip_name(input)) == last) {
+        inputs[..=at].rotate_right(1);
+    }
+
+    let mut labeller = Labeller {
+        feature: feature_for(args.method, args.model.feature.into()),
+        progress: Progress::of(Some(inputs.len() as u64), "inputs", args.quiet),
+        args: &args,
+        settings: &settings,
+        analyzer,
+        journal,
+        known,
+        seen,
+        pictures,
+        objects,
+        duplicates,
+        stop,
+        done: 0,
+    };
+    for input in &inputs {
+        if labeller.is_stopped() {
+            break;
+        }
+        match labeller.source(input) {
+            Err(error) if is_of_input(&error) => failures.push(format!("{error:#}")),
+            outcome => outcome?,
+        }
+        labeller.done += 1;
+        labeller.progress.update(labeller.done, labeller.objects);
+    }
+    labeller.progress.finish();
+    labeller.finish(failures)
+}
+
+impl Labeller<'_> {
+    fn is_stopped(&self) -> bool {
+        self.stop.load(Ordering::Relaxed)
+    }
+
+    /// Takes what is new of a source into the set.
+    fn source(&mut self, input: &Input) -> anyhow::Result<()> {
+        let clip = clip_name(input);
+        let known = self.known.get(&clip).copied().unwrap_or_default();
+        if known.is_done {
+            return Ok(());
+        }
+        let warning = match input {
+            Input::Still(path) if known.chosen == 0 => {
+                self.take(input, known, (0, 0), &picture::decode(path)?)?;
+                None
+            }
+            Input::Still(_) => None,
+            Input::Video(source) => self.video(input, source, known)?,
+        };
+        // An interrupted video is gone on with later.
+        if matches!(input, Input::Still(_)) || !self.is_stopped() {
+            self.append(&Entry::Done { clip, warning })?;
+        }
+        Ok(())
+    }
+
+    /// Why the video ended early, where it did.
+    fn video(&mut self, input: &Input, source: &Source, known: Known) -> anyhow::Result<Option<String>> {
+        let mut video = VideoPictures::open(source, Span::default())?;
+        let mut chooser = match self.args.every {
+            Some(interval) => KeyFrames::every(interval),
+            None => KeyFrames::by_change(video.media().duration_ns, self.args.max_per_video),
+        };
+        let stop = self.stop.clone();
+        let stopped = || stop.load(Ordering::Relaxed);
+        let mut now = Known::default();
+        while self.args.max_per_video.is_none_or(|most| now.chosen < most)
+            && let Some(frame) = video.next(&stopped)?
+        {
+            let small = video.picture(&frame, THUMBNAIL)?;
+            if !chooser.takes(frame.pts_ns, &label::luma(&small, THUMBNAIL.0, THUMBNAIL.1)) {
+                continue;
+            }
+            // The choice depends on what was chosen before, so a second run chooses again; the rest it need not do again.
+            if now.chosen < known.chosen {
+                (now.chosen, now.kept) = (now.chosen + 1, known.kept);
+                continue;
+            }
+            let full = video.picture(&frame, frame.display_size())?;
+            now = self.take(input, now, (frame.index, frame.pts_ns), &full)?;
+            self.progress.update(self.done, self.objects);
+        }
+        Ok(video.warning().map(str::to_owned))
+    }
+
+    /// Adds a picture to the set unless it is there already; what is known of its source then.
+    fn take(
+        &mut self,
+        input: &Input,
+        known: Known,
+        (frame, pts_ns): (u64, u64),
+        full: &RgbImage,
+    ) -> anyhow::Result<Known> {
+        let (width, height) = full.dimensions();
+        if width.max(height) > LONGEST {
+            let why =
+                format!("{width}x{height} pixels are too many for a JPEG file (expected at most {LONGEST} a side)");
+            return Err(PictureError { path: input.name(), why }.into());
+        }
+        let (clip, print) = (clip_name(input), Print::of(full));
+        if self.seen.has(&print) {
+            self.duplicates += 1;
+            self.append(&Entry::Duplicate { clip })?;
+            return Ok(Known { chosen: known.chosen + 1, ..known });
+        }
+        let analysis = self.analyzer.analyze(full, self.feature)?;
+        let layout = analysis.layout;
+        let localizer = Localizer { method: self.args.method, paper: false };
+        let found = analysis.detections(&localizer)?;
+        let found = found.iter().filter(|detection| detection.score >= self.settings.min_score);
+        let picture = Picture {
+            source: input.name(),
+            name: if matches!(input, Input::Still(_)) { clip.clone() } else { format!("{clip}-{frame:06}") },
+            clip,
+            frame,
+            pts_ns,
+            split: naming::split_of(&id_of(input), self.args.val),
+            number: known.kept + 1,
+            width,
+            height,
+            patch: layout.patch,
+            model: [layout.image_width, layout.image_height],
+            objects: found.filter_map(|detection| Object::new(detection, &layout)).collect(),
+            print,
+        };
+        let path = self.args.output.join(format::picture_path(self.settings.format, &picture));
+        let written = path
+            .parent()
+            .map_or(Ok(()), std::fs::create_dir_all)
+            .and_then(|()| picture::write_jpeg(&path, full, QUALITY))
+            .and_then(|()| contact::keep_thumbnail(&self.args.output, &picture.name, full));
+        written.map_err(|error| unwritten(&path, error))?;
+        self.seen.keep(print);
+        (self.pictures, self.objects) = (self.pictures + 1, self.objects + picture.objects.len() as u64);
+        self.append(&Entry::Picture(Box::new(picture)))?;
+        Ok(Known { chosen: known.chosen + 1, kept: known.kept + 1, ..known })
+    }
+
+    fn append(&mut self, entry: &Entry) -> anyhow::Result<()> {
+        self.journal.append(entry).map_err(|error| unwritten(&self.args.output.join(journal::STATE), error).into())
+    }
+
+    /// Makes the set's files of the journal, and says how it went.
+    fn finish(self, failures: Vec<String>) -> anyhow::Result<Exit> {
+        let folder = &self.args.output;
+        let masks = if self.args.masks == MasksArg::Rle { Masks::Rle } else { Masks::Polygons };
+        let mut listed = 0u64;
+        let written = (|| {
+            format::write(folder, self.settings.format, masks, &self.settings.categories)?;
+            contact::write(folder)?;
+            format::save(&folder.join("failures.txt"), |out| {
+                let mut list = |line: &str| {
+                    listed += 1;
+                    // To stderr too, where it may not be wanted but must be seen.
+                    eprintln!("mostream: {line}");
+                    writeln!(out, "{}", line.replace('\n', " "))
+                };
+                for entry in journal::entries(folder)? {
+                    if let Entry::Done { warning: Some(warning), .. } = entry? {
+                        list(&warning)?;
+                    }
+                }
+                failures.iter().try_for_each(|line| list(line))
+            })
+        })();
+        written.map_err(|error: std::io::Error| unwritten(folder, error))?;
+        if !self.args.quiet {
+            let Self { pictures, objects, duplicates, .. } = &self;
+            let folder = folder.display();
+            eprintln!("mostream: {pictures} pictures, {objects} boxes; {duplicates} near-duplicates left out");
+            eprintln!("mostream: {folder}; to look it over: {folder}/contact/page-001.html");
+        }
+        Ok(match (self.is_stopped(), listed) {
+            (true, _) => Exit::Interrupted,
+            (false, 0) => Exit::Done,
+            (false, _) => Exit::Input,
+        })
+    }
+}
+
+/// The bytes that a source is named and split by.
+fn id_of(input: &Input) -> Vec<u8> {
+    match input {
+        Input::Still(path) => path.as_os_str().as_encoded_bytes().to_vec(),
+        Input::Video(source) => source.name.clone().into_bytes(),
+    }
+}
+
+fn clip_name(input: &Input) -> String {
+    naming::name_of(&id_of(input))
+}
+
+fn file_of(input: &Input) -> Option<PathBuf> {
+    match input {
+        Input::Still(path) => path.canonicalize().ok(),
+        Input::Video(source) => source.file.as_ref()?.canonicalize().ok(),
+    }
+}
+
+/// Whether the run goes on without the input that brought this error.
+fn is_of_input(error: &anyhow::Error) -> bool {
+    error.is::<StreamError>() || error.is::<PictureError>()
+}
+
+fn unwritten(path: &Path, error: std::io::Error) -> Failure {
+    Failure::new(Exit::Output, format!("{}: {error}", path.display()))
+}
+
+fn exit_of(error: &JournalError) -> Exit {
+    match error {
+        JournalError::Settings { .. } => Exit::Usage,
+        _ => Exit::Output,
+    }
+}
+
+/// A number in 0..=1.
+fn share(text: &str) -> anyhow::Result<f64> {
+    let value: f64 = text.parse().context("expected a number in 0 to 1")?;
+    anyhow::ensure!((0.0..=1.0).contains(&value), "expected a number in 0 to 1");
+    Ok(value)
+}
+
+fn interval(text: &str) -> Result<u64, String> {
+    match super::run::time_ns(text)? {
+        0 => Err("expected more than 0 seconds".into()),
+        interval => Ok(interval),
+    }
+}

@@ -1,0 +1,133 @@
+//! A training set from footage: which frames are worth a label ([`keyframe`]), which pictures are new ([`duplicates`]), what they
+//! are called and which side they are on ([`naming`]), what is known so far ([`journal`]), and the files that training tools read
+//! ([`format`](mod@format), [`contact`]).
+//!
+//! The journal grows by a line per picture; every other file is made from it, a line at a time, so that a set that was
+//! interrupted ends as one that was not, and no list of pictures is in memory.
+
+pub mod contact;
+pub mod duplicates;
+pub mod format;
+pub mod journal;
+pub mod keyframe;
+pub mod naming;
+pub mod polygon;
+
+use crate::geometry::{Grid, PatchLayout, PixelBox};
+use crate::localize::Detection;
+use crate::picture::{self, RgbImage};
+use crate::record::MaskRecord;
+use duplicates::Print;
+use polygon::PatchMask;
+use serde::{Deserialize, Serialize};
+
+/// The layouts that training tools read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Format {
+    Coco,
+    Yolo,
+    Voc,
+    Cvat,
+    Mot,
+}
+
+/// The two sides of a set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Split {
+    Train,
+    Val,
+}
+
+impl Split {
+    pub const BOTH: [Self; 2] = [Self::Train, Self::Val];
+
+    /// As in the names of files and folders.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Train => "train",
+            Self::Val => "val",
+        }
+    }
+}
+
+/// One picture of the set.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Picture {
+    /// The file or URI it comes from, without user name and password.
+    pub source: String,
+    /// The source's unique name in the set ([`naming::name_of`]).
+    pub clip: String,
+    /// Number and time stamp of the frame in its source; 0 for a still.
+    pub frame: u64,
+    pub pts_ns: u64,
+    /// The picture's own unique name, without an extension.
+    pub name: String,
+    pub split: Split,
+    /// Counts the pictures of the source, from 1.
+    pub number: u64,
+    pub width: u32,
+    pub height: u32,
+    /// Side of a patch, width and height of the model's input, in its pixels.
+    pub patch: u32,
+    pub model: [u32; 2],
+    pub objects: Vec<Object>,
+    pub print: Print,
+}
+
+/// One proposal.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Object {
+    /// `[xmin, ymin, xmax, ymax]`, half-open, in pixels of the picture; of positive area.
+    pub bbox: [u32; 4],
+    pub score: f32,
+    /// Index into the set's categories.
+    pub category: usize,
+    pub mask: MaskRecord,
+}
+
+/// The categories of a set: proposals know no classes.
+pub fn categories() -> Vec<String> {
+    vec!["object".into()]
+}
+
+/// The class of an object, as an index into the categories.
+pub fn class_of(_detection: &Detection) -> usize {
+    0
+}
+
+impl Object {
+    /// Of a detection in the picture's pixels; none where it covers no whole pixel.
+    pub fn new(detection: &Detection, layout: &PatchLayout) -> Option<Self> {
+        let PixelBox { xmin, ymin, xmax, ymax } = detection.bbox;
+        (detection.bbox.area() > 0).then(|| Self {
+            bbox: [xmin, ymin, xmax, ymax],
+            score: detection.score,
+            category: class_of(detection),
+            mask: MaskRecord::new(&detection.patches, layout),
+        })
+    }
+
+    /// `[x, y, width, height]` in pixels.
+    pub fn xywh(&self) -> [u32; 4] {
+        let [xmin, ymin, xmax, ymax] = self.bbox;
+        [xmin, ymin, xmax.saturating_sub(xmin), ymax.saturating_sub(ymin)]
+    }
+}
+
+impl Picture {
+    /// The object's mask in the picture's pixels.
+    pub fn mask(&self, object: &Object) -> PatchMask {
+        let [rows, cols] = object.mask.size;
+        let [image_width, image_height] = self.model;
+        let layout = PatchLayout { grid: Grid { rows, cols }, patch: self.patch, image_width, image_height };
+        PatchMask::new(&object.mask, &layout, self.width, self.height)
+    }
+}
+
+/// The picture's brightness at this size, row by row (ITU-R BT.601 weights).
+pub fn luma(picture: &RgbImage, width: u32, height: u32) -> Vec<u8> {
+    let weigh = |p: &[u8]| ((77 * u32::from(p[0]) + 150 * u32::from(p[1]) + 29 * u32::from(p[2])) >> 8) as u8;
+    picture::scaled(picture, width, height).as_raw().chunks_exact(3).map(weigh).collect()
+}

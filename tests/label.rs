@@ -1,0 +1,293 @@
+//! `mostream label` as its users meet it: the tools that train read what it writes, and it goes on where it was stopped.
+#![cfg(feature = "cli")]
+
+mod support;
+
+use mostream::picture::{RgbImage, write_jpeg};
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use support::clips;
+use support::scene::{self, Shape, Texture, Thing};
+
+const X264: &str = "-c:v libx264 -preset veryfast -crf 12 -pix_fmt yuv420p";
+const FORMATS: [&str; 5] = ["coco", "yolo", "voc", "cvat", "mot"];
+
+/// `label` in a folder, with a small model's input.
+fn label(at: &Path, arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_mostream"));
+    command.current_dir(at).arg("label").args(arguments).args(["--size", "64x48"]);
+    command
+}
+
+/// The exit code and what is said.
+fn ended(output: Output) -> (Option<i32>, String) {
+    (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+}
+
+/// Runs quietly and well.
+fn done(at: &Path, arguments: &[&str]) {
+    assert_eq!(ended(label(at, arguments).arg("-q").output().unwrap()), (Some(0), String::new()), "{arguments:?}");
+}
+
+/// A picture that is like no other number's.
+fn drawn(number: u32, width: u32, height: u32) -> RgbImage {
+    let thing = |turn: u32, at: u32| Thing {
+        shape: [Shape::Ellipse, Shape::Star, Shape::Square, Shape::Blob][(at % 4) as usize],
+        texture: Texture::Stripes,
+        colours: [[246.0, 214.0, (at * 37 % 200) as f32], [20.0, (at * 91 % 100) as f32, 150.0]],
+        centre: [
+            width as f32 * (0.2 + (at * 7 % 11) as f32 * 0.06),
+            height as f32 * (0.2 + (at * 5 % 11) as f32 * 0.06),
+        ],
+        radius: 0.22 * height as f32,
+        turn: turn as f32,
+    };
+    let picture =
+        scene::draw(&scene::ground(width, height), width, height, &[thing(0, number), thing(1, number * 3 + 5)]);
+    RgbImage::from_raw(width, height, picture.rgb).unwrap()
+}
+
+fn still(path: PathBuf, number: u32) {
+    std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+    write_jpeg(&path, &drawn(number, 160, 120), 95).unwrap();
+}
+
+/// A folder `footage` with stills, one of them a copy, and a clip; names are hostile.
+fn footage(at: &Path) {
+    let folder = at.join("footage");
+    for number in 0..5 {
+        still(folder.join(format!("a/{number}.jpg")), number);
+        still(folder.join(format!("b/{number}.jpg")), number + 5);
+    }
+    still(folder.join("it's \"a\" <b> & ünï.jpg"), 10);
+    write_jpeg(&folder.join("copy.jpg"), &drawn(3, 160, 120), 60).unwrap();
+    clips::make(folder.join("..clip 1.mp4"), (160, 120), 30, true, X264);
+}
+
+/// Every file below a folder.
+fn tree(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let mut files = BTreeMap::new();
+    let mut open = vec![folder.to_owned()];
+    while let Some(next) = open.pop() {
+        for entry in std::fs::read_dir(next).unwrap() {
+            let path = entry.unwrap().path();
+            match path.is_dir() {
+                true => open.push(path),
+                false => {
+                    drop(files.insert(path.strip_prefix(folder).unwrap().to_owned(), std::fs::read(&path).unwrap()))
+                }
+            }
+        }
+    }
+    files
+}
+
+fn assert_same(one: &Path, other: &Path, when: &str) {
+    let (one, other) = (tree(one), tree(other));
+    assert_eq!(one.keys().collect::<Vec<_>>(), other.keys().collect::<Vec<_>>(), "{when}");
+    one.iter().for_each(|(path, bytes)| assert!(other[path] == *bytes, "{when}: {} differs", path.display()));
+}
+
+fn journal(set: &Path) -> Vec<String> {
+    let text = std::fs::read_to_string(set.join(".mostream/label.jsonl")).unwrap_or_default();
+    text.lines().map(str::to_owned).collect()
+}
+
+/// The pictures in the journal.
+fn pictures(set: &Path) -> Vec<Value> {
+    let entries = journal(set).into_iter().map(|line| serde_json::from_str::<Value>(&line).unwrap());
+    entries.filter_map(|entry| entry.get("picture").cloned()).collect()
+}
+
+/// What the tools read: side → picture → boxes.
+fn read(format: &str, set: &Path) -> BTreeMap<String, BTreeMap<String, Vec<[f64; 4]>>> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let python = root.join(".venv/bin/python");
+    let script = root.join("tests/support/read_dataset.py");
+    let ran = Command::new(python).args(["-W", "ignore"]).arg(script).arg(format).arg(set).output().unwrap();
+    assert!(ran.status.success(), "{format}: {}", String::from_utf8_lossy(&ran.stderr));
+    serde_json::from_slice(&ran.stdout).unwrap()
+}
+
+#[test]
+fn the_tools_that_train_read_the_same_boxes_from_every_format() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    footage(at);
+    for format in FORMATS {
+        done(at, &["footage", "-o", format, "--format", format, "--val", "0.4"]);
+        let found = read(format, &at.join(format));
+        let expected = pictures(&at.join(format));
+        assert_eq!(found.values().map(BTreeMap::len).sum::<usize>(), expected.len(), "{format}");
+        assert!(found["train"].len() > 1 && found["val"].len() > 1, "{format}: {found:?}");
+        let mut boxes = 0;
+        for picture in &expected {
+            let name = picture["name"].as_str().unwrap();
+            let name = match format {
+                "mot" => format!("{} {}", picture["clip"].as_str().unwrap(), picture["number"]),
+                _ => name.to_owned(),
+            };
+            let read = &found[picture["split"].as_str().unwrap()][&name];
+            let journal = picture["objects"].as_array().unwrap().iter().map(|object| object["bbox"].clone());
+            assert_eq!(*read, journal.map(|bbox| serde_json::from_value(bbox).unwrap()).collect::<Vec<[f64; 4]>>());
+            boxes += read.len();
+        }
+        assert!(boxes >= expected.len() / 2, "{format}: {boxes} boxes");
+        let page = std::fs::read_to_string(at.join(format).join("contact/page-001.html")).unwrap();
+        assert_eq!(page.matches("<figure>").count(), expected.len());
+        assert_eq!(page.matches("<rect").count(), boxes);
+        assert!(!page.contains("<b> &") && !page.contains("http"), "not escaped, or not self-contained");
+    }
+
+    // The copy is left out, whatever its compression; files of one name are apart; a clip is on one side.
+    let expected = pictures(&at.join("coco"));
+    let sources: Vec<&str> = expected.iter().map(|picture| picture["source"].as_str().unwrap()).collect();
+    assert_eq!(sources.iter().filter(|source| source.ends_with("/3.jpg") || source.ends_with("copy.jpg")).count(), 2);
+    assert_eq!(sources.iter().filter(|source| source.ends_with("/1.jpg")).count(), 2);
+    assert!(sources.contains(&"footage/it's \"a\" <b> & ünï.jpg"));
+    let of_clip: Vec<&Value> = expected.iter().filter(|p| p["source"] == "footage/..clip 1.mp4").collect();
+    assert!(of_clip.len() == 2 && of_clip[0]["split"] == of_clip[1]["split"], "{of_clip:?}");
+
+    // The same masks as run lengths: the areas and the boxes of both are held to the annotation by the reader.
+    done(at, &["footage", "-o", "rle", "--masks", "rle", "--val", "0.4"]);
+    assert_eq!(read("coco", &at.join("rle")), read("coco", &at.join("coco")));
+    let annotations = std::fs::read_to_string(at.join("rle/annotations/instances_train.json")).unwrap();
+    assert!(annotations.contains("\"counts\":["));
+}
+
+#[test]
+fn a_run_that_was_cut_off_anywhere_goes_on_to_the_same_files() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    footage(at);
+    done(at, &["footage", "-o", "whole"]);
+    done(at, &["footage", "-o", "cut"]);
+    assert_same(&at.join("whole"), &at.join("cut"), "made twice");
+    let lines = journal(&at.join("whole"));
+    // A clip's pictures are the first, since its name begins with a dot: no, those are hidden within folders; they are last.
+    for kept in [0, 1, 2, 4, lines.len() / 2, lines.len() - 1] {
+        let torn = &lines[kept][..lines[kept].len() / 2];
+        let text: String = lines[..kept].iter().map(|line| format!("{line}\n")).chain([torn.to_owned()]).collect();
+        std::fs::write(at.join("cut/.mostream/label.jsonl"), text).unwrap();
+        std::fs::create_dir_all(at.join("cut/images/train")).unwrap();
+        std::fs::write(at.join("cut/images/train/x.jpg.99.part"), "half").unwrap();
+        std::fs::remove_dir_all(at.join("cut/annotations")).ok();
+        done(at, &["footage", "-o", "cut"]);
+        assert_same(&at.join("whole"), &at.join("cut"), &format!("cut after {kept} lines"));
+    }
+}
+
+/// Starts a run over many pictures and waits for its first few.
+fn started(at: &Path, set: &str) -> Child {
+    let mut child = label(at, &["many", "-o", set]).stderr(Stdio::null()).spawn().unwrap();
+    while journal(&at.join(set)).len() < 5 && child.try_wait().unwrap().is_none() {
+        std::thread::sleep(std::time::Duration::from_millis(1));
+    }
+    child
+}
+
+#[test]
+fn a_killed_run_and_an_interrupted_one_end_as_one_that_was_left_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    (0..60).for_each(|number| still(at.join(format!("many/{number:02}.jpg")), number));
+    done(at, &["many", "-o", "whole"]);
+
+    let mut child = started(at, "killed");
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(journal(&at.join("killed")).len() < journal(&at.join("whole")).len(), "it was over before it was killed");
+    done(at, &["many", "-o", "killed"]);
+    assert_same(&at.join("whole"), &at.join("killed"), "killed");
+
+    let mut child = started(at, "stopped");
+    assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    let (some, all) = (pictures(&at.join("stopped")).len(), pictures(&at.join("whole")).len());
+    assert!((1..all).contains(&some), "{some} of {all} pictures");
+    let read_some: usize = read("coco", &at.join("stopped")).values().map(BTreeMap::len).sum();
+    assert_eq!(read_some, some);
+    done(at, &["many", "-o", "stopped"]);
+    assert_same(&at.join("whole"), &at.join("stopped"), "interrupted");
+}
+
+#[test]
+fn what_cannot_be_used_is_listed_and_the_rest_is_done() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    still(at.join("in/good.jpg"), 1);
+    let bytes = std::fs::read(at.join("in/good.jpg")).unwrap();
+    std::fs::write(at.join("in/cut.jpg"), &bytes[..200]).unwrap();
+    std::fs::write(at.join("in/text.png"), "no picture\n").unwrap();
+    std::fs::write(at.join("in/empty.mp4"), "").unwrap();
+    write_jpeg(&at.join("in/dot.jpg"), &RgbImage::from_pixel(1, 1, [200; 3].into()), 90).unwrap();
+    write_jpeg(&at.join("in/wide.jpg"), &drawn(2, 20_000, 40), 90).unwrap();
+    clips::make(at.join("in/ends.ts"), (160, 120), 60, true, X264);
+    clips::make(at.join("in/ends.mkv"), (160, 120), 60, true, X264).truncated(0.6);
+
+    // The set is within its own footage, and is no footage.
+    let arguments = ["in", "missing.mp4", "-o", "in/set", "--every", "0.5", "--val", "1"];
+    for _ in 0..2 {
+        let (code, told) = ended(label(at, &arguments).arg("-q").output().unwrap());
+        assert_eq!(code, Some(3), "{told}");
+        let listed = std::fs::read_to_string(at.join("in/set/failures.txt")).unwrap();
+        let told: String = told.lines().map(|line| format!("{}\n", line.strip_prefix("mostream: ").unwrap())).collect();
+        assert_eq!(told, listed);
+        for name in ["in/cut.jpg", "in/text.png", "in/empty.mp4", "missing.mp4"] {
+            assert_eq!(listed.lines().filter(|line| line.starts_with(&format!("{name}: "))).count(), 1, "{listed}");
+        }
+        assert!(!listed.contains("good") && !listed.contains("dot") && !listed.contains("wide"), "{listed}");
+        let sources: Vec<String> =
+            pictures(&at.join("in/set")).iter().map(|p| p["source"].as_str().unwrap().to_owned()).collect();
+        for name in ["in/good.jpg", "in/dot.jpg", "in/wide.jpg"] {
+            assert_eq!(sources.iter().filter(|source| *source == name).count(), 1, "{sources:?}");
+        }
+        assert!(sources.iter().any(|source| source.starts_with("in/ends")), "{sources:?}");
+        assert!(read("coco", &at.join("in/set"))["train"].is_empty());
+    }
+
+    // It is not ours, it was begun otherwise, or the flags do not fit.
+    let refused = |arguments: &[&str], code: i32, says: &str| {
+        let (got, told) = ended(label(at, arguments).output().unwrap());
+        assert!(got == Some(code) && told.contains(says) && !told.contains("panicked"), "{got:?} {told}");
+    };
+    std::fs::create_dir(at.join("mine")).unwrap();
+    std::fs::write(at.join("mine/thesis.txt"), "years").unwrap();
+    refused(&["in", "-o", "mine"], 4, "mine is not empty");
+    assert_eq!(tree(&at.join("mine")).len(), 1);
+    refused(&["in", "-o", "in/good.jpg"], 4, "in/good.jpg");
+    refused(&["in", "-o", "in/set", "--val", "1"], 2, "every-ns");
+    refused(&["in", "-o", "new", "--format", "yolo", "--masks", "rle"], 2, "--masks rle");
+    refused(&["in", "-o", "new", "--val", "1.5"], 2, "0 to 1");
+    refused(&["in", "-o", "new", "--every", "0"], 2, "more than 0");
+    assert!(!at.join("new").exists());
+}
+
+#[test]
+fn key_frames_intervals_limits_and_scores_are_obeyed() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    // Ten different scenes of half a second each.
+    for number in 0..10 {
+        still(at.join(format!("scenes/{number}.jpg")), number);
+    }
+    let ffmpeg = format!("-v error -framerate 2 -i scenes/%d.jpg -r 20 {X264} clip.mp4");
+    assert!(Command::new("ffmpeg").current_dir(at).args(ffmpeg.split(' ')).status().unwrap().success());
+    let times = |set: &str| -> Vec<u64> {
+        let of = pictures(&at.join(set));
+        of.iter().map(|picture| picture["pts_ns"].as_u64().unwrap() / 1_000_000).collect()
+    };
+    done(at, &["clip.mp4", "-o", "changes"]);
+    assert_eq!(times("changes"), (0..10).map(|scene| scene * 500).collect::<Vec<_>>());
+    done(at, &["clip.mp4", "-o", "interval", "--every", "1.5"]);
+    assert_eq!(times("interval"), [0, 1500, 3000, 4500]);
+    done(at, &["clip.mp4", "-o", "limit", "--max-per-video", "3"]);
+    assert_eq!(times("limit").len(), 3);
+    assert!(times("limit")[2] >= 3000, "{:?}", times("limit"));
+    done(at, &["clip.mp4", "-o", "best", "--min-score", "1"]);
+    assert_eq!(times("best").len(), 10);
+    assert!(pictures(&at.join("best")).iter().all(|picture| picture["objects"].as_array().unwrap().is_empty()));
+    assert_eq!(read("coco", &at.join("best")).values().map(BTreeMap::len).sum::<usize>(), 10);
+}

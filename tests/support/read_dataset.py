@@ -1,0 +1,118 @@
+"""Reads a data set with the tools that train on it: FORMAT FOLDER → {"train": {NAME: [[xmin, ymin, xmax, ymax], …]}, "val": …} on stdout,
+boxes half-open, in pixels. What a tool would choke on fails here."""
+
+import configparser
+import contextlib
+import json
+import os
+import sys
+import xml.etree.ElementTree as xml
+
+import numpy
+import supervision
+from PIL import Image
+from pycocotools.coco import COCO
+
+format, folder = sys.argv[1:3]
+
+
+def stem(path):
+    return os.path.splitext(os.path.basename(path))[0]
+
+
+def boxes(dataset):
+    assert list(dataset.classes) in (["object"], []), dataset.classes
+    found = {}
+    for path, picture, detections in dataset:
+        assert picture.ndim == 3
+        found[stem(path)] = detections.xyxy.round(3).tolist()
+    return found
+
+
+def coco(split):
+    images, annotations = f"{folder}/images/{split}", f"{folder}/annotations/instances_{split}.json"
+    with contextlib.redirect_stdout(sys.stderr):
+        reader = COCO(annotations)
+    by_name = {}
+    for picture in reader.loadImgs(reader.getImgIds()):
+        assert Image.open(f"{images}/{picture['file_name']}").size == (picture["width"], picture["height"])
+        by_name[stem(picture["file_name"])] = []
+        for annotation in reader.loadAnns(reader.getAnnIds(imgIds=picture["id"])):
+            x, y, width, height = annotation["bbox"]
+            by_name[stem(picture["file_name"])].append([x, y, x + width, y + height])
+            mask = reader.annToMask(annotation)
+            assert mask.sum() == annotation["area"] > 0, (mask.sum(), annotation["area"])
+            ys, xs = numpy.nonzero(mask)
+            assert (xs.min(), ys.min(), xs.max() + 1, ys.max() + 1) == (x, y, x + width, y + height)
+            assert annotation["category_id"] == 1 and 0 <= annotation["score"] <= 1
+    assert len(reader.getImgIds()) == len(os.listdir(images))
+    found = boxes(supervision.DetectionDataset.from_coco(images, annotations, force_masks=True))
+    assert found == by_name, (found, by_name)
+    return by_name
+
+
+def yolo(split):
+    images, labels = f"{folder}/images/{split}", f"{folder}/labels/{split}"
+    found = boxes(supervision.DetectionDataset.from_yolo(images, labels, f"{folder}/data.yaml"))
+    for name, rows in found.items():
+        scores = open(f"{folder}/confidence/{split}/{name}.txt").read().split()
+        assert len(scores) == len(rows) and all(0 <= float(score) <= 1 for score in scores)
+        assert all(len(line.split()) == 5 for line in open(f"{labels}/{name}.txt"))
+    return {name: numpy.array(rows).round(2).tolist() for name, rows in found.items()}
+
+
+def voc(split):
+    names = open(f"{folder}/ImageSets/Main/{split}.txt").read().split()
+    found = boxes(supervision.DetectionDataset.from_pascal_voc(f"{folder}/JPEGImages", f"{folder}/Annotations"))
+    for name in names:
+        root = xml.parse(f"{folder}/Annotations/{name}.xml").getroot()
+        size = tuple(int(root.find("size").find(side).text) for side in ("width", "height"))
+        assert size == Image.open(f"{folder}/JPEGImages/{root.find('filename').text}").size
+    return {name: found[name] for name in names}
+
+
+def cvat(split):
+    root = xml.parse(f"{folder}/annotations.xml").getroot()
+    assert root.tag == "annotations" and root.find("version").text == "1.1"
+    assert [label.find("name").text for label in root.find("meta/task/labels")] == ["object"]
+    pictures = root.findall("image")
+    assert [int(picture.get("id")) for picture in pictures] == list(range(int(root.find("meta/task/size").text)))
+    found = {}
+    for picture in pictures:
+        if picture.get("subset") != split:
+            continue
+        size = Image.open(f"{folder}/images/{picture.get('name')}").size
+        assert size == (int(picture.get("width")), int(picture.get("height")))
+        found[stem(picture.get("name"))] = rows = []
+        for box in picture.findall("box"):
+            rows.append([float(box.get(side)) for side in ("xtl", "ytl", "xbr", "ybr")])
+            group = [p for p in picture.findall("polygon") if p.get("group_id") == box.get("group_id")]
+            points = numpy.array([[*map(float, pair.split(","))] for p in group for pair in p.get("points").split(";")])
+            assert [*points.min(axis=0), *points.max(axis=0)] == rows[-1]
+            assert box.get("label") == "object" and 0 <= float(box.find("attribute[@name='score']").text) <= 1
+    return found
+
+
+def mot(split):
+    found = {}
+    for clip in sorted(os.listdir(f"{folder}/{split}")):
+        at = f"{folder}/{split}/{clip}"
+        info = configparser.ConfigParser()
+        info.read(f"{at}/seqinfo.ini")
+        info = info["Sequence"]
+        assert info["name"] == clip and int(info["frameRate"]) >= 1
+        numbers = range(1, int(info["seqLength"]) + 1)
+        assert sorted(os.listdir(f"{at}/{info['imDir']}")) == [f"{number:06}{info['imExt']}" for number in numbers]
+        truth = [line.split(",") for line in open(f"{at}/gt/gt.txt")]
+        dets = [line.split(",") for line in open(f"{at}/det/det.txt")]
+        assert [row[:1] + row[2:6] for row in truth] == [row[:1] + row[2:6] for row in dets]
+        assert len({row[1] for row in truth}) == len(truth) and all(len(row) == 9 for row in truth)
+        for number in numbers:
+            size = Image.open(f"{at}/img1/{number:06}.jpg").size
+            assert size == (int(info["imWidth"]), int(info["imHeight"]))
+            rows = [[float(value) for value in row[2:6]] for row in truth if int(row[0]) == number]
+            found[f"{clip} {number}"] = [[x - 1, y - 1, x - 1 + w, y - 1 + h] for x, y, w, h in rows]
+    return found
+
+
+json.dump({split: globals()[format](split) for split in ("train", "val")}, sys.stdout)
