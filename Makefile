@@ -5,7 +5,7 @@ program := target/release/mostream
 draw := target/release/examples/draw_demo_clip
 
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test bench
+.PHONY: help setup demo test bench results
 
 help: ## say what can be made
 	@sed -n 's/^\([a-z]*\):.*## /make \1\t/p' $(MAKEFILE_LIST)
@@ -24,6 +24,9 @@ test: setup ## run every test and print the totals
 
 bench: setup ## run the benchmarks
 	cargo bench --profile release
+
+results: ## write docs/RESULTS.md from the reports in docs/results
+	cargo run --release --quiet --example results -- docs/results docs/RESULTS.md
 
 out/demo.mp4: examples/draw_demo_clip.rs tests/support/scene.rs
 	$(draw) $@

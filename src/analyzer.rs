@@ -101,6 +101,11 @@ impl Analyzer {
         Ok(Analysis { layout, output, picture })
     }
 
+    /// Makes the session that [`Analyzer::analyze_scaled`] needs for this size, where it is not there yet; for those who take times.
+    pub fn prepare(&mut self, feature: Feature, size: (u32, u32)) -> Result<(), BackboneError> {
+        self.session(feature, size).map(drop)
+    }
+
     fn session(&mut self, feature: Feature, size: (u32, u32)) -> Result<&mut Backbone, BackboneError> {
         let known = self.sessions.iter().position(|(f, s, _)| (*f, *s) == (feature, size));
         let entry = match known {

@@ -39,6 +39,26 @@ impl PixelBox {
     }
 }
 
+/// A box whose edges may lie anywhere, as people draw them: `[xmin, ymin, xmax, ymax]` in pixels, half-open.
+pub type DrawnBox = [f64; 4];
+
+/// Area of a drawn box in square pixels.
+pub fn area(a: &DrawnBox) -> f64 {
+    (a[2] - a[0]).max(0.0) * (a[3] - a[1]).max(0.0)
+}
+
+/// Area that two drawn boxes share, in square pixels.
+pub fn shared_area(a: &DrawnBox, b: &DrawnBox) -> f64 {
+    area(&[a[0].max(b[0]), a[1].max(b[1]), a[2].min(b[2]), a[3].min(b[3])])
+}
+
+/// [`PixelBox::iou`] of drawn boxes.
+pub fn iou(a: &DrawnBox, b: &DrawnBox) -> f64 {
+    let both = shared_area(a, b);
+    let union = area(a) + area(b) - both;
+    if union > 0.0 { both / union } else { 0.0 }
+}
+
 /// The patch grid of one model input: patches are numbered row by row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Grid {
@@ -104,5 +124,8 @@ mod tests {
         assert_eq!(a.iou(&b), 1.0 / 3.0);
         let empty = PixelBox { xmin: 1, ymin: 1, xmax: 1, ymax: 1 };
         assert_eq!(empty.iou(&empty), 0.0);
+        let drawn = |b: PixelBox| [b.xmin, b.ymin, b.xmax, b.ymax].map(f64::from);
+        assert_eq!(iou(&drawn(a), &drawn(b)), 1.0 / 3.0);
+        assert_eq!(iou(&drawn(empty), &drawn(empty)), 0.0);
     }
 }

@@ -18,6 +18,8 @@
 pub mod analyzer;
 #[cfg(feature = "backbone")]
 pub mod backbone;
+#[cfg(feature = "discover")]
+pub mod discover;
 #[cfg(feature = "evaluate")]
 pub mod evaluate;
 pub mod geometry;

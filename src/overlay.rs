@@ -88,7 +88,8 @@ impl Overlay {
             ] {
                 fill(&mut planes, bar, colour)?;
             }
-            let label = format!("{:.2}", object.score);
+            let name = object.label.as_deref().map_or(String::new(), |name| format!("{name} "));
+            let label = format!("{name}{:.2}", object.score);
             let mut baseline = 0;
             let text = imgproc::get_text_size(&label, FONT, font_scale, 1, &mut baseline)?;
             let tag = Rect::new(left, top, (text.width + 8) & !1, (text.height + 8) & !1);

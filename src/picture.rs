@@ -64,6 +64,24 @@ pub fn scaled(picture: &RgbImage, width: u32, height: u32) -> Cow<'_, RgbImage> 
     }
 }
 
+/// What `[xmin, ymin, xmax, ymax]` (half-open, cut at the picture's edges) shows and a little around it, as near to a square as the
+/// picture allows, no side longer than `max_side` pixels.
+pub fn thumbnail(picture: &RgbImage, bbox: [u32; 4], max_side: u32) -> RgbImage {
+    let (width, height) = picture.dimensions();
+    let [xmin, ymin, xmax, ymax] = bbox.map(u64::from);
+    let side = (xmax.saturating_sub(xmin).max(ymax.saturating_sub(ymin)) * 5 / 4).max(1);
+    let part = |low: u64, high: u64, of: u32| {
+        let length = side.min(u64::from(of));
+        let start = ((low + high) / 2).saturating_sub(length / 2).min(u64::from(of) - length);
+        (start as u32, length as u32)
+    };
+    let ((x, w), (y, h)) = (part(xmin, xmax, width), part(ymin, ymax, height));
+    let crop = imageops::crop_imm(picture, x, y, w, h).to_image();
+    let longer = w.max(h).max(1);
+    let fit = |side: u32| (u64::from(side) * u64::from(max_side) / u64::from(longer)).max(1) as u32;
+    if longer <= max_side { crop } else { scaled(&crop, fit(w), fit(h)).into_owned() }
+}
+
 /// Writes a JPEG file; its name appears when all of it is there.
 pub fn write_jpeg(path: &Path, picture: &RgbImage, quality: u8) -> io::Result<()> {
     let (partial, file) = PartialFile::create(path)?;
@@ -97,5 +115,7 @@ fn open(path: &Path) -> Result<impl ImageDecoder, PictureError> {
 }
 
 fn fault(path: &Path, why: &dyn std::fmt::Display) -> PictureError {
-    PictureError { path: path.display().to_string(), why: why.to_string() }
+    // Some decoders' errors have several lines.
+    let why = why.to_string().split_whitespace().collect::<Vec<_>>().join(" ");
+    PictureError { path: path.display().to_string(), why }
 }

@@ -53,6 +53,9 @@ pub struct ObjectRecord {
     pub score: f32,
     /// Number of patches of the object.
     pub patches: usize,
+    /// The name of the group it looks like (`--groups`); none where it looks like no named one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub label: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mask: Option<MaskRecord>,
 }
@@ -90,7 +93,7 @@ impl GridRecord {
 }
 
 impl ObjectRecord {
-    /// `detection` in the pixels of a frame of this size; with its mask on request.
+    /// `detection` in the pixels of a frame of this size; with its mask on request, without a label.
     pub fn new(detection: &Detection, layout: &PatchLayout, width: u32, height: u32, with_mask: bool) -> Self {
         let PixelBox { xmin, ymin, xmax, ymax } = layout.frame_from_image(&detection.bbox, width, height);
         Self {
@@ -98,6 +101,7 @@ impl ObjectRecord {
             seed: detection.seed,
             score: detection.score,
             patches: detection.patches.len(),
+            label: None,
             mask: with_mask.then(|| MaskRecord::new(&detection.patches, layout)),
         }
     }

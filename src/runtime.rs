@@ -5,6 +5,7 @@
 //! Shut-down is a closed channel: the end of the source, a stop and an error all drain the same way.
 
 use crate::backbone::{Backbone, BackboneError};
+use crate::discover::groups::Groups;
 use crate::geometry::PatchLayout;
 use crate::localize::{Detection, Features, LocalizeError, Localizer, Method, PatchOutput};
 use crate::overlay::{Overlay, OverlayError};
@@ -51,6 +52,8 @@ pub struct Task {
     pub source: String,
     pub model: String,
     pub localizer: Localizer,
+    /// Names objects by what they look like.
+    pub groups: Option<Groups>,
     /// Every how many frames the backbone runs; the boxes hold in between.
     pub every: u64,
     /// Subtracted from the time stamps of the annotated video.
@@ -103,7 +106,8 @@ struct Inferred {
 struct Localized {
     frame: Frame,
     decoded: Instant,
-    detections: Arc<Vec<Detection>>,
+    /// With their labels.
+    detections: Arc<Vec<(Detection, Option<String>)>>,
     is_inferred: bool,
     timings: TimingsRecord,
 }
@@ -138,7 +142,7 @@ pub fn run(
             })?);
             let method = task.localizer.method;
             threads.push(spawn(scope, "infer", move || infer(method, backbone, ingested, to_localize))?);
-            threads.push(spawn(scope, "localize", move || localize(task.localizer, layout, inferred, to_sink))?);
+            threads.push(spawn(scope, "localize", move || localize(task, layout, inferred, to_sink))?);
             Ok(())
         })();
         let written = started.and_then(|()| {
@@ -237,7 +241,7 @@ fn infer(
 }
 
 fn localize(
-    localizer: Localizer,
+    task: &Task,
     layout: PatchLayout,
     inferred: Receiver<Inferred>,
     to_sink: Sender<Localized>,
@@ -247,7 +251,9 @@ fn localize(
         let is_inferred = patches.is_some();
         if let Some(patches) = patches {
             let start = Instant::now();
-            detections = Arc::new(localizer.localize(&patches, &layout)?);
+            let found = task.localizer.localize(&patches, &layout)?;
+            let named = found.into_iter().map(|object| (label(task, &patches, &object), object));
+            detections = Arc::new(named.map(|(label, object)| (object, label)).collect());
             timings.localize = microseconds(start);
         }
         if to_sink.send(Localized { frame, decoded, detections: detections.clone(), is_inferred, timings }).is_err() {
@@ -255,6 +261,11 @@ fn localize(
         }
     }
     Ok(())
+}
+
+fn label(task: &Task, patches: &PatchOutput, object: &Detection) -> Option<String> {
+    let (Some(groups), PatchOutput::Features(features)) = (&task.groups, patches) else { return None };
+    groups.name_of(features, &object.patches).map(str::to_owned)
 }
 
 fn write(
@@ -266,7 +277,10 @@ fn write(
 ) -> Result<(), RunError> {
     let Localized { frame, decoded, detections, is_inferred, timings } = item;
     let (width, height) = frame.display_size();
-    let object = |detection| ObjectRecord::new(detection, layout, width, height, task.with_masks);
+    let object = |(detection, label): &(Detection, Option<String>)| ObjectRecord {
+        label: label.clone(),
+        ..ObjectRecord::new(detection, layout, width, height, task.with_masks)
+    };
     let record = FrameRecord {
         version: VERSION,
         source: task.source.clone(),

@@ -321,6 +321,8 @@ fn inspect(grid: Grid, values: Array2<f32>) -> Vec<Fate> {
     check_fates(&inspection, &features.output)
 }
 
+type Kind = (&'static str, fn(&Fate) -> bool);
+
 #[test]
 fn every_cluster_is_accounted_for_by_its_own_rule() {
     let mut fates = Vec::new();
@@ -349,8 +351,19 @@ fn every_cluster_is_accounted_for_by_its_own_rule() {
         f32::from(u8::from(is_middle || is_thing == (j == 1)))
     });
     fates.extend(inspect(Grid { rows: 20, cols: 30 }, twice));
-    let kinds: [(&str, fn(&Fate) -> bool); 5] = [
+    // A thing whose patches hardly point one way.
+    let faint = Array2::from_shape_fn((600, 42), |(i, j)| {
+        let (row, col) = (i / 30, i % 30);
+        match ((7..12).contains(&row) && (10..18).contains(&col), j) {
+            (true, 40) => 0.3,
+            (true, _) => f32::from(u8::from(j == (row - 7) * 8 + col - 10)),
+            (false, _) => f32::from(u8::from(j == 41)),
+        }
+    });
+    fates.extend(inspect(Grid { rows: 20, cols: 30 }, faint));
+    let kinds: [Kind; 6] = [
         ("drawn", |fate| matches!(fate, Fate::Drawn { .. })),
+        ("unsure", |fate| matches!(fate, Fate::Unsure { .. })),
         ("too small", |fate| matches!(fate, Fate::Dropped(DropReason::TooSmall))),
         ("too large", |fate| matches!(fate, Fate::Dropped(DropReason::TooLarge))),
         ("no patches", |fate| matches!(fate, Fate::Dropped(DropReason::NoPatches))),

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 /// A crate, and the files and folders of `src` that may name it.
-const RULES: [(&str, &[&str]); 12] = [
+const RULES: [(&str, &[&str]); 13] = [
     ("gstreamer", &["stream", "overlay.rs", "runtime.rs", "cli/doctor.rs"]),
     ("ort", &["backbone/session.rs"]),
     ("opencv", &["overlay.rs"]),
@@ -12,12 +12,27 @@ const RULES: [(&str, &[&str]); 12] = [
     ("png", &["evaluate/dataset/mask.rs"]),
     ("roxmltree", &["evaluate/dataset/voc.rs"]),
     ("serde_saphyr", &["evaluate/dataset/yolo.rs"]),
+    ("kodama", &["discover/clustering.rs"]),
     ("clap", &["main.rs", "cli"]),
     ("anyhow", &["cli"]),
-    ("std::thread", &["runtime.rs", "cli/interrupt.rs", "cli/bench", "backbone/session.rs", "backbone/cache.rs"]),
+    (
+        "std::thread",
+        &["runtime.rs", "cli/interrupt.rs", "cli/bench", "cli/eval", "backbone/session.rs", "backbone/cache.rs"],
+    ),
     (
         "std::fs",
-        &["stream", "backbone", "publish", "partial.rs", "picture.rs", "evaluate/dataset/files.rs", "label", "cli"],
+        &[
+            "stream",
+            "backbone",
+            "publish",
+            "partial.rs",
+            "picture.rs",
+            "evaluate/dataset/files.rs",
+            "discover/groups.rs",
+            "discover/collection.rs",
+            "label",
+            "cli",
+        ],
     ),
 ];
 

@@ -52,9 +52,9 @@ pub struct Args {
     /// Masks in COCO's annotations
     #[arg(long, value_enum, default_value = "polygons")]
     masks: MasksArg,
-    /// Leave out objects of a lower score, 0 to 1
-    #[arg(long, value_name = "SCORE", default_value_t = 0.0, value_parser = share)]
-    min_score: f64,
+    /// Leave out objects with a lower score, 0 to 1 [default: 0.2 for most, 0 for the others]
+    #[arg(long, value_name = "SCORE", value_parser = super::localize::score)]
+    min_score: Option<f32>,
     /// The share of sources that are held out for validation; all pictures of a source are on one side
     #[arg(long, value_name = "SHARE", default_value_t = 0.2, value_parser = share)]
     val: f64,
@@ -103,6 +103,7 @@ struct Labeller<'a> {
     settings: &'a Settings,
     analyzer: Analyzer,
     feature: Feature,
+    localizer: Localizer,
     journal: Journal,
     known: HashMap<String, Known>,
     seen: Seen,
@@ -129,6 +130,7 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
         );
     }
     let analyzer = args.model.analyzer()?;
+    let localizer = super::localize::localizer(args.method, false, args.min_score);
     let settings = Settings {
         version: Settings::VERSION,
         format,
@@ -136,7 +138,7 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
         model: analyzer.checkpoint().id().to_owned(),
         feature: args.model.feature.name().to_owned(),
         size: args.model.size.map_or(format!("{} patches", args.model.patches), |(w, h)| format!("{w}x{h}")),
-        min_score: args.min_score as f32,
+        min_score: localizer.min_score,
         val: args.val,
         every_ns: args.every,
         max_per_video: args.max_per_video,
@@ -181,6 +183,7 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
         progress: Progress::of(Some(inputs.len() as u64), "inputs", args.quiet),
         args: &args,
         settings: &settings,
+        localizer,
         analyzer,
         journal,
         known,
@@ -284,9 +287,7 @@ impl Labeller<'_> {
         }
         let analysis = self.analyzer.analyze(full, self.feature)?;
         let layout = analysis.layout;
-        let localizer = Localizer { method: self.args.method, paper: false };
-        let found = analysis.detections(&localizer)?;
-        let found = found.iter().filter(|detection| detection.score >= self.settings.min_score);
+        let found = analysis.detections(&self.localizer)?;
         let picture = Picture {
             source: input.name(),
             name: if matches!(input, Input::Still(_)) { clip.clone() } else { format!("{clip}-{frame:06}") },
@@ -299,7 +300,7 @@ impl Labeller<'_> {
             height,
             patch: layout.patch,
             model: [layout.image_width, layout.image_height],
-            objects: found.filter_map(|detection| Object::new(detection, &layout)).collect(),
+            objects: found.iter().filter_map(|detection| Object::new(detection, &layout)).collect(),
             print,
         };
         let path = self.args.output.join(format::picture_path(self.settings.format, &picture));
@@ -329,10 +330,11 @@ impl Labeller<'_> {
             contact::write(folder)?;
             format::save(&folder.join("failures.txt"), |out| {
                 let mut list = |line: &str| {
+                    let line = line.replace('\n', " ");
                     listed += 1;
                     // To stderr too, where it may not be wanted but must be seen.
                     eprintln!("mostream: {line}");
-                    writeln!(out, "{}", line.replace('\n', " "))
+                    writeln!(out, "{line}")
                 };
                 for entry in journal::entries(folder)? {
                     if let Entry::Done { warning: Some(warning), .. } = entry? {

@@ -1,7 +1,9 @@
 //! The command line: flags → options → run → exit code. One file per subcommand.
 
 mod bench;
+mod discover;
 mod doctor;
+mod eval;
 mod exit;
 mod features;
 mod inputs;
@@ -28,6 +30,8 @@ struct Cli {
 enum Command {
     /// Find the objects in a video file, a still image or a URI
     Run(run::Args),
+    /// Group the objects of many pictures and videos by how they look, and name the groups
+    Discover(discover::Args),
     /// Write the patch features of an image as a NumPy file
     Features(features::Args),
     /// Find the objects in patch features from a NumPy file
@@ -40,18 +44,22 @@ enum Command {
     Label(label::Args),
     /// Measure how fast each stage is on this machine
     Bench(bench::Args),
+    /// Measure how near the boxes come to those that people drew, over a data set
+    Eval(eval::Args),
 }
 
 /// Reads the command line and does what it asks.
 pub fn main() -> std::process::ExitCode {
     let outcome = match Cli::parse().command {
         Command::Run(args) => run::run(args),
+        Command::Discover(args) => discover::run(args),
         Command::Features(args) => features::run(args),
         Command::Localize(args) => localize::run(args),
         Command::Inspect(args) => inspect::run(args),
         Command::Doctor(args) => doctor::run(args),
         Command::Label(args) => label::run(args),
         Command::Bench(args) => bench::run(args),
+        Command::Eval(args) => eval::run(args),
     };
     exit::report(outcome)
 }

@@ -85,6 +85,12 @@ impl ModelArgs {
         Ok(Analyzer::new(Arc::new(self.checkpoint()?), self.session_options(), self.model_size()))
     }
 
+    /// Like [`Self::analyzer`], for a checkpoint that is shared, with this many threads.
+    pub fn analyzer_of(&self, checkpoint: Arc<Checkpoint>, threads: usize) -> Analyzer {
+        let options = SessionOptions { threads: Some(threads), ..self.session_options() };
+        Analyzer::new(checkpoint, options, self.model_size())
+    }
+
     fn session_options(&self) -> SessionOptions {
         SessionOptions { threads: self.threads.map(usize::from), library: None, cache: cache_folder() }
     }
@@ -113,7 +119,7 @@ pub fn cache_folder() -> Option<PathBuf> {
 }
 
 /// `640x480` → `(640, 480)`.
-fn size(text: &str) -> anyhow::Result<(u32, u32)> {
+pub fn size(text: &str) -> anyhow::Result<(u32, u32)> {
     let (width, height) = text.split_once('x').context("expected WIDTHxHEIGHT, such as 320x240")?;
     let side = |text: &str| match text.parse() {
         Ok(side @ 1..=65_536) => Ok(side),

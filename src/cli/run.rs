@@ -5,6 +5,7 @@ use super::interrupt::stop_flag;
 use super::model::{FeatureArg, ModelArgs};
 use super::progress::Progress;
 use mostream::backbone::Feature;
+use mostream::discover::groups::Groups;
 use mostream::localize::Method;
 use mostream::publish::jsonl::RecordWriter;
 use mostream::runtime::{self, RunError, Sinks, Summary, Task};
@@ -54,6 +55,9 @@ pub struct Args {
     /// Stop after this much video: seconds, or [H:]M:S
     #[arg(long, value_name = "TIME", value_parser = time_ns)]
     duration: Option<u64>,
+    /// Label objects by the named groups of `mostream discover` that they look like
+    #[arg(long, value_name = "groups.json")]
+    groups: Option<PathBuf>,
     /// Put each object's patches into its record, as run lengths
     #[arg(long)]
     masks: bool,
@@ -78,6 +82,7 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
     let targets = targets(&args, &source)?;
     let feature = feature(&args)?;
     let checkpoint = args.model.checkpoint()?;
+    let groups = groups(&args, checkpoint.id())?;
     let stop = stop_flag()?;
     let media = source.probe()?;
     let span = Span { start_ns: args.start.unwrap_or(0), duration_ns: args.duration };
@@ -110,6 +115,7 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
         source: source.name.clone(),
         model,
         localizer: super::localize::localizer(args.method, args.paper, args.min_score),
+        groups,
         every: args.every,
         start_ns: span.start_ns,
         with_masks: args.masks,
@@ -171,6 +177,17 @@ fn feature(args: &Args) -> Result<Feature, Failure> {
         }
         (_, feature) => Ok(feature.into()),
     }
+}
+
+/// The groups that objects are named by; they must be of this model and of the feature in use.
+fn groups(args: &Args, model: &str) -> Result<Option<Groups>, Failure> {
+    let Some(path) = &args.groups else { return Ok(None) };
+    if args.method == Method::DinoSeg {
+        let why = "--groups compares patch features, and dino-seg reads none: use another --method";
+        return Err(Failure::new(Exit::Usage, why));
+    }
+    let groups = Groups::load(path).and_then(|groups| groups.expect_model(model, args.model.feature.name()));
+    groups.map(Some).map_err(|error| Failure::new(Exit::Input, error))
 }
 
 /// Fills in the default targets, and refuses those that would destroy the input or each other.

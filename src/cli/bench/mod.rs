@@ -66,6 +66,7 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
         source: source.name.clone(),
         model: checkpoint.id().to_owned(),
         localizer: Localizer::new(args.method),
+        groups: None,
         every: 1,
         start_ns: 0,
         with_masks: false,

@@ -9,12 +9,14 @@ const ENDING: &str = ".boxes.json";
 /// Only decoding tells a video's size: its boxes are cut at the left and the top.
 const UNKNOWN_SIZE: (u32, u32) = (u32::MAX, u32::MAX);
 
+/// The boxes of a frame, `[xmin, ymin, xmax, ymax]`; null where nobody looked.
+type Frame = Option<Vec<Entry<[f64; 4]>>>;
+
 #[derive(serde::Deserialize)]
 struct Boxes {
     /// The video's file name; that of the JSON file with `.mp4` where it is left out.
     clip: Option<String>,
-    /// Per frame its boxes, `[xmin, ymin, xmax, ymax]`; null where nobody looked.
-    frames: Vec<Entry<Option<Vec<Entry<[f64; 4]>>>>>,
+    frames: Vec<Entry<Frame>>,
     #[serde(default = "yes")]
     exhaustive: bool,
 }

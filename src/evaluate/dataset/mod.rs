@@ -148,7 +148,7 @@ impl Format {
     }
 
     /// The one format that is there.
-    fn recognise(path: &Path) -> Result<Self, DatasetError> {
+    pub fn recognise(path: &Path) -> Result<Self, DatasetError> {
         let found: Vec<Self> = Self::ALL.into_iter().filter(|format| format.is_at(path)).collect();
         let list = |formats: &[Self]| {
             formats

@@ -1,0 +1,309 @@
+//! `mostream discover`: the objects of many pictures and videos, grouped by how they look.
+
+use super::exit::{Exit, Failure};
+use super::inputs::{Input, expand};
+use super::interrupt::stop_flag;
+use super::model::{FeatureArg, ModelArgs};
+use super::progress::Progress;
+use anyhow::Context;
+use mostream::analyzer::{Analysis, Analyzer};
+use mostream::backbone::Feature;
+use mostream::discover::agreement::{nmi, purity};
+use mostream::discover::collection::{Collection, MAX_OBJECTS, Seen};
+use mostream::discover::groups::Groups;
+use mostream::evaluate::dataset::{Dataset, FrameTruth, Media, Options};
+use mostream::geometry::PixelBox;
+use mostream::localize::{Detection, Localizer, Method, PatchOutput};
+use mostream::picture;
+use mostream::stream::ingest::Span;
+use mostream::stream::pictures::VideoPictures;
+use mostream::stream::preflight::Source;
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// A box this near to an object's is of its class.
+const SAME_IOU: f64 = 0.5;
+
+#[derive(clap::Args)]
+#[command(
+    after_help = "Look at FOLDER/index.html, then name the groups, there or here, and let `run` use the names:\n  \
+mostream discover photos/ clip.mp4 -o found\n  mostream discover --name found/groups.json 3=cup 5=dog\n  \
+mostream run street.mp4 --groups found/groups.json"
+)]
+pub struct Args {
+    /// Pictures, videos, folders of them, URIs; with --name, ID=NAME for each group to name (ID= takes the name away)
+    #[arg(required = true, value_name = "INPUT")]
+    inputs: Vec<String>,
+    /// Where the gallery (index.html) and groups.json are written
+    #[arg(short, long, value_name = "FOLDER", required_unless_present = "name")]
+    output: Option<PathBuf>,
+    /// Name groups in this file, and do nothing else
+    #[arg(long, value_name = "groups.json", conflicts_with_all = ["output", "groups", "classes"])]
+    name: Option<PathBuf>,
+    /// Make this many groups [default: as many as stand out]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    groups: Option<u16>,
+    /// Look at a video every so many seconds
+    #[arg(long, value_name = "SECONDS", default_value = "1", value_parser = super::run::time_ns)]
+    every: u64,
+    /// INPUT is an annotated data set: print how well the groups agree with its classes, as JSON
+    #[arg(long)]
+    classes: bool,
+    /// How boxes are found: most (several objects, or none), lost or tokencut (one object)
+    #[arg(long, default_value = "most", value_parser = super::localize::method)]
+    method: Method,
+    /// Say nothing but errors
+    #[arg(short, long)]
+    quiet: bool,
+    #[command(flatten)]
+    model: ModelArgs,
+}
+
+/// An input and, of a data set, what is true of its frames.
+struct Job {
+    input: Input,
+    truth: Vec<FrameTruth>,
+}
+
+/// What goes along from picture to picture.
+struct Search<'a> {
+    args: &'a Args,
+    analyzer: Analyzer,
+    localizer: Localizer,
+    collection: Collection,
+    /// Of each object, where its data set knows it.
+    classes: Vec<Option<String>>,
+    progress: Progress,
+    pictures: u64,
+    stop: &'a AtomicBool,
+}
+
+pub fn run(args: Args) -> anyhow::Result<Exit> {
+    if let Some(path) = &args.name {
+        return name(path, &args.inputs);
+    }
+    if args.method == Method::DinoSeg || args.model.feature == FeatureArg::Attention {
+        let why = "objects are grouped by patch features: use --method most, lost or tokencut and --feature k, q or v";
+        return Err(Failure::new(Exit::Usage, why).into());
+    }
+    let folder = args.output.as_deref().context("no folder for the gallery")?;
+    keep_names(folder)?;
+    let (jobs, mut failures) = if args.classes { annotated(&args.inputs)? } else { plain(&args.inputs) };
+    let analyzer = args.model.analyzer()?;
+    let unwritable = |error| Failure::new(Exit::Output, format!("{}: {error}", folder.display()));
+    let stop = stop_flag()?;
+    let is_still = |job: &Job| matches!(job.input, Input::Still(_));
+    let total = jobs.iter().all(is_still).then_some(jobs.len() as u64);
+    let mut search = Search {
+        args: &args,
+        analyzer,
+        localizer: Localizer::new(args.method),
+        collection: Collection::create(folder).map_err(unwritable)?,
+        classes: Vec::new(),
+        progress: Progress::new(total, args.quiet),
+        pictures: 0,
+        stop: &stop,
+    };
+    for job in &jobs {
+        if search.is_over() {
+            break;
+        }
+        // What a picture cannot give is told at the end; what no picture could is told now.
+        match search.look(job) {
+            Err(error) if error.downcast_ref::<Failure>().is_some() => return Err(error),
+            Err(error) => failures.push(error.context(job.input.name())),
+            Ok(()) => {}
+        }
+    }
+    let Search { analyzer, collection, classes, progress, pictures, .. } = search;
+    progress.finish();
+    let is_full = collection.is_full();
+    let model = analyzer.checkpoint().id();
+    let (groups, assigned) =
+        collection.finish(model, args.model.feature.name(), args.groups.map(usize::from)).map_err(unwritable)?;
+    if args.classes {
+        say_agreement(&assigned, &classes, groups.groups.len())?;
+    }
+    if !args.quiet {
+        let (objects, made) = (assigned.len(), groups.groups.len());
+        let apart = groups.silhouette.map_or(String::new(), |s| format!(" (silhouette {s:.2})"));
+        eprintln!("mostream: {pictures} pictures, {objects} objects, {made} groups{apart}");
+        eprintln!("mostream: {}", folder.join("index.html").display());
+        eprintln!("mostream: {}", folder.join("groups.json").display());
+    }
+    if is_full {
+        eprintln!("mostream: only the first {MAX_OBJECTS} objects were kept: give fewer inputs, or a larger --every");
+    }
+    failures.iter().for_each(|error| eprintln!("mostream: {error:#}"));
+    Ok(match (stop.load(Ordering::Relaxed), failures.is_empty()) {
+        (true, _) => Exit::Interrupted,
+        (false, true) => Exit::Done,
+        (false, false) => Exit::Input,
+    })
+}
+
+impl Search<'_> {
+    fn is_over(&self) -> bool {
+        self.stop.load(Ordering::Relaxed) || self.collection.is_full()
+    }
+
+    fn look(&mut self, job: &Job) -> anyhow::Result<()> {
+        match &job.input {
+            Input::Still(path) => {
+                let picture = picture::decode(path)?;
+                let analysis = self.analyzer.analyze(&picture, self.feature())?;
+                let detections = analysis.detections(&self.localizer)?;
+                let name = job.input.name();
+                let seen = Seen { picture: &picture, source: &name, frame: 0, pts_ns: 0 };
+                self.take(&seen, &analysis, &detections, job.truth.first())
+            }
+            Input::Video(source) => self.look_at_video(source, &job.truth),
+        }
+    }
+
+    fn look_at_video(&mut self, source: &Source, truth: &[FrameTruth]) -> anyhow::Result<()> {
+        let mut video = VideoPictures::open(source, Span::default())?;
+        let stop = self.stop;
+        let mut due_ns = 0;
+        while let Some(frame) = video.next(&|| stop.load(Ordering::Relaxed))? {
+            if self.is_over() {
+                break;
+            }
+            if frame.pts_ns < due_ns {
+                continue;
+            }
+            due_ns = frame.pts_ns.saturating_add(self.args.every);
+            let size = frame.display_size();
+            let small = video.picture(&frame, self.analyzer.model_size(size.0, size.1))?;
+            let analysis = self.analyzer.analyze_scaled(&small, size, self.feature())?;
+            let detections = analysis.detections(&self.localizer)?;
+            let picture = if detections.is_empty() { small } else { video.picture(&frame, size)? };
+            let seen = Seen { picture: &picture, source: &source.name, frame: frame.index, pts_ns: frame.pts_ns };
+            self.take(&seen, &analysis, &detections, truth.get(frame.index as usize))?;
+        }
+        video.warning().map_or(Ok(()), |warning| Err(anyhow::anyhow!("{warning}")))
+    }
+
+    fn feature(&self) -> Feature {
+        self.args.model.feature.into()
+    }
+
+    fn take(
+        &mut self,
+        seen: &Seen,
+        analysis: &Analysis,
+        detections: &[Detection],
+        truth: Option<&FrameTruth>,
+    ) -> anyhow::Result<()> {
+        if let PatchOutput::Features(features) = &analysis.output {
+            let taken = self.collection.add(seen, features, detections);
+            let taken = taken.map_err(|error| Failure::new(Exit::Output, format!("a thumbnail: {error}")))?;
+            self.classes.extend(detections[..taken].iter().map(|detection| class_of(detection, truth)));
+        }
+        self.pictures += 1;
+        self.progress.update(self.pictures, self.collection.len() as u64);
+        Ok(())
+    }
+}
+
+/// The class of the drawn box that the object's box is nearest to, where it is near enough.
+fn class_of(detection: &Detection, truth: Option<&FrameTruth>) -> Option<String> {
+    let whole = |[xmin, ymin, xmax, ymax]: [f64; 4]| PixelBox {
+        xmin: xmin.round() as u32,
+        ymin: ymin.round() as u32,
+        xmax: xmax.round() as u32,
+        ymax: ymax.round() as u32,
+    };
+    let boxes = truth.into_iter().flat_map(|truth| &truth.boxes).filter(|drawn| !drawn.is_crowd);
+    let near = boxes.map(|drawn| (detection.bbox.iou(&whole(drawn.bbox)), drawn)).filter(|(iou, _)| *iou >= SAME_IOU);
+    near.max_by(|a, b| a.0.total_cmp(&b.0))?.1.class.clone()
+}
+
+/// Prints how well the groups agree with the classes of the objects that have one.
+fn say_agreement(assigned: &[usize], classes: &[Option<String>], groups: usize) -> anyhow::Result<()> {
+    let mut numbers = BTreeMap::new();
+    for class in classes.iter().flatten() {
+        let next = numbers.len();
+        numbers.entry(class).or_insert(next);
+    }
+    let judged = assigned.iter().zip(classes).filter_map(|(&group, class)| Some((group, numbers[class.as_ref()?])));
+    let (of_group, of_class): (Vec<usize>, Vec<usize>) = judged.unzip();
+    let said = serde_json::json!({
+        "objects": assigned.len(),
+        "judged": of_group.len(),
+        "groups": groups,
+        "classes": numbers.len(),
+        "purity": purity(&of_group, &of_class),
+        "nmi": nmi(&of_group, &of_class),
+    });
+    writeln!(std::io::stdout(), "{said}")
+        .map_err(|error| Failure::new(Exit::Output, format!("cannot write to stdout: {error}")))?;
+    Ok(())
+}
+
+fn plain(arguments: &[String]) -> (Vec<Job>, Vec<anyhow::Error>) {
+    let (inputs, failures) = expand(arguments);
+    (inputs.into_iter().map(|input| Job { input, truth: Vec::new() }).collect(), failures)
+}
+
+/// The pictures and clips of annotated data sets.
+fn annotated(paths: &[String]) -> anyhow::Result<(Vec<Job>, Vec<anyhow::Error>)> {
+    let (mut jobs, mut failures) = (Vec::new(), Vec::new());
+    for path in paths {
+        let set = Dataset::open(Path::new(path), None, &Options::default())
+            .map_err(|error| Failure::new(Exit::Input, error))?;
+        failures.extend(set.failures.into_iter().map(anyhow::Error::msg));
+        for item in set.items {
+            match item.media {
+                Media::Still(path) => jobs.push(Job { input: Input::Still(path), truth: item.frames }),
+                Media::Sequence(paths) => {
+                    let truths = item.frames.into_iter().map(Some).chain(std::iter::repeat(None));
+                    let frames = paths.into_iter().zip(truths);
+                    jobs.extend(
+                        frames
+                            .map(|(path, truth)| Job { input: Input::Still(path), truth: truth.into_iter().collect() }),
+                    );
+                }
+                Media::Video(path) => match Source::new(&path.to_string_lossy()) {
+                    Ok(source) => jobs.push(Job { input: Input::Video(source), truth: item.frames }),
+                    Err(error) => failures.push(error.into()),
+                },
+            }
+        }
+    }
+    Ok((jobs, failures))
+}
+
+/// Names that a person gave are not overwritten.
+fn keep_names(folder: &Path) -> Result<(), Failure> {
+    let path = folder.join("groups.json");
+    match Groups::load(&path) {
+        Ok(groups) if groups.groups.iter().any(|group| group.name.is_some()) => {
+            let why = format!("{} has named groups: give another -o, or move it away", path.display());
+            Err(Failure::new(Exit::Usage, why))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// `3=cup`: writes the names into the file.
+fn name(path: &Path, names: &[String]) -> anyhow::Result<Exit> {
+    let mut groups = Groups::load(path).map_err(|error| Failure::new(Exit::Input, error))?;
+    for text in names {
+        let wrong = |why: String| Failure::new(Exit::Usage, format!("{text:?}: {why}"));
+        let parts = text.split_once('=').and_then(|(id, name)| Some((id.parse().ok()?, name)));
+        let (id, name) =
+            parts.ok_or_else(|| wrong("expected the number of a group and its name, such as 3=cup".into()))?;
+        groups.set_name(id, name).map_err(wrong)?;
+    }
+    groups
+        .write(path)
+        .map_err(|error| Failure::new(Exit::Output, format!("{} cannot be written: {error}", path.display())))?;
+    for group in &groups.groups {
+        let Some(name) = &group.name else { continue };
+        eprintln!("mostream: group {} of {} is {name}", group.id, group.size);
+    }
+    Ok(Exit::Done)
+}

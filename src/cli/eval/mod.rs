@@ -1,0 +1,326 @@
+//! `mostream eval`: how near the boxes come to those that people drew.
+
+mod output;
+mod state;
+mod work;
+
+use super::exit::{Exit, Failure};
+use super::interrupt::stop_flag;
+use super::model::{FeatureArg, ModelArgs};
+use super::progress::Progress;
+use anyhow::Context;
+use mostream::analyzer::Analyzer;
+use mostream::backbone::{self, Checkpoint, DEFAULT_MAX_PATCHES, Feature};
+use mostream::evaluate::dataset::{Dataset, Format, Item, Media, Options};
+use mostream::evaluate::report::{self, Choices, DatasetSummary, Machine, Model, Report};
+use mostream::localize::Method;
+use state::State;
+use std::collections::HashSet;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::SystemTime;
+use work::{Findings, Plan};
+
+/// A longer list of exclusions is none.
+const MAX_EXCLUDE_BYTES: u64 = 64 << 20;
+
+#[derive(clap::Args)]
+#[command(
+    after_help = "What is found is kept beside the report, in REPORT.state.jsonl: the same command goes on where it was cut off, \
+and only what is new is computed when methods or sizes are added. Without --json and --csv nothing is kept.\n\nThe report is \
+complete where files could not be read, and names them; the exit code is then 3.\n\nExamples:\n  mostream eval VOCdevkit/VOC2007 \
+--split trainval --method all --json voc07.json\n  mostream eval coco --split val2017 --patches 600,1200,2400 --json coco.json --csv \
+coco.csv\n  mostream eval clips --every 5"
+)]
+pub struct Args {
+    /// A data set: a folder in the layout of VOC, COCO, YOLO, DAVIS or MOT, or of clips with NAME.boxes.json beside them; or a
+    /// COCO JSON file
+    dataset: PathBuf,
+    /// Layout of the data set: voc, coco, yolo, clips, davis or mot [default: what it looks like]
+    #[arg(long, value_name = "FORMAT")]
+    format: Option<Format>,
+    /// The part to evaluate, by the data set's own name (trainval, val2017) [default: all of it]
+    #[arg(long, value_name = "NAME")]
+    split: Option<String>,
+    /// Leave out what this JSON list of ids or file names holds
+    #[arg(long, value_name = "FILE.json")]
+    exclude: Option<PathBuf>,
+    /// In what this JSON list of ids or file names holds only some objects are annotated: boxes elsewhere are not wrong there
+    #[arg(long, value_name = "FILE.json")]
+    partial: Option<PathBuf>,
+    /// Only the first N pictures and clips
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    limit: Option<u64>,
+    /// Of clips, every Nth frame; those in between are neither looked at nor counted
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    every: u32,
+    /// How boxes are found: most, lost, tokencut, dino-seg, or all; may be given several times
+    #[arg(long, value_name = "METHOD", default_value = "most", value_delimiter = ',', value_parser = methods)]
+    method: Vec<Methods>,
+    /// Take the paper's boxes as they are: duplicates kept, in the paper's order
+    #[arg(long)]
+    paper: bool,
+    /// Leave out boxes of a lower score, 0 to 1, as run does [default: 0.2 for most, 0 for the others]
+    #[arg(long, value_name = "SCORE", value_parser = super::localize::score, conflicts_with = "paper")]
+    min_score: Option<f32>,
+    /// Write everything to this file
+    #[arg(long, value_name = "FILE.json")]
+    json: Option<PathBuf>,
+    /// Write a row per picture, size and method to this file
+    #[arg(long, value_name = "FILE.csv")]
+    csv: Option<PathBuf>,
+    /// Pictures that are worked on at the same time; the cores are shared among them
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=256))]
+    jobs: u16,
+    /// Say nothing but errors and results
+    #[arg(short, long)]
+    quiet: bool,
+    /// A checkpoint in DINO's layout, .safetensors or .pth [default: the bundled one]
+    #[arg(long, value_name = "FILE")]
+    model: Option<PathBuf>,
+    /// Attention heads of the checkpoint, where it does not say [default: one per 64 of its width]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..), requires = "model")]
+    heads: Option<u16>,
+    /// What most, lost and tokencut read: keys, queries or values of the model's last block
+    #[arg(long, value_enum, default_value_t)]
+    feature: FeatureArg,
+    /// Size of the model's input in pixels [default: the picture's aspect, as large as --patches allows]
+    #[arg(long, value_name = "WxH", value_parser = super::model::size, conflicts_with = "patches")]
+    size: Option<(u32, u32)>,
+    /// Patches of the model's input, at most; several, separated by commas, are evaluated one by one
+    #[arg(long, value_name = "N", default_values_t = [DEFAULT_MAX_PATCHES as u16], value_delimiter = ',', value_parser = clap::value_parser!(u16).range(1..=16_384))]
+    patches: Vec<u16>,
+    /// Threads of the model for each picture [default: the cores, shared by --jobs]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    threads: Option<u16>,
+}
+
+/// What one `--method` asks for.
+#[derive(Clone, Copy)]
+enum Methods {
+    All,
+    One(Method),
+}
+
+const METHODS: [Method; 4] = [Method::Most, Method::Lost, Method::TokenCut, Method::DinoSeg];
+
+pub fn run(mut args: Args) -> anyhow::Result<Exit> {
+    args.patches.sort_unstable();
+    args.patches.dedup();
+    if args.feature == FeatureArg::Attention {
+        let why = "--feature is what most, lost and tokencut read: k, q or v (dino-seg reads the attention by itself)";
+        return Err(Failure::new(Exit::Usage, why).into());
+    }
+    if args.json.is_some() && args.json == args.csv {
+        return Err(Failure::new(Exit::Usage, "--json and --csv name the same file").into());
+    }
+    let stop = stop_flag()?;
+    let (items, dataset, failures) = read(&args)?;
+    let checkpoint = Arc::new(args.model_args(0).checkpoint()?);
+    let library = backbone::find_library(None)?;
+    let machine = machine(&args, backbone::runtime_info(&library)?.version)?;
+    let model =
+        Model { id: checkpoint.id().to_owned(), patch: checkpoint.patch(), feature: args.feature.name().to_owned() };
+    let plan = plan(&args, &items, &model, &machine)?;
+    let state = match args.json.as_ref().or(args.csv.as_ref()) {
+        Some(path) => State::open(&path.with_extension("state.jsonl"))?,
+        None => State::none(),
+    };
+    let Some(mut findings) = work(&args, &plan, &checkpoint, machine.threads, state, &stop)? else {
+        if !args.quiet {
+            let kept = if args.json.is_some() || args.csv.is_some() { "; the same command goes on" } else { "" };
+            eprintln!("mostream: interrupted, no report is written{kept}");
+        }
+        return Ok(Exit::Interrupted);
+    };
+    findings.failures.splice(0..0, failures);
+    if findings.found.is_empty() {
+        let first = findings.failures.first().map_or("no picture is annotated", String::as_str);
+        return Err(
+            Failure::new(Exit::Input, format!("{}: nothing to evaluate: {first}", args.dataset.display())).into()
+        );
+    }
+    let report = Report {
+        evaluation: report::VERSION,
+        program: concat!("mostream ", env!("CARGO_PKG_VERSION")).to_owned(),
+        date: humantime::format_rfc3339_seconds(SystemTime::now()).to_string(),
+        machine,
+        model,
+        dataset: output::count(dataset, &plan, &findings),
+        choices: Choices::default(),
+        results: output::results(&plan, &findings),
+        failures: findings.failures.clone(),
+    };
+    if let Some(path) = &args.json {
+        output::write(path, &(serde_json::to_string_pretty(&report)? + "\n"))?;
+    }
+    if let Some(path) = &args.csv {
+        output::write(path, &output::csv(&plan, &findings))?;
+    }
+    output::print(&report)?;
+    tell_failures(&findings);
+    Ok(if findings.failures.is_empty() { Exit::Done } else { Exit::Input })
+}
+
+/// What is to be evaluated, and what could not be read.
+fn read(args: &Args) -> anyhow::Result<(Vec<Item>, DatasetSummary, Vec<String>)> {
+    let unusable = |error: &dyn std::fmt::Display| Failure::new(Exit::Input, error);
+    let format = match args.format {
+        Some(format) => format,
+        None => Format::recognise(&args.dataset).map_err(|error| unusable(&format!("{error} (--format)")))?,
+    };
+    let options = Options { split: args.split.clone() };
+    let Dataset { mut items, failures } =
+        Dataset::open(&args.dataset, Some(format), &options).map_err(|error| unusable(&error))?;
+    let all = items.len();
+    let names = |path: &Path| {
+        let names = names(path).map_err(|why| unusable(&format!("{}: {why}", path.display())))?;
+        if !names.is_empty() && !items.iter().any(|item| is_named(item, &names)) {
+            eprintln!("mostream: warning: {} names nothing that is in the data set", path.display());
+        }
+        Ok::<_, Failure>(names)
+    };
+    let excluded = args.exclude.as_deref().map(names).transpose()?.unwrap_or_default();
+    let partial = args.partial.as_deref().map(names).transpose()?.unwrap_or_default();
+    items.retain(|item| !is_named(item, &excluded));
+    items.iter_mut().for_each(|item| item.is_exhaustive &= !is_named(item, &partial));
+    let excluded = (all - items.len()) as u64;
+    items.truncate(args.limit.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX)));
+    let name_of = |path: &Path| path.file_name().map(|name| name.to_string_lossy().into_owned());
+    let absolute = std::path::absolute(&args.dataset).context("the current folder")?;
+    let summary = DatasetSummary {
+        name: name_of(&absolute).unwrap_or_default(),
+        format: format.to_string(),
+        split: args.split.clone(),
+        excluded,
+        exclude: args.exclude.as_deref().and_then(name_of),
+        limit: args.limit,
+        every: args.every.into(),
+        ..DatasetSummary::default()
+    };
+    Ok((items, summary, failures))
+}
+
+/// A JSON list of names and numbers.
+fn names(path: &Path) -> Result<HashSet<String>, String> {
+    #[derive(serde::Deserialize)]
+    #[serde(untagged)]
+    enum Name {
+        Text(String),
+        Number(i64),
+    }
+    let file = std::fs::File::open(path).map_err(|error| error.to_string())?;
+    let mut text = String::new();
+    file.take(MAX_EXCLUDE_BYTES).read_to_string(&mut text).map_err(|error| error.to_string())?;
+    let names: Vec<Name> =
+        serde_json::from_str(&text).map_err(|error| format!("is no JSON list of ids or file names: {error}"))?;
+    let text = |name| match name {
+        Name::Text(text) => text,
+        Name::Number(number) => number.to_string(),
+    };
+    Ok(names.into_iter().map(text).collect())
+}
+
+/// Whether the item is among the names: by its id, or by the name of its file with or without the extension.
+fn is_named(item: &Item, names: &HashSet<String>) -> bool {
+    let path = match &item.media {
+        Media::Still(path) | Media::Video(path) => Some(path.as_path()),
+        Media::Sequence(_) => None,
+    };
+    let of_file = path.into_iter().flat_map(|path| [path.file_name(), path.file_stem()]).flatten();
+    names.contains(&item.id) || of_file.map(|name| name.to_string_lossy()).any(|name| names.contains(name.as_ref()))
+}
+
+fn machine(args: &Args, onnxruntime: String) -> anyhow::Result<Machine> {
+    let cores = std::thread::available_parallelism()?.get();
+    let text = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let model = text.lines().find(|line| line.starts_with("model name")).and_then(|line| line.split_once(':'));
+    let jobs = usize::from(args.jobs);
+    Ok(Machine {
+        processor: model.map_or("unknown", |(_, name)| name.trim()).to_owned(),
+        cores,
+        system: format!("{} {}", std::env::consts::OS, std::env::consts::ARCH),
+        onnxruntime,
+        jobs,
+        threads: args.threads.map_or((cores / jobs).max(1), usize::from),
+    })
+}
+
+fn plan<'a>(args: &Args, items: &'a [Item], model: &Model, machine: &Machine) -> anyhow::Result<Plan<'a>> {
+    let is_wanted = |method: &Method| {
+        args.method.iter().any(|wanted| match wanted {
+            Methods::All => true,
+            Methods::One(wanted) => wanted == method,
+        })
+    };
+    let inputs = match args.size {
+        Some((width, height)) => vec![format!("{width}x{height}")],
+        None => args.patches.iter().map(|patches| format!("{patches} patches")).collect(),
+    };
+    // Another build of the program may find other boxes.
+    let program = std::env::current_exe().and_then(std::fs::read).context("the program's own file")?;
+    let program = blake3::hash(&program).to_hex();
+    let paper = args.paper.to_string();
+    let common_key = state::key(&[&program, &machine.onnxruntime, &model.id, &model.feature, &paper]);
+    Ok(Plan {
+        items,
+        inputs,
+        methods: METHODS.into_iter().filter(is_wanted).collect(),
+        feature: Feature::from(args.feature),
+        paper: args.paper,
+        min_score: args.min_score,
+        every: args.every as usize,
+        common_key,
+    })
+}
+
+fn work(
+    args: &Args,
+    plan: &Plan,
+    checkpoint: &Arc<Checkpoint>,
+    threads: usize,
+    state: State,
+    stop: &AtomicBool,
+) -> anyhow::Result<Option<Findings>> {
+    let analyzers = || -> Vec<Analyzer> {
+        (0..plan.inputs.len()).map(|input| args.model_args(input).analyzer_of(checkpoint.clone(), threads)).collect()
+    };
+    let workers = (0..args.jobs).map(|_| analyzers()).collect();
+    let mut progress = Progress::of(Some(plan.pictures() as u64), "pictures", args.quiet);
+    let findings = work::run(plan, workers, state, stop, |pictures, boxes| progress.update(pictures, boxes));
+    progress.finish();
+    match findings {
+        Err(_) if stop.load(Ordering::Relaxed) => Ok(None),
+        findings => findings,
+    }
+}
+
+fn tell_failures(findings: &Findings) {
+    if !findings.failures.is_empty() {
+        eprintln!("mostream: {} could not be used:", findings.failures.len());
+        findings.failures.iter().for_each(|why| eprintln!("  {why}"));
+    }
+}
+
+impl Args {
+    /// The model's flags for one of the sizes of input.
+    fn model_args(&self, input: usize) -> ModelArgs {
+        ModelArgs {
+            model: self.model.clone(),
+            heads: self.heads,
+            feature: self.feature,
+            size: self.size,
+            patches: self.patches[input],
+            threads: self.threads,
+        }
+    }
+}
+
+fn methods(text: &str) -> Result<Methods, String> {
+    match text {
+        "all" => Ok(Methods::All),
+        _ => super::localize::method(text).map(Methods::One).map_err(|why| format!("{why}, or all")),
+    }
+}

@@ -1,0 +1,357 @@
+//! The pictures of a data set through decoder, backbone and localizers, on one thread or several.
+
+use super::state::{self, Entry, Found, Microseconds, State};
+use mostream::analyzer::{Analysis, AnalyzeError, Analyzer, feature_for};
+use mostream::backbone::Feature;
+use mostream::evaluate::dataset::{Item, Media};
+use mostream::localize::{Localizer, Method};
+use mostream::picture::{self, RgbImage};
+use mostream::stream::ingest::Span;
+use mostream::stream::pictures::VideoPictures;
+use mostream::stream::preflight::Source;
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::mpsc::{SyncSender, sync_channel};
+use std::time::{Instant, UNIX_EPOCH};
+
+/// Results that wait to be written.
+const WAITING: usize = 64;
+
+/// What is asked of every picture. A setting is a size of input and a method: number `input * methods + method`.
+pub struct Plan<'a> {
+    pub items: &'a [Item],
+    /// As shown.
+    pub inputs: Vec<String>,
+    pub methods: Vec<Method>,
+    /// Of the methods on features.
+    pub feature: Feature,
+    pub paper: bool,
+    /// Boxes below it are not measured, whatever the state holds; by default what `run` leaves out.
+    pub min_score: Option<f32>,
+    pub every: usize,
+    /// All that the boxes depend on and no setting says.
+    pub common_key: String,
+}
+
+/// What came of it.
+#[derive(Default)]
+pub struct Findings {
+    /// By item and frame: what each setting found there. Frames that some setting failed on are not among them.
+    pub found: BTreeMap<(usize, usize), Vec<Found>>,
+    /// In order of the items.
+    pub failures: Vec<String>,
+}
+
+enum Told {
+    Found { item: usize, frame: usize, setting: usize, key: String, found: Found, is_new: bool },
+    Failed { item: usize, why: String },
+}
+
+impl Plan<'_> {
+    pub fn settings(&self) -> usize {
+        self.inputs.len() * self.methods.len()
+    }
+
+    /// Boxes of a lower score are left out for this setting.
+    pub fn min_score(&self, setting: usize) -> f32 {
+        let method = self.methods[setting % self.methods.len()];
+        let usual = if self.paper { 0.0 } else { Localizer::new(method).min_score };
+        self.min_score.unwrap_or(usual)
+    }
+
+    fn is_wanted(&self, item: usize, frame: usize) -> bool {
+        frame.is_multiple_of(self.every) && self.items[item].frames.get(frame).is_some_and(|truth| truth.is_annotated)
+    }
+
+    /// Pictures that are to be looked at.
+    pub fn pictures(&self) -> usize {
+        let wanted = |item: usize| (0..self.items[item].frames.len()).filter(move |frame| self.is_wanted(item, *frame));
+        (0..self.items.len()).flat_map(wanted).count()
+    }
+
+    fn key(&self, item: usize, frame: usize, setting: usize, stamp: &str) -> String {
+        let input = &self.inputs[setting / self.methods.len()];
+        let method = self.methods[setting % self.methods.len()].to_string();
+        let (id, frame) = (&self.items[item].id, frame.to_string());
+        state::key(&[&self.common_key, input, &method, id, &frame, stamp])
+    }
+}
+
+/// Works through the items, one thread for each list of analyzers (one analyzer per size of input). `on_picture` hears how many
+/// pictures are done, and how many boxes were found. None where `stop` was set before the end.
+pub fn run(
+    plan: &Plan,
+    workers: Vec<Vec<Analyzer>>,
+    mut state: State,
+    stop: &AtomicBool,
+    mut on_picture: impl FnMut(u64, u64),
+) -> anyhow::Result<Option<Findings>> {
+    let next = AtomicUsize::new(0);
+    let abort = AtomicBool::new(false);
+    let mut file = state.take_file();
+    let mut found: BTreeMap<(usize, usize), Vec<Option<Found>>> = BTreeMap::new();
+    let mut failures = Vec::new();
+    let (sender, receiver) = sync_channel(WAITING);
+    let is_over = || stop.load(Ordering::Relaxed) || abort.load(Ordering::Relaxed);
+    std::thread::scope(|scope| {
+        let mut threads = Vec::new();
+        for analyzers in workers {
+            let mut worker = Worker { plan, analyzers, state: &state, tell: sender.clone(), is_over: &is_over };
+            let next = &next;
+            threads.push(scope.spawn(move || {
+                while !(worker.is_over)() {
+                    let item = next.fetch_add(1, Ordering::Relaxed);
+                    if item >= worker.plan.items.len() {
+                        break;
+                    }
+                    worker.item(item)?;
+                }
+                anyhow::Ok(())
+            }));
+        }
+        drop(sender);
+        let mut told = Ok(());
+        let (mut pictures, mut boxes) = (0, 0);
+        // To the end, so that no worker waits for ever.
+        for message in receiver {
+            match message {
+                Told::Failed { item, why } => failures.push((item, why)),
+                Told::Found { item, frame, setting, key, found: new, is_new } => {
+                    if is_new && told.is_ok() {
+                        let (input, method) = (setting / plan.methods.len(), setting % plan.methods.len());
+                        let entry = Entry {
+                            key,
+                            item: &plan.items[item].id,
+                            frame,
+                            input: &plan.inputs[input],
+                            method: plan.methods[method],
+                        };
+                        told = State::add(&mut file, entry, &new);
+                        if told.is_err() {
+                            abort.store(true, Ordering::Relaxed);
+                        }
+                    }
+                    let all = found.entry((item, frame)).or_insert_with(|| vec![None; plan.settings()]);
+                    boxes += new.boxes.len() as u64;
+                    all[setting] = Some(new);
+                    if all.iter().all(Option::is_some) {
+                        pictures += 1;
+                        on_picture(pictures, boxes);
+                    }
+                }
+            }
+        }
+        for thread in threads {
+            thread.join().map_err(|_| anyhow::anyhow!("a worker thread has panicked"))??;
+        }
+        told
+    })?;
+    if stop.load(Ordering::Relaxed) {
+        return Ok(None);
+    }
+    failures.sort_by_key(|(item, _)| *item);
+    let whole = |(at, found): (_, Vec<Option<Found>>)| Some((at, found.into_iter().collect::<Option<Vec<_>>>()?));
+    Ok(Some(Findings {
+        found: found.into_iter().filter_map(whole).collect(),
+        failures: failures.into_iter().map(|(_, why)| why).collect(),
+    }))
+}
+
+struct Worker<'a> {
+    plan: &'a Plan<'a>,
+    /// One for each size of input.
+    analyzers: Vec<Analyzer>,
+    state: &'a State,
+    tell: SyncSender<Told>,
+    is_over: &'a (dyn Fn() -> bool + Sync),
+}
+
+impl Worker<'_> {
+    /// Every wanted frame of the item. What is wrong with its files is told; an error is the model's.
+    fn item(&mut self, item: usize) -> anyhow::Result<()> {
+        match &self.plan.items[item].media {
+            Media::Still(path) => self.still(item, 0, path),
+            Media::Sequence(paths) => {
+                let frames = self.plan.items[item].frames.len();
+                for (frame, path) in paths.iter().enumerate() {
+                    if self.plan.is_wanted(item, frame) && !(self.is_over)() {
+                        self.still(item, frame, path)?;
+                    }
+                }
+                if frames > paths.len() {
+                    self.fail(item, format!("{frames} frames are annotated, but there are {} pictures", paths.len()));
+                }
+                Ok(())
+            }
+            Media::Video(path) => self.video(item, path),
+        }
+    }
+
+    fn still(&mut self, item: usize, frame: usize, path: &Path) -> anyhow::Result<()> {
+        let missing = match stamp(path) {
+            Ok(stamp) => self.missing(item, frame, &stamp),
+            Err(error) => {
+                self.fail(item, format!("{}: {error}", path.display()));
+                return Ok(());
+            }
+        };
+        if missing.is_empty() {
+            return Ok(());
+        }
+        let start = Instant::now();
+        match picture::decode(path) {
+            Ok(picture) => {
+                let decode = start.elapsed().as_micros() as u64;
+                let scaled = |(width, height)| Ok(picture::scaled(&picture, width, height));
+                self.analyze(item, frame, missing, picture.dimensions(), decode, scaled)
+            }
+            Err(error) => {
+                self.fail(item, error.to_string());
+                Ok(())
+            }
+        }
+    }
+
+    fn video(&mut self, item: usize, path: &Path) -> anyhow::Result<()> {
+        let stamp = match stamp(path) {
+            Ok(stamp) => stamp,
+            Err(error) => {
+                self.fail(item, format!("{}: {error}", path.display()));
+                return Ok(());
+            }
+        };
+        let frames = self.plan.items[item].frames.len();
+        let wanted = (0..frames).filter(|frame| self.plan.is_wanted(item, *frame));
+        let mut missing: BTreeMap<usize, Vec<(usize, String)>> =
+            wanted.map(|frame| (frame, self.missing(item, frame, &stamp))).filter(|(_, m)| !m.is_empty()).collect();
+        let Some(last) = missing.keys().next_back().copied() else { return Ok(()) };
+        let opened =
+            Source::new(&path.to_string_lossy()).and_then(|source| VideoPictures::open(&source, Span::default()));
+        let mut video = match opened {
+            Ok(video) => video,
+            Err(error) => {
+                self.fail(item, error.to_string());
+                return Ok(());
+            }
+        };
+        for index in 0..=last {
+            let start = Instant::now();
+            match video.next(self.is_over) {
+                Ok(Some(frame)) => {
+                    let decode = start.elapsed().as_micros() as u64;
+                    let Some(missing) = missing.remove(&index) else { continue };
+                    let scaled = |size| video.picture(&frame, size).map(Cow::Owned).map_err(|error| error.to_string());
+                    self.analyze(item, index, missing, frame.display_size(), decode, scaled)?;
+                }
+                Ok(None) if (self.is_over)() => break,
+                Ok(None) => {
+                    let why =
+                        format!("{}: annotated up to frame {last}, but ends after {index} frames", path.display());
+                    self.fail(item, video.warning().map_or(why, str::to_owned));
+                    break;
+                }
+                Err(error) => {
+                    self.fail(item, error.to_string());
+                    break;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The settings that are not known yet, with their keys; those that are known are told.
+    fn missing(&self, item: usize, frame: usize, stamp: &str) -> Vec<(usize, String)> {
+        let mut missing = Vec::new();
+        for setting in 0..self.plan.settings() {
+            let key = self.plan.key(item, frame, setting, stamp);
+            match self.state.get(&key) {
+                Some(found) => self.found(item, frame, setting, key, found.clone(), false),
+                None => missing.push((setting, key)),
+            }
+        }
+        missing
+    }
+
+    /// `scaled` gives the picture, of size `picture`, in another size.
+    fn analyze<'p>(
+        &mut self,
+        item: usize,
+        frame: usize,
+        missing: Vec<(usize, String)>,
+        picture: (u32, u32),
+        decode: u64,
+        mut scaled: impl FnMut((u32, u32)) -> Result<Cow<'p, RgbImage>, String>,
+    ) -> anyhow::Result<()> {
+        let methods = self.plan.methods.len();
+        for missing in missing.chunk_by(|a, b| a.0 / methods == b.0 / methods) {
+            let analyzer = &mut self.analyzers[missing[0].0 / methods];
+            let size = analyzer.model_size(picture.0, picture.1);
+            let start = Instant::now();
+            let image = match scaled(size) {
+                Ok(image) => image,
+                Err(why) => {
+                    self.fail(item, format!("{}, frame {frame}: {why}", self.plan.items[item].id));
+                    return Ok(());
+                }
+            };
+            let scale = start.elapsed().as_micros() as u64;
+            // The same features serve every method that reads them.
+            let mut known: Option<(Feature, Analysis, u64)> = None;
+            for (setting, key) in missing {
+                let method = self.plan.methods[setting % methods];
+                let feature = feature_for(method, self.plan.feature);
+                if known.as_ref().is_none_or(|(of, ..)| *of != feature) {
+                    let analyzer = &mut self.analyzers[setting / methods];
+                    analyzer.prepare(feature, size)?;
+                    let start = Instant::now();
+                    match analyzer.analyze_scaled(&image, picture, feature) {
+                        Ok(analysis) => known = Some((feature, analysis, start.elapsed().as_micros() as u64)),
+                        Err(AnalyzeError::Localize(error)) => {
+                            self.fail(item, format!("{}, frame {frame}: {error}", self.plan.items[item].id));
+                            return Ok(());
+                        }
+                        Err(error) => return Err(error.into()),
+                    }
+                }
+                let Some((_, analysis, infer)) = &known else { continue };
+                // All of them: the state serves any --min-score.
+                let start = Instant::now();
+                let detections =
+                    match analysis.detections(&Localizer { method, paper: self.plan.paper, min_score: 0.0 }) {
+                        Ok(detections) => detections,
+                        Err(error) => {
+                            self.fail(item, format!("{}, frame {frame}: {error}", self.plan.items[item].id));
+                            return Ok(());
+                        }
+                    };
+                let localize = start.elapsed().as_micros() as u64;
+                let found = Found {
+                    picture: [picture.0, picture.1],
+                    boxes: detections.iter().map(|d| [d.bbox.xmin, d.bbox.ymin, d.bbox.xmax, d.bbox.ymax]).collect(),
+                    scores: detections.iter().map(|detection| detection.score).collect(),
+                    us: Microseconds { decode, scale, infer: *infer, localize },
+                };
+                self.found(item, frame, *setting, key.clone(), found, true);
+            }
+        }
+        Ok(())
+    }
+
+    // The receiver listens to the end, so nothing told is lost.
+    fn found(&self, item: usize, frame: usize, setting: usize, key: String, found: Found, is_new: bool) {
+        self.tell.send(Told::Found { item, frame, setting, key, found, is_new }).ok();
+    }
+
+    fn fail(&self, item: usize, why: String) {
+        self.tell.send(Told::Failed { item, why }).ok();
+    }
+}
+
+/// What changes when a file does: its length and the time it was written.
+fn stamp(path: &Path) -> std::io::Result<String> {
+    let metadata = std::fs::metadata(path)?;
+    let written = metadata.modified()?.duration_since(UNIX_EPOCH).unwrap_or_default();
+    Ok(format!("{} bytes, {} ns", metadata.len(), written.as_nanos()))
+}

@@ -1,0 +1,314 @@
+//! What an evaluation says: plain data, written as JSON by `mostream eval`, read again to make `docs/RESULTS.md`.
+//! [`Measures::of`] takes every measure of one set of found boxes.
+
+use super::average_precision::{MAX_BOXES, Matches, Size};
+use super::bootstrap::{LEVEL, RESAMPLES, SEED};
+use super::corloc::{Boxes, Objects, corloc};
+use super::sample::{Estimate, RIGHT_IOU, Ratio, Sample};
+use super::{auc::auc, video};
+use crate::localize::Method;
+use serde::{Deserialize, Serialize};
+
+/// Raised when a field changes its meaning or goes away.
+pub const VERSION: u32 = 1;
+
+/// One evaluation.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Report {
+    /// [`VERSION`].
+    pub evaluation: u32,
+    /// Name and version.
+    pub program: String,
+    /// When it was made, in UTC.
+    pub date: String,
+    pub machine: Machine,
+    pub model: Model,
+    pub dataset: DatasetSummary,
+    pub choices: Choices,
+    /// One for each size of input and method.
+    pub results: Vec<Outcome>,
+    /// What could not be read, one line each.
+    pub failures: Vec<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Machine {
+    pub processor: String,
+    pub cores: usize,
+    /// Operating system and architecture.
+    pub system: String,
+    /// Version of the ONNX Runtime library.
+    pub onnxruntime: String,
+    /// Pictures that were worked on at the same time, and threads of the model for each.
+    pub jobs: usize,
+    pub threads: usize,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Model {
+    /// Name and content hash.
+    pub id: String,
+    /// Side of a patch in pixels.
+    pub patch: u32,
+    /// What the methods on features read: `k`, `q` or `v`.
+    pub feature: String,
+}
+
+/// What was evaluated. An item is a picture or a clip, a picture also a frame of a clip.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct DatasetSummary {
+    /// The file or folder, without the way to it.
+    pub name: String,
+    pub format: String,
+    pub split: Option<String>,
+    pub items: u64,
+    pub clips: u64,
+    /// Items left out by name, and the file that names them.
+    pub excluded: u64,
+    pub exclude: Option<String>,
+    /// Only the first so many items.
+    pub limit: Option<u64>,
+    /// Of clips, every Nth frame.
+    pub every: u64,
+    /// Annotated pictures that were evaluated; those with every object annotated; those known to be empty.
+    pub pictures: u64,
+    pub exhaustive_pictures: u64,
+    pub empty_pictures: u64,
+    /// Objects in them; crowds are not among them, difficult and truncated ones are.
+    pub objects: u64,
+    pub crowds: u64,
+    pub difficult: u64,
+    pub truncated: u64,
+}
+
+/// The rules behind the numbers, in words and numbers.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Choices {
+    pub right_iou: f64,
+    pub max_boxes: usize,
+    pub corloc: String,
+    pub average_precision: String,
+    pub recall: String,
+    pub score_auc: String,
+    pub jitter: String,
+    pub intervals: String,
+    pub confidence: f64,
+    pub resamples: u32,
+    pub seed: u64,
+}
+
+impl Default for Choices {
+    fn default() -> Self {
+        let text = |text: &str| text.to_owned();
+        Self {
+            right_iou: RIGHT_IOU,
+            max_boxes: MAX_BOXES,
+            corloc: text(
+                "share of pictures with objects in which a box has an IoU of at least 0.5 with any object, crowds left out; \
+                 difficult and truncated objects count, as in the main tables of LOST and TokenCut; without_hard leaves them \
+                 out, and pictures with no other object, as in their VOC_all setting; single is the box of highest score",
+            ),
+            average_precision: text(
+                "COCO's, class-agnostic: IoU 0.50:0.05:0.95, 101 recalls, at most 100 boxes per picture; crowds and objects \
+                 flagged difficult are neither right nor wrong; sizes by area of the box, at 32² and 96² pixels; only pictures \
+                 with every object annotated",
+            ),
+            recall: text(
+                "COCO's: recall50 at IoU 0.5, recall the mean over IoU 0.50:0.05:0.95; all annotated pictures",
+            ),
+            score_auc: text(
+                "chance that a box with an IoU of at least 0.5 with an object has a higher score than one without, ties half; \
+                 only pictures with every object annotated",
+            ),
+            jitter: text(
+                "mean over objects found (IoU at least 0.5) in two evaluated frames in a row of 1 - IoU between their two \
+                 found boxes, less 1 - IoU between their two drawn boxes",
+            ),
+            intervals: text("percentile bootstrap over pictures, clips as a whole"),
+            confidence: LEVEL,
+            resamples: RESAMPLES,
+            seed: SEED,
+        }
+    }
+}
+
+/// One method on one size of input.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Outcome {
+    /// `1200 patches` at most, or the size in pixels.
+    pub input: String,
+    pub method: Method,
+    /// Whether the boxes are the paper's, duplicates kept, in the paper's order.
+    pub paper: bool,
+    /// Boxes of a lower score were left out.
+    pub min_score: f32,
+    pub measures: Measures,
+    /// Median wall time per picture.
+    pub milliseconds: Stages,
+}
+
+/// Time of each stage.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Stages {
+    pub decode: f64,
+    pub scale: f64,
+    pub infer: f64,
+    pub localize: f64,
+}
+
+/// Every measure; none where the data does not allow it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Measures {
+    pub boxes: u64,
+    pub boxes_per_picture: Option<Estimate>,
+    pub corloc_single: Option<Share>,
+    pub corloc_any: Option<Share>,
+    /// Only where objects are flagged.
+    pub corloc_single_without_hard: Option<Share>,
+    pub corloc_any_without_hard: Option<Share>,
+    pub all: Option<Quality>,
+    pub small: Option<Quality>,
+    pub medium: Option<Quality>,
+    pub large: Option<Quality>,
+    /// Share of boxes that are right, on pictures with every object annotated.
+    pub precision: Option<Share>,
+    pub score_auc: Option<Estimate>,
+    pub empty: Option<FalseBoxes>,
+    pub video: Option<Video>,
+}
+
+/// An estimate and the number of things it is a share of.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Share {
+    #[serde(flatten)]
+    pub estimate: Estimate,
+    pub of: u64,
+}
+
+/// Of objects of one size.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Quality {
+    pub objects: u64,
+    pub recall50: Estimate,
+    pub recall: Estimate,
+    /// None where no picture has every object annotated.
+    pub ap50: Option<Estimate>,
+    pub ap: Option<Estimate>,
+}
+
+/// Boxes in pictures that are known to be empty.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct FalseBoxes {
+    pub pictures: u64,
+    pub boxes: u64,
+    pub boxes_per_picture: Estimate,
+    pub share_with_boxes: Estimate,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Video {
+    pub clips: Vec<Clip>,
+    /// Mean of the clips' recalls at IoU 0.5.
+    pub mean_recall50: Option<Estimate>,
+    pub jitter: Option<Share>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Clip {
+    pub id: String,
+    pub frames: u64,
+    pub objects: u64,
+    pub recall50: f64,
+}
+
+impl Measures {
+    /// Every measure of `samples`, the annotated pictures of a data set whose items have these ids. Of clips they hold every
+    /// `every`th frame.
+    pub fn of(samples: &[Sample], ids: &[&str], every: usize) -> Self {
+        let items = ids.len();
+        let share = |(estimate, of)| Share { estimate, of };
+        let corloc = |objects, boxes| corloc(samples, items, objects, boxes).map(share);
+        let is_flagged =
+            samples.iter().flat_map(|sample| sample.objects()).any(|truth| truth.is_difficult || truth.is_truncated);
+        let without_hard = |boxes| is_flagged.then(|| corloc(Objects::WithoutHard, boxes)).flatten();
+        let is_clip = samples.windows(2).any(|pair| pair[0].item == pair[1].item);
+        Self {
+            boxes: boxes(samples),
+            boxes_per_picture: boxes_per_picture(samples, items),
+            corloc_single: corloc(Objects::All, Boxes::Best),
+            corloc_any: corloc(Objects::All, Boxes::Any),
+            corloc_single_without_hard: without_hard(Boxes::Best),
+            corloc_any_without_hard: without_hard(Boxes::Any),
+            all: quality(samples, items, Size::All),
+            small: quality(samples, items, Size::Small),
+            medium: quality(samples, items, Size::Medium),
+            large: quality(samples, items, Size::Large),
+            precision: precision(samples, items),
+            score_auc: auc(samples, items),
+            empty: video::false_boxes(samples, items).map(|found| FalseBoxes {
+                pictures: found.pictures,
+                boxes: found.boxes,
+                boxes_per_picture: found.boxes_per_picture,
+                share_with_boxes: found.share_with_boxes,
+            }),
+            video: is_clip.then(|| of_clips(samples, ids, every)),
+        }
+    }
+}
+
+fn boxes(samples: &[Sample]) -> u64 {
+    samples.iter().map(|sample| sample.found.len() as u64).sum()
+}
+
+fn boxes_per_picture(samples: &[Sample], items: usize) -> Option<Estimate> {
+    let mut mean = Ratio::new(items);
+    samples.iter().for_each(|sample| mean.add(sample.item, sample.found.len() as f64, 1.0));
+    mean.estimate()
+}
+
+fn quality(samples: &[Sample], items: usize, size: Size) -> Option<Quality> {
+    let all = Matches::new(samples, items, size).estimate()?;
+    let exhaustive = || samples.iter().filter(|sample| sample.is_exhaustive);
+    let precise = match exhaustive().count() == samples.len() {
+        true => Some(all),
+        false => Matches::new(exhaustive(), items, size).estimate(),
+    };
+    Some(Quality {
+        objects: all.objects,
+        recall50: all.recall50,
+        recall: all.recall,
+        ap50: precise.map(|precise| precise.ap50),
+        ap: precise.map(|precise| precise.ap),
+    })
+}
+
+fn of_clips(samples: &[Sample], ids: &[&str], every: usize) -> Video {
+    let mut mean = Ratio::new(ids.len());
+    let clips = video::recall_by_clip(samples, ids.len());
+    clips.iter().for_each(|clip| mean.add(clip.item, clip.recall, 1.0));
+    Video {
+        clips: clips
+            .iter()
+            .map(|clip| Clip {
+                id: ids[clip.item].to_owned(),
+                frames: clip.frames,
+                objects: clip.objects,
+                recall50: clip.recall,
+            })
+            .collect(),
+        mean_recall50: mean.estimate(),
+        jitter: video::jitter(samples, ids.len(), every).map(|(estimate, of)| Share { estimate, of }),
+    }
+}
+
+/// The share of boxes that are right.
+fn precision(samples: &[Sample], items: usize) -> Option<Share> {
+    let mut share = Ratio::new(items);
+    for sample in samples.iter().filter(|sample| sample.is_exhaustive) {
+        for found in sample.found.iter().filter(|found| !sample.is_undecided(found)) {
+            share.add(sample.item, f64::from(u8::from(sample.is_right(found))), 1.0);
+        }
+    }
+    let of = share.of() as u64;
+    Some(Share { estimate: share.estimate()?, of })
+}

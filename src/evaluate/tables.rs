@@ -1,0 +1,195 @@
+//! A report as tables, for the terminal and for Markdown.
+
+use super::report::{Measures, Outcome, Quality, Report, Share};
+use super::sample::Estimate;
+
+/// One table; every row is as long as the header.
+#[derive(Clone, Debug)]
+pub struct Table {
+    pub title: &'static str,
+    pub header: Vec<&'static str>,
+    pub rows: Vec<Vec<String>>,
+}
+
+/// What the report says; tables that the data gives nothing for are left out. Shares are in percent, intervals in brackets.
+pub fn tables(report: &Report) -> Vec<Table> {
+    let results = &report.results;
+    let all = [corloc(results), quality(results), score(results), clips(results), speed(results)];
+    all.into_iter().filter(|table| !table.rows.is_empty()).collect()
+}
+
+/// In one line: what was evaluated.
+pub fn summary(report: &Report) -> String {
+    let set = &report.dataset;
+    let plural = |count: u64, one: &str, more: &str| format!("{count} {}", if count == 1 { one } else { more });
+    let mut text = format!(
+        "{} ({}{}): {} of {}, {}",
+        set.name,
+        set.format,
+        set.split.as_ref().map_or(String::new(), |split| format!(", {split}")),
+        plural(set.pictures, "picture", "pictures"),
+        plural(set.items, "item", "items"),
+        plural(set.objects, "object", "objects"),
+    );
+    let mut more = |count: u64, what: &str| {
+        if count > 0 {
+            text += &format!(", {count} {what}");
+        }
+    };
+    more(set.difficult, "difficult");
+    more(set.truncated, "truncated");
+    more(set.crowds, "crowds besides");
+    more(set.empty_pictures, "pictures known to be empty");
+    more(set.pictures - set.exhaustive_pictures, "pictures with only some objects annotated");
+    more(set.excluded, "items excluded");
+    if set.clips > 0 && set.every > 1 {
+        text += &format!(", one frame in {} of clips", set.every);
+    }
+    text
+}
+
+fn corloc(results: &[Outcome]) -> Table {
+    let is_flagged = results.iter().any(|outcome| outcome.measures.corloc_single_without_hard.is_some());
+    let mut header = vec!["input", "method", "boxes per picture", "CorLoc, best box", "CorLoc, any box"];
+    if is_flagged {
+        header.extend(["best, without hard", "any, without hard"]);
+    }
+    let row = |outcome: &Outcome| {
+        let m = &outcome.measures;
+        let mut row = name(outcome);
+        row.push(m.boxes_per_picture.map_or("-".into(), plain));
+        let hard = [m.corloc_single_without_hard, m.corloc_any_without_hard];
+        let shares = [m.corloc_single, m.corloc_any].into_iter().chain(hard.into_iter().filter(|_| is_flagged));
+        row.extend(shares.map(|share| share.map_or("-".into(), of_share)));
+        row
+    };
+    Table { title: "Localization", header, rows: results.iter().map(row).collect() }
+}
+
+fn quality(results: &[Outcome]) -> Table {
+    let sizes = |m: &Measures| [("all", m.all), ("small", m.small), ("medium", m.medium), ("large", m.large)];
+    let row = |outcome: &Outcome, size: &str, quality: Quality| {
+        let mut row = name(outcome);
+        row.extend([size.to_owned(), quality.objects.to_string()]);
+        row.extend([quality.ap50, quality.ap].map(|ap| ap.map_or("-".into(), percent)));
+        row.extend([quality.recall50, quality.recall].map(percent));
+        row
+    };
+    let rows = results.iter().flat_map(|outcome| {
+        sizes(&outcome.measures).into_iter().filter_map(move |(size, quality)| Some(row(outcome, size, quality?)))
+    });
+    let header = vec!["input", "method", "size", "objects", "AP50", "AP", "recall50", "recall"];
+    Table { title: "Precision and recall, class-agnostic", header, rows: rows.collect() }
+}
+
+fn score(results: &[Outcome]) -> Table {
+    let header = vec![
+        "input",
+        "method",
+        "min score",
+        "precision",
+        "AUC of the score",
+        "false boxes per empty picture",
+        "empty pictures with boxes",
+    ];
+    let row = |outcome: &Outcome| {
+        let m = &outcome.measures;
+        let mut row = name(outcome);
+        row.push(outcome.min_score.to_string());
+        row.push(m.precision.map_or("-".into(), of_share));
+        row.push(m.score_auc.map_or("-".into(), |auc| format!("{:.3}{}", auc.value, interval(&auc, 1.0, 3))));
+        row.push(m.empty.map_or("-".into(), |empty| plain(empty.boxes_per_picture)));
+        row.push(m.empty.map_or("-".into(), |empty| percent(empty.share_with_boxes)));
+        row
+    };
+    Table { title: "Score, and boxes where nothing is", header, rows: results.iter().map(row).collect() }
+}
+
+fn clips(results: &[Outcome]) -> Table {
+    let mut rows = Vec::new();
+    for outcome in results {
+        let Some(video) = &outcome.measures.video else { continue };
+        let row = |cells: [String; 5]| name(outcome).into_iter().chain(cells).collect::<Vec<_>>();
+        for clip in &video.clips {
+            let recall = format!("{:.1}", 100.0 * clip.recall50);
+            rows.push(row([clip.id.clone(), clip.frames.to_string(), clip.objects.to_string(), recall, String::new()]));
+        }
+        let jitter = video
+            .jitter
+            .map_or("-".into(), |jitter| format!("{:.3}{}", jitter.estimate.value, interval(&jitter.estimate, 1.0, 3)));
+        let frames: u64 = video.clips.iter().map(|clip| clip.frames).sum();
+        let objects: u64 = video.clips.iter().map(|clip| clip.objects).sum();
+        let mean = video.mean_recall50.map_or("-".into(), percent);
+        rows.push(row(["mean of clips".into(), frames.to_string(), objects.to_string(), mean, jitter]));
+    }
+    let header = vec!["input", "method", "clip", "frames", "objects", "recall50", "jitter"];
+    Table { title: "Video", header, rows }
+}
+
+fn speed(results: &[Outcome]) -> Table {
+    let row = |outcome: &Outcome| {
+        let ms = &outcome.milliseconds;
+        let stages = [ms.decode, ms.scale, ms.infer, ms.localize];
+        let total = stages.iter().sum();
+        name(outcome).into_iter().chain(stages.into_iter().chain([total]).map(|ms: f64| format!("{ms:.1}"))).collect()
+    };
+    let header = vec!["input", "method", "decode", "scale", "infer", "localize", "sum"];
+    Table { title: "Milliseconds per picture (medians)", header, rows: results.iter().map(row).collect() }
+}
+
+fn name(outcome: &Outcome) -> Vec<String> {
+    let paper = if outcome.paper { ", paper" } else { "" };
+    vec![outcome.input.clone(), format!("{}{paper}", outcome.method)]
+}
+
+fn percent(estimate: Estimate) -> String {
+    format!("{:.1}{}", 100.0 * estimate.value, interval(&estimate, 100.0, 1))
+}
+
+fn of_share(share: Share) -> String {
+    percent(share.estimate)
+}
+
+fn plain(estimate: Estimate) -> String {
+    format!("{:.2}{}", estimate.value, interval(&estimate, 1.0, 2))
+}
+
+fn interval(estimate: &Estimate, scale: f64, digits: usize) -> String {
+    match (estimate.low, estimate.high) {
+        (Some(low), Some(high)) => format!(" [{:.digits$}, {:.digits$}]", scale * low, scale * high),
+        _ => String::new(),
+    }
+}
+
+impl Table {
+    /// Columns padded with spaces.
+    pub fn text(&self) -> String {
+        let lines =
+            || std::iter::once(self.header.iter().map(|cell| cell.to_string()).collect()).chain(self.rows.clone());
+        let mut widths = vec![0; self.header.len()];
+        for line in lines() {
+            widths
+                .iter_mut()
+                .zip(&line)
+                .for_each(|(width, cell): (_, &String)| *width = cell.chars().count().max(*width));
+        }
+        let mut text = format!("{}\n", self.title);
+        for line in lines() {
+            let cells: Vec<String> = line.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
+            text += &format!("  {}\n", cells.join("  ").trim_end());
+        }
+        text
+    }
+
+    /// A Markdown table without its title.
+    pub fn markdown(&self) -> String {
+        let line = |cells: &mut dyn Iterator<Item = String>| {
+            let cells: Vec<String> = cells.map(|cell| cell.replace('|', "\\|").replace('<', "&lt;")).collect();
+            format!("| {} |\n", cells.join(" | "))
+        };
+        let mut text = line(&mut self.header.iter().map(|cell| cell.to_string()));
+        text += &line(&mut self.header.iter().map(|_| "---".into()));
+        self.rows.iter().for_each(|row| text += &line(&mut row.iter().cloned()));
+        text
+    }
+}
