@@ -23,6 +23,8 @@ pub mod discover;
 #[cfg(feature = "evaluate")]
 pub mod evaluate;
 pub mod geometry;
+#[cfg(feature = "inspect")]
+pub mod inspect;
 #[cfg(feature = "label")]
 pub mod label;
 pub mod localize;

@@ -1,6 +1,6 @@
 //! Files that appear under their name only when they are complete.
 
-use std::io;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
@@ -52,6 +52,16 @@ impl Drop for PartialFile {
             unfinished.retain(|path| *path != self.temporary);
         }
     }
+}
+
+/// Writes a whole file; its name appears when all of it is there. A device or a pipe is written to, not replaced.
+pub fn write(target: &Path, content: &[u8]) -> io::Result<()> {
+    if std::fs::metadata(target).is_ok_and(|metadata| !metadata.is_file() && !metadata.is_dir()) {
+        return std::fs::OpenOptions::new().write(true).open(target)?.write_all(content);
+    }
+    let (partial, mut file) = PartialFile::create(target)?;
+    file.write_all(content)?;
+    partial.commit()
 }
 
 /// Removes every unfinished file: for a process that is about to end without unwinding.

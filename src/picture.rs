@@ -3,12 +3,12 @@
 use crate::partial::PartialFile;
 use image::codecs::jpeg::JpegEncoder;
 use image::metadata::Orientation;
-use image::{DynamicImage, ImageDecoder, ImageReader, imageops};
+use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, imageops};
 use std::borrow::Cow;
 use std::io::{self, BufWriter, Write};
 use std::path::Path;
 
-pub use image::RgbImage;
+pub use image::{Rgb, RgbImage};
 
 /// A picture whose pixels take more memory than this is refused.
 const MAX_BYTES: u64 = 512 << 20;
@@ -89,6 +89,20 @@ pub fn write_jpeg(path: &Path, picture: &RgbImage, quality: u8) -> io::Result<()
     JpegEncoder::new_with_quality(&mut out, quality).encode_image(picture).map_err(io::Error::other)?;
     out.flush()?;
     partial.commit()
+}
+
+/// The picture as a JPEG file's bytes.
+pub fn to_jpeg(picture: &RgbImage, quality: u8) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    JpegEncoder::new_with_quality(&mut bytes, quality).encode_image(picture).map_err(io::Error::other)?;
+    Ok(bytes)
+}
+
+/// The picture as a PNG file's bytes.
+pub fn to_png(picture: &RgbImage) -> io::Result<Vec<u8>> {
+    let mut bytes = io::Cursor::new(Vec::new());
+    picture.write_to(&mut bytes, ImageFormat::Png).map_err(io::Error::other)?;
+    Ok(bytes.into_inner())
 }
 
 fn open(path: &Path) -> Result<impl ImageDecoder, PictureError> {

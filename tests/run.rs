@@ -194,7 +194,7 @@ fn what_cannot_be_used_is_named_in_one_line() {
         fails(program().args([input, "-o", "out.mp4", "--records", "out.jsonl"]), at, 3, input);
     }
     fails(program().arg("rtsp://user:secret@127.0.0.1:9/cam"), at, 3, "rtsp://127.0.0.1:9/cam");
-    fails(program().args(["clip.mp4", "--start", "99"]), at, 3, "--start");
+    fails(program().args(["clip.mp4", "--start", "99"]), at, 3, "before the start");
     for output in ["nowhere/out.mp4", "out.avi", "folder"] {
         fails(program().args(["clip.mp4", "-o", output]), at, 4, output);
     }

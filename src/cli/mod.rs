@@ -7,6 +7,7 @@ mod eval;
 mod exit;
 mod features;
 mod inputs;
+mod inspect;
 mod interrupt;
 mod label;
 mod localize;
@@ -35,6 +36,8 @@ enum Command {
     Features(features::Args),
     /// Find the objects in patch features from a NumPy file
     Localize(localize::Args),
+    /// Make a page that shows why each box was drawn in a picture or a frame
+    Inspect(inspect::Args),
     /// Say what is installed and whether `run` will work
     Doctor(doctor::Args),
     /// Make a training set from footage: pictures, boxes and masks in the layout of COCO, YOLO, VOC, CVAT or MOT
@@ -52,6 +55,7 @@ pub fn main() -> std::process::ExitCode {
         Command::Discover(args) => discover::run(args),
         Command::Features(args) => features::run(args),
         Command::Localize(args) => localize::run(args),
+        Command::Inspect(args) => inspect::run(args),
         Command::Doctor(args) => doctor::run(args),
         Command::Label(args) => label::run(args),
         Command::Bench(args) => bench::run(args),

@@ -11,7 +11,7 @@ use crate::geometry::Grid;
 use std::ops::Range;
 
 /// Kernel sides of the pooling.
-const KERNELS: std::ops::RangeInclusive<usize> = 1..=5;
+pub(super) const KERNELS: std::ops::RangeInclusive<usize> = 1..=5;
 /// Bounds are only trusted beyond this many bits of entropy, so that their rounding decides nothing.
 const SLACK: f64 = 1e-9;
 
@@ -293,12 +293,12 @@ fn common(a: &[u64], b: &[u64]) -> usize {
 }
 
 /// Adaptive pooling of `input` cells to `output`: which cells each output looks at.
-fn windows(input: usize, output: usize) -> Vec<Range<usize>> {
+pub(super) fn windows(input: usize, output: usize) -> Vec<Range<usize>> {
     (0..output).map(|o| o * input / output..((o + 1) * input).div_ceil(output)).collect()
 }
 
 /// SplitMix64 (Steele et al., 2014): fixed random numbers, the same on every machine.
-fn split_mix(state: &mut u64) -> u64 {
+pub(super) fn split_mix(state: &mut u64) -> u64 {
     *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
     let mut z = *state;
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);

@@ -7,11 +7,13 @@ use ndarray::ArrayView2;
 /// The head that is read when none is asked for, counted from 0; bounded by the number of heads.
 pub const DEFAULT_HEAD: usize = 4;
 /// Share of the attention mass that is kept.
-const MASS: f64 = 0.6;
+pub const MASS: f64 = 0.6;
 
 /// What DINO-seg found.
 #[derive(Clone, Debug, PartialEq)]
 pub struct DinoSeg {
+    /// The patches that hold [`MASS`] of the attention, all components.
+    pub kept: Vec<bool>,
     /// The patches of the largest component, ascending.
     pub patches: Vec<usize>,
     /// Their bounding box in image pixels; `None` where there is no attention at all.
@@ -46,7 +48,7 @@ pub fn localize(attention: ArrayView2<f32>, head: usize, layout: &PatchLayout) -
     }
     let patches = components::largest(&kept, grid);
     let bbox = components::bounding_box(&patches, layout);
-    Ok(DinoSeg { patches, bbox })
+    Ok(DinoSeg { kept, patches, bbox })
 }
 
 #[cfg(test)]

@@ -87,7 +87,7 @@ impl Localizer {
         };
         if !self.paper {
             detections.retain(|detection| detection.score >= self.min_score);
-            merge(&mut detections);
+            merge_duplicates(&mut detections);
         }
         Ok((detections, found))
     }
@@ -120,6 +120,30 @@ impl Localizer {
     }
 }
 
+/// A box that repeats a better one.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Merged {
+    pub detection: Detection,
+    /// The place of the better one among those that are kept, and the IoU with it.
+    pub into: usize,
+    pub iou: f64,
+}
+
+/// Sorts by descending score and takes out what overlaps a better box by more than [`SAME_OBJECT_IOU`].
+pub fn merge_duplicates(found: &mut Vec<Detection>) -> Vec<Merged> {
+    found.sort_by(|a, b| b.score.total_cmp(&a.score));
+    let (mut kept, mut merged) = (Vec::<Detection>::with_capacity(found.len()), Vec::new());
+    for detection in found.drain(..) {
+        let overlaps = kept.iter().map(|other| other.bbox.iou(&detection.bbox));
+        match overlaps.enumerate().find(|(_, iou)| *iou > SAME_OBJECT_IOU) {
+            None => kept.push(detection),
+            Some((into, iou)) => merged.push(Merged { detection, into, iou }),
+        }
+    }
+    *found = kept;
+    merged
+}
+
 fn on_attention(attention: &Array2<f32>, layout: &PatchLayout) -> Result<(Vec<Detection>, Found), LocalizeError> {
     let found = dino_seg::localize(attention.view(), DEFAULT_HEAD, layout)?;
     let detection = found.bbox.map(|bbox| Detection {
@@ -129,18 +153,6 @@ fn on_attention(attention: &Array2<f32>, layout: &PatchLayout) -> Result<(Vec<De
         patches: found.patches.clone(),
     });
     Ok((detection.into_iter().collect(), Found::DinoSeg(found)))
-}
-
-/// Sorts by descending score and drops what overlaps a better box.
-fn merge(found: &mut Vec<Detection>) {
-    found.sort_by(|a, b| b.score.total_cmp(&a.score));
-    let mut kept: Vec<Detection> = Vec::with_capacity(found.len());
-    for detection in found.drain(..) {
-        if kept.iter().all(|other| other.bbox.iou(&detection.bbox) <= SAME_OBJECT_IOU) {
-            kept.push(detection);
-        }
-    }
-    *found = kept;
 }
 
 /// The image must end in the last row and in the last column of patches.
@@ -168,14 +180,15 @@ mod tests {
     fn of_two_overlapping_boxes_the_better_is_kept_and_the_best_comes_first() {
         // The first two have an IoU of 0.8, the third stands alone.
         let mut found = vec![detection(0, 8, 0.2), detection(0, 10, 0.5), detection(20, 30, 0.9)];
-        merge(&mut found);
+        let merged = merge_duplicates(&mut found);
         assert_eq!(found, [detection(20, 30, 0.9), detection(0, 10, 0.5)]);
+        assert_eq!(merged, [Merged { detection: detection(0, 8, 0.2), into: 1, iou: 0.8 }]);
     }
 
     #[test]
     fn boxes_that_overlap_by_exactly_the_limit_are_both_kept() {
         let mut found = vec![detection(0, 7, 0.2), detection(0, 10, 0.5)];
-        merge(&mut found);
+        assert!(merge_duplicates(&mut found).is_empty());
         assert_eq!(found.len(), 2);
     }
 

@@ -12,6 +12,8 @@ pub const EXPANSION: usize = 100;
 pub struct Lost {
     /// The patch of lowest degree.
     pub seed: usize,
+    /// The patches of positive affinity with the seed among those of lowest degree, by degree.
+    pub pool: Vec<usize>,
     /// The patches of the object, ascending.
     pub patches: Vec<usize>,
     /// Their bounding box in image pixels; `None` where the seed's features are all zero.
@@ -24,9 +26,9 @@ pub fn localize(features: &Features, signs: &SignMatrix, layout: &PatchLayout) -
     let mut order: Vec<usize> = (0..degrees.len()).collect();
     order.sort_by_key(|&patch| degrees[patch]);
     let seed = order[0];
-    let alike: Vec<usize> = order.into_iter().take(EXPANSION).filter(|&patch| signs.is_positive(seed, patch)).collect();
-    let mask = features.positive_sum(&alike);
+    let pool: Vec<usize> = order.into_iter().take(EXPANSION).filter(|&patch| signs.is_positive(seed, patch)).collect();
+    let mask = features.positive_sum(&pool);
     let patches = components::component_of(&mask, features.grid(), seed);
     let bbox = components::bounding_box(&patches, layout);
-    Lost { seed, patches, bbox }
+    Lost { seed, pool, patches, bbox }
 }

@@ -13,8 +13,9 @@ pub mod lost;
 pub mod most;
 pub mod score;
 pub mod tokencut;
+pub mod votes;
 
-pub use localizer::{Found, Localizer, MOST_MIN_SCORE, PatchOutput, SAME_OBJECT_IOU};
+pub use localizer::{Found, Localizer, MOST_MIN_SCORE, Merged, PatchOutput, SAME_OBJECT_IOU, merge_duplicates};
 
 use crate::geometry::{Grid, PixelBox};
 use kernel::vectorized;

@@ -7,9 +7,9 @@ use crate::geometry::{Grid, PatchLayout, PixelBox};
 /// Seeds within this L1 distance, in patches, belong to the same cluster (DBSCAN's eps; min_samples is 1).
 const CLUSTER_DISTANCE: usize = 2;
 /// Boxes not wider and higher than this, in image pixels, are dropped.
-const MIN_SIDE_PX: u32 = 16;
+pub const MIN_SIDE_PX: u32 = 16;
 /// Boxes that cover this share of the image, or more, are dropped.
-const MAX_AREA_SHARE: f64 = 0.9;
+pub const MAX_AREA_SHARE: f64 = 0.9;
 
 /// What MOST found.
 #[derive(Clone, Debug, PartialEq)]
@@ -22,6 +22,8 @@ pub struct Most {
     pub clusters: Vec<usize>,
     /// The objects, in cluster order.
     pub objects: Vec<MostObject>,
+    /// The clusters that gave no box, in order.
+    pub dropped: Vec<Dropped>,
 }
 
 /// One cluster that gave a box.
@@ -30,10 +32,35 @@ pub struct MostObject {
     pub cluster: usize,
     /// The cluster's seed of lowest degree.
     pub core: usize,
+    /// The cluster's seeds of positive affinity with the core, ascending.
+    pub pool: Vec<usize>,
     /// The patches of the object, ascending.
     pub patches: Vec<usize>,
     /// Their bounding box in image pixels.
     pub bbox: PixelBox,
+}
+
+/// One cluster that gave no box; its fields are as in [`MostObject`].
+#[derive(Clone, Debug, PartialEq)]
+pub struct Dropped {
+    pub cluster: usize,
+    pub core: usize,
+    pub pool: Vec<usize>,
+    pub patches: Vec<usize>,
+    /// `None` where there are no patches.
+    pub bbox: Option<PixelBox>,
+    pub why: DropReason,
+}
+
+/// Why a cluster gave no box.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DropReason {
+    /// No patch has a positive affinity with the pool: the core's features are all zero.
+    NoPatches,
+    /// Not more than [`MIN_SIDE_PX`] wide or high.
+    TooSmall,
+    /// [`MAX_AREA_SHARE`] of the image, or more.
+    TooLarge,
 }
 
 /// Localizes all objects: the paper's boxes, neither merged nor scored.
@@ -43,17 +70,19 @@ pub fn localize(features: &Features, signs: &SignMatrix, layout: &PatchLayout) -
     let seeds = box_counting::seeds(signs, grid);
     let clusters = cluster(&seeds, grid);
     let count = clusters.iter().max().map_or(0, |last| last + 1);
-    let objects = (0..count)
-        .filter_map(|cluster| {
-            let members = || seeds.iter().zip(&clusters).filter(|(_, c)| **c == cluster).map(|(s, _)| *s);
-            let core = members().min_by_key(|&seed| degrees[seed])?;
-            let pool: Vec<usize> = members().filter(|&seed| signs.is_positive(core, seed)).collect();
-            let patches = components::component_of(&features.positive_sum(&pool), grid, core);
-            let bbox = components::bounding_box(&patches, layout)?;
-            is_plausible(&bbox, layout).then_some(MostObject { cluster, core, patches, bbox })
-        })
-        .collect();
-    Most { degrees, seeds, clusters, objects }
+    let (mut objects, mut dropped) = (Vec::new(), Vec::new());
+    for cluster in 0..count {
+        let members = || seeds.iter().zip(&clusters).filter(|(_, c)| **c == cluster).map(|(s, _)| *s);
+        let Some(core) = members().min_by_key(|&seed| degrees[seed]) else { continue };
+        let pool: Vec<usize> = members().filter(|&seed| signs.is_positive(core, seed)).collect();
+        let patches = components::component_of(&features.positive_sum(&pool), grid, core);
+        let bbox = components::bounding_box(&patches, layout);
+        match bbox.ok_or(DropReason::NoPatches).and_then(|bbox| plausible(bbox, layout)) {
+            Ok(bbox) => objects.push(MostObject { cluster, core, pool, patches, bbox }),
+            Err(why) => dropped.push(Dropped { cluster, core, pool, patches, bbox, why }),
+        }
+    }
+    Most { degrees, seeds, clusters, objects, dropped }
 }
 
 /// Single-link clusters of ascending `seeds`, numbered by first seed.
@@ -87,7 +116,10 @@ fn cluster(seeds: &[usize], grid: Grid) -> Vec<usize> {
     seeds.iter().map(|&seed| cluster_at[seed]).collect()
 }
 
-fn is_plausible(bbox: &PixelBox, layout: &PatchLayout) -> bool {
+fn plausible(bbox: PixelBox, layout: &PatchLayout) -> Result<PixelBox, DropReason> {
     let image = f64::from(layout.image_width) * f64::from(layout.image_height);
-    bbox.width() > MIN_SIDE_PX && bbox.height() > MIN_SIDE_PX && (bbox.area() as f64) < MAX_AREA_SHARE * image
+    if bbox.width() <= MIN_SIDE_PX || bbox.height() <= MIN_SIDE_PX {
+        return Err(DropReason::TooSmall);
+    }
+    if bbox.area() as f64 >= MAX_AREA_SHARE * image { Err(DropReason::TooLarge) } else { Ok(bbox) }
 }

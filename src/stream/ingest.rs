@@ -109,7 +109,10 @@ impl Ingest {
             if media.duration_ns.is_some_and(|duration| span.start_ns >= duration) {
                 let seconds = |ns: u64| ns as f64 / 1e9;
                 let total = media.duration_ns.map_or(0.0, seconds);
-                return Err(self.fail(format!("ends at {total:.3} s, before --start {:.3} s", seconds(span.start_ns))));
+                return Err(self.fail(format!(
+                    "ends at {total:.3} s, before the start asked for, {:.3} s",
+                    seconds(span.start_ns)
+                )));
             }
             self.set_state(gst::State::Paused)?;
             if self.pipeline.state(PREROLL).0.is_err() {

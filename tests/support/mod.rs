@@ -1,6 +1,7 @@
 //! What the tests share. Each test uses its own part of it.
 #![allow(dead_code)]
 
+pub mod browser;
 pub mod clips;
 pub mod scene;
 

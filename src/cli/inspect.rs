@@ -1,0 +1,134 @@
+//! `mostream inspect`: a page that shows why each box was drawn.
+
+use super::exit::{Exit, Failure};
+use super::model::{FeatureArg, ModelArgs};
+use super::run::time_ns;
+use mostream::analyzer::{Analysis, Analyzer};
+use mostream::backbone::Feature;
+use mostream::inspect::page::{self, Caption};
+use mostream::inspect::{Fate, Inspection, maps};
+use mostream::partial;
+use mostream::picture::{self, RgbImage};
+use mostream::stream::ingest::Span;
+use mostream::stream::pictures::VideoPictures;
+use mostream::stream::preflight::Source;
+use std::path::{Path, PathBuf};
+
+#[derive(clap::Args)]
+#[command(
+    after_help = "Examples:\n  mostream inspect photo.jpg\n  mostream inspect clip.mp4@1:30 -o frame.html --pngs maps"
+)]
+pub struct Args {
+    /// A picture, or a video and a time in it: clip.mp4@12.5, clip.mp4@1:30 (without a time its first frame)
+    #[arg(value_name = "IMAGE|VIDEO@TIME")]
+    input: String,
+    /// Write the page here [default: NAME.inspect.html in the current folder]
+    #[arg(short, long, value_name = "FILE.html")]
+    output: Option<PathBuf>,
+    /// Write the maps into this folder, too, as PNG files
+    #[arg(long, value_name = "FOLDER")]
+    pngs: Option<PathBuf>,
+    #[command(flatten)]
+    model: ModelArgs,
+}
+
+/// What is looked at.
+struct Subject {
+    name: String,
+    /// Of a video's frame, in seconds.
+    time: Option<f64>,
+    picture: RgbImage,
+    features: Analysis,
+    attention: Analysis,
+}
+
+pub fn run(args: Args) -> anyhow::Result<Exit> {
+    let feature = match args.model.feature {
+        FeatureArg::Attention => {
+            let why = "inspect shows the attention anyway: --feature is k, q or v here";
+            return Err(Failure::new(Exit::Usage, why).into());
+        }
+        feature => Feature::from(feature),
+    };
+    let (input, start_ns) = input_and_time(&args.input);
+    let output = args.output.clone().unwrap_or_else(|| default_output(input));
+    if std::fs::canonicalize(&output)
+        .is_ok_and(|output| std::fs::canonicalize(input).is_ok_and(|input| input == output))
+    {
+        let why = format!("{} is the input: give another name for the page", output.display());
+        return Err(Failure::new(Exit::Usage, why).into());
+    }
+
+    let mut analyzer = args.model.analyzer()?;
+    let subject = look(input, start_ns, feature, &mut analyzer)?;
+    let inspection = Inspection::new(&subject.features, &subject.attention)?;
+    let model = analyzer.checkpoint().id();
+    let caption = Caption { name: &subject.name, model, feature: args.model.feature.name(), time: subject.time };
+    let page = page::html(&inspection, &subject.picture, &caption)?;
+    write(&output, page.as_bytes())?;
+    let candidates = inspection.candidates.len();
+    let drawn = inspection.candidates.iter().filter(|c| matches!(c.fate, Fate::Drawn { .. })).count();
+    eprintln!("mostream: {}: {drawn} boxes of MOST from {candidates} clusters", output.display());
+
+    if let Some(folder) = &args.pngs {
+        std::fs::create_dir_all(folder)
+            .map_err(|error| Failure::new(Exit::Output, format!("{} cannot be made: {error}", folder.display())))?;
+        let maps = maps::all(&inspection);
+        for (name, map) in &maps {
+            write(&folder.join(format!("{name}.png")), &picture::to_png(map)?)?;
+        }
+        eprintln!("mostream: {}: {} maps", folder.display(), maps.len());
+    }
+    Ok(Exit::Done)
+}
+
+/// Reads the picture or the frame and runs the backbone on it.
+fn look(input: &str, start_ns: Option<u64>, feature: Feature, analyzer: &mut Analyzer) -> anyhow::Result<Subject> {
+    let path = Path::new(input);
+    if picture::is_named_so(path) && !input.contains("://") {
+        if start_ns.is_some() {
+            return Err(Failure::new(Exit::Usage, format!("{input} is a still picture: leave out the time")).into());
+        }
+        let picture = picture::decode(path)?;
+        let features = analyzer.analyze(&picture, feature)?;
+        let attention = analyzer.analyze(&picture, Feature::ClsAttention)?;
+        let name = path.file_name().map_or(input.into(), |name| name.to_string_lossy().into_owned());
+        return Ok(Subject { name, time: None, picture, features, attention });
+    }
+    let source = Source::new(input)?;
+    let span = Span { start_ns: start_ns.unwrap_or(0), duration_ns: None };
+    let mut video = VideoPictures::open(&source, span)?;
+    let frame = video.next(&|| false)?;
+    let frame = frame.ok_or_else(|| Failure::new(Exit::Input, format!("{}: no frame there", source.name)))?;
+    let size = frame.display_size();
+    // As `run` does: the model's picture is made from the decoder's pixels in one pass.
+    let scaled = video.picture(&frame, analyzer.model_size(size.0, size.1))?;
+    let features = analyzer.analyze_scaled(&scaled, size, feature)?;
+    let attention = analyzer.analyze_scaled(&scaled, size, Feature::ClsAttention)?;
+    let name = source.name.rsplit('/').next().unwrap_or_default().to_owned();
+    let time = Some(frame.pts_ns as f64 / 1e9);
+    Ok(Subject { name, time, picture: video.picture(&frame, size)?, features, attention })
+}
+
+/// `VIDEO@TIME` in its parts; a file that is called like that is taken as it is.
+fn input_and_time(text: &str) -> (&str, Option<u64>) {
+    if Path::new(text).exists() {
+        return (text, None);
+    }
+    let parts = text.rsplit_once('@').and_then(|(input, time)| Some((input, time_ns(time).ok()?)));
+    parts.map_or((text, None), |(input, time)| (input, Some(time)))
+}
+
+fn default_output(input: &str) -> PathBuf {
+    let path = match input.contains("://") {
+        true => input.split(['?', '#']).next().unwrap_or_default(),
+        false => input,
+    };
+    let stem = Path::new(path).file_stem().unwrap_or("picture".as_ref()).to_string_lossy();
+    format!("{stem}.inspect.html").into()
+}
+
+fn write(path: &Path, content: &[u8]) -> Result<(), Failure> {
+    partial::write(path, content)
+        .map_err(|error| Failure::new(Exit::Output, format!("{} cannot be written: {error}", path.display())))
+}
