@@ -46,6 +46,7 @@ fn every_kind_of_record_keeps_to_the_schema_and_reads_back() {
     for written in [
         record(vec![]),
         record(vec![object(false), object(true)]),
+        record(vec![ObjectRecord { label: Some("cup".into()), ..object(true) }]),
         FrameRecord { timings_us: Some(timings), inferred: false, ..record(vec![object(false)]) },
         FrameRecord { method: Method::Lost, pts_ns: 0, ..record(vec![]) },
         FrameRecord { method: Method::TokenCut, frame: u64::MAX, ..record(vec![]) },
@@ -93,6 +94,9 @@ fn malformed_lines_are_refused() {
         }
     }
 
+    let mut good = good.clone();
+    good["objects"][0]["label"] = json!("cup");
+    validate_line(&good.to_string()).unwrap();
     let changed = |place: &str, value: &Value| {
         let mut line = good.clone();
         *line.pointer_mut(place).unwrap() = value.clone();
@@ -120,6 +124,8 @@ fn malformed_lines_are_refused() {
         ("/objects/0/score", json!(null)),
         ("/objects/0/seed", json!(104)),
         ("/objects/0/patches", json!(0)),
+        ("/objects/0/label", json!("")),
+        ("/objects/0/label", json!(1)),
         ("/objects/0/mask/size", json!([13, 8])),
         ("/objects/0/mask/counts", json!([])),
         ("/objects/0/mask/counts", json!([104])),
