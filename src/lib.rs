@@ -9,7 +9,8 @@
 //! Reading order: [`geometry`] (patch grid, frame pixels), [`localize`] (MOST, LOST, TokenCut, DINO-seg), [`record`] (what is
 //! published), then, each behind a feature, `backbone` (checkpoint → ONNX graph → session), `stream` (all of GStreamer),
 //! `overlay`, and `runtime`, which wires them to threads and bounded channels; `picture` and `analyzer` do the same for one
-//! still picture. The program is `main.rs` and `cli`.
+//! still picture, and on them stand `evaluate` (annotated data sets), `inspect` (why a box was drawn), `label` (training sets) and
+//! `discover` (groups by appearance). The program is `main.rs` and `cli`.
 //!
 //! `geometry`, `record` and `localize` know arrays and numbers only: no I/O, clock, logging, video or inference library.
 //! `tests/structure.rs` holds the rooms to what they may import.
