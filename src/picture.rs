@@ -1,11 +1,11 @@
 //! Still pictures: decoded by an image library at their native size, upright, and scaled for the model.
 
-use crate::partial::PartialFile;
+use crate::partial;
 use image::codecs::jpeg::JpegEncoder;
 use image::metadata::Orientation;
 use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, imageops};
 use std::borrow::Cow;
-use std::io::{self, BufWriter, Write};
+use std::io;
 use std::path::Path;
 
 pub use image::{Rgb, RgbImage};
@@ -84,11 +84,7 @@ pub fn thumbnail(picture: &RgbImage, bbox: [u32; 4], max_side: u32) -> RgbImage 
 
 /// Writes a JPEG file; its name appears when all of it is there.
 pub fn write_jpeg(path: &Path, picture: &RgbImage, quality: u8) -> io::Result<()> {
-    let (partial, file) = PartialFile::create(path)?;
-    let mut out = BufWriter::new(file);
-    JpegEncoder::new_with_quality(&mut out, quality).encode_image(picture).map_err(io::Error::other)?;
-    out.flush()?;
-    partial.commit()
+    partial::write(path, &to_jpeg(picture, quality)?)
 }
 
 /// The picture as a JPEG file's bytes.

@@ -2,12 +2,11 @@
 
 use super::exit::{self, Exit, Failure};
 use super::model::{FeatureArg, ModelArgs};
-use mostream::partial::PartialFile;
+use mostream::partial;
 use mostream::picture;
 use ndarray::Array2;
 use ndarray_npy::WriteNpyExt;
-use std::fs::{self, File};
-use std::io::{self, BufWriter, Write};
+use std::io;
 use std::path::{Path, PathBuf};
 
 #[derive(clap::Args)]
@@ -52,16 +51,7 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
 
 /// Writes a NumPy file; the final name appears when all of it is there.
 fn write(path: &Path, array: &Array2<f32>) -> io::Result<()> {
-    let save = |file: File| {
-        let mut file = BufWriter::new(file);
-        array.write_npy(&mut file).map_err(io::Error::other)?;
-        file.flush()
-    };
-    // A device or a pipe is written to, not replaced.
-    if fs::metadata(path).is_ok_and(|metadata| !metadata.is_file()) {
-        return save(fs::OpenOptions::new().write(true).open(path)?);
-    }
-    let (partial, file) = PartialFile::create(path)?;
-    save(file)?;
-    partial.commit()
+    let mut bytes = Vec::new();
+    array.write_npy(&mut bytes).map_err(io::Error::other)?;
+    partial::write(path, &bytes)
 }

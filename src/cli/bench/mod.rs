@@ -76,7 +76,7 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
     let dim = checkpoint.dim() as u64;
     let mut setting = Setting {
         machine: Machine {
-            cpu: cpu(),
+            cpu: cpu().unwrap_or_else(|| "unknown processor".to_owned()),
             arch: std::env::consts::ARCH,
             cores,
             threads,
@@ -118,8 +118,8 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
 }
 
 /// The processor's name, where the system tells.
-fn cpu() -> String {
+pub fn cpu() -> Option<String> {
     let text = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let name = text.lines().find(|line| line.starts_with("model name")).and_then(|line| line.split_once(':'));
-    name.map_or_else(|| "unknown processor".to_owned(), |(_, name)| name.trim().to_owned())
+    name.map(|(_, name)| name.trim().to_owned())
 }

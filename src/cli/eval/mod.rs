@@ -235,11 +235,9 @@ fn is_named(item: &Item, names: &HashSet<String>) -> bool {
 
 fn machine(args: &Args, onnxruntime: String) -> anyhow::Result<Machine> {
     let cores = std::thread::available_parallelism()?.get();
-    let text = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let model = text.lines().find(|line| line.starts_with("model name")).and_then(|line| line.split_once(':'));
     let jobs = usize::from(args.jobs);
     Ok(Machine {
-        processor: model.map_or("unknown", |(_, name)| name.trim()).to_owned(),
+        processor: crate::cli::bench::cpu().unwrap_or_else(|| "unknown".to_owned()),
         cores,
         system: format!("{} {}", std::env::consts::OS, std::env::consts::ARCH),
         onnxruntime,
