@@ -105,6 +105,8 @@ clips! {
     audio_opus: "a.webm", SMALL, format!("{SINE} -c:v libvpx-vp9 -deadline realtime -b:v 2M -c:a libopus");
     audio_pcm: "a.mov", SMALL, format!("{SINE} {X264} -c:a pcm_s16le");
     audio_mp3: "a.avi", SMALL, format!("{SINE} -c:v mpeg4 -q:v 2 -c:a libmp3lame");
+    audio_first_mkv: "a.mkv", SMALL, format!("{SINE} -vf setpts=PTS+0.044/TB {X264} -c:a aac");
+    audio_first_mp4: "a.mp4", SMALL, format!("{SINE} -vf setpts=PTS+0.044/TB {X264} -c:a aac");
     transport_stream: "a.ts", SMALL, format!("{SINE} {X264} -c:a aac");
     two_video_tracks: "a.mkv", SMALL,
         format!("-f lavfi -i color=blue:size=64x48:rate=25:duration=0.4 -map 0 -map 1 {X264}");

@@ -2,7 +2,7 @@
 
 use super::ingest::Span;
 use super::preflight::Source;
-use super::{bus_error, make};
+use super::{bus_error, keep_matroska_times, make};
 use gst::prelude::*;
 use gstreamer as gst;
 use gstreamer_app as gst_app;
@@ -30,6 +30,7 @@ impl AudioReader {
     /// Opens the track; on failure the reason, in one line.
     pub fn open(source: &Source, span: Span) -> Result<Self, String> {
         let pipeline = gst::Pipeline::new();
+        keep_matroska_times(&pipeline);
         let sink = gst_app::AppSink::builder().sync(false).max_buffers(QUEUED_BUFFERS).build();
         let text = |error: super::StreamError| error.to_string();
         let decode = make("uridecodebin", "to open the input").map_err(text)?;

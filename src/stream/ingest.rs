@@ -2,7 +2,7 @@
 
 use super::frame::Frame;
 use super::preflight::{MediaInfo, Source};
-use super::{StreamError, bus_error, make};
+use super::{StreamError, bus_error, keep_matroska_times, make};
 use gst::prelude::*;
 use gstreamer as gst;
 use gstreamer_app as gst_app;
@@ -48,6 +48,7 @@ impl Ingest {
     /// Starts decoding.
     pub fn open(source: &Source, media: &MediaInfo, span: Span) -> Result<Self, StreamError> {
         let pipeline = gst::Pipeline::new();
+        keep_matroska_times(&pipeline);
         let decode = make("uridecodebin", "to open the input")?;
         decode.set_property("uri", &source.uri);
         // Audio is left as it is. (`expose-all-streams=false` would do the same, but finds no decoder for VP9 with alpha.)
