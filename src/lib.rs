@@ -28,6 +28,8 @@ pub mod geometry;
 pub mod inspect;
 #[cfg(feature = "label")]
 pub mod label;
+#[cfg(feature = "cli")]
+pub mod live;
 pub mod localize;
 #[cfg(feature = "overlay")]
 pub mod overlay;

@@ -30,6 +30,62 @@ pub struct FrameRecord {
     pub objects: Vec<ObjectRecord>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timings_us: Option<TimingsRecord>,
+    /// Of frames of a live source.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub live: Option<LiveRecord>,
+}
+
+/// When a live frame was taken, and when its record was made.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct LiveRecord {
+    /// Nanoseconds since 1970, UTC.
+    pub captured_unix_ns: u64,
+    /// Whose clock told.
+    pub clock: CaptureClock,
+    /// From the frame's clock time to its record, in microseconds.
+    pub latency_us: u64,
+    /// On the first frame after the source was gone: for how long, in nanoseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gap_ns: Option<u64>,
+}
+
+/// Where the wall-clock time of a frame is from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum CaptureClock {
+    /// The camera's, by RTCP sender reports or NTP.
+    Rtcp,
+    /// This machine's, when the frame arrived.
+    Arrival,
+}
+
+/// A source came to life, went away, or ended: a line of its own between those of frames.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct StateRecord {
+    pub version: u32,
+    pub source: String,
+    pub state: SourceState,
+    /// Nanoseconds since 1970, UTC.
+    pub at_unix_ns: u64,
+    /// One line, without secrets.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
+}
+
+/// How a source is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SourceState {
+    /// Trying to reach it.
+    Connecting,
+    /// Frames come.
+    Live,
+    /// It is connected, and frames have stopped.
+    Stalled,
+    /// It is gone; the next try comes after a pause.
+    Lost,
+    /// It will not come back.
+    Ended,
 }
 
 /// The patch grid over the frame; patches are numbered row by row.

@@ -294,6 +294,7 @@ fn write(
         inferred: is_inferred,
         objects: detections.iter().map(object).collect(),
         timings_us: task.with_timings.then_some(timings),
+        live: None,
     };
     if let Some(canvas) = &mut sinks.canvas {
         let (pts_ns, duration_ns) = (frame.pts_ns.saturating_sub(task.start_ns), frame.duration_ns);

@@ -27,6 +27,7 @@ fn record(objects: Vec<ObjectRecord>) -> FrameRecord {
         inferred: true,
         objects,
         timings_us: None,
+        live: None,
     }
 }
 

@@ -4,10 +4,10 @@ use std::path::{Path, PathBuf};
 
 /// A crate, and the files and folders of `src` that may name it.
 const RULES: [(&str, &[&str]); 13] = [
-    ("gstreamer", &["stream", "overlay.rs", "runtime.rs", "cli/doctor.rs"]),
+    ("gstreamer", &["stream", "overlay.rs", "runtime.rs", "live", "cli/doctor.rs"]),
     ("ort", &["backbone/session.rs"]),
     ("opencv", &["overlay.rs"]),
-    ("crossbeam_channel", &["runtime.rs"]),
+    ("crossbeam_channel", &["runtime.rs", "live"]),
     ("image", &["picture.rs"]),
     ("png", &["evaluate/dataset/mask.rs"]),
     ("roxmltree", &["evaluate/dataset/voc.rs"]),
@@ -17,7 +17,15 @@ const RULES: [(&str, &[&str]); 13] = [
     ("anyhow", &["cli"]),
     (
         "std::thread",
-        &["runtime.rs", "cli/interrupt.rs", "cli/bench", "cli/eval", "backbone/session.rs", "backbone/cache.rs"],
+        &[
+            "runtime.rs",
+            "live",
+            "cli/interrupt.rs",
+            "cli/bench",
+            "cli/eval",
+            "backbone/session.rs",
+            "backbone/cache.rs",
+        ],
     ),
     (
         "std::fs",

@@ -1,6 +1,7 @@
 //! One decoded frame by reference, and the model-sized RGB image made from it.
 
 use super::StreamError;
+use crate::record::CaptureClock;
 use gstreamer as gst;
 use gstreamer_video as gst_video;
 
@@ -14,6 +15,20 @@ pub struct Frame {
     pub duration_ns: u64,
     pub buffer: gst::Buffer,
     pub info: gst_video::VideoInfo,
+    /// Of live sources.
+    pub capture: Option<Capture>,
+}
+
+/// When a live frame was taken.
+#[derive(Clone, Copy, Debug)]
+pub struct Capture {
+    /// By the buffer's clock time; latency counts from here.
+    pub instant: std::time::Instant,
+    /// Nanoseconds since 1970, UTC.
+    pub unix_ns: u64,
+    pub clock: CaptureClock,
+    /// How long the source was gone before this frame, in nanoseconds.
+    pub gap_ns: Option<u64>,
 }
 
 impl Frame {

@@ -1,0 +1,221 @@
+//! How every source is doing, for whoever asks: the log, the metrics, the page.
+
+use super::feed::StateChange;
+use crate::record::{FrameRecord, SourceState};
+use serde::Serialize;
+use std::collections::VecDeque;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+/// Latencies kept for the percentiles.
+const LATENCIES: usize = 1024;
+/// Rates are over this time.
+const RATE_WINDOW: Duration = Duration::from_secs(5);
+
+/// The sources of a run.
+pub struct Board {
+    pub sources: Vec<SourceStatus>,
+    pub started: Instant,
+}
+
+/// One source's counters.
+pub struct SourceStatus {
+    pub name: String,
+    now: Mutex<Now>,
+}
+
+struct Now {
+    state: SourceState,
+    since: SystemTime,
+    why: Option<String>,
+    size: (u32, u32),
+    frames: u64,
+    inferred: u64,
+    passed_over: u64,
+    unchanged: u64,
+    missed_by_sinks: u64,
+    broken: u64,
+    objects: u64,
+    objects_now: usize,
+    connections: u64,
+    latencies: VecDeque<Duration>,
+    frame_times: VecDeque<(Instant, bool)>,
+}
+
+/// What is known of a source at one moment.
+#[derive(Clone, Debug, Serialize)]
+pub struct Snapshot {
+    pub name: String,
+    pub state: SourceState,
+    /// Seconds since 1970.
+    pub state_since: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
+    pub width: u32,
+    pub height: u32,
+    /// Frames that came.
+    pub frames: u64,
+    /// Frames the model ran on.
+    pub inferred: u64,
+    /// Frames the model had no time for.
+    pub passed_over: u64,
+    /// Frames left out because the picture had not changed (`--adaptive`).
+    pub unchanged: u64,
+    /// Finished frames that sinks had no time for.
+    pub missed_by_sinks: u64,
+    /// Frames that could not be decoded.
+    pub broken: u64,
+    /// Boxes in all inferred frames.
+    pub objects: u64,
+    /// Boxes in the last frame.
+    pub objects_now: usize,
+    /// How often the source came to life.
+    pub connections: u64,
+    pub fps: f64,
+    pub inferred_fps: f64,
+    /// From the frame's clock time to its record, of the last inferred frames; none before the first.
+    pub latency_ms: Option<Percentiles>,
+}
+
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Percentiles {
+    pub p50: f64,
+    pub p95: f64,
+    pub p99: f64,
+}
+
+impl Board {
+    pub fn new(names: impl IntoIterator<Item = String>) -> Self {
+        let source = |name| SourceStatus { name, now: Mutex::new(Now::new()) };
+        Self { sources: names.into_iter().map(source).collect(), started: Instant::now() }
+    }
+}
+
+impl SourceStatus {
+    /// A frame came.
+    pub fn arrived(&self, size: (u32, u32)) {
+        self.with(|now| {
+            now.size = size;
+            now.frames += 1;
+        });
+    }
+
+    /// The model had no time for a frame.
+    pub fn passed_over(&self) {
+        self.with(|now| now.passed_over += 1);
+    }
+
+    /// A frame looked like the last inferred one.
+    pub fn unchanged(&self) {
+        self.with(|now| now.unchanged += 1);
+    }
+
+    /// A sink had no time for a message.
+    pub fn missed_by_sink(&self) {
+        self.with(|now| now.missed_by_sinks += 1);
+    }
+
+    /// A frame could not be decoded or analysed.
+    pub fn broken(&self, frames: u64) {
+        self.with(|now| now.broken += frames);
+    }
+
+    /// A frame has its record, `latency` after its clock time.
+    pub fn finished(&self, record: &FrameRecord, latency: Duration) {
+        self.with(|now| {
+            now.objects_now = record.objects.len();
+            now.frame_times.push_back((Instant::now(), record.inferred));
+            now.forget_old_times();
+            if record.inferred {
+                now.inferred += 1;
+                now.objects += record.objects.len() as u64;
+                if now.latencies.len() == LATENCIES {
+                    now.latencies.pop_front();
+                }
+                now.latencies.push_back(latency);
+            }
+        });
+    }
+
+    /// The source is in another state.
+    pub fn changed(&self, change: &StateChange) {
+        self.with(|now| {
+            now.connections += u64::from(change.state == SourceState::Live && now.state != SourceState::Live);
+            (now.state, now.since, now.why) = (change.state, change.at, change.why.clone());
+        });
+    }
+
+    /// Everything, now.
+    pub fn snapshot(&self) -> Snapshot {
+        self.with(|now| {
+            now.forget_old_times();
+            // A young or a sparse source is rated over what it has.
+            let span = now.frame_times.front().map_or(0.0, |(first, _)| first.elapsed().as_secs_f64());
+            let rate = |count: usize| if span > 0.0 { count as f64 / span } else { 0.0 };
+            Snapshot {
+                name: self.name.clone(),
+                state: now.state,
+                state_since: now.since.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64(),
+                why: now.why.clone(),
+                width: now.size.0,
+                height: now.size.1,
+                frames: now.frames,
+                inferred: now.inferred,
+                passed_over: now.passed_over,
+                unchanged: now.unchanged,
+                missed_by_sinks: now.missed_by_sinks,
+                broken: now.broken,
+                objects: now.objects,
+                objects_now: now.objects_now,
+                connections: now.connections,
+                fps: rate(now.frame_times.len()),
+                inferred_fps: rate(now.frame_times.iter().filter(|(_, inferred)| *inferred).count()),
+                latency_ms: Percentiles::of(&now.latencies),
+            }
+        })
+    }
+
+    fn with<T>(&self, act: impl FnOnce(&mut Now) -> T) -> T {
+        act(&mut self.now.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Now {
+    fn new() -> Self {
+        Self {
+            state: SourceState::Connecting,
+            since: SystemTime::now(),
+            why: None,
+            size: (0, 0),
+            frames: 0,
+            inferred: 0,
+            passed_over: 0,
+            unchanged: 0,
+            missed_by_sinks: 0,
+            broken: 0,
+            objects: 0,
+            objects_now: 0,
+            connections: 0,
+            latencies: VecDeque::new(),
+            frame_times: VecDeque::new(),
+        }
+    }
+
+    fn forget_old_times(&mut self) {
+        while self.frame_times.front().is_some_and(|(time, _)| time.elapsed() > RATE_WINDOW) {
+            self.frame_times.pop_front();
+        }
+    }
+}
+
+impl Percentiles {
+    fn of(latencies: &VecDeque<Duration>) -> Option<Self> {
+        let mut sorted: Vec<f64> = latencies.iter().map(|latency| latency.as_secs_f64() * 1e3).collect();
+        sorted.sort_by(f64::total_cmp);
+        let within = |share: f64| {
+            let rank = (sorted.len() as f64 * share).ceil() as usize;
+            sorted.get(rank.max(1) - 1).copied()
+        };
+        Some(Self { p50: within(0.5)?, p95: within(0.95)?, p99: within(0.99)? })
+    }
+}
