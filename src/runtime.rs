@@ -112,7 +112,7 @@ struct Localized {
     timings: TimingsRecord,
 }
 
-/// Runs until the source ends or `stop` is set, then finishes the files. `first` is the frame already taken from `source`.
+/// Runs until the source ends, the window is closed (which sets `stop`) or `stop` is set, then finishes the files. `first` is the frame already taken from `source`.
 ///
 /// `progress` is called after each written frame. On an error no file appears under its final name.
 pub fn run(
@@ -148,7 +148,7 @@ pub fn run(
         let written = started.and_then(|()| {
             for item in localized {
                 end_ns = item.frame.pts_ns.saturating_add(item.frame.duration_ns);
-                write(task, &layout, item, &mut sinks, &mut summary)?;
+                write(task, &layout, item, &mut sinks, &mut summary, stop)?;
                 progress(&summary);
             }
             Ok(())
@@ -274,6 +274,7 @@ fn write(
     item: Localized,
     sinks: &mut Sinks,
     summary: &mut Summary,
+    stop: &AtomicBool,
 ) -> Result<(), RunError> {
     let Localized { frame, decoded, detections, is_inferred, timings } = item;
     let (width, height) = frame.display_size();
@@ -299,8 +300,11 @@ fn write(
         let (pts_ns, duration_ns) = (frame.pts_ns.saturating_sub(task.start_ns), frame.duration_ns);
         let mut buffer = canvas.make_drawable(frame)?;
         sinks.overlay.draw(buffer.make_mut(), canvas.info(), (width, height), &record.objects)?;
-        if let Some(display) = &sinks.display {
-            display.push(buffer.clone(), pts_ns)?;
+        if let Some(display) = &sinks.display
+            && !display.push(buffer.clone(), pts_ns)?
+        {
+            stop.store(true, Ordering::Relaxed);
+            sinks.display = None;
         }
         if let Some(output) = &mut sinks.output {
             output.push(buffer, pts_ns, duration_ns)?;

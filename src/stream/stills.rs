@@ -28,6 +28,8 @@ pub struct Stills {
     name: String,
     span: Span,
     frames: u64,
+    /// Of the first picture: what the encoder takes the last one's duration from.
+    rate: gst::Fraction,
     /// When the next picture begins, in nanoseconds from the start of the file.
     next_ns: u64,
     warning: Option<String>,
@@ -60,7 +62,19 @@ impl Stills {
         };
         let decoder = Builder::new().name("pictures".into()).spawn(decode).map_err(|error| fail(error.to_string()))?;
         let name = name.to_owned();
-        Ok((media, Self { decoded, decoder: Some(decoder), name, span, frames: 0, next_ns: 0, warning: None }))
+        Ok((
+            media,
+            Self {
+                decoded,
+                decoder: Some(decoder),
+                name,
+                span,
+                frames: 0,
+                rate: gst::Fraction::new(0, 1),
+                next_ns: 0,
+                warning: None,
+            },
+        ))
     }
 
     fn fail(&self, why: String) -> StreamError {
@@ -77,7 +91,12 @@ impl Stills {
         let (width, height) = picture.dimensions();
         let (strides, offsets) = ([(width * 3) as i32], [0]);
         let info = gst_video::VideoInfo::builder(gst_video::VideoFormat::Rgb, width, height);
-        let info = info.stride(&strides).offset(&offsets).build();
+        if self.frames == 0
+            && let Ok(microseconds) = i32::try_from((end_ns - pts_ns) / 1000)
+        {
+            self.rate = gst::Fraction::new(1_000_000, microseconds.max(1));
+        }
+        let info = info.fps(self.rate).stride(&strides).offset(&offsets).build();
         let info = info.map_err(|_| self.fail(format!("frames of {width}x{height} are too large")))?;
         let buffer = gst::Buffer::from_mut_slice(picture.into_raw());
         let index = self.frames;
