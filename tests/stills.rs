@@ -141,8 +141,12 @@ fn broken_and_huge_animations_end_in_one_line() {
     assert!((1..FRAMES as usize).contains(&found.len()), "{} records", found.len());
     assert_eq!(probe(&at.join("cut.mp4")).pts_ns.len(), found.len());
 
-    // 65535 x 65535 pixels, of which none is there.
-    std::fs::write(at.join("huge.gif"), b"GIF89a\xff\xff\xff\xff\0\0\0;").unwrap();
+    // 65535 x 65535 pixels, of which one is there.
+    std::fs::write(
+        at.join("huge.gif"),
+        b"GIF89a\xff\xff\xff\xff\x80\0\0\0\0\0\xff\xff\xff,\0\0\0\0\x01\0\x01\0\0\x02\x02\x4c\x01\0;",
+    )
+    .unwrap();
     failed(&run(at, "huge.gif".as_ref(), &["--records", "-"]), "huge.gif: frames of 65535x65535");
     std::fs::write(at.join("bad.png"), b"\x89PNG\r\n\x1a\n\0\0\0\x0dIHDR broken").unwrap();
     failed(&run(at, "bad.png".as_ref(), &["--records", "-"]), "bad.png");

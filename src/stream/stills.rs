@@ -96,7 +96,7 @@ impl Stills {
         {
             self.rate = gst::Fraction::new(1_000_000, microseconds.max(1));
         }
-        let info = info.fps(self.rate).stride(&strides).offset(&offsets).build();
+        let info = info.fps(self.rate).stride(&strides).offset(&offsets).size(picture.as_raw().len()).build();
         let info = info.map_err(|_| self.fail(format!("frames of {width}x{height} are too large")))?;
         let buffer = gst::Buffer::from_mut_slice(picture.into_raw());
         let index = self.frames;
