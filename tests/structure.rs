@@ -17,7 +17,15 @@ const RULES: [(&str, &[&str]); 13] = [
     ("anyhow", &["cli"]),
     (
         "std::thread",
-        &["runtime.rs", "cli/interrupt.rs", "cli/bench", "cli/eval", "backbone/session.rs", "backbone/cache.rs"],
+        &[
+            "runtime.rs",
+            "stream/stills.rs",
+            "cli/interrupt.rs",
+            "cli/bench",
+            "cli/eval",
+            "backbone/session.rs",
+            "backbone/cache.rs",
+        ],
     ),
     (
         "std::fs",

@@ -19,6 +19,7 @@ use mostream::stream::ingest::Span;
 use mostream::stream::pictures::VideoPictures;
 use mostream::stream::preflight::Source;
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -35,7 +36,7 @@ mostream run street.mp4 --groups found/groups.json"
 pub struct Args {
     /// Pictures, videos, folders of them, URIs; with --name, ID=NAME for each group to name (ID= takes the name away)
     #[arg(required = true, value_name = "INPUT")]
-    inputs: Vec<String>,
+    inputs: Vec<OsString>,
     /// Where the gallery (index.html) and groups.json are written
     #[arg(short, long, value_name = "FOLDER", required_unless_present = "name")]
     output: Option<PathBuf>,
@@ -243,13 +244,13 @@ fn say_agreement(assigned: &[usize], classes: &[Option<String>], groups: usize) 
     Ok(())
 }
 
-fn plain(arguments: &[String]) -> (Vec<Job>, Vec<anyhow::Error>) {
+fn plain(arguments: &[OsString]) -> (Vec<Job>, Vec<anyhow::Error>) {
     let (inputs, failures) = expand(arguments);
     (inputs.into_iter().map(|input| Job { input, truth: Vec::new() }).collect(), failures)
 }
 
 /// The pictures and clips of annotated data sets.
-fn annotated(paths: &[String]) -> anyhow::Result<(Vec<Job>, Vec<anyhow::Error>)> {
+fn annotated(paths: &[OsString]) -> anyhow::Result<(Vec<Job>, Vec<anyhow::Error>)> {
     let (mut jobs, mut failures) = (Vec::new(), Vec::new());
     for path in paths {
         let set = Dataset::open(Path::new(path), None, &Options::default())
@@ -266,7 +267,7 @@ fn annotated(paths: &[String]) -> anyhow::Result<(Vec<Job>, Vec<anyhow::Error>)>
                             .map(|(path, truth)| Job { input: Input::Still(path), truth: truth.into_iter().collect() }),
                     );
                 }
-                Media::Video(path) => match Source::new(&path.to_string_lossy()) {
+                Media::Video(path) => match Source::new(&path) {
                     Ok(source) => jobs.push(Job { input: Input::Video(source), truth: item.frames }),
                     Err(error) => failures.push(error.into()),
                 },
@@ -289,9 +290,9 @@ fn keep_names(folder: &Path) -> Result<(), Failure> {
 }
 
 /// `3=cup`: writes the names into the file.
-fn name(path: &Path, names: &[String]) -> anyhow::Result<Exit> {
+fn name(path: &Path, names: &[OsString]) -> anyhow::Result<Exit> {
     let mut groups = Groups::load(path).map_err(|error| Failure::new(Exit::Input, error))?;
-    for text in names {
+    for text in names.iter().map(|text| text.to_string_lossy()) {
         let wrong = |why: String| Failure::new(Exit::Usage, format!("{text:?}: {why}"));
         let parts = text.split_once('=').and_then(|(id, name)| Some((id.parse().ok()?, name)));
         let (id, name) =

@@ -21,6 +21,7 @@ use mostream::stream::ingest::Span;
 use mostream::stream::pictures::VideoPictures;
 use mostream::stream::preflight::Source;
 use std::collections::{HashMap, HashSet};
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -42,7 +43,7 @@ photos/ -o set --format yolo\n  mostream label *.mp4 -o set --every 2 --max-per-
 pub struct Args {
     /// Videos, pictures, folders of them (read to their depths) and URIs
     #[arg(required = true, value_name = "INPUT")]
-    inputs: Vec<String>,
+    inputs: Vec<OsString>,
     /// The folder of the set: new, empty, or one to go on with
     #[arg(short, long, value_name = "FOLDER")]
     output: PathBuf,

@@ -12,9 +12,11 @@ use mostream::runtime::{self, RunError, Sinks, Summary, Task};
 use mostream::stream::audio::AudioReader;
 use mostream::stream::canvas::Canvas;
 use mostream::stream::display::Display;
-use mostream::stream::ingest::{Ingest, Span};
+use mostream::stream::ingest::Span;
 use mostream::stream::output::Output;
 use mostream::stream::preflight::{MediaInfo, Source};
+use mostream::stream::source;
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
@@ -27,7 +29,7 @@ boxes.mp4 --start 1:30 --duration 10\n  mostream run street.mp4 --records - | jq
 )]
 pub struct Args {
     /// A video file, a still image or a URI
-    input: String,
+    input: OsString,
     /// Write the annotated video here (MP4, H.264, the input's audio)
     #[arg(short, long, value_name = "FILE.mp4")]
     output: Option<PathBuf>,
@@ -84,10 +86,9 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
     let checkpoint = args.model.checkpoint()?;
     let groups = groups(&args, checkpoint.id())?;
     let stop = stop_flag()?;
-    let media = source.probe()?;
     let span = Span { start_ns: args.start.unwrap_or(0), duration_ns: args.duration };
-    let mut ingest = Ingest::open(&source, &media, span)?;
-    let Some(first) = ingest.next(&|| stop.load(Ordering::Relaxed))? else { return Ok(Exit::Interrupted) };
+    let (media, mut frames) = source::open(&source, span)?;
+    let Some(first) = frames.next(&|| stop.load(Ordering::Relaxed))? else { return Ok(Exit::Interrupted) };
 
     let mut sinks = Sinks::default();
     if let Some(path) = &targets.records {
@@ -123,7 +124,7 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
     };
     let mut progress = Progress::new(frames_in(&media, span), args.quiet);
     let start = Instant::now();
-    let outcome = runtime::run(&task, first, &mut ingest, &mut backbone, sinks, &stop, |summary| {
+    let outcome = runtime::run(&task, first, &mut *frames, &mut backbone, sinks, &stop, |summary| {
         progress.update(summary.frames, summary.objects);
     });
     progress.finish();
@@ -195,9 +196,10 @@ fn targets(args: &Args, source: &Source) -> Result<Targets, Failure> {
     let mut targets = Targets { output: args.output.clone(), records: args.records.clone() };
     if targets.output.is_none() && targets.records.is_none() && !args.display {
         let path = source.name.split(['?', '#']).next().unwrap_or_default();
-        let stem = Path::new(path).file_stem().unwrap_or("video".as_ref()).to_string_lossy();
-        targets.output = Some(format!("{stem}.boxes.mp4").into());
-        targets.records = Some(format!("{stem}.boxes.jsonl").into());
+        let stem = source.file.as_deref().unwrap_or(path.as_ref()).file_stem().unwrap_or("video".as_ref());
+        let named = |ending: &str| PathBuf::from([stem, ending.as_ref()].into_iter().collect::<OsString>());
+        targets.output = Some(named(".boxes.mp4"));
+        targets.records = Some(named(".boxes.jsonl"));
     }
     let canonical = |path: &Path| std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
     let input = source.file.as_deref().map(canonical);

@@ -227,8 +227,7 @@ impl Worker<'_> {
         let mut missing: BTreeMap<usize, Vec<(usize, String)>> =
             wanted.map(|frame| (frame, self.missing(item, frame, &stamp))).filter(|(_, m)| !m.is_empty()).collect();
         let Some(last) = missing.keys().next_back().copied() else { return Ok(()) };
-        let opened =
-            Source::new(&path.to_string_lossy()).and_then(|source| VideoPictures::open(&source, Span::default()));
+        let opened = Source::new(path).and_then(|source| VideoPictures::open(&source, Span::default()));
         let mut video = match opened {
             Ok(video) => video,
             Err(error) => {
