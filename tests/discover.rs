@@ -7,8 +7,7 @@ use mostream::record::FrameRecord;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
-use support::scene::{Shape, Texture, Thing, draw, ground};
-use support::{clips, validate_line};
+use support::{clips, scene, validate_line};
 
 const SIZE: (u32, u32) = (192, 144);
 
@@ -26,17 +25,8 @@ fn told(arguments: &[&str], code: i32) -> String {
 
 /// A picture of one thing of a kind; `variant` moves and turns it.
 fn picture(folder: &Path, kind: &str, variant: u32) -> PathBuf {
-    let (shape, texture, colours) = match kind {
-        "ball" => (Shape::Ellipse, Texture::Stripes, [[228.0, 228.0, 236.0], [40.0, 70.0, 190.0]]),
-        "star" => (Shape::Star, Texture::Checks, [[236.0, 196.0, 40.0], [196.0, 64.0, 24.0]]),
-        _ => (Shape::Blob, Texture::Noise, [[122.0, 60.0, 168.0], [222.0, 150.0, 232.0]]),
-    };
-    let v = variant as f32;
-    let centre = [80.0 + 8.0 * (v % 4.0), 64.0 + 10.0 * (v % 3.0)];
-    let thing = Thing { shape, texture, colours, centre, radius: 44.0 + v % 2.0, turn: 0.15 * v };
-    let drawn = draw(&ground(SIZE.0, SIZE.1), SIZE.0, SIZE.1, &[thing]);
     let path = folder.join(format!("{kind} {variant}.png"));
-    image(&path, &drawn.rgb);
+    image(&path, &scene::of_kind(kind, variant, SIZE));
     path
 }
 

@@ -3,6 +3,7 @@
 use super::exit::{Exit, Failure};
 use super::inputs::{Input, expand};
 use super::interrupt::stop_flag;
+use super::localize::MethodArgs;
 use super::model::{FeatureArg, ModelArgs};
 use super::progress::Progress;
 use anyhow::Context;
@@ -51,9 +52,8 @@ pub struct Args {
     /// INPUT is an annotated data set: print how well the groups agree with its classes, as JSON
     #[arg(long)]
     classes: bool,
-    /// How boxes are found: most (several objects, or none), lost or tokencut (one object)
-    #[arg(long, default_value = "most", value_parser = super::localize::method)]
-    method: Method,
+    #[command(flatten)]
+    boxes: MethodArgs,
     /// Say nothing but errors
     #[arg(short, long)]
     quiet: bool,
@@ -84,7 +84,7 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
     if let Some(path) = &args.name {
         return name(path, &args.inputs);
     }
-    if args.method == Method::DinoSeg || args.model.feature == FeatureArg::Attention {
+    if args.boxes.method == Method::DinoSeg || args.model.feature == FeatureArg::Attention {
         let why = "objects are grouped by patch features: use --method most, lost or tokencut and --feature k, q or v";
         return Err(Failure::new(Exit::Usage, why).into());
     }
@@ -99,7 +99,7 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
     let mut search = Search {
         args: &args,
         analyzer,
-        localizer: Localizer::new(args.method),
+        localizer: args.boxes.localizer(),
         collection: Collection::create(folder).map_err(unwritable)?,
         classes: Vec::new(),
         progress: Progress::new(total, args.quiet),

@@ -1,0 +1,27 @@
+//! The flag that names objects, for the subcommands that write names down.
+
+use super::exit::{Exit, Failure};
+use super::model::FeatureArg;
+use mostream::discover::groups::Groups;
+use mostream::localize::Method;
+use std::path::PathBuf;
+
+#[derive(clap::Args)]
+pub struct GroupsArg {
+    /// Label objects by the named groups of `mostream discover` that they look like
+    #[arg(long, value_name = "groups.json")]
+    groups: Option<PathBuf>,
+}
+
+impl GroupsArg {
+    /// The groups asked for; they must be of this model, and of the feature in use.
+    pub fn load(&self, method: Method, feature: FeatureArg, model: &str) -> Result<Option<Groups>, Failure> {
+        let Some(path) = &self.groups else { return Ok(None) };
+        if method == Method::DinoSeg {
+            let why = "--groups compares patch features, and dino-seg reads none: use another --method";
+            return Err(Failure::new(Exit::Usage, why));
+        }
+        let groups = Groups::load(path).and_then(|groups| groups.expect_model(model, feature.name()));
+        groups.map(Some).map_err(|error| Failure::new(Exit::Input, error))
+    }
+}
