@@ -194,7 +194,10 @@ fn a_phone_shows_the_gallery_without_scrolling_sideways() {
     let width = || browser.run("return document.documentElement.scrollWidth");
     assert_eq!(width(), 390);
     browser.click("summary");
-    assert_eq!(browser.run("return document.querySelectorAll('details li').length"), 4);
+    // The list is made when the browser says that it is open, which is a little later.
+    let listed = "return new Promise(done => (function look() { \
+        const count = document.querySelectorAll('details li').length; count ? done(count) : setTimeout(look, 10); })())";
+    assert_eq!(browser.run(listed), 4);
     assert_eq!(width(), 390);
     browser.click("section .grid button");
     let [left, top, wide, high] = browser.area("#one");

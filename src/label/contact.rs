@@ -41,7 +41,8 @@ pub fn write(folder: &Path, categories: &[String]) -> io::Result<u64> {
     for page in 1..=pages {
         let path = folder.join("contact").join(file_name(page));
         save(&path, |out| {
-            writeln!(out, "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><title>Page {page}</title>")?;
+            writeln!(out, "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\">")?;
+            writeln!(out, "<meta name=\"viewport\" content=\"width=device-width\"><title>Page {page}</title>")?;
             writeln!(out, "<style>{STYLE}</style><p>{total} pictures, page {page} of {pages}")?;
             for (to, text) in [(page - 1, "previous"), (page + 1, "next")] {
                 if (1..=pages).contains(&to) {
@@ -79,13 +80,17 @@ fn figure(folder: &Path, picture: &Picture, categories: &[String], out: &mut dyn
         }
         writeln!(out)?;
     }
-    let (split, source, boxes) = (picture.split.name(), escaped(&picture.source), picture.objects.len());
-    let seconds = picture.pts_ns as f64 / 1e9;
-    writeln!(
-        out,
-        "</svg><figcaption title=\"{name}\"><span class=\"{split}\">{split}</span> {source} at {seconds:.1} s,"
-    )?;
-    writeln!(out, "{boxes} boxes</figcaption></figure>")
+    let (split, source) = (picture.split.name(), escaped(&picture.source));
+    let time = match picture.pts_ns {
+        0 => String::new(),
+        ns => format!(" at {:.1} s", ns as f64 / 1e9),
+    };
+    let boxes = match picture.objects.len() {
+        1 => "1 box".to_owned(),
+        boxes => format!("{boxes} boxes"),
+    };
+    write!(out, "</svg><figcaption title=\"{name}\"><span class=\"{split}\">{split}</span> ")?;
+    writeln!(out, "{source}{time}, {boxes}</figcaption></figure>")
 }
 
 fn file_name(page: u64) -> String {
