@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use support::browser::{Browser, ENTER, ESCAPE, SHIFT, TAB};
-use support::{clips, scene, validate_line};
+use support::{clips, validate_line};
 
 const SIZE: (u32, u32) = (192, 144);
 
@@ -27,7 +27,7 @@ fn told(arguments: &[&str], code: i32) -> String {
 /// A picture of one thing of a kind; `variant` moves and turns it.
 fn picture(folder: &Path, kind: &str, variant: u32) -> PathBuf {
     let path = folder.join(format!("{kind} {variant}.png"));
-    image(&path, &scene::of_kind(kind, variant, SIZE));
+    image(&path, &support::of_kind(kind, variant, SIZE));
     path
 }
 

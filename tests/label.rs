@@ -310,7 +310,7 @@ fn key_frames_intervals_limits_and_scores_are_obeyed() {
 fn one_of(folder: &Path, kind: &str, variant: u32) {
     std::fs::create_dir_all(folder).unwrap();
     let size = (192, 144);
-    let picture = RgbImage::from_raw(size.0, size.1, scene::of_kind(kind, variant, size)).unwrap();
+    let picture = RgbImage::from_raw(size.0, size.1, support::of_kind(kind, variant, size)).unwrap();
     write_jpeg(&folder.join(format!("{kind} {variant}.jpg")), &picture, 95).unwrap();
 }
 
@@ -387,7 +387,7 @@ fn frames_of_one_clip_are_on_one_side_and_numbered_photos_are_not() {
         let [red, green, blue] = [5, 9, 13].map(|step| (number * step % 7 * 40) as u8);
         let mut photo = drawn(number + 80, 160, 120);
         for pixel in photo.pixels_mut() {
-            pixel.0 = [pixel.0[0] / 3 ^ red, pixel.0[1] / 3 ^ green, pixel.0[2] / 3 ^ blue];
+            pixel.0 = [(pixel.0[0] / 3) ^ red, (pixel.0[1] / 3) ^ green, (pixel.0[2] / 3) ^ blue];
         }
         write_jpeg(&at.join(format!("in/IMG_{number:04}.jpg")), &photo, 95).unwrap();
     }
