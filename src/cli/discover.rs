@@ -31,7 +31,9 @@ const SAME_IOU: f64 = 0.5;
 #[command(
     after_help = "Look at FOLDER/index.html, then name the groups, there or here, and let `run` use the names:\n  \
 mostream discover photos/ clip.mp4 -o found\n  mostream discover --name found/groups.json 3=cup 5=dog\n  \
-mostream run street.mp4 --groups found/groups.json"
+mostream run street.mp4 --groups found/groups.json",
+    // Grouping needs features.
+    mut_arg("method", |arg| arg.help("How boxes are found: most (several objects, or none), lost or tokencut (one object)"))
 )]
 pub struct Args {
     /// Pictures, videos, folders of them, URIs; with --name, ID=NAME for each group to name (ID= takes the name away)

@@ -22,6 +22,11 @@ impl GroupsArg {
             return Err(Failure::new(Exit::Usage, why));
         }
         let groups = Groups::load(path).and_then(|groups| groups.expect_model(model, feature.name()));
-        groups.map(Some).map_err(|error| Failure::new(Exit::Input, error))
+        let groups = groups.map_err(|error| Failure::new(Exit::Input, error))?;
+        if groups.names().next().is_none() {
+            let file = path.display();
+            eprintln!("mostream: warning: no group in {file} has a name: mostream discover --name {file} 1=NAME");
+        }
+        Ok(Some(groups))
     }
 }
