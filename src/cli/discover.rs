@@ -29,7 +29,7 @@ const SAME_IOU: f64 = 0.5;
 
 #[derive(clap::Args)]
 #[command(
-    after_help = "Look at FOLDER/index.html, then name the groups, there or here, and let `run` use the names:\n  \
+    after_help = "Look at FOLDER/index.html, then name the groups, there or here, and let `run` and `label` use the names:\n  \
 mostream discover photos/ clip.mp4 -o found\n  mostream discover --name found/groups.json 3=cup 5=dog\n  \
 mostream run street.mp4 --groups found/groups.json",
     // Grouping needs features.
