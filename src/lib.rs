@@ -29,6 +29,8 @@ pub mod inspect;
 #[cfg(feature = "label")]
 pub mod label;
 pub mod localize;
+#[cfg(any(feature = "inspect", feature = "label"))]
+mod markup;
 #[cfg(feature = "overlay")]
 pub mod overlay;
 pub mod partial;

@@ -3,6 +3,7 @@
 use super::exit::{Exit, Failure};
 use super::inputs::{Input, expand};
 use super::interrupt::stop_flag;
+use super::localize::MethodArgs;
 use super::model::{FeatureArg, ModelArgs};
 use super::progress::Progress;
 use anyhow::Context;
@@ -29,9 +30,11 @@ const SAME_IOU: f64 = 0.5;
 
 #[derive(clap::Args)]
 #[command(
-    after_help = "Look at FOLDER/index.html, then name the groups, there or here, and let `run` use the names:\n  \
+    after_help = "Look at FOLDER/index.html, then name the groups, there or here, and let `run` and `label` use the names:\n  \
 mostream discover photos/ clip.mp4 -o found\n  mostream discover --name found/groups.json 3=cup 5=dog\n  \
-mostream run street.mp4 --groups found/groups.json"
+mostream run street.mp4 --groups found/groups.json",
+    // Grouping needs features.
+    mut_arg("method", |arg| arg.help("How boxes are found: most (several objects, or none), lost or tokencut (one object)"))
 )]
 pub struct Args {
     /// Pictures, videos, folders of them, URIs; with --name, ID=NAME for each group to name (ID= takes the name away)
@@ -52,9 +55,8 @@ pub struct Args {
     /// INPUT is an annotated data set: print how well the groups agree with its classes, as JSON
     #[arg(long)]
     classes: bool,
-    /// How boxes are found: most (several objects, or none), lost or tokencut (one object)
-    #[arg(long, default_value = "most", value_parser = super::localize::method)]
-    method: Method,
+    #[command(flatten)]
+    boxes: MethodArgs,
     /// Say nothing but errors
     #[arg(short, long)]
     quiet: bool,
@@ -85,7 +87,7 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
     if let Some(path) = &args.name {
         return name(path, &args.inputs);
     }
-    if args.method == Method::DinoSeg || args.model.feature == FeatureArg::Attention {
+    if args.boxes.method == Method::DinoSeg || args.model.feature == FeatureArg::Attention {
         let why = "objects are grouped by patch features: use --method most, lost or tokencut and --feature k, q or v";
         return Err(Failure::new(Exit::Usage, why).into());
     }
@@ -100,7 +102,7 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
     let mut search = Search {
         args: &args,
         analyzer,
-        localizer: Localizer::new(args.method),
+        localizer: args.boxes.localizer(),
         collection: Collection::create(folder).map_err(unwritable)?,
         classes: Vec::new(),
         progress: Progress::new(total, args.quiet),

@@ -23,7 +23,7 @@ pub struct Args {
     /// A picture, or a video and a time in it: clip.mp4@12.5, clip.mp4@1:30 (without a time its first frame)
     #[arg(value_name = "IMAGE|VIDEO@TIME")]
     input: OsString,
-    /// Write the page here [default: NAME.inspect.html in the current folder]
+    /// Write the page here [default: NAME.inspect.html in the current folder, NAME@SECONDS.inspect.html for a time]
     #[arg(short, long, value_name = "FILE.html")]
     output: Option<PathBuf>,
     /// Write the maps into this folder, too, as PNG files
@@ -52,7 +52,7 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
         feature => Feature::from(feature),
     };
     let (input, start_ns) = input_and_time(&args.input);
-    let output = args.output.clone().unwrap_or_else(|| default_output(input));
+    let output = args.output.clone().unwrap_or_else(|| default_output(input, start_ns));
     if std::fs::canonicalize(&output)
         .is_ok_and(|output| std::fs::canonicalize(input).is_ok_and(|input| input == output))
     {
@@ -125,12 +125,14 @@ fn input_and_time(text: &OsStr) -> (&OsStr, Option<u64>) {
     parts.map_or((text, None), |(input, time)| (input, Some(time)))
 }
 
-fn default_output(input: &OsStr) -> PathBuf {
+/// The time is in seconds, however it was given.
+fn default_output(input: &OsStr, start_ns: Option<u64>) -> PathBuf {
     let path = match input.to_str().filter(|text| text.contains("://")) {
         Some(uri) => uri.split(['?', '#']).next().unwrap_or_default().as_ref(),
         None => input,
     };
     let mut name = Path::new(path).file_stem().unwrap_or("picture".as_ref()).to_owned();
+    name.push(start_ns.map_or(String::new(), |ns| format!("@{}", ns as f64 / 1e9)));
     name.push(".inspect.html");
     name.into()
 }

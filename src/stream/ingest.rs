@@ -105,7 +105,9 @@ impl Ingest {
     fn start(&self, media: &MediaInfo, span: Span) -> Result<(), StreamError> {
         if !span.is_all() {
             if !media.is_seekable {
-                return Err(self.fail("cannot be sought in: leave out --start and --duration".into()));
+                return Err(self.fail(
+                    "cannot be sought in: leave out the time (@TIME of inspect, --start and --duration of run)".into(),
+                ));
             }
             if media.duration_ns.is_some_and(|duration| span.start_ns >= duration) {
                 let seconds = |ns: u64| ns as f64 / 1e9;
@@ -122,9 +124,11 @@ impl Ingest {
             let start = gst::ClockTime::from_nseconds(span.start_ns);
             let stop = span.duration_ns.map(|ns| start + gst::ClockTime::from_nseconds(ns));
             let flags = gst::SeekFlags::FLUSH | gst::SeekFlags::ACCURATE;
-            self.pipeline
-                .seek(1.0, flags, gst::SeekType::Set, start, gst::SeekType::Set, stop)
-                .map_err(|_| self.fail("cannot be sought in: leave out --start and --duration".into()))?;
+            self.pipeline.seek(1.0, flags, gst::SeekType::Set, start, gst::SeekType::Set, stop).map_err(|_| {
+                self.fail(
+                    "cannot be sought in: leave out the time (@TIME of inspect, --start and --duration of run)".into(),
+                )
+            })?;
         }
         self.set_state(gst::State::Playing)
     }
