@@ -31,6 +31,8 @@ pub mod label;
 #[cfg(feature = "cli")]
 pub mod live;
 pub mod localize;
+#[cfg(any(feature = "inspect", feature = "label"))]
+mod markup;
 #[cfg(feature = "overlay")]
 pub mod overlay;
 pub mod partial;

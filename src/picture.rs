@@ -1,17 +1,25 @@
-//! Still pictures: decoded by an image library at their native size, upright, and scaled for the model.
+//! Still pictures and animations: decoded by an image library at their native size, upright, and scaled for the model.
 
 use crate::partial;
+use image::codecs::gif::GifDecoder;
 use image::codecs::jpeg::JpegEncoder;
+use image::codecs::png::PngDecoder;
+use image::codecs::webp::WebPDecoder;
 use image::metadata::Orientation;
-use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, imageops};
+use image::{
+    AnimationDecoder, DynamicImage, Frames, ImageDecoder, ImageFormat, ImageReader, ImageResult, Limits, imageops,
+};
 use std::borrow::Cow;
-use std::io;
+use std::fs::File;
+use std::io::{self, BufReader};
 use std::path::Path;
 
 pub use image::{Rgb, RgbImage};
 
 /// A picture whose pixels take more memory than this is refused.
 const MAX_BYTES: u64 = 512 << 20;
+/// An animation whose pictures take more memory than this, each, is refused: several of them wait between the stages.
+const MAX_ANIMATED_BYTES: u64 = 128 << 20;
 /// File name extensions of the formats that are decoded.
 const EXTENSIONS: [&str; 7] = ["jpg", "jpeg", "png", "webp", "bmp", "tif", "tiff"];
 
@@ -26,6 +34,32 @@ pub struct PictureError {
 /// Whether the file is named like a still picture.
 pub fn is_named_so(path: &Path) -> bool {
     path.extension().is_some_and(|extension| EXTENSIONS.iter().any(|known| extension.eq_ignore_ascii_case(known)))
+}
+
+/// Whether the file holds a picture or an animation, by its first bytes.
+pub fn is_inside(path: &Path) -> bool {
+    let format = reader(path).ok().and_then(|reader| reader.format()).filter(ImageFormat::reading_enabled);
+    // A video may be nothing but JPEG pictures, one after the other.
+    format.is_some_and(|format| format != ImageFormat::Jpeg || is_named_so(path))
+}
+
+/// Hands out the pictures of a file as they are decoded, until `take` wants no more: the one of a still picture, or those of an
+/// animation, once, each with how long it is shown in nanoseconds.
+pub fn each_frame(path: &Path, mut take: impl FnMut(RgbImage, Option<u64>) -> bool) -> Result<(), PictureError> {
+    let Some((orientation, frames)) = animation(path)? else {
+        take(decode(path)?, None);
+        return Ok(());
+    };
+    for frame in frames {
+        let frame = frame.map_err(|error| fault(path, &error))?;
+        let (numerator, denominator) = frame.delay().numer_denom_ms();
+        let mut picture = DynamicImage::from(frame.into_buffer());
+        picture.apply_orientation(orientation);
+        if !take(picture.into_rgb8(), Some(u64::from(numerator) * 1_000_000 / u64::from(denominator.max(1)))) {
+            break;
+        }
+    }
+    Ok(())
 }
 
 /// The picture as it is meant to be seen, 8 bits per channel; what is transparent keeps its colour.
@@ -106,8 +140,52 @@ fn open(path: &Path) -> Result<impl ImageDecoder, PictureError> {
     if !std::fs::metadata(path).map_err(|error| failed(&error))?.is_file() {
         return Err(failed(&"is no file; give a picture, or a video to `mostream run`"));
     }
-    let reader = ImageReader::open(path).and_then(ImageReader::with_guessed_format).map_err(|error| failed(&error))?;
-    reader.into_decoder().map_err(|error| failed(&error))
+    reader(path).and_then(|reader| reader.into_decoder()).map_err(|error| failed(&error))
+}
+
+/// The file, its format known by its first bytes.
+fn reader(path: &Path) -> ImageResult<ImageReader<BufReader<File>>> {
+    Ok(ImageReader::new(BufReader::new(File::open(path)?)).with_guessed_format()?)
+}
+
+/// The pictures of an animation, and how they are to be turned; none where the file holds a still picture.
+fn animation(path: &Path) -> Result<Option<(Orientation, Frames<'static>)>, PictureError> {
+    let opened = || -> ImageResult<_> {
+        let reader = reader(path)?;
+        Ok(match reader.format() {
+            Some(ImageFormat::Gif) => {
+                let mut decoder = GifDecoder::new(reader.into_inner())?;
+                decoder.set_limits(Limits::default())?;
+                Some((decoder.dimensions(), decoder.orientation()?, decoder.into_frames()))
+            }
+            Some(ImageFormat::WebP) => {
+                let mut decoder = WebPDecoder::new(reader.into_inner())?;
+                let size = decoder.dimensions();
+                match decoder.has_animation() {
+                    true => Some((size, decoder.orientation()?, decoder.into_frames())),
+                    false => None,
+                }
+            }
+            Some(ImageFormat::Png) => {
+                let mut decoder = PngDecoder::with_limits(reader.into_inner(), Limits::default())?;
+                let size = decoder.dimensions();
+                match decoder.is_apng()? {
+                    true => Some((size, decoder.orientation()?, decoder.apng()?.into_frames())),
+                    false => None,
+                }
+            }
+            _ => None,
+        })
+    };
+    let Some(((width, height), orientation, frames)) = opened().map_err(|error| fault(path, &error))? else {
+        return Ok(None);
+    };
+    let bytes = 4 * u64::from(width) * u64::from(height);
+    if !(1..=MAX_ANIMATED_BYTES).contains(&bytes) {
+        let why = format!("frames of {width}x{height} pixels take {bytes} bytes (expected 1 to {MAX_ANIMATED_BYTES})");
+        return Err(fault(path, &why));
+    }
+    Ok(Some((orientation, frames)))
 }
 
 fn fault(path: &Path, why: &dyn std::fmt::Display) -> PictureError {

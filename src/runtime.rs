@@ -15,8 +15,8 @@ use crate::stream::StreamError;
 use crate::stream::canvas::{Canvas, CanvasCount};
 use crate::stream::display::Display;
 use crate::stream::frame::{Converter, Frame};
-use crate::stream::ingest::Ingest;
 use crate::stream::output::Output;
+use crate::stream::source::FrameSource;
 use crossbeam_channel::{Receiver, Sender, bounded};
 use gstreamer as gst;
 use std::sync::Arc;
@@ -112,13 +112,13 @@ struct Localized {
     timings: TimingsRecord,
 }
 
-/// Runs until the source ends or `stop` is set, then finishes the files. `first` is the frame already taken from `ingest`.
+/// Runs until the source ends, the window is closed (which sets `stop`) or `stop` is set, then finishes the files. `first` is the frame already taken from `source`.
 ///
 /// `progress` is called after each written frame. On an error no file appears under its final name.
 pub fn run(
     task: &Task,
     first: Frame,
-    ingest: &mut Ingest,
+    source: &mut dyn FrameSource,
     backbone: &mut Backbone,
     mut sinks: Sinks,
     stop: &AtomicBool,
@@ -132,13 +132,13 @@ pub fn run(
         let (to_infer, ingested) = bounded(CHANNEL_FRAMES);
         let (to_localize, inferred) = bounded(CHANNEL_FRAMES);
         let (to_sink, localized) = bounded(CHANNEL_FRAMES);
-        let ingest = &mut *ingest;
+        let source = &mut *source;
         let is_over = || stop.load(Ordering::Relaxed) || has_failed.load(Ordering::Relaxed);
         let mut threads = Vec::new();
         // A stage that could not be started drops its channel ends, which ends the others.
         let started = (|| {
             threads.push(spawn(scope, "ingest", move || {
-                ingest_frames(task.every, first, ingest, layout, is_over, to_infer)
+                ingest_frames(task.every, first, source, layout, is_over, to_infer)
             })?);
             let method = task.localizer.method;
             threads.push(spawn(scope, "infer", move || infer(method, backbone, ingested, to_localize))?);
@@ -148,7 +148,7 @@ pub fn run(
         let written = started.and_then(|()| {
             for item in localized {
                 end_ns = item.frame.pts_ns.saturating_add(item.frame.duration_ns);
-                write(task, &layout, item, &mut sinks, &mut summary)?;
+                write(task, &layout, item, &mut sinks, &mut summary, stop)?;
                 progress(&summary);
             }
             Ok(())
@@ -158,7 +158,7 @@ pub fn run(
         let staged = threads.into_iter().map(|(name, thread)| join(name, thread)).fold(Ok(()), Result::and);
         staged.and(written)
     })?;
-    summary.warning = ingest.warning.take();
+    summary.warning = source.warning().map(str::to_owned);
     summary.canvas = sinks.canvas.map(|canvas| canvas.count).unwrap_or_default();
     if let Some(output) = sinks.output {
         output.finish(end_ns.saturating_sub(task.start_ns))?;
@@ -192,7 +192,7 @@ fn microseconds(since: Instant) -> u64 {
 fn ingest_frames(
     every: u64,
     first: Frame,
-    ingest: &mut Ingest,
+    source: &mut dyn FrameSource,
     layout: PatchLayout,
     is_over: impl Fn() -> bool,
     to_infer: Sender<Ingested>,
@@ -206,7 +206,7 @@ fn ingest_frames(
         if to_infer.send(Ingested { frame, decoded, image, timings }).is_err() {
             break;
         }
-        next = ingest.next(&is_over)?;
+        next = source.next(&is_over)?;
     }
     Ok(())
 }
@@ -274,6 +274,7 @@ fn write(
     item: Localized,
     sinks: &mut Sinks,
     summary: &mut Summary,
+    stop: &AtomicBool,
 ) -> Result<(), RunError> {
     let Localized { frame, decoded, detections, is_inferred, timings } = item;
     let (width, height) = frame.display_size();
@@ -300,8 +301,11 @@ fn write(
         let (pts_ns, duration_ns) = (frame.pts_ns.saturating_sub(task.start_ns), frame.duration_ns);
         let mut buffer = canvas.make_drawable(frame)?;
         sinks.overlay.draw(buffer.make_mut(), canvas.info(), (width, height), &record.objects)?;
-        if let Some(display) = &sinks.display {
-            display.push(buffer.clone(), pts_ns)?;
+        if let Some(display) = &sinks.display
+            && !display.push(buffer.clone(), pts_ns)?
+        {
+            stop.store(true, Ordering::Relaxed);
+            sinks.display = None;
         }
         if let Some(output) = &mut sinks.output {
             output.push(buffer, pts_ns, duration_ns)?;

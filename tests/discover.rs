@@ -7,7 +7,7 @@ use mostream::record::FrameRecord;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
-use support::scene::{Shape, Texture, Thing, draw, ground};
+use support::browser::{Browser, ENTER, ESCAPE, SHIFT, TAB};
 use support::{clips, validate_line};
 
 const SIZE: (u32, u32) = (192, 144);
@@ -26,17 +26,8 @@ fn told(arguments: &[&str], code: i32) -> String {
 
 /// A picture of one thing of a kind; `variant` moves and turns it.
 fn picture(folder: &Path, kind: &str, variant: u32) -> PathBuf {
-    let (shape, texture, colours) = match kind {
-        "ball" => (Shape::Ellipse, Texture::Stripes, [[228.0, 228.0, 236.0], [40.0, 70.0, 190.0]]),
-        "star" => (Shape::Star, Texture::Checks, [[236.0, 196.0, 40.0], [196.0, 64.0, 24.0]]),
-        _ => (Shape::Blob, Texture::Noise, [[122.0, 60.0, 168.0], [222.0, 150.0, 232.0]]),
-    };
-    let v = variant as f32;
-    let centre = [80.0 + 8.0 * (v % 4.0), 64.0 + 10.0 * (v % 3.0)];
-    let thing = Thing { shape, texture, colours, centre, radius: 44.0 + v % 2.0, turn: 0.15 * v };
-    let drawn = draw(&ground(SIZE.0, SIZE.1), SIZE.0, SIZE.1, &[thing]);
     let path = folder.join(format!("{kind} {variant}.png"));
-    image(&path, &drawn.rgb);
+    image(&path, &support::of_kind(kind, variant, SIZE));
     path
 }
 
@@ -131,6 +122,100 @@ fn three_kinds_come_apart_and_their_names_reach_the_records() {
 }
 
 #[test]
+fn the_gallery_is_read_and_named_by_keyboard_and_gives_the_file_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let photos = pictures(folder.path());
+    let out = folder.path().join("found");
+    told(&["discover", text(&photos), "-o", text(&out), "--method", "tokencut", "--quiet"], 0);
+    let browser = Browser::open(1280, 1000);
+    browser.load(&out.join("index.html"));
+    assert_eq!(browser.text("#counts"), "15 objects in 3 groups, 0 named");
+    let decoded = "return Promise.all([...document.querySelectorAll('.grid img')].map(image => { \
+        image.loading = 'eager'; return image.decode(); })).then(images => images.length)";
+    assert_eq!(browser.run(decoded), 15);
+    assert_eq!(browser.run("return document.getElementById('save').disabled"), true);
+    let focus = || browser.run("return document.activeElement.ariaLabel ?? document.activeElement.tagName");
+    let press = |key: &str| {
+        browser.keys(&[key]);
+        focus()
+    };
+    for (key, wanted) in [("j", 1), ("j", 2), ("j", 3), ("j", 3), ("k", 2), ("k", 1), ("k", 1)] {
+        assert_eq!(press(key), format!("Group {wanted}"), "{key}");
+    }
+
+    // From a group to its name, and from there to the next; letters are text there.
+    assert_eq!(press(TAB), "Name of group 1");
+    browser.write(" jk <b>");
+    assert_eq!(browser.text("#counts"), "15 objects in 3 groups, 1 named");
+    assert_eq!(press(ENTER), "Name of group 2");
+    browser.write("x");
+    browser.run("document.activeElement.select()");
+    browser.keys(&["\u{e003}"]);
+    assert_eq!(press(ESCAPE), "BODY");
+
+    // A thumbnail opens, says where it is from, closes, and is where it was.
+    assert_eq!(press("j"), "Group 1");
+    browser.keys(&[TAB]);
+    assert_eq!(press(TAB), "BUTTON");
+    let source = groups(&out)["groups"][0]["members"][0]["source"].clone();
+    browser.keys(&[ENTER]);
+    assert_eq!(browser.run("return document.getElementById('one').open"), true);
+    assert_eq!(browser.text("#one dd"), source.as_str().unwrap());
+    browser.keys(&[ESCAPE]);
+    assert_eq!(browser.run("return document.getElementById('one').open"), false);
+    assert_eq!(browser.run("return document.activeElement.title"), source);
+    assert_eq!(browser.run("return getComputedStyle(document.activeElement).outlineStyle !== 'none'"), true);
+    browser.keys(&[SHIFT, TAB]);
+    assert_eq!(focus(), "Name of group 1");
+
+    // The file that comes down is the one that was read, and the name; other commands take it.
+    browser.click("#save");
+    let file = out.join("groups.json");
+    std::fs::write(&file, browser.downloaded("groups.json")).unwrap();
+    let mut named = groups(&out);
+    assert_eq!(named["groups"][0]["name"].take(), "jk <b>");
+    std::fs::write(folder.path().join("named.json"), std::fs::read(&file).unwrap()).unwrap();
+    told(&["discover", "--name", text(&file), "1="], 0);
+    assert_eq!(named, groups(&out));
+    let said = told(&["discover", "--name", text(&folder.path().join("named.json")), "2=star"], 0);
+    assert!(said.contains("is jk <b>") && said.contains("is star"), "{said}");
+    assert_eq!(browser.run("return document.getElementById('save').disabled"), true);
+    assert_eq!(browser.console(), json!([]));
+}
+
+#[test]
+fn a_phone_shows_the_gallery_without_scrolling_sideways() {
+    let folder = tempfile::tempdir().unwrap();
+    let photos = folder.path().join("a folder with a very long name that has to be broken somewhere, or scrolls");
+    std::fs::create_dir(&photos).unwrap();
+    (0..4).for_each(|variant| drop(picture(&photos, "ball", variant)));
+    let out = folder.path().join("found");
+    told(&["discover", text(&photos), "-o", text(&out), "--method", "tokencut", "--groups", "1", "--quiet"], 0);
+    let browser = Browser::open(390, 844);
+    browser.load(&out.join("index.html"));
+    let width = || browser.run("return document.documentElement.scrollWidth");
+    assert_eq!(width(), 390);
+    browser.click("summary");
+    // The list is made when the browser says that it is open, which is a little later.
+    let listed = "return new Promise(done => (function look() { \
+        const count = document.querySelectorAll('details li').length; count ? done(count) : setTimeout(look, 10); })())";
+    assert_eq!(browser.run(listed), 4);
+    assert_eq!(width(), 390);
+    browser.click("section .grid button");
+    let [left, top, wide, high] = browser.area("#one");
+    assert!(left >= 0.0 && top >= 0.0 && left + wide <= 390.0 && top + high <= 844.0, "{left} {top} {wide} {high}");
+    browser.click("#one button");
+    // What is touched is as large as a finger, and text that is typed is not so small that the page zooms in.
+    for touched in ["#save", ".head input", ".grid button", "summary"] {
+        let [_, _, wide, high] = browser.area(touched);
+        assert!(wide >= 40.0 && high >= 40.0, "{touched}: {wide}x{high}");
+    }
+    let size = browser.run("return parseFloat(getComputedStyle(document.querySelector('.head input')).fontSize)");
+    assert!(size.as_f64().unwrap() >= 16.0, "{size}");
+    assert_eq!(browser.console(), json!([]));
+}
+
+#[test]
 fn a_group_names_only_what_is_near_enough() {
     let folder = tempfile::tempdir().unwrap();
     let photos = folder.path().join("photos");
@@ -164,6 +249,7 @@ fn a_video_is_looked_at_now_and_then() {
         .collect();
     frames.sort();
     assert_eq!(frames, [0, 10, 20]);
+    assert!(told(&[&look[..], &["--min-score", "1"]].concat(), 0).contains(" 0 objects"), "none is that sure");
 }
 
 #[test]

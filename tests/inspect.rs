@@ -214,7 +214,12 @@ fn a_frame_of_a_video_is_the_one_at_that_time() {
     let clip = clips::make(at("clip.mp4"), (320, 240), 20, true, "-c:v libx264 -pix_fmt yuv420p -qp 10");
     works(folder.path(), &["inspect", "clip.mp4"]);
     works(folder.path(), &["inspect", "clip.mp4@0:00.52", "-o", "odd.html"]);
-    for (page, frame) in [("clip.inspect.html", 0), ("odd.html", 13)] {
+    // Two times in one clip are two pages.
+    works(folder.path(), &["inspect", "clip.mp4@0:00.2"]);
+    works(folder.path(), &["inspect", "clip.mp4@0.44"]);
+    let pages =
+        [("clip.inspect.html", 0), ("odd.html", 13), ("clip@0.2.inspect.html", 5), ("clip@0.44.inspect.html", 11)];
+    for (page, frame) in pages {
         let data = embedded(&at(page));
         assert_eq!(data["time"], frame as f64 / 25.0);
         let boxes = data["methods"][0]["boxes"].as_array().unwrap();

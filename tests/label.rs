@@ -60,9 +60,9 @@ fn still(path: PathBuf, number: u32) {
 /// A folder `footage` with stills, one of them a copy, and a clip; names are hostile.
 fn footage(at: &Path) {
     let folder = at.join("footage");
-    for number in 0..5 {
-        still(folder.join(format!("a/{number}.jpg")), number);
-        still(folder.join(format!("b/{number}.jpg")), number + 5);
+    for (name, number) in ('a'..='e').zip(0..) {
+        still(folder.join(format!("a/{name}.jpg")), number);
+        still(folder.join(format!("b/{name}.jpg")), number + 5);
     }
     still(folder.join("it's \"a\" <b> & ünï.jpg"), 10);
     write_jpeg(&folder.join("copy.jpg"), &drawn(3, 160, 120), 60).unwrap();
@@ -104,12 +104,21 @@ fn pictures(set: &Path) -> Vec<Value> {
     entries.filter_map(|entry| entry.get("picture").cloned()).collect()
 }
 
-/// What the tools read: side → picture → boxes.
-fn read(format: &str, set: &Path) -> BTreeMap<String, BTreeMap<String, Vec<[f64; 4]>>> {
+/// A box and its class, as the tools read them.
+type Read = ([f64; 4], String);
+
+/// What the tools read in a set of no named things: side → picture → boxes.
+fn read(format: &str, set: &Path) -> BTreeMap<String, BTreeMap<String, Vec<Read>>> {
+    read_classes(format, set, &["object"])
+}
+
+/// The same in a set of these classes.
+fn read_classes(format: &str, set: &Path, classes: &[&str]) -> BTreeMap<String, BTreeMap<String, Vec<Read>>> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let python = root.join(".venv/bin/python");
     let script = root.join("tests/support/read_dataset.py");
-    let ran = Command::new(python).args(["-W", "ignore"]).arg(script).arg(format).arg(set).output().unwrap();
+    let ran =
+        Command::new(python).args(["-W", "ignore"]).arg(script).arg(format).arg(set).args(classes).output().unwrap();
     assert!(ran.status.success(), "{format}: {}", String::from_utf8_lossy(&ran.stderr));
     serde_json::from_slice(&ran.stdout).unwrap()
 }
@@ -134,7 +143,8 @@ fn the_tools_that_train_read_the_same_boxes_from_every_format() {
             };
             let read = &found[picture["split"].as_str().unwrap()][&name];
             let journal = picture["objects"].as_array().unwrap().iter().map(|object| object["bbox"].clone());
-            assert_eq!(*read, journal.map(|bbox| serde_json::from_value(bbox).unwrap()).collect::<Vec<[f64; 4]>>());
+            let journal = journal.map(|bbox| (serde_json::from_value(bbox).unwrap(), "object".to_owned()));
+            assert_eq!(*read, journal.collect::<Vec<Read>>());
             boxes += read.len();
         }
         assert!(boxes >= expected.len() / 2, "{format}: {boxes} boxes");
@@ -147,8 +157,8 @@ fn the_tools_that_train_read_the_same_boxes_from_every_format() {
     // The copy is left out, whatever its compression; files of one name are apart; a clip is on one side.
     let expected = pictures(&at.join("coco"));
     let sources: Vec<&str> = expected.iter().map(|picture| picture["source"].as_str().unwrap()).collect();
-    assert_eq!(sources.iter().filter(|source| source.ends_with("/3.jpg") || source.ends_with("copy.jpg")).count(), 2);
-    assert_eq!(sources.iter().filter(|source| source.ends_with("/1.jpg")).count(), 2);
+    assert_eq!(sources.iter().filter(|source| source.ends_with("/d.jpg") || source.ends_with("copy.jpg")).count(), 2);
+    assert_eq!(sources.iter().filter(|source| source.ends_with("/b.jpg")).count(), 2);
     assert!(sources.contains(&"footage/it's \"a\" <b> & ünï.jpg"));
     let of_clip: Vec<&Value> = expected.iter().filter(|p| p["source"] == "footage/clip .. 1.mp4").collect();
     assert!(of_clip.len() == 2 && of_clip[0]["split"] == of_clip[1]["split"], "{of_clip:?}");
@@ -294,4 +304,101 @@ fn key_frames_intervals_limits_and_scores_are_obeyed() {
     assert_eq!(times("best").len(), 10);
     assert!(pictures(&at.join("best")).iter().all(|picture| picture["objects"].as_array().unwrap().is_empty()));
     assert_eq!(read("coco", &at.join("best")).values().map(BTreeMap::len).sum::<usize>(), 10);
+}
+
+/// Writes a picture of one thing of a kind.
+fn one_of(folder: &Path, kind: &str, variant: u32) {
+    std::fs::create_dir_all(folder).unwrap();
+    let size = (192, 144);
+    let picture = RgbImage::from_raw(size.0, size.1, support::of_kind(kind, variant, size)).unwrap();
+    write_jpeg(&folder.join(format!("{kind} {variant}.jpg")), &picture, 95).unwrap();
+}
+
+/// Runs a command of the program well.
+fn mostream(at: &Path, arguments: &[&str]) {
+    let ran = Command::new(env!("CARGO_BIN_EXE_mostream")).current_dir(at).args(arguments).output().unwrap();
+    assert_eq!(ended(ran).0, Some(0), "{arguments:?}");
+}
+
+#[test]
+fn groups_that_somebody_named_are_the_classes_of_every_format() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    for variant in 0..5 {
+        ["ball", "star"].iter().for_each(|kind| one_of(&at.join("seen"), kind, variant));
+    }
+    mostream(at, &["discover", "seen", "-o", "found", "--method", "tokencut", "--groups", "2", "--quiet"]);
+    let groups: Value = serde_json::from_slice(&std::fs::read(at.join("found/groups.json")).unwrap()).unwrap();
+    let mut groups = groups["groups"].as_array().unwrap().iter();
+    let is_of_balls = |group: &&Value| group["members"][0]["source"].as_str().unwrap().contains("ball");
+    let ball = groups.find(is_of_balls).unwrap()["id"].to_string();
+    // As bad as a name may be for XML, JSON, YAML and HTML.
+    let name = r#"Bälle: "1" <&'> 🙂 #no"#;
+    let naming = |name: &str| mostream(at, &["discover", "--name", "found/groups.json", &format!("{ball}={name}")]);
+    naming(name);
+
+    // Never seen before; of the stars nobody has named the group.
+    for variant in 5..9 {
+        ["ball", "star"].iter().for_each(|kind| one_of(&at.join("new"), kind, variant));
+    }
+    let options = ["--method", "tokencut", "--groups", "found/groups.json", "--val", "0.5", "--size", "320x240"];
+    for format in FORMATS {
+        done(at, &[&["new", "-o", format, "--format", format][..], &options].concat());
+        let found = read_classes(format, &at.join(format), &["object", name]);
+        let mut balls = 0;
+        for (picture, boxes) in found.values().flatten() {
+            let classes: Vec<&str> = boxes.iter().map(|(_, class)| class.as_str()).collect();
+            assert_eq!(classes, [if picture.starts_with("ball") { name } else { "object" }], "{format}: {picture}");
+            balls += usize::from(picture.starts_with("ball"));
+        }
+        assert_eq!((balls, found.values().map(BTreeMap::len).sum::<usize>()), (4, 8), "{format}");
+        let page = std::fs::read_to_string(at.join(format).join("contact/page-001.html")).unwrap();
+        assert_eq!(page.matches(">Bälle: &quot;1&quot; &lt;&amp;&#39;&gt; 🙂 #no</text>").count(), 4);
+    }
+
+    // A set goes on with the groups it was begun with, and with no others, be their names the same.
+    let again = [&["new", "-o", "coco"][..], &options].concat();
+    done(at, &again);
+    let refused = |arguments: &[&str], says: &str| {
+        let (code, told) = ended(label(at, arguments).output().unwrap());
+        assert!(code == Some(2) && told.contains(says), "{code:?} {told}");
+    };
+    let without: Vec<&str> = again.iter().copied().filter(|part| !part.contains("groups")).collect();
+    refused(&without, "begun with");
+    let file = at.join("found/groups.json");
+    let mut other: Value = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
+    other["groups"][0]["limit"] = 0.001.into();
+    std::fs::write(&file, other.to_string()).unwrap();
+    refused(&again, "begun with groups");
+    naming("ball");
+    refused(&again, "begun with");
+    refused(&["new", "-o", "none", "--method", "dino-seg", "--groups", "found/groups.json"], "another --method");
+    assert!(!at.join("none").exists());
+}
+
+#[test]
+fn frames_of_one_clip_are_on_one_side_and_numbered_photos_are_not() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    for number in 1..=16 {
+        // Two clips in one folder, and a camera's pictures, all of one size.
+        still(at.join(format!("in/street_{number}.jpg")), number);
+        still(at.join(format!("in/yard_{number}.jpg")), number + 40);
+        let [red, green, blue] = [5, 9, 13].map(|step| (number * step % 7 * 40) as u8);
+        let mut photo = drawn(number + 80, 160, 120);
+        for pixel in photo.pixels_mut() {
+            pixel.0 = [(pixel.0[0] / 3) ^ red, (pixel.0[1] / 3) ^ green, (pixel.0[2] / 3) ^ blue];
+        }
+        write_jpeg(&at.join(format!("in/IMG_{number:04}.jpg")), &photo, 95).unwrap();
+    }
+    done(at, &["in", "-o", "set", "--val", "0.5"]);
+    let mut sides: BTreeMap<String, BTreeMap<String, usize>> = BTreeMap::new();
+    for picture in pictures(&at.join("set")) {
+        let name = picture["source"].as_str().unwrap().strip_prefix("in/").unwrap().split('_').next().unwrap();
+        let side = picture["split"].as_str().unwrap().to_owned();
+        *sides.entry(name.to_owned()).or_default().entry(side).or_default() += 1;
+    }
+    assert!(sides["street"].len() == 1 && sides["yard"].len() == 1, "{sides:?}");
+    assert!(sides["street"].values().sum::<usize>() > 5, "{sides:?}");
+    assert!(sides["IMG"].len() == 2 && sides["IMG"].values().all(|&count| count > 2), "{sides:?}");
 }

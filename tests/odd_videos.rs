@@ -92,6 +92,7 @@ clips! {
         format!("-vf settb=1/1000,setpts=40*N+15*N*N -fps_mode passthrough -enc_time_base 1/1000 {X264}");
     variable_rate_mp4: "a.mp4", SMALL,
         format!("-vf settb=1/1000,setpts=40*N+15*N*N -fps_mode passthrough -enc_time_base 1/1000 -bf 0 {X264}");
+    repeated_times: "a.mkv", SMALL, "-vf settb=1/1000,setpts=40*floor(N/2) -fps_mode passthrough -enc_time_base 1/1000 -c:v ffv1";
     ten_bit_h264: "a.mp4", SMALL, "-c:v libx264 -preset veryfast -crf 12 -pix_fmt yuv420p10le";
     ten_bit_h265: "a.mkv", SMALL, "-c:v libx265 -preset ultrafast -x265-params log-level=none -crf 12 -pix_fmt yuv420p10le";
     sampled_422: "a.mov", SMALL, "-c:v libx264 -preset veryfast -crf 12 -pix_fmt yuv422p";

@@ -3,6 +3,7 @@
 use super::exit::{Exit, Failure};
 use super::inputs::{Input, expand};
 use super::interrupt::stop_flag;
+use super::localize::MethodArgs;
 use super::model::{FeatureArg, ModelArgs};
 use super::progress::Progress;
 use anyhow::Context;
@@ -19,6 +20,7 @@ use mostream::stream::ingest::Span;
 use mostream::stream::pictures::VideoPictures;
 use mostream::stream::preflight::Source;
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -28,14 +30,16 @@ const SAME_IOU: f64 = 0.5;
 
 #[derive(clap::Args)]
 #[command(
-    after_help = "Look at FOLDER/index.html, then name the groups, there or here, and let `run` use the names:\n  \
+    after_help = "Look at FOLDER/index.html, then name the groups, there or here, and let `run` and `label` use the names:\n  \
 mostream discover photos/ clip.mp4 -o found\n  mostream discover --name found/groups.json 3=cup 5=dog\n  \
-mostream run street.mp4 --groups found/groups.json"
+mostream run street.mp4 --groups found/groups.json",
+    // Grouping needs features.
+    mut_arg("method", |arg| arg.help("How boxes are found: most (several objects, or none), lost or tokencut (one object)"))
 )]
 pub struct Args {
     /// Pictures, videos, folders of them, URIs; with --name, ID=NAME for each group to name (ID= takes the name away)
     #[arg(required = true, value_name = "INPUT")]
-    inputs: Vec<String>,
+    inputs: Vec<OsString>,
     /// Where the gallery (index.html) and groups.json are written
     #[arg(short, long, value_name = "FOLDER", required_unless_present = "name")]
     output: Option<PathBuf>,
@@ -51,9 +55,8 @@ pub struct Args {
     /// INPUT is an annotated data set: print how well the groups agree with its classes, as JSON
     #[arg(long)]
     classes: bool,
-    /// How boxes are found: most (several objects, or none), lost or tokencut (one object)
-    #[arg(long, default_value = "most", value_parser = super::localize::method)]
-    method: Method,
+    #[command(flatten)]
+    boxes: MethodArgs,
     /// Say nothing but errors
     #[arg(short, long)]
     quiet: bool,
@@ -84,7 +87,7 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
     if let Some(path) = &args.name {
         return name(path, &args.inputs);
     }
-    if args.method == Method::DinoSeg || args.model.feature == FeatureArg::Attention {
+    if args.boxes.method == Method::DinoSeg || args.model.feature == FeatureArg::Attention {
         let why = "objects are grouped by patch features: use --method most, lost or tokencut and --feature k, q or v";
         return Err(Failure::new(Exit::Usage, why).into());
     }
@@ -99,7 +102,7 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
     let mut search = Search {
         args: &args,
         analyzer,
-        localizer: Localizer::new(args.method),
+        localizer: args.boxes.localizer(),
         collection: Collection::create(folder).map_err(unwritable)?,
         classes: Vec::new(),
         progress: Progress::new(total, args.quiet),
@@ -243,13 +246,13 @@ fn say_agreement(assigned: &[usize], classes: &[Option<String>], groups: usize) 
     Ok(())
 }
 
-fn plain(arguments: &[String]) -> (Vec<Job>, Vec<anyhow::Error>) {
+fn plain(arguments: &[OsString]) -> (Vec<Job>, Vec<anyhow::Error>) {
     let (inputs, failures) = expand(arguments);
     (inputs.into_iter().map(|input| Job { input, truth: Vec::new() }).collect(), failures)
 }
 
 /// The pictures and clips of annotated data sets.
-fn annotated(paths: &[String]) -> anyhow::Result<(Vec<Job>, Vec<anyhow::Error>)> {
+fn annotated(paths: &[OsString]) -> anyhow::Result<(Vec<Job>, Vec<anyhow::Error>)> {
     let (mut jobs, mut failures) = (Vec::new(), Vec::new());
     for path in paths {
         let set = Dataset::open(Path::new(path), None, &Options::default())
@@ -266,7 +269,7 @@ fn annotated(paths: &[String]) -> anyhow::Result<(Vec<Job>, Vec<anyhow::Error>)>
                             .map(|(path, truth)| Job { input: Input::Still(path), truth: truth.into_iter().collect() }),
                     );
                 }
-                Media::Video(path) => match Source::new(&path.to_string_lossy()) {
+                Media::Video(path) => match Source::new(&path) {
                     Ok(source) => jobs.push(Job { input: Input::Video(source), truth: item.frames }),
                     Err(error) => failures.push(error.into()),
                 },
@@ -289,9 +292,9 @@ fn keep_names(folder: &Path) -> Result<(), Failure> {
 }
 
 /// `3=cup`: writes the names into the file.
-fn name(path: &Path, names: &[String]) -> anyhow::Result<Exit> {
+fn name(path: &Path, names: &[OsString]) -> anyhow::Result<Exit> {
     let mut groups = Groups::load(path).map_err(|error| Failure::new(Exit::Input, error))?;
-    for text in names {
+    for text in names.iter().map(|text| text.to_string_lossy()) {
         let wrong = |why: String| Failure::new(Exit::Usage, format!("{text:?}: {why}"));
         let parts = text.split_once('=').and_then(|(id, name)| Some((id.parse().ok()?, name)));
         let (id, name) =

@@ -3,6 +3,7 @@
 use super::exit::{Exit, Failure};
 use mostream::picture;
 use mostream::stream::preflight::Source;
+use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
 /// File name extensions that make a file in a folder a video.
@@ -28,11 +29,11 @@ impl Input {
 /// The inputs that `arguments` stand for, folders read to their depths, each folder's entries sorted by name; hidden entries and
 /// files that are named neither like a picture nor like a video are left out. A file given by name is taken as what its
 /// name says, and as a video otherwise. What cannot be read is in the second list.
-pub fn expand(arguments: &[String]) -> (Vec<Input>, Vec<anyhow::Error>) {
+pub fn expand(arguments: &[OsString]) -> (Vec<Input>, Vec<anyhow::Error>) {
     let (mut inputs, mut failures) = (Vec::new(), Vec::new());
     for argument in arguments {
         let path = Path::new(argument);
-        match argument.contains("://") {
+        match argument.to_string_lossy().contains("://") {
             false if path.is_dir() => walk(path, &mut inputs, &mut failures),
             false if picture::is_named_so(path) && path.exists() => inputs.push(Input::Still(path.to_owned())),
             _ => add_video(argument, &mut inputs, &mut failures),
@@ -41,7 +42,7 @@ pub fn expand(arguments: &[String]) -> (Vec<Input>, Vec<anyhow::Error>) {
     (inputs, failures)
 }
 
-fn add_video(name: &str, inputs: &mut Vec<Input>, failures: &mut Vec<anyhow::Error>) {
+fn add_video(name: &OsStr, inputs: &mut Vec<Input>, failures: &mut Vec<anyhow::Error>) {
     match Source::new(name) {
         Ok(source) => inputs.push(Input::Video(source)),
         Err(error) => failures.push(error.into()),
@@ -74,7 +75,7 @@ fn walk(folder: &Path, inputs: &mut Vec<Input>, failures: &mut Vec<anyhow::Error
         } else if picture::is_named_so(&path) {
             inputs.push(Input::Still(path));
         } else if is_video(&path) {
-            add_video(&path.to_string_lossy(), inputs, failures);
+            add_video(path.as_os_str(), inputs, failures);
         }
     }
 }

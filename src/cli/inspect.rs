@@ -12,6 +12,7 @@ use mostream::picture::{self, RgbImage};
 use mostream::stream::ingest::Span;
 use mostream::stream::pictures::VideoPictures;
 use mostream::stream::preflight::Source;
+use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
 #[derive(clap::Args)]
@@ -21,8 +22,8 @@ use std::path::{Path, PathBuf};
 pub struct Args {
     /// A picture, or a video and a time in it: clip.mp4@12.5, clip.mp4@1:30 (without a time its first frame)
     #[arg(value_name = "IMAGE|VIDEO@TIME")]
-    input: String,
-    /// Write the page here [default: NAME.inspect.html in the current folder]
+    input: OsString,
+    /// Write the page here [default: NAME.inspect.html in the current folder, NAME@SECONDS.inspect.html for a time]
     #[arg(short, long, value_name = "FILE.html")]
     output: Option<PathBuf>,
     /// Write the maps into this folder, too, as PNG files
@@ -51,7 +52,7 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
         feature => Feature::from(feature),
     };
     let (input, start_ns) = input_and_time(&args.input);
-    let output = args.output.clone().unwrap_or_else(|| default_output(input));
+    let output = args.output.clone().unwrap_or_else(|| default_output(input, start_ns));
     if std::fs::canonicalize(&output)
         .is_ok_and(|output| std::fs::canonicalize(input).is_ok_and(|input| input == output))
     {
@@ -83,16 +84,20 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
 }
 
 /// Reads the picture or the frame and runs the backbone on it.
-fn look(input: &str, start_ns: Option<u64>, feature: Feature, analyzer: &mut Analyzer) -> anyhow::Result<Subject> {
+fn look(input: &OsStr, start_ns: Option<u64>, feature: Feature, analyzer: &mut Analyzer) -> anyhow::Result<Subject> {
     let path = Path::new(input);
-    if picture::is_named_so(path) && !input.contains("://") {
+    if picture::is_named_so(path) && !input.to_string_lossy().contains("://") {
         if start_ns.is_some() {
-            return Err(Failure::new(Exit::Usage, format!("{input} is a still picture: leave out the time")).into());
+            return Err(Failure::new(
+                Exit::Usage,
+                format!("{} is a still picture: leave out the time", path.display()),
+            )
+            .into());
         }
         let picture = picture::decode(path)?;
         let features = analyzer.analyze(&picture, feature)?;
         let attention = analyzer.analyze(&picture, Feature::ClsAttention)?;
-        let name = path.file_name().map_or(input.into(), |name| name.to_string_lossy().into_owned());
+        let name = path.file_name().unwrap_or(input).to_string_lossy().into_owned();
         return Ok(Subject { name, time: None, picture, features, attention });
     }
     let source = Source::new(input)?;
@@ -111,21 +116,25 @@ fn look(input: &str, start_ns: Option<u64>, feature: Feature, analyzer: &mut Ana
 }
 
 /// `VIDEO@TIME` in its parts; a file that is called like that is taken as it is.
-fn input_and_time(text: &str) -> (&str, Option<u64>) {
+fn input_and_time(text: &OsStr) -> (&OsStr, Option<u64>) {
     if Path::new(text).exists() {
         return (text, None);
     }
-    let parts = text.rsplit_once('@').and_then(|(input, time)| Some((input, time_ns(time).ok()?)));
+    let parts = text.to_str().and_then(|text| text.rsplit_once('@'));
+    let parts = parts.and_then(|(input, time)| Some((input.as_ref(), time_ns(time).ok()?)));
     parts.map_or((text, None), |(input, time)| (input, Some(time)))
 }
 
-fn default_output(input: &str) -> PathBuf {
-    let path = match input.contains("://") {
-        true => input.split(['?', '#']).next().unwrap_or_default(),
-        false => input,
+/// The time is in seconds, however it was given.
+fn default_output(input: &OsStr, start_ns: Option<u64>) -> PathBuf {
+    let path = match input.to_str().filter(|text| text.contains("://")) {
+        Some(uri) => uri.split(['?', '#']).next().unwrap_or_default().as_ref(),
+        None => input,
     };
-    let stem = Path::new(path).file_stem().unwrap_or("picture".as_ref()).to_string_lossy();
-    format!("{stem}.inspect.html").into()
+    let mut name = Path::new(path).file_stem().unwrap_or("picture".as_ref()).to_owned();
+    name.push(start_ns.map_or(String::new(), |ns| format!("@{}", ns as f64 / 1e9)));
+    name.push(".inspect.html");
+    name.into()
 }
 
 fn write(path: &Path, content: &[u8]) -> Result<(), Failure> {

@@ -1,26 +1,31 @@
 //! `mostream label`: a training set from footage.
 
 use super::exit::{Exit, Failure};
+use super::groups::GroupsArg;
 use super::inputs::{self, Input};
 use super::interrupt::stop_flag;
+use super::localize::MethodArgs;
 use super::model::ModelArgs;
 use super::progress::Progress;
 use anyhow::Context;
 use clap::ValueEnum;
 use mostream::analyzer::{Analyzer, feature_for};
 use mostream::backbone::Feature;
+use mostream::discover::groups::Groups;
 use mostream::label::duplicates::{Print, Seen};
 use mostream::label::format::{self, Masks};
 use mostream::label::journal::{self, Entry, Journal, JournalError, Settings};
 use mostream::label::keyframe::{KeyFrames, THUMBNAIL};
+use mostream::label::sequence::Sequences;
 use mostream::label::{self, Format, Object, Picture, contact, naming};
-use mostream::localize::{Localizer, Method};
+use mostream::localize::{Detection, Localizer, PatchOutput};
 use mostream::picture::{self, PictureError, RgbImage};
 use mostream::stream::StreamError;
 use mostream::stream::ingest::Span;
 use mostream::stream::pictures::VideoPictures;
 use mostream::stream::preflight::Source;
 use std::collections::{HashMap, HashSet};
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -34,7 +39,8 @@ const LONGEST: u32 = 65_535;
 #[command(
     after_help = "Key frames of a clip: the first, then each frame of which more than a tenth has changed since the last one \
 (cells of a 32x24 brightness thumbnail that differ by more than 16 of 255), at most two a second and at least one in ten. Pictures \
-that look like one that is in the set already, from whatever source, are left out.\n\nA run that was interrupted goes on when it \
+that look like one that is in the set already, from whatever source, are left out.\n\nA source is a video, a picture, or a folder's \
+pictures of one size that are named alike but for the last number and share their colours with the next (frames of a clip).\n\nA run that was interrupted goes on when it \
 is started again. Inputs that could not be used are listed on stderr and in FOLDER/failures.txt, and the exit code is 3; the set is \
 complete but for them. FOLDER/contact/page-001.html shows the pictures with their boxes.\n\nExamples:\n  mostream label footage/ \
 photos/ -o set --format yolo\n  mostream label *.mp4 -o set --every 2 --max-per-video 100 --min-score 0.3"
@@ -42,7 +48,7 @@ photos/ -o set --format yolo\n  mostream label *.mp4 -o set --every 2 --max-per-
 pub struct Args {
     /// Videos, pictures, folders of them (read to their depths) and URIs
     #[arg(required = true, value_name = "INPUT")]
-    inputs: Vec<String>,
+    inputs: Vec<OsString>,
     /// The folder of the set: new, empty, or one to go on with
     #[arg(short, long, value_name = "FOLDER")]
     output: PathBuf,
@@ -52,9 +58,6 @@ pub struct Args {
     /// Masks in COCO's annotations
     #[arg(long, value_enum, default_value = "polygons")]
     masks: MasksArg,
-    /// Leave out objects with a lower score, 0 to 1 [default: 0.2 for most, 0 for the others]
-    #[arg(long, value_name = "SCORE", value_parser = super::localize::score)]
-    min_score: Option<f32>,
     /// The share of sources that are held out for validation; all pictures of a source are on one side
     #[arg(long, value_name = "SHARE", default_value_t = 0.2, value_parser = share)]
     val: f64,
@@ -64,9 +67,10 @@ pub struct Args {
     /// At most this many frames of a video, spread over it where its length is known
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     max_per_video: Option<u64>,
-    /// How boxes are found: most (several objects, or none), lost, tokencut or dino-seg (one object)
-    #[arg(long, default_value = "most", value_parser = super::localize::method)]
-    method: Method,
+    #[command(flatten)]
+    boxes: MethodArgs,
+    #[command(flatten)]
+    groups: GroupsArg,
     /// Say nothing but errors
     #[arg(short, long)]
     quiet: bool,
@@ -104,9 +108,11 @@ struct Labeller<'a> {
     analyzer: Analyzer,
     feature: Feature,
     localizer: Localizer,
+    groups: Option<Groups>,
     journal: Journal,
     known: HashMap<String, Known>,
     seen: Seen,
+    sequences: Sequences,
     /// Pictures and objects of the set, and pictures that were left out.
     pictures: u64,
     objects: u64,
@@ -130,11 +136,12 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
         );
     }
     let analyzer = args.model.analyzer()?;
-    let localizer = super::localize::localizer(args.method, false, args.min_score);
+    let localizer = args.boxes.localizer();
+    let groups = args.groups.load(args.boxes.method, args.model.feature, analyzer.checkpoint().id())?;
     let settings = Settings {
         version: Settings::VERSION,
         format,
-        method: args.method.to_string(),
+        method: args.boxes.method.to_string(),
         model: analyzer.checkpoint().id().to_owned(),
         feature: args.model.feature.name().to_owned(),
         size: args.model.size.map_or(format!("{} patches", args.model.patches), |(w, h)| format!("{w}x{h}")),
@@ -142,7 +149,8 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
         val: args.val,
         every_ns: args.every,
         max_per_video: args.max_per_video,
-        categories: label::categories(),
+        categories: label::categories(groups.iter().flat_map(Groups::names)),
+        groups: groups.as_ref().map(Groups::digest),
     };
     let (mut inputs, failures) = inputs::expand(&args.inputs);
     let mut failures: Vec<String> = failures.iter().map(|error| format!("{error:#}")).collect();
@@ -179,15 +187,17 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
     }
 
     let mut labeller = Labeller {
-        feature: feature_for(args.method, args.model.feature.into()),
+        feature: feature_for(args.boxes.method, args.model.feature.into()),
         progress: Progress::of(Some(inputs.len() as u64), "inputs", args.quiet),
         args: &args,
         settings: &settings,
         localizer,
+        groups,
         analyzer,
         journal,
         known,
         seen,
+        sequences: Sequences::new(inputs.iter().filter_map(still)),
         pictures,
         objects,
         duplicates,
@@ -288,19 +298,29 @@ impl Labeller<'_> {
         let analysis = self.analyzer.analyze(full, self.feature)?;
         let layout = analysis.layout;
         let found = analysis.detections(&self.localizer)?;
+        let name_of = |detection: &Detection| match (&self.groups, &analysis.output) {
+            (Some(groups), PatchOutput::Features(features)) => groups.name_of(features, &detection.patches),
+            _ => None,
+        };
+        let categories = &self.settings.categories;
+        let object = |detection| Object::new(detection, &layout, label::class_of(name_of(detection), categories));
+        let side = match input {
+            Input::Still(path) => self.sequences.source_of(path),
+            Input::Video(_) => id_of(input),
+        };
         let picture = Picture {
             source: input.name(),
             name: if matches!(input, Input::Still(_)) { clip.clone() } else { format!("{clip}-{frame:06}") },
             clip,
             frame,
             pts_ns,
-            split: naming::split_of(&id_of(input), self.args.val),
+            split: naming::split_of(&side, self.args.val),
             number: known.kept + 1,
             width,
             height,
             patch: layout.patch,
             model: [layout.image_width, layout.image_height],
-            objects: found.iter().filter_map(|detection| Object::new(detection, &layout)).collect(),
+            objects: found.iter().filter_map(object).collect(),
             print,
         };
         let path = self.args.output.join(format::picture_path(self.settings.format, &picture));
@@ -327,7 +347,7 @@ impl Labeller<'_> {
         let mut listed = 0u64;
         let written = (|| {
             format::write(folder, self.settings.format, masks, &self.settings.categories)?;
-            contact::write(folder)?;
+            contact::write(folder, &self.settings.categories)?;
             format::save(&folder.join("failures.txt"), |out| {
                 let mut list = |line: &str| {
                     let line = line.replace('\n', " ");
@@ -359,7 +379,14 @@ impl Labeller<'_> {
     }
 }
 
-/// The bytes that a source is named and split by.
+fn still(input: &Input) -> Option<&Path> {
+    match input {
+        Input::Still(path) => Some(path),
+        Input::Video(_) => None,
+    }
+}
+
+/// The bytes that a source is named by.
 fn id_of(input: &Input) -> Vec<u8> {
     match input {
         Input::Still(path) => path.as_os_str().as_encoded_bytes().to_vec(),

@@ -24,15 +24,45 @@ pub struct Args {
     /// Height and width of the image in pixels, before it was padded to whole patches
     #[arg(long, value_name = "HEIGHTxWIDTH", value_parser = pair::<u32>)]
     image: (u32, u32),
+    #[command(flatten)]
+    localizer: PaperArgs,
+}
+
+/// The flags that choose how boxes are found, for every subcommand that finds some.
+#[derive(clap::Args)]
+pub struct MethodArgs {
     /// How boxes are found: most (several objects, or none), lost, tokencut or dino-seg (one object)
     #[arg(long, default_value_t, value_parser = method)]
-    method: Method,
-    /// Give the paper's boxes as they are: duplicates kept, in the paper's order
-    #[arg(long)]
-    paper: bool,
+    pub method: Method,
     /// Leave out objects with a lower score, 0 to 1 [default: 0.2 for most, 0 for the others]
-    #[arg(long, value_name = "SCORE", value_parser = score, conflicts_with = "paper")]
-    min_score: Option<f32>,
+    #[arg(long, value_name = "SCORE", value_parser = score)]
+    pub min_score: Option<f32>,
+}
+
+/// The same, and whether boxes are the paper's.
+#[derive(clap::Args)]
+pub struct PaperArgs {
+    #[command(flatten)]
+    pub boxes: MethodArgs,
+    /// Give the paper's boxes as they are: duplicates kept, in the paper's order
+    #[arg(long, conflicts_with = "min_score")]
+    pub paper: bool,
+}
+
+impl MethodArgs {
+    pub fn localizer(&self) -> Localizer {
+        localizer(self.method, false, self.min_score)
+    }
+}
+
+impl PaperArgs {
+    pub fn method(&self) -> Method {
+        self.boxes.method
+    }
+
+    pub fn localizer(&self) -> Localizer {
+        localizer(self.boxes.method, self.paper, self.boxes.min_score)
+    }
 }
 
 #[derive(Serialize)]
@@ -61,14 +91,14 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
         LocalizeError::Layout { .. } => Failure::new(Exit::Usage, error),
         error => Failure::new(Exit::Input, format!("{}: {error}", args.features.display())),
     };
-    let output = match args.method {
+    let method = args.localizer.method();
+    let output = match method {
         Method::DinoSeg => PatchOutput::Attention(values),
         _ => PatchOutput::Features(Features::new(args.grid, values).map_err(unusable)?),
     };
-    let localizer = localizer(args.method, args.paper, args.min_score);
-    let (detections, found) = localizer.explain(&output, &layout).map_err(unusable)?;
+    let (detections, found) = args.localizer.localizer().explain(&output, &layout).map_err(unusable)?;
     let output = Output {
-        method: args.method,
+        method,
         boxes: detections.iter().map(|d| [d.bbox.xmin, d.bbox.ymin, d.bbox.xmax, d.bbox.ymax]).collect(),
         scores: detections.iter().map(|d| d.score).collect(),
         details: match found {
@@ -98,10 +128,11 @@ fn grid(text: &str) -> Result<Grid, String> {
     }
 }
 
-/// The method with what the flags change about it.
+/// The method with what the flags change about it. The paper leaves nothing out.
 pub fn localizer(method: Method, paper: bool, min_score: Option<f32>) -> Localizer {
     let usual = Localizer::new(method);
-    Localizer { paper, min_score: min_score.unwrap_or(usual.min_score), ..usual }
+    let bound = if paper { 0.0 } else { usual.min_score };
+    Localizer { paper, min_score: min_score.unwrap_or(bound), ..usual }
 }
 
 pub fn score(text: &str) -> Result<f32, String> {

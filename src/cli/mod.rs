@@ -6,6 +6,7 @@ mod doctor;
 mod eval;
 mod exit;
 mod features;
+mod groups;
 mod inputs;
 mod inspect;
 mod interrupt;

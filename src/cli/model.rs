@@ -10,12 +10,8 @@ use std::sync::Arc;
 
 #[derive(clap::Args)]
 pub struct ModelArgs {
-    /// A checkpoint in DINO's layout, .safetensors or .pth [default: the bundled one]
-    #[arg(long, value_name = "FILE")]
-    pub model: Option<PathBuf>,
-    /// Attention heads of the checkpoint, where it does not say [default: one per 64 of its width]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..), requires = "model")]
-    pub heads: Option<u16>,
+    #[command(flatten)]
+    pub checkpoint: CheckpointArgs,
     /// What the model gives: keys, queries or values of its last block, or the CLS token's attention
     #[arg(long, value_enum, default_value_t)]
     pub feature: FeatureArg,
@@ -28,6 +24,16 @@ pub struct ModelArgs {
     /// Threads of the model [default: one per core]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub threads: Option<u16>,
+}
+
+#[derive(Clone, clap::Args)]
+pub struct CheckpointArgs {
+    /// A checkpoint in DINO's layout, .safetensors or .pth [default: the bundled one]
+    #[arg(long, value_name = "FILE")]
+    model: Option<PathBuf>,
+    /// Attention heads of the checkpoint, where it does not say [default: one per 64 of its width]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..), requires = "model")]
+    heads: Option<u16>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
@@ -65,8 +71,9 @@ impl From<FeatureArg> for Feature {
 impl ModelArgs {
     /// The checkpoint asked for.
     pub fn checkpoint(&self) -> Result<Checkpoint, Failure> {
-        Ok(match &self.model {
-            Some(path) => Checkpoint::read_with_heads(path, self.heads.map(usize::from))?,
+        let CheckpointArgs { model, heads } = &self.checkpoint;
+        Ok(match model {
+            Some(path) => Checkpoint::read_with_heads(path, heads.map(usize::from))?,
             None => Checkpoint::bundled()?,
         })
     }

@@ -1,20 +1,23 @@
 //! `mostream run`: a video in, boxes out.
 
 use super::exit::{Exit, Failure};
+use super::groups::GroupsArg;
 use super::interrupt::stop_flag;
+use super::localize::PaperArgs;
 use super::model::{FeatureArg, ModelArgs};
 use super::progress::Progress;
 use mostream::backbone::Feature;
-use mostream::discover::groups::Groups;
 use mostream::localize::Method;
 use mostream::publish::jsonl::RecordWriter;
 use mostream::runtime::{self, RunError, Sinks, Summary, Task};
 use mostream::stream::audio::AudioReader;
 use mostream::stream::canvas::Canvas;
 use mostream::stream::display::Display;
-use mostream::stream::ingest::{Ingest, Span};
+use mostream::stream::ingest::Span;
 use mostream::stream::output::Output;
 use mostream::stream::preflight::{MediaInfo, Source};
+use mostream::stream::source;
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
@@ -27,7 +30,7 @@ boxes.mp4 --start 1:30 --duration 10\n  mostream run street.mp4 --records - | jq
 )]
 pub struct Args {
     /// A video file, a still image or a URI
-    input: String,
+    input: OsString,
     /// Write the annotated video here (MP4, H.264, the input's audio)
     #[arg(short, long, value_name = "FILE.mp4")]
     output: Option<PathBuf>,
@@ -37,15 +40,8 @@ pub struct Args {
     /// Show the annotated video in a window
     #[arg(long)]
     display: bool,
-    /// How boxes are found: most (several objects, or none), lost, tokencut or dino-seg (one object)
-    #[arg(long, default_value = "most", value_parser = super::localize::method)]
-    method: Method,
-    /// Give the paper's boxes as they are: duplicates kept, in the paper's order
-    #[arg(long)]
-    paper: bool,
-    /// Leave out objects with a lower score, 0 to 1 [default: 0.2 for most, 0 for the others]
-    #[arg(long, value_name = "SCORE", value_parser = super::localize::score, conflicts_with = "paper")]
-    min_score: Option<f32>,
+    #[command(flatten)]
+    localizer: PaperArgs,
     /// Run the backbone on every Nth frame only; the boxes hold in between
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
     every: u64,
@@ -55,9 +51,8 @@ pub struct Args {
     /// Stop after this much video: seconds, or [H:]M:S
     #[arg(long, value_name = "TIME", value_parser = time_ns)]
     duration: Option<u64>,
-    /// Label objects by the named groups of `mostream discover` that they look like
-    #[arg(long, value_name = "groups.json")]
-    groups: Option<PathBuf>,
+    #[command(flatten)]
+    groups: GroupsArg,
     /// Put each object's patches into its record, as run lengths
     #[arg(long)]
     masks: bool,
@@ -82,12 +77,11 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
     let targets = targets(&args, &source)?;
     let feature = feature(&args)?;
     let checkpoint = args.model.checkpoint()?;
-    let groups = groups(&args, checkpoint.id())?;
+    let groups = args.groups.load(args.localizer.method(), args.model.feature, checkpoint.id())?;
     let stop = stop_flag()?;
-    let media = source.probe()?;
     let span = Span { start_ns: args.start.unwrap_or(0), duration_ns: args.duration };
-    let mut ingest = Ingest::open(&source, &media, span)?;
-    let Some(first) = ingest.next(&|| stop.load(Ordering::Relaxed))? else { return Ok(Exit::Interrupted) };
+    let (media, mut frames) = source::open(&source, span)?;
+    let Some(first) = frames.next(&|| stop.load(Ordering::Relaxed))? else { return Ok(Exit::Interrupted) };
 
     let mut sinks = Sinks::default();
     if let Some(path) = &targets.records {
@@ -114,7 +108,7 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
     let task = Task {
         source: source.name.clone(),
         model,
-        localizer: super::localize::localizer(args.method, args.paper, args.min_score),
+        localizer: args.localizer.localizer(),
         groups,
         every: args.every,
         start_ns: span.start_ns,
@@ -123,7 +117,7 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
     };
     let mut progress = Progress::new(frames_in(&media, span), args.quiet);
     let start = Instant::now();
-    let outcome = runtime::run(&task, first, &mut ingest, &mut backbone, sinks, &stop, |summary| {
+    let outcome = runtime::run(&task, first, &mut *frames, &mut backbone, sinks, &stop, |summary| {
         progress.update(summary.frames, summary.objects);
     });
     progress.finish();
@@ -166,7 +160,7 @@ fn finish(
 
 /// What the method needs of the model.
 fn feature(args: &Args) -> Result<Feature, Failure> {
-    match (args.method, args.model.feature) {
+    match (args.localizer.method(), args.model.feature) {
         (Method::DinoSeg, FeatureArg::K | FeatureArg::Attention) => Ok(Feature::ClsAttention),
         (method @ Method::DinoSeg, feature) | (method, feature @ FeatureArg::Attention) => {
             let why = format!(
@@ -179,25 +173,15 @@ fn feature(args: &Args) -> Result<Feature, Failure> {
     }
 }
 
-/// The groups that objects are named by; they must be of this model and of the feature in use.
-fn groups(args: &Args, model: &str) -> Result<Option<Groups>, Failure> {
-    let Some(path) = &args.groups else { return Ok(None) };
-    if args.method == Method::DinoSeg {
-        let why = "--groups compares patch features, and dino-seg reads none: use another --method";
-        return Err(Failure::new(Exit::Usage, why));
-    }
-    let groups = Groups::load(path).and_then(|groups| groups.expect_model(model, args.model.feature.name()));
-    groups.map(Some).map_err(|error| Failure::new(Exit::Input, error))
-}
-
 /// Fills in the default targets, and refuses those that would destroy the input or each other.
 fn targets(args: &Args, source: &Source) -> Result<Targets, Failure> {
     let mut targets = Targets { output: args.output.clone(), records: args.records.clone() };
     if targets.output.is_none() && targets.records.is_none() && !args.display {
         let path = source.name.split(['?', '#']).next().unwrap_or_default();
-        let stem = Path::new(path).file_stem().unwrap_or("video".as_ref()).to_string_lossy();
-        targets.output = Some(format!("{stem}.boxes.mp4").into());
-        targets.records = Some(format!("{stem}.boxes.jsonl").into());
+        let stem = source.file.as_deref().unwrap_or(path.as_ref()).file_stem().unwrap_or("video".as_ref());
+        let named = |ending: &str| PathBuf::from([stem, ending.as_ref()].into_iter().collect::<OsString>());
+        targets.output = Some(named(".boxes.mp4"));
+        targets.records = Some(named(".boxes.jsonl"));
     }
     let canonical = |path: &Path| std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
     let input = source.file.as_deref().map(canonical);

@@ -155,6 +155,26 @@ impl Groups {
         group.name.as_deref().filter(|_| distance <= group.limit)
     }
 
+    /// The names that groups have, in the groups' order.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.groups.iter().filter_map(|group| group.name.as_deref())
+    }
+
+    /// A hash of all that the names of objects depend on, in hexadecimal digits.
+    pub fn digest(&self) -> String {
+        let mut hash = blake3::Hasher::new();
+        let mut add = |part: &[u8]| {
+            hash.update(&(part.len() as u64).to_le_bytes()).update(part);
+        };
+        for group in &self.groups {
+            // A name is never empty.
+            add(group.name.as_deref().unwrap_or_default().as_bytes());
+            let numbers = group.centre.iter().chain([&group.limit]);
+            add(&numbers.flat_map(|number| number.to_le_bytes()).collect::<Vec<u8>>());
+        }
+        hash.finalize().to_hex()[..16].to_owned()
+    }
+
     /// Names a group, or takes its name away where `name` is empty.
     pub fn set_name(&mut self, id: u32, name: &str) -> Result<(), String> {
         let last = self.groups.len();
@@ -221,7 +241,8 @@ impl Groups {
 
 fn check_name(name: &str) -> Result<(), String> {
     let length = name.chars().count();
-    let is_plain = !name.chars().any(char::is_control) && name.trim() == name;
+    let is_barred = |c: char| c.is_control() || matches!(c, '\u{fffe}' | '\u{ffff}');
+    let is_plain = !name.chars().any(is_barred) && name.trim() == name;
     match is_plain && (1..=MAX_NAME).contains(&length) {
         true => Ok(()),
         false => Err(format!(

@@ -5,6 +5,7 @@ use crate::geometry::PixelBox;
 use crate::localize::dino_seg::{DEFAULT_HEAD, MASS};
 use crate::localize::most::{DropReason, MAX_AREA_SHARE, MIN_SIDE_PX};
 use crate::localize::{MOST_MIN_SCORE, SAME_OBJECT_IOU, lost, tokencut};
+use crate::markup::escaped;
 use crate::picture::{self, RgbImage};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -38,7 +39,7 @@ pub struct Caption<'a> {
 pub fn html(inspection: &Inspection, picture: &RgbImage, caption: &Caption) -> io::Result<String> {
     // Inside a script element nothing but `<` could end the data.
     let data = data(inspection, picture, caption)?.to_string().replace('<', "\\u003c");
-    let title = escape(caption.name);
+    let title = escaped(caption.name);
     let mut page = String::with_capacity(data.len() + 100_000);
     let mut rest = TEMPLATE;
     for (mark, text) in MARKS.into_iter().zip([title.as_str(), STYLE, &data, SCRIPT]) {
@@ -154,9 +155,4 @@ fn picture_url(picture: &RgbImage) -> io::Result<String> {
     let side = |side: f64| ((side * scale).round() as u32).max(1);
     let shown = picture::scaled(picture, side(width), side(height));
     Ok(format!("data:image/jpeg;base64,{}", STANDARD.encode(picture::to_jpeg(&shown, JPEG_QUALITY)?)))
-}
-
-/// For text between tags.
-fn escape(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 /// The folder of a set that is not part of it.
 pub const STATE: &str = ".mostream";
 /// The version of the journal's lines.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// What the pictures of a set have in common; a set goes on with the settings it was begun with.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -26,6 +26,8 @@ pub struct Settings {
     pub every_ns: Option<u64>,
     pub max_per_video: Option<u64>,
     pub categories: Vec<String>,
+    /// A hash of the groups that name objects.
+    pub groups: Option<String>,
 }
 
 impl Settings {

@@ -1,5 +1,5 @@
 //! A training set from footage: which frames are worth a label ([`keyframe`]), which pictures are new ([`duplicates`]), what they
-//! are called and which side they are on ([`naming`]), what is known so far ([`journal`]), and the files that training tools read
+//! are called and which side they are on ([`naming`], [`sequence`]), what is known so far ([`journal`]), and the files that training tools read
 //! ([`format`](mod@format), [`contact`]).
 //!
 //! The journal grows by a line per picture; every other file is made from it, a line at a time, so that a set that was
@@ -12,6 +12,7 @@ pub mod journal;
 pub mod keyframe;
 pub mod naming;
 pub mod polygon;
+pub mod sequence;
 
 use crate::geometry::{Grid, PatchLayout, PixelBox};
 use crate::localize::Detection;
@@ -87,24 +88,33 @@ pub struct Object {
     pub mask: MaskRecord,
 }
 
-/// The categories of a set: proposals know no classes.
-pub fn categories() -> Vec<String> {
-    vec!["object".into()]
+/// The category of objects that nobody named: proposals know no classes.
+pub const NAMELESS: &str = "object";
+
+/// The categories of a set: what nobody named, then each of these names once, in their order.
+pub fn categories<'a>(names: impl Iterator<Item = &'a str>) -> Vec<String> {
+    let mut categories = vec![NAMELESS.to_owned()];
+    for name in names {
+        if !categories.iter().any(|known| known == name) {
+            categories.push(name.to_owned());
+        }
+    }
+    categories
 }
 
-/// The class of an object, as an index into the categories.
-pub fn class_of(_detection: &Detection) -> usize {
-    0
+/// The category of an object of this name, as an index.
+pub fn class_of(name: Option<&str>, categories: &[String]) -> usize {
+    name.and_then(|name| categories.iter().position(|known| known == name)).unwrap_or(0)
 }
 
 impl Object {
     /// Of a detection in the picture's pixels; none where it covers no whole pixel.
-    pub fn new(detection: &Detection, layout: &PatchLayout) -> Option<Self> {
+    pub fn new(detection: &Detection, layout: &PatchLayout, category: usize) -> Option<Self> {
         let PixelBox { xmin, ymin, xmax, ymax } = detection.bbox;
         (detection.bbox.area() > 0).then(|| Self {
             bbox: [xmin, ymin, xmax, ymax],
             score: detection.score,
-            category: class_of(detection),
+            category,
             mask: MaskRecord::new(&detection.patches, layout),
         })
     }

@@ -5,11 +5,14 @@ use gst::prelude::*;
 use gstreamer as gst;
 use gstreamer_app as gst_app;
 use gstreamer_video as gst_video;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// A window.
 pub struct Display {
     pipeline: gst::Pipeline,
     video: gst_app::AppSrc,
+    is_closed: Arc<AtomicBool>,
 }
 
 impl Display {
@@ -26,18 +29,33 @@ impl Display {
         let video = pipeline.by_name("video").and_then(|element| element.downcast::<gst_app::AppSrc>().ok());
         let video = video.ok_or_else(|| fault("no appsrc".into()))?;
         video.set_caps(Some(&info.to_caps().map_err(|error| fault(error.message.to_string()))?));
-        let display = Self { pipeline, video };
+        let display = Self { pipeline, video, is_closed: Arc::default() };
         display
             .pipeline
             .set_state(gst::State::Playing)
             .map_err(|_| fault(bus_error(&display.pipeline).unwrap_or_else(|| "no window can be opened".into())))?;
+        let is_closed = display.is_closed.clone();
+        let bus = display.pipeline.bus().ok_or_else(|| fault("the pipeline has no bus".into()))?;
+        bus.set_sync_handler(move |_, message| {
+            // What X11's sinks say when somebody closes their window.
+            if let gst::MessageView::Error(error) = message.view()
+                && error.error().matches(gst::ResourceError::NotFound)
+            {
+                is_closed.store(true, Ordering::Relaxed);
+            }
+            gst::BusSyncReply::Pass
+        });
         Ok(display)
     }
 
-    /// Shows a frame when its time has come.
-    pub fn push(&self, mut buffer: gst::Buffer, pts_ns: u64) -> Result<(), StreamError> {
+    /// Shows a frame when its time has come; says whether the window is still open.
+    pub fn push(&self, mut buffer: gst::Buffer, pts_ns: u64) -> Result<bool, StreamError> {
         buffer.make_mut().set_pts(gst::ClockTime::from_nseconds(pts_ns));
-        super::push_when_ready(&self.pipeline, &self.video, buffer).map_err(fault)
+        match super::push_when_ready(&self.pipeline, &self.video, buffer) {
+            Ok(()) => Ok(true),
+            Err(_) if self.is_closed.load(Ordering::Relaxed) => Ok(false),
+            Err(why) => Err(fault(why)),
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::frame::Frame;
 use super::preflight::{MediaInfo, Source};
+use super::source::FrameSource;
 use super::{StreamError, bus_error, keep_matroska_times, make};
 use gst::prelude::*;
 use gstreamer as gst;
@@ -13,7 +14,7 @@ const DECODED_FRAMES: u32 = 2;
 /// How often a waiting `next` looks at the bus and asks whether to go on.
 const LOOK: gst::ClockTime = gst::ClockTime::from_mseconds(100);
 /// How long a frame is shown that does not say, such as a still image.
-const UNKNOWN_DURATION_NS: u64 = 40_000_000;
+pub(super) const UNKNOWN_DURATION_NS: u64 = 40_000_000;
 /// How long a source may be silent: demuxers exist that never end (GIF, by libav's).
 const PATIENCE: std::time::Duration = std::time::Duration::from_secs(30);
 /// How long seeking to the start may take.
@@ -40,8 +41,7 @@ pub struct Ingest {
     name: String,
     frames: u64,
     next_pts_ns: u64,
-    /// An error after the first frame ends the video there and is told, not raised.
-    pub warning: Option<String>,
+    warning: Option<String>,
 }
 
 impl Ingest {
@@ -105,7 +105,9 @@ impl Ingest {
     fn start(&self, media: &MediaInfo, span: Span) -> Result<(), StreamError> {
         if !span.is_all() {
             if !media.is_seekable {
-                return Err(self.fail("cannot be sought in: leave out --start and --duration".into()));
+                return Err(self.fail(
+                    "cannot be sought in: leave out the time (@TIME of inspect, --start and --duration of run)".into(),
+                ));
             }
             if media.duration_ns.is_some_and(|duration| span.start_ns >= duration) {
                 let seconds = |ns: u64| ns as f64 / 1e9;
@@ -122,9 +124,11 @@ impl Ingest {
             let start = gst::ClockTime::from_nseconds(span.start_ns);
             let stop = span.duration_ns.map(|ns| start + gst::ClockTime::from_nseconds(ns));
             let flags = gst::SeekFlags::FLUSH | gst::SeekFlags::ACCURATE;
-            self.pipeline
-                .seek(1.0, flags, gst::SeekType::Set, start, gst::SeekType::Set, stop)
-                .map_err(|_| self.fail("cannot be sought in: leave out --start and --duration".into()))?;
+            self.pipeline.seek(1.0, flags, gst::SeekType::Set, start, gst::SeekType::Set, stop).map_err(|_| {
+                self.fail(
+                    "cannot be sought in: leave out the time (@TIME of inspect, --start and --duration of run)".into(),
+                )
+            })?;
         }
         self.set_state(gst::State::Playing)
     }
@@ -140,10 +144,30 @@ impl Ingest {
         StreamError::Input { input: self.name.clone(), why }
     }
 
-    /// The next frame; none at the end, or soon after `stop` says so.
-    ///
-    /// A source that breaks after its first frame ends there, with a `warning`.
-    pub fn next(&mut self, stop: &dyn Fn() -> bool) -> Result<Option<Frame>, StreamError> {
+    fn frame(&mut self, sample: &gst::Sample) -> Result<Frame, StreamError> {
+        let broken =
+            |what: &str| StreamError::Input { input: self.name.clone(), why: format!("a frame without {what}") };
+        let buffer = sample.buffer_owned().ok_or_else(|| broken("data"))?;
+        let caps = sample.caps().ok_or_else(|| broken("caps"))?;
+        let info = gst_video::VideoInfo::from_caps(caps).map_err(|_| broken("a known format"))?;
+        let segment = sample.segment().and_then(|segment| segment.downcast_ref::<gst::ClockTime>());
+        let stream_time = buffer.pts().and_then(|pts| segment?.to_stream_time(pts));
+        let pts_ns = stream_time.map_or(self.next_pts_ns, |time| time.nseconds());
+        let by_rate = || {
+            let fps = info.fps();
+            (fps.numer() > 0).then(|| 1_000_000_000 * fps.denom() as u64 / fps.numer() as u64)
+        };
+        let duration_ns = buffer.duration().map(|time| time.nseconds()).filter(|&ns| ns > 0).or_else(by_rate);
+        let duration_ns = duration_ns.unwrap_or(UNKNOWN_DURATION_NS);
+        let frame = Frame { index: self.frames, pts_ns, duration_ns, buffer, info, capture: None };
+        self.frames += 1;
+        self.next_pts_ns = pts_ns.saturating_add(duration_ns);
+        Ok(frame)
+    }
+}
+
+impl FrameSource for Ingest {
+    fn next(&mut self, stop: &dyn Fn() -> bool) -> Result<Option<Frame>, StreamError> {
         let start = std::time::Instant::now();
         loop {
             if stop() {
@@ -168,25 +192,8 @@ impl Ingest {
         }
     }
 
-    fn frame(&mut self, sample: &gst::Sample) -> Result<Frame, StreamError> {
-        let broken =
-            |what: &str| StreamError::Input { input: self.name.clone(), why: format!("a frame without {what}") };
-        let buffer = sample.buffer_owned().ok_or_else(|| broken("data"))?;
-        let caps = sample.caps().ok_or_else(|| broken("caps"))?;
-        let info = gst_video::VideoInfo::from_caps(caps).map_err(|_| broken("a known format"))?;
-        let segment = sample.segment().and_then(|segment| segment.downcast_ref::<gst::ClockTime>());
-        let stream_time = buffer.pts().and_then(|pts| segment?.to_stream_time(pts));
-        let pts_ns = stream_time.map_or(self.next_pts_ns, |time| time.nseconds());
-        let by_rate = || {
-            let fps = info.fps();
-            (fps.numer() > 0).then(|| 1_000_000_000 * fps.denom() as u64 / fps.numer() as u64)
-        };
-        let duration_ns = buffer.duration().map(|time| time.nseconds()).filter(|&ns| ns > 0).or_else(by_rate);
-        let duration_ns = duration_ns.unwrap_or(UNKNOWN_DURATION_NS);
-        let frame = Frame { index: self.frames, pts_ns, duration_ns, buffer, info, capture: None };
-        self.frames += 1;
-        self.next_pts_ns = pts_ns.saturating_add(duration_ns);
-        Ok(frame)
+    fn warning(&self) -> Option<&str> {
+        self.warning.as_deref()
     }
 }
 

@@ -1,6 +1,6 @@
 //! All of GStreamer: what the input is ([`preflight`]), its frames by reference ([`ingest`], [`frame`]), the annotated
 //! video ([`output`], with the input's audio from [`audio`]) and the window ([`display`]). [`pictures`] reads a video picture
-//! by picture.
+//! by picture, and [`source`] is where frames come from.
 
 pub mod audio;
 pub mod canvas;
@@ -11,6 +11,9 @@ pub mod output;
 #[cfg(feature = "picture")]
 pub mod pictures;
 pub mod preflight;
+pub mod source;
+#[cfg(feature = "picture")]
+pub mod stills;
 
 use gst::prelude::*;
 use gstreamer as gst;

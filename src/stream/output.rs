@@ -57,6 +57,8 @@ pub struct Output {
     audio: Option<(AudioReader, gst_app::AppSrc)>,
     file: PartialFile,
     name: String,
+    /// The earliest time of the next frame, in nanoseconds.
+    next_ns: u64,
 }
 
 impl Output {
@@ -107,13 +109,16 @@ impl Output {
             Ok(Some((reader, track)))
         };
         let audio = wire().map_err(|error| fail(error.to_string()))?;
-        let output = Self { pipeline, video, audio, file, name: name.clone() };
+        let output = Self { pipeline, video, audio, file, name: name.clone(), next_ns: 0 };
         output.pipeline.set_state(gst::State::Playing).map_err(|_| output.failure())?;
         Ok(output)
     }
 
-    /// Adds a frame, and the audio up to it. Time stamps count from the start of the file.
+    /// Adds a frame, and the audio up to it. Time stamps count from the start of the file; one that is not later than the one
+    /// before, as broken files have them, is moved behind it: encoders drop such frames or their time.
     pub fn push(&mut self, mut buffer: gst::Buffer, pts_ns: u64, duration_ns: u64) -> Result<(), StreamError> {
+        let pts_ns = pts_ns.max(self.next_ns);
+        self.next_ns = pts_ns.saturating_add(1_000_000_000u64.div_ceil(u64::from(TICKS_PER_SECOND)));
         let writable = buffer.make_mut();
         writable.set_pts(gst::ClockTime::from_nseconds(pts_ns));
         writable.set_dts(gst::ClockTime::NONE);

@@ -2,8 +2,9 @@
 
 use super::StreamError;
 use super::frame::{Converter, Frame};
-use super::ingest::{Ingest, Span};
+use super::ingest::Span;
 use super::preflight::{MediaInfo, Source};
+use super::source::{self, FrameSource};
 use crate::picture::RgbImage;
 use gstreamer_video::VideoFormat;
 
@@ -12,7 +13,7 @@ const CONVERTERS: usize = 3;
 
 /// A video that is read frame by frame; only the frames asked for become pictures.
 pub struct VideoPictures {
-    ingest: Ingest,
+    frames: Box<dyn FrameSource>,
     media: MediaInfo,
     converters: Vec<((u32, u32), Converter)>,
 }
@@ -20,8 +21,8 @@ pub struct VideoPictures {
 impl VideoPictures {
     /// Starts decoding.
     pub fn open(source: &Source, span: Span) -> Result<Self, StreamError> {
-        let media = source.probe()?;
-        Ok(Self { ingest: Ingest::open(source, &media, span)?, media, converters: Vec::new() })
+        let (media, frames) = source::open(source, span)?;
+        Ok(Self { frames, media, converters: Vec::new() })
     }
 
     /// What the video says of itself.
@@ -31,12 +32,12 @@ impl VideoPictures {
 
     /// The next frame; none at the end, or soon after `stop` says so.
     pub fn next(&mut self, stop: &dyn Fn() -> bool) -> Result<Option<Frame>, StreamError> {
-        self.ingest.next(stop)
+        self.frames.next(stop)
     }
 
     /// Why the video ended early, where it did.
     pub fn warning(&self) -> Option<&str> {
-        self.ingest.warning.as_deref()
+        self.frames.warning()
     }
 
     /// The frame as displayed, scaled to `size` in one pass from the decoder's pixels. The frame's own size is

@@ -4,6 +4,7 @@ use super::{StreamError, init, redact};
 use gst_pbutils::prelude::*;
 use gstreamer as gst;
 use gstreamer_pbutils as gst_pbutils;
+use std::ffi::OsStr;
 use std::path::Path;
 
 /// How long a source may take to say what it holds.
@@ -38,13 +39,15 @@ pub struct MediaInfo {
 
 impl Source {
     /// A path, or anything with `://` in it.
-    pub fn new(input: &str) -> Result<Self, StreamError> {
+    pub fn new(input: impl AsRef<OsStr>) -> Result<Self, StreamError> {
         init()?;
-        let name = redact(input);
+        let input = input.as_ref();
+        let text = input.to_string_lossy();
+        let name = redact(&text);
         let fail = |why: String| StreamError::Input { input: name.clone(), why };
-        if input.contains("://") {
-            let file = input.starts_with("file://").then(|| gst::glib::filename_from_uri(input).ok()).flatten();
-            return Ok(Self { uri: input.to_owned(), file: file.map(|(path, _)| path), name });
+        if text.contains("://") {
+            let file = text.starts_with("file://").then(|| gst::glib::filename_from_uri(&text).ok()).flatten();
+            return Ok(Self { file: file.map(|(path, _)| path), uri: text.into_owned(), name });
         }
         let path = Path::new(input);
         let metadata = std::fs::metadata(path).map_err(|error| match error.kind() {
@@ -68,7 +71,7 @@ impl Source {
     }
 
     /// Looks into the source: reads its head and decodes a first frame.
-    pub fn probe(&self) -> Result<MediaInfo, StreamError> {
+    pub(super) fn probe(&self) -> Result<MediaInfo, StreamError> {
         let fail = |why: String| StreamError::Input { input: self.name.clone(), why };
         // Without it the discoverer does not start, and does not say what to install.
         super::make("uridecodebin", "to open the input")?;
@@ -91,6 +94,11 @@ impl Source {
         let Some(video) = videos.first() else {
             return Err(match info.result() {
                 gst_pbutils::DiscovererResult::Timeout => fail(format!("said nothing for {} s", PATIENCE.seconds())),
+                _ if is_mp4(&info) => fail(
+                    "holds no video that GStreamer plays: of MP4 and MOV it leaves out tracks that are shorter than a fifth of \
+                     the file (if there is one, `ffmpeg -i INPUT -map 0:v -c copy VIDEO.mp4` takes it out)"
+                        .into(),
+                ),
                 _ => fail("holds no video".into()),
             });
         };
@@ -143,4 +151,12 @@ impl Source {
         pipeline.set_state(gst::State::Null).ok();
         missing
     }
+}
+
+/// Whether the file is MP4 or MOV, whatever is in it.
+fn is_mp4(info: &gst_pbutils::DiscovererInfo) -> bool {
+    let caps = info.stream_info().and_then(|container| container.caps());
+    caps.is_some_and(|caps| {
+        caps.structure(0).is_some_and(|s| matches!(s.name().as_str(), "video/quicktime" | "audio/x-m4a"))
+    })
 }

@@ -7,6 +7,8 @@ use std::process::{Child, Command, Stdio};
 
 /// The key codes of the WebDriver protocol.
 pub const TAB: &str = "\u{e004}";
+pub const ENTER: &str = "\u{e007}";
+pub const ESCAPE: &str = "\u{e00c}";
 pub const SHIFT: &str = "\u{e008}";
 pub const LEFT: &str = "\u{e012}";
 pub const RIGHT: &str = "\u{e014}";
@@ -20,7 +22,7 @@ pub struct Browser {
     agent: ureq::Agent,
     /// Of the session.
     url: String,
-    _profile: tempfile::TempDir,
+    profile: tempfile::TempDir,
 }
 
 impl Browser {
@@ -39,14 +41,15 @@ impl Browser {
             .collect();
         arguments.push(format!("--user-data-dir={}", profile.path().display()));
         arguments.push(format!("--window-size={width},{height}"));
-        let mut options = json!({ "args": arguments });
+        let downloads = json!({ "download.default_directory": profile.path().join("downloads") });
+        let mut options = json!({ "args": arguments, "prefs": downloads });
         if width < 500 {
             options["mobileEmulation"] =
                 json!({ "deviceMetrics": { "width": width, "height": height, "pixelRatio": 2.0, "touch": true } });
         }
         let wanted = json!({ "goog:chromeOptions": options, "goog:loggingPrefs": { "browser": "ALL" } });
         let agent = ureq::Agent::config_builder().http_status_as_error(false).build().new_agent();
-        let mut browser = Self { driver, agent, url: format!("http://127.0.0.1:{port}"), _profile: profile };
+        let mut browser = Self { driver, agent, url: format!("http://127.0.0.1:{port}"), profile };
         let session = browser.post("/session", json!({ "capabilities": { "alwaysMatch": wanted } }));
         browser.url = format!("{}/session/{}", browser.url, session["sessionId"].as_str().unwrap());
         browser
@@ -106,6 +109,24 @@ impl Browser {
         let up = keys.iter().rev().map(|key| json!({ "type": "keyUp", "value": key }));
         let steps: Vec<Value> = down.chain(up).collect();
         self.post("/actions", json!({ "actions": [{ "type": "key", "id": "keyboard", "actions": steps }] }));
+    }
+
+    /// Types a text, key by key.
+    pub fn write(&self, text: &str) {
+        text.chars().for_each(|key| self.keys(&[&key.to_string()]));
+    }
+
+    /// The content of the file of this name that the page gave to download; waits until all of it is there.
+    pub fn downloaded(&self, name: &str) -> Vec<u8> {
+        let path = self.profile.path().join("downloads").join(name);
+        for _ in 0..200 {
+            // Under its name when it is complete.
+            match std::fs::read(&path) {
+                Ok(content) if !content.is_empty() => return content,
+                _ => std::thread::sleep(std::time::Duration::from_millis(50)),
+            }
+        }
+        panic!("{} was not downloaded", path.display());
     }
 
     /// What the page wrote to the console, errors included.

@@ -7,6 +7,7 @@ pub mod scene;
 
 use jsonschema::Validator;
 use mostream::record::FrameRecord;
+use scene::{Shape, Texture, Thing};
 use std::sync::LazyLock;
 
 /// Reads one line of a record file; says what is wrong with it where it breaks `docs/record.schema.json`, or where its numbers
@@ -39,4 +40,17 @@ pub fn validate_line(line: &str) -> Result<FrameRecord, String> {
         }
     }
     Ok(record)
+}
+
+/// A picture of one thing of a kind, `ball`, `star` or whatever else (a blob); `variant` moves and turns it. `[height, width, 3]`.
+pub fn of_kind(kind: &str, variant: u32, (width, height): (u32, u32)) -> Vec<u8> {
+    let (shape, texture, colours) = match kind {
+        "ball" => (Shape::Ellipse, Texture::Stripes, [[228.0, 228.0, 236.0], [40.0, 70.0, 190.0]]),
+        "star" => (Shape::Star, Texture::Checks, [[236.0, 196.0, 40.0], [196.0, 64.0, 24.0]]),
+        _ => (Shape::Blob, Texture::Noise, [[122.0, 60.0, 168.0], [222.0, 150.0, 232.0]]),
+    };
+    let v = variant as f32;
+    let centre = [80.0 + 8.0 * (v % 4.0), 64.0 + 10.0 * (v % 3.0)];
+    let thing = Thing { shape, texture, colours, centre, radius: 44.0 + v % 2.0, turn: 0.15 * v };
+    scene::draw(&scene::ground(width, height), width, height, &[thing]).rgb
 }

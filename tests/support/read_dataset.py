@@ -1,5 +1,5 @@
-"""Reads a data set with the tools that train on it: FORMAT FOLDER → {"train": {NAME: [[xmin, ymin, xmax, ymax], …]}, "val": …} on stdout,
-boxes half-open, in pixels. What a tool would choke on fails here."""
+"""Reads a data set with the tools that train on it: FORMAT FOLDER CLASS… → {"train": {NAME: [[[xmin, ymin, xmax, ymax], CLASS],
+…]}, "val": …} on stdout, boxes half-open, in pixels. What a tool would choke on fails here, and so do other classes."""
 
 import configparser
 import contextlib
@@ -13,7 +13,7 @@ import supervision
 from PIL import Image
 from pycocotools.coco import COCO
 
-format, folder = sys.argv[1:3]
+format, folder, *classes = sys.argv[1:]
 
 
 def stem(path):
@@ -21,11 +21,11 @@ def stem(path):
 
 
 def boxes(dataset):
-    assert list(dataset.classes) in (["object"], []), dataset.classes
     found = {}
     for path, picture, detections in dataset:
         assert picture.ndim == 3
-        found[stem(path)] = detections.xyxy.round(3).tolist()
+        names = [dataset.classes[id] for id in detections.class_id]
+        found[stem(path)] = [list(row) for row in zip(detections.xyxy.round(3).tolist(), names)]
     return found
 
 
@@ -39,13 +39,15 @@ def coco(split):
         by_name[stem(picture["file_name"])] = []
         for annotation in reader.loadAnns(reader.getAnnIds(imgIds=picture["id"])):
             x, y, width, height = annotation["bbox"]
-            by_name[stem(picture["file_name"])].append([x, y, x + width, y + height])
+            name = reader.loadCats(annotation["category_id"])[0]["name"]
+            by_name[stem(picture["file_name"])].append([[x, y, x + width, y + height], name])
             mask = reader.annToMask(annotation)
             assert mask.sum() == annotation["area"] > 0, (mask.sum(), annotation["area"])
             ys, xs = numpy.nonzero(mask)
             assert (xs.min(), ys.min(), xs.max() + 1, ys.max() + 1) == (x, y, x + width, y + height)
-            assert annotation["category_id"] == 1 and 0 <= annotation["score"] <= 1
+            assert 0 <= annotation["score"] <= 1
     assert len(reader.getImgIds()) == len(os.listdir(images))
+    assert [category["name"] for category in reader.loadCats(reader.getCatIds())] == classes
     found = boxes(supervision.DetectionDataset.from_coco(images, annotations, force_masks=True))
     assert found == by_name, (found, by_name)
     return by_name
@@ -53,12 +55,14 @@ def coco(split):
 
 def yolo(split):
     images, labels = f"{folder}/images/{split}", f"{folder}/labels/{split}"
-    found = boxes(supervision.DetectionDataset.from_yolo(images, labels, f"{folder}/data.yaml"))
+    dataset = supervision.DetectionDataset.from_yolo(images, labels, f"{folder}/data.yaml")
+    assert dataset.classes == classes, dataset.classes
+    found = boxes(dataset)
     for name, rows in found.items():
         scores = open(f"{folder}/confidence/{split}/{name}.txt").read().split()
         assert len(scores) == len(rows) and all(0 <= float(score) <= 1 for score in scores)
         assert all(len(line.split()) == 5 for line in open(f"{labels}/{name}.txt"))
-    return {name: numpy.array(rows).round(2).tolist() for name, rows in found.items()}
+    return {name: [[numpy.array(box).round(2).tolist(), kind] for box, kind in rows] for name, rows in found.items()}
 
 
 def voc(split):
@@ -74,7 +78,7 @@ def voc(split):
 def cvat(split):
     root = xml.parse(f"{folder}/annotations.xml").getroot()
     assert root.tag == "annotations" and root.find("version").text == "1.1"
-    assert [label.find("name").text for label in root.find("meta/task/labels")] == ["object"]
+    assert [label.find("name").text for label in root.find("meta/task/labels")] == classes
     pictures = root.findall("image")
     assert [int(picture.get("id")) for picture in pictures] == list(range(int(root.find("meta/task/size").text)))
     found = {}
@@ -85,11 +89,12 @@ def cvat(split):
         assert size == (int(picture.get("width")), int(picture.get("height")))
         found[stem(picture.get("name"))] = rows = []
         for box in picture.findall("box"):
-            rows.append([float(box.get(side)) for side in ("xtl", "ytl", "xbr", "ybr")])
+            rows.append([[float(box.get(side)) for side in ("xtl", "ytl", "xbr", "ybr")], box.get("label")])
             group = [p for p in picture.findall("polygon") if p.get("group_id") == box.get("group_id")]
             points = numpy.array([[*map(float, pair.split(","))] for p in group for pair in p.get("points").split(";")])
-            assert [*points.min(axis=0), *points.max(axis=0)] == rows[-1]
-            assert box.get("label") == "object" and 0 <= float(box.find("attribute[@name='score']").text) <= 1
+            assert [*points.min(axis=0), *points.max(axis=0)] == rows[-1][0]
+            assert all(p.get("label") == box.get("label") for p in group)
+            assert 0 <= float(box.find("attribute[@name='score']").text) <= 1
     return found
 
 
@@ -103,6 +108,8 @@ def mot(split):
         assert info["name"] == clip and int(info["frameRate"]) >= 1
         numbers = range(1, int(info["seqLength"]) + 1)
         assert sorted(os.listdir(f"{at}/{info['imDir']}")) == [f"{number:06}{info['imExt']}" for number in numbers]
+        names = open(f"{at}/gt/labels.txt").read().splitlines()
+        assert names == classes, names
         truth = [line.split(",") for line in open(f"{at}/gt/gt.txt")]
         dets = [line.split(",") for line in open(f"{at}/det/det.txt")]
         assert [row[:1] + row[2:6] for row in truth] == [row[:1] + row[2:6] for row in dets]
@@ -110,8 +117,8 @@ def mot(split):
         for number in numbers:
             size = Image.open(f"{at}/img1/{number:06}.jpg").size
             assert size == (int(info["imWidth"]), int(info["imHeight"]))
-            rows = [[float(value) for value in row[2:6]] for row in truth if int(row[0]) == number]
-            found[f"{clip} {number}"] = [[x - 1, y - 1, x - 1 + w, y - 1 + h] for x, y, w, h in rows]
+            rows = [[*map(float, row[2:6]), names[int(row[7]) - 1]] for row in truth if int(row[0]) == number]
+            found[f"{clip} {number}"] = [[[x - 1, y - 1, x - 1 + w, y - 1 + h], name] for x, y, w, h, name in rows]
     return found
 
 

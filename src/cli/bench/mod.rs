@@ -25,7 +25,7 @@ const FRAMES: std::ops::RangeInclusive<usize> = 8..=200;
 #[derive(clap::Args)]
 pub struct Args {
     /// A video file
-    input: String,
+    input: std::ffi::OsString,
     /// How boxes are found: most, lost or tokencut
     #[arg(long, default_value = "most", value_parser = super::localize::method)]
     method: Method,
@@ -44,8 +44,7 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
         return Err(Failure::new(Exit::Usage, "bench measures the methods on features: most, lost or tokencut").into());
     }
     let source = Source::new(&args.input)?;
-    let media = source.probe()?;
-    let first = parts::open(&source, &media)?.1;
+    let first = parts::open(&source)?.1;
     let checkpoint = args.model.checkpoint()?;
     let display = first.display_size();
     let size = args.model.size_for(&checkpoint, display.0, display.1);
@@ -97,7 +96,7 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
     };
     drop(checkpoint);
     let frames = frames.clamp(*FRAMES.start(), *FRAMES.end());
-    let mut bench = Bench { source, media, backbone, task, frames, threads, scratch: Scratch::new()? };
+    let mut bench = Bench { source, backbone, task, frames, threads, scratch: Scratch::new()? };
     // Unmeasured but for memory, of which the parts alone need more: they keep all images.
     let expected = bench.whole(false)?.records;
     setting.records_memory_mib = peak_memory_mib();

@@ -10,9 +10,10 @@ use mostream::record::{FrameRecord, ObjectRecord};
 use mostream::runtime::{self, Sinks, Task};
 use mostream::stream::canvas::{Canvas, CanvasCount};
 use mostream::stream::frame::{Converter, Frame};
-use mostream::stream::ingest::{Ingest, Span};
+use mostream::stream::ingest::Span;
 use mostream::stream::output::Output;
-use mostream::stream::preflight::{MediaInfo, Source};
+use mostream::stream::preflight::Source;
+use mostream::stream::source::{self, FrameSource};
 use serde::Serialize;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -53,7 +54,6 @@ pub struct Round {
 /// A video and all that is needed to find the objects in its first `frames` frames.
 pub struct Bench {
     pub source: Source,
-    pub media: MediaInfo,
     pub backbone: Backbone,
     pub task: Task,
     pub frames: usize,
@@ -104,7 +104,7 @@ impl Bench {
 
     /// Decodes and scales; the model's images.
     fn decode(&self) -> anyhow::Result<(Cost, Vec<Vec<u8>>)> {
-        let (mut ingest, first) = open(&self.source, &self.media)?;
+        let (mut decoder, first) = open(&self.source)?;
         let layout = self.backbone.layout();
         let mut converter = Converter::to_model_rgb(layout.image_width, layout.image_height);
         let mut images = Vec::with_capacity(self.frames);
@@ -112,7 +112,7 @@ impl Bench {
             let mut next = Some(first);
             while let Some(frame) = next.filter(|_| images.len() < self.frames) {
                 images.push(converter.convert(&frame)?.0);
-                next = ingest.next(&|| false)?;
+                next = decoder.next(&|| false)?;
             }
             anyhow::Ok(())
         })?;
@@ -122,12 +122,12 @@ impl Bench {
 
     /// Copies of the first frames, since a decoder may wait for its buffers.
     fn frames(&self) -> anyhow::Result<Vec<Frame>> {
-        let (mut ingest, first) = open(&self.source, &self.media)?;
+        let (mut decoder, first) = open(&self.source)?;
         let mut frames = Vec::new();
         let mut next = Some(first);
         while let Some(frame) = next.filter(|_| frames.len() < self.frames.min(DRAWN_FRAMES)) {
             frames.push(Frame { buffer: frame.buffer.copy_deep()?, ..frame });
-            next = ingest.next(&|| false)?;
+            next = decoder.next(&|| false)?;
         }
         Ok(frames)
     }
@@ -166,7 +166,7 @@ impl Bench {
 
     /// Everything at once, as `run` does it, until as many frames are written.
     pub fn whole(&mut self, with_video: bool) -> anyhow::Result<Whole> {
-        let (mut ingest, first) = open(&self.source, &self.media)?;
+        let (mut decoder, first) = open(&self.source)?;
         let path = self.scratch.file("records.jsonl");
         let writer = RecordWriter::create(&path)?;
         let mut sinks = Sinks { records: Some((writer, path.display().to_string())), ..Sinks::default() };
@@ -178,7 +178,7 @@ impl Bench {
         let stop = AtomicBool::new(false);
         let frames = self.frames as u64;
         let (mut latencies, mut begin, mut end) = (Vec::new(), None, None);
-        let summary = runtime::run(&self.task, first, &mut ingest, &mut self.backbone, sinks, &stop, |summary| {
+        let summary = runtime::run(&self.task, first, &mut *decoder, &mut self.backbone, sinks, &stop, |summary| {
             if summary.frames <= frames {
                 latencies.push(summary.latency);
                 end = Some((cpu_time(), Instant::now()));
@@ -210,11 +210,11 @@ impl Bench {
 }
 
 /// A decoder, and the first frame it gave.
-pub fn open(source: &Source, media: &MediaInfo) -> anyhow::Result<(Ingest, Frame)> {
-    let mut ingest = Ingest::open(source, media, Span::default())?;
-    let first = ingest.next(&|| false)?;
-    let first = first.ok_or_else(|| Failure::new(Exit::Input, format!("{}: no frame", source.name)))?;
-    Ok((ingest, first))
+pub fn open(input: &Source) -> anyhow::Result<(Box<dyn FrameSource>, Frame)> {
+    let (_, mut decoder) = source::open(input, Span::default())?;
+    let first = decoder.next(&|| false)?;
+    let first = first.ok_or_else(|| Failure::new(Exit::Input, format!("{}: no frame", input.name)))?;
+    Ok((decoder, first))
 }
 
 impl Cost {

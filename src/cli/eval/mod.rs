@@ -6,7 +6,7 @@ mod work;
 
 use super::exit::{Exit, Failure};
 use super::interrupt::stop_flag;
-use super::model::{FeatureArg, ModelArgs};
+use super::model::{CheckpointArgs, FeatureArg, ModelArgs};
 use super::progress::Progress;
 use anyhow::Context;
 use mostream::analyzer::Analyzer;
@@ -77,12 +77,8 @@ pub struct Args {
     /// Say nothing but errors and results
     #[arg(short, long)]
     quiet: bool,
-    /// A checkpoint in DINO's layout, .safetensors or .pth [default: the bundled one]
-    #[arg(long, value_name = "FILE")]
-    model: Option<PathBuf>,
-    /// Attention heads of the checkpoint, where it does not say [default: one per 64 of its width]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..), requires = "model")]
-    heads: Option<u16>,
+    #[command(flatten)]
+    checkpoint: CheckpointArgs,
     /// What most, lost and tokencut read: keys, queries or values of the model's last block
     #[arg(long, value_enum, default_value_t)]
     feature: FeatureArg,
@@ -169,7 +165,7 @@ fn read(args: &Args) -> anyhow::Result<(Vec<Item>, DatasetSummary, Vec<String>)>
     let unusable = |error: &dyn std::fmt::Display| Failure::new(Exit::Input, error);
     let format = match args.format {
         Some(format) => format,
-        None => Format::recognise(&args.dataset).map_err(|error| unusable(&format!("{error} (--format)")))?,
+        None => Format::recognise(&args.dataset).map_err(|error| unusable(&error))?,
     };
     let options = Options { split: args.split.clone() };
     let Dataset { mut items, failures } =
@@ -306,8 +302,7 @@ impl Args {
     /// The model's flags for one of the sizes of input.
     fn model_args(&self, input: usize) -> ModelArgs {
         ModelArgs {
-            model: self.model.clone(),
-            heads: self.heads,
+            checkpoint: self.checkpoint.clone(),
             feature: self.feature,
             size: self.size,
             patches: self.patches[input],

@@ -1,5 +1,6 @@
 //! The pictures of a data set through decoder, backbone and localizers, on one thread or several.
 
+use super::super::localize::localizer;
 use super::state::{self, Entry, Found, Microseconds, State};
 use mostream::analyzer::{Analysis, AnalyzeError, Analyzer, feature_for};
 use mostream::backbone::Feature;
@@ -57,8 +58,7 @@ impl Plan<'_> {
     /// Boxes of a lower score are left out for this setting.
     pub fn min_score(&self, setting: usize) -> f32 {
         let method = self.methods[setting % self.methods.len()];
-        let usual = if self.paper { 0.0 } else { Localizer::new(method).min_score };
-        self.min_score.unwrap_or(usual)
+        localizer(method, self.paper, self.min_score).min_score
     }
 
     fn is_wanted(&self, item: usize, frame: usize) -> bool {
@@ -227,8 +227,7 @@ impl Worker<'_> {
         let mut missing: BTreeMap<usize, Vec<(usize, String)>> =
             wanted.map(|frame| (frame, self.missing(item, frame, &stamp))).filter(|(_, m)| !m.is_empty()).collect();
         let Some(last) = missing.keys().next_back().copied() else { return Ok(()) };
-        let opened =
-            Source::new(&path.to_string_lossy()).and_then(|source| VideoPictures::open(&source, Span::default()));
+        let opened = Source::new(path).and_then(|source| VideoPictures::open(&source, Span::default()));
         let mut video = match opened {
             Ok(video) => video,
             Err(error) => {

@@ -21,6 +21,9 @@ const MAX_FAILURES: usize = 1000;
 /// Characters of such a line.
 const MAX_LINE: usize = 400;
 
+/// Data sets within a folder that are named.
+const MAX_BENEATH: usize = 10;
+
 /// A data set, read.
 #[derive(Clone, Debug, Default)]
 pub struct Dataset {
@@ -159,8 +162,11 @@ impl Format {
         };
         match found[..] {
             [format] => Ok(format),
-            [] => Err(fault(path, format!("no data set is recognised here; looked for {}", list(&Self::ALL)))),
-            _ => Err(fault(path, format!("could be any of {}: say which format it is", list(&found)))),
+            [] => match beneath(path, &Self::ALL).as_deref() {
+                Some(below) => Err(fault(path, below)),
+                None => Err(fault(path, format!("no data set is recognised here; looked for {}", list(&Self::ALL)))),
+            },
+            _ => Err(fault(path, format!("could be any of {}: say which with --format", list(&found)))),
         }
     }
 }
@@ -191,6 +197,11 @@ impl Dataset {
             return Err(fault(path, error));
         }
         let format = format.map_or_else(|| Format::recognise(path), Ok)?;
+        if !format.is_at(path)
+            && let Some(below) = beneath(path, &[format])
+        {
+            return Err(fault(path, below));
+        }
         let split = options.split.as_deref();
         let mut report = Report::default();
         let mut items = match format {
@@ -266,6 +277,15 @@ impl Report {
         }
         self.lines
     }
+}
+
+/// What to give instead of a folder whose own folders are data sets, such as `VOCdevkit`.
+fn beneath(path: &Path, formats: &[Format]) -> Option<String> {
+    let folders = files::list(path).ok()?.into_iter().filter(|path| path.is_dir());
+    let is_one = |folder: &PathBuf| formats.iter().any(|format| format.is_at(folder));
+    let found: Vec<String> =
+        folders.filter(is_one).take(MAX_BENEATH).map(|folder| folder.display().to_string()).collect();
+    (!found.is_empty()).then(|| format!("it holds data sets, and is none itself: give {}", found.join(" or ")))
 }
 
 fn fault(path: &Path, why: impl Display) -> DatasetError {

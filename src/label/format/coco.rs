@@ -28,7 +28,7 @@ fn annotations(
         let of_split = journal::pictures(folder)?.filter(move |p| p.as_ref().map_or(true, |p| p.split == split));
         Ok(of_split.zip(1u64..))
     };
-    let info = json!({"description": "Class-agnostic proposals, made by mostream label", "version": "1.0"});
+    let info = json!({"description": "Proposals, made by mostream label", "version": "1.0"});
     write!(out, "{{\"info\":{info},\"licenses\":[],\"images\":[")?;
     for (picture, id) in pictures()? {
         let picture = picture?;

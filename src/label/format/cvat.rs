@@ -1,8 +1,9 @@
 //! CVAT for images 1.1: `annotations.xml` beside `images/`. Each object is a box and the polygons of its mask, in one group, each with
 //! its score as an attribute.
 
-use super::{class, escaped, save};
+use super::{class, save};
 use crate::label::{Picture, Split, journal};
+use crate::markup::escaped;
 use std::io::{self, Write};
 use std::path::Path;
 

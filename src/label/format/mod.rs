@@ -6,7 +6,7 @@ mod mot;
 mod voc;
 mod yolo;
 
-use super::{Format, Picture};
+use super::{Format, NAMELESS, Picture};
 use crate::partial::PartialFile;
 use std::fs;
 use std::io::{self, BufWriter, Write};
@@ -38,7 +38,7 @@ pub fn write(folder: &Path, format: Format, masks: Masks, categories: &[String])
         Format::Yolo => yolo::write(folder, categories),
         Format::Voc => voc::write(folder, categories),
         Format::Cvat => cvat::write(folder, categories),
-        Format::Mot => mot::write(folder),
+        Format::Mot => mot::write(folder, categories),
     }
 }
 
@@ -52,24 +52,7 @@ pub fn save(path: &Path, fill: impl FnOnce(&mut dyn Write) -> io::Result<()>) ->
     partial.commit()
 }
 
-/// The text for XML and HTML; characters that neither may hold become spaces.
-pub fn escaped(text: &str) -> String {
-    let mut safe = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '&' => safe.push_str("&amp;"),
-            '<' => safe.push_str("&lt;"),
-            '>' => safe.push_str("&gt;"),
-            '"' => safe.push_str("&quot;"),
-            '\'' => safe.push_str("&#39;"),
-            c if c.is_control() || matches!(c, '\u{fffe}' | '\u{ffff}') => safe.push(' '),
-            c => safe.push(c),
-        }
-    }
-    safe
-}
-
 /// The category's name.
-fn class(categories: &[String], category: usize) -> &str {
-    categories.get(category).map_or("object", String::as_str)
+pub fn class(categories: &[String], category: usize) -> &str {
+    categories.get(category).map_or(NAMELESS, String::as_str)
 }

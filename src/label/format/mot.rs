@@ -1,5 +1,6 @@
 //! MOT Challenge: `{train,val}/CLIP/img1/000001.jpg`, `gt/gt.txt` and `seqinfo.ini`; everything counts from 1. Objects are not followed
-//! from picture to picture: each box has an identity of its own. Their scores are in `det/det.txt`.
+//! from picture to picture: each box has an identity of its own. Their scores are in `det/det.txt`, the names of the classes, the first
+//! being class 1, a line each in `gt/labels.txt`.
 
 use super::save;
 use crate::label::{Picture, Split, journal};
@@ -12,7 +13,7 @@ pub fn clip_folder(picture: &Picture) -> PathBuf {
     Path::new(picture.split.name()).join(&picture.clip)
 }
 
-pub fn write(folder: &Path) -> io::Result<()> {
+pub fn write(folder: &Path, categories: &[String]) -> io::Result<()> {
     for split in Split::BOTH {
         std::fs::create_dir_all(folder.join(split.name()))?;
     }
@@ -22,7 +23,7 @@ pub fn write(folder: &Path) -> io::Result<()> {
         match first {
             Ok(first) => {
                 let first = first.clone();
-                clip(&folder.join(clip_folder(&first)), &first, &mut pictures)?;
+                clip(&folder.join(clip_folder(&first)), &first, categories, &mut pictures)?;
             }
             Err(_) => drop(pictures.next().transpose()?),
         }
@@ -33,6 +34,7 @@ pub fn write(folder: &Path) -> io::Result<()> {
 fn clip(
     folder: &Path,
     first: &Picture,
+    categories: &[String],
     pictures: &mut Peekable<impl Iterator<Item = io::Result<Picture>>>,
 ) -> io::Result<()> {
     let (mut frames, mut boxes, mut end_ns) = (0, 0u64, first.pts_ns);
@@ -53,6 +55,7 @@ fn clip(
             Ok(())
         })
     })?;
+    save(&folder.join("gt").join("labels.txt"), |out| categories.iter().try_for_each(|name| writeln!(out, "{name}")))?;
     let seconds = end_ns.saturating_sub(first.pts_ns) as f64 / 1e9;
     // Pictures per second, on average: key frames have no rate.
     let rate = if seconds > 0.0 { ((frames - 1) as f64 / seconds).round().max(1.0) } else { 1.0 };

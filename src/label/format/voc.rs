@@ -1,8 +1,9 @@
 //! Pascal VOC: `JPEGImages/NAME.jpg`, `Annotations/NAME.xml` (pixels count from 1, the last one is part of the box),
 //! `ImageSets/Main/{train,val}.txt`. An object has a `confidence` of its own.
 
-use super::{class, escaped, save};
+use super::{class, save};
 use crate::label::{Picture, Split, journal};
+use crate::markup::escaped;
 use std::io::{self, Write};
 use std::path::Path;
 

@@ -1,0 +1,30 @@
+//! Where frames come from.
+
+use super::StreamError;
+use super::frame::Frame;
+use super::ingest::{Ingest, Span};
+use super::preflight::{MediaInfo, Source};
+
+/// Frames of one video, in order.
+pub trait FrameSource: Send {
+    /// The next frame; none at the end, or soon after `stop` says so.
+    ///
+    /// A source that breaks after its first frame ends there, with a [`warning`](FrameSource::warning).
+    fn next(&mut self, stop: &dyn Fn() -> bool) -> Result<Option<Frame>, StreamError>;
+
+    /// Why the source ended early, where it did.
+    fn warning(&self) -> Option<&str>;
+}
+
+/// Looks into the source and starts decoding. Still pictures and animations are decoded by an image library, which knows more
+/// formats of them than GStreamer does and keeps silent about broken ones; everything else by GStreamer.
+pub fn open(source: &Source, span: Span) -> Result<(MediaInfo, Box<dyn FrameSource>), StreamError> {
+    #[cfg(feature = "picture")]
+    if let Some(file) = source.file.as_deref().filter(|file| crate::picture::is_inside(file)) {
+        let (media, frames) = super::stills::Stills::open(file, &source.name, span)?;
+        return Ok((media, Box::new(frames)));
+    }
+    let media = source.probe()?;
+    let ingest = Ingest::open(source, &media, span)?;
+    Ok((media, Box::new(ingest)))
+}
