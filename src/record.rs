@@ -185,3 +185,16 @@ impl MaskRecord {
         Self { size: [rows, cols], counts }
     }
 }
+
+impl SourceState {
+    /// As in the records.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Connecting => "connecting",
+            Self::Live => "live",
+            Self::Stalled => "stalled",
+            Self::Lost => "lost",
+            Self::Ended => "ended",
+        }
+    }
+}

@@ -9,6 +9,11 @@
 //! or word that there will be none, and then the last boxes hold. A frame that finds no room in the [`inbox`] is not inferred:
 //! that is the one place where live frames are passed over, and it counts them.
 
+pub mod adaptive;
+mod deliver;
+pub mod engine;
 pub mod feed;
+mod fit;
+mod inbox;
 pub mod sink;
 pub mod status;

@@ -4,7 +4,7 @@ use super::feed::StateChange;
 use crate::record::{FrameRecord, SourceState};
 use serde::Serialize;
 use std::collections::VecDeque;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// Latencies kept for the percentiles.
@@ -14,7 +14,7 @@ const RATE_WINDOW: Duration = Duration::from_secs(5);
 
 /// The sources of a run.
 pub struct Board {
-    pub sources: Vec<SourceStatus>,
+    pub sources: Vec<Arc<SourceStatus>>,
     pub started: Instant,
 }
 
@@ -86,7 +86,7 @@ pub struct Percentiles {
 
 impl Board {
     pub fn new(names: impl IntoIterator<Item = String>) -> Self {
-        let source = |name| SourceStatus { name, now: Mutex::new(Now::new()) };
+        let source = |name| Arc::new(SourceStatus { name, now: Mutex::new(Now::new()) });
         Self { sources: names.into_iter().map(source).collect(), started: Instant::now() }
     }
 }

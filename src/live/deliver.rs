@@ -1,0 +1,262 @@
+//! From frames and answers to records and pictures, in order, and on to the sinks.
+
+use super::engine::{Task, spawn};
+use super::feed::StateChange;
+use super::fit::part_of;
+use super::sink::{Message, Picture, Sink};
+use super::status::SourceStatus;
+use crate::geometry::PatchLayout;
+use crate::localize::Detection;
+use crate::overlay::Overlay;
+use crate::record::{FrameRecord, GridRecord, LiveRecord, ObjectRecord, StateRecord, TimingsRecord, VERSION};
+use crate::stream::canvas::Canvas;
+use crate::stream::frame::{Capture, Frame};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError, bounded};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::thread::Scope;
+use std::time::{Duration, Instant, UNIX_EPOCH};
+
+/// Messages that wait for one sink.
+const SINK_MESSAGES: usize = 8;
+/// How often one who waits looks whether to go on.
+const LOOK: Duration = Duration::from_millis(5);
+
+/// What was found in one frame.
+#[derive(Clone)]
+pub(super) struct Answer {
+    /// With their labels.
+    pub objects: Arc<Vec<(Detection, Option<String>)>>,
+    /// Where in the session's image the frame was.
+    pub part: PatchLayout,
+    pub timings: TimingsRecord,
+}
+
+/// What happened at a source, in order.
+pub(super) enum Order {
+    State(StateChange),
+    Frame(FrameOrder),
+}
+
+/// A frame that is to have a record.
+pub(super) struct FrameOrder {
+    index: u64,
+    pts_ns: u64,
+    size: (u32, u32),
+    capture: Option<Capture>,
+    picture: Option<Frame>,
+    /// None where the model is not asked.
+    answer: Option<Receiver<Answer>>,
+    arrived: Instant,
+}
+
+impl Order {
+    pub fn frame(frame: &Frame, picture: Option<Frame>, answer: Option<Receiver<Answer>>, arrived: Instant) -> Self {
+        let Frame { index, pts_ns, capture, .. } = *frame;
+        Self::Frame(FrameOrder {
+            index,
+            pts_ns,
+            size: frame.display_size(),
+            capture,
+            picture,
+            answer,
+            arrived,
+        })
+    }
+}
+
+/// One source's thread of records and pictures.
+pub(super) struct Delivery<'a> {
+    pub task: &'a Task,
+    pub session: &'a OnceLock<PatchLayout>,
+    pub status: &'a SourceStatus,
+    pub is_live: bool,
+    pub orders: Receiver<Order>,
+    pub is_over: &'a (dyn Fn() -> bool + Sync),
+    pub tell: &'a (dyn Fn(&str) + Sync),
+}
+
+/// A sink's thread and the way there; none once it is closed.
+struct Exit {
+    to_sink: Option<Sender<Message>>,
+    wants_pictures: bool,
+}
+
+impl<'a> Delivery<'a> {
+    /// Until the source ends; gives the number of sinks that failed.
+    pub fn run<'scope>(self, scope: &'scope Scope<'scope, '_>, sinks: Vec<Box<dyn Sink>>) -> usize
+    where
+        'a: 'scope,
+    {
+        let failed = Arc::new(AtomicUsize::new(0));
+        let (mut exits, mut threads) = (Vec::new(), Vec::new());
+        for sink in sinks {
+            let (to_sink, messages) = bounded(SINK_MESSAGES);
+            let wants_pictures = sink.wants_pictures();
+            let (failed, tell) = (failed.clone(), self.tell);
+            let name = sink.name();
+            match spawn(scope, "sink", move || drain(sink, messages, &failed, tell)) {
+                Ok(thread) => threads.push(thread),
+                Err(error) => tell(&format!("{name}: no thread can be started for it: {error}")),
+            }
+            exits.push(Exit { to_sink: Some(to_sink), wants_pictures });
+        }
+        self.deliver(&mut exits);
+        drop(exits);
+        threads.into_iter().for_each(|thread| drop(thread.join()));
+        failed.load(Ordering::Relaxed)
+    }
+
+    fn deliver(&self, exits: &mut [Exit]) {
+        let (mut held, mut late): (Option<Answer>, Option<Receiver<Answer>>) = (None, None);
+        let mut drawing = None;
+        for order in &self.orders {
+            let order = match order {
+                Order::State(change) => {
+                    self.send(exits, &Message::State(Arc::new(self.state_record(change))));
+                    continue;
+                }
+                Order::Frame(order) => order,
+            };
+            if order.capture.is_some_and(|capture| capture.gap_ns.is_some()) {
+                // What was there before is not there now.
+                (held, late) = (None, None);
+            }
+            let answer = order.answer.as_ref().and_then(|answer| self.wait(answer));
+            let is_inferred = answer.is_some();
+            match (answer, order.answer.clone()) {
+                (Some(answer), _) => (held, late) = (Some(answer), None),
+                (None, Some(answer)) => late = Some(answer),
+                (None, None) => {}
+            }
+            // The answer for a frame that could not be waited for holds for those after it.
+            if let Some(answer) = late.as_ref().and_then(|late| late.try_recv().ok()) {
+                held = Some(answer);
+            }
+            let Some(record) = self.record(&order, held.as_ref(), is_inferred) else { return };
+            self.status.finished(&record, order.arrived.elapsed());
+            let picture = order.picture.and_then(|frame| self.draw(&mut drawing, frame, &record));
+            self.send(exits, &Message::Frame { record: Arc::new(record), picture });
+        }
+    }
+
+    /// The answer; none where there will be none, or none before the orders that wait behind leave no room for more.
+    fn wait(&self, answer: &Receiver<Answer>) -> Option<Answer> {
+        loop {
+            match answer.recv_timeout(LOOK) {
+                Ok(answer) => return Some(answer),
+                Err(RecvTimeoutError::Disconnected) => return None,
+                Err(RecvTimeoutError::Timeout) if self.is_live && self.orders.is_full() => return None,
+                Err(RecvTimeoutError::Timeout) => {}
+            }
+        }
+    }
+
+    /// None where the run ends before there is a session.
+    fn record(&self, order: &FrameOrder, held: Option<&Answer>, is_inferred: bool) -> Option<FrameRecord> {
+        let (width, height) = order.size;
+        let part = match held {
+            Some(answer) => answer.part,
+            None => part_of(&self.session()?, order.size),
+        };
+        let object = |(detection, label): &(Detection, Option<String>)| ObjectRecord {
+            label: label.clone(),
+            ..ObjectRecord::new(detection, &part, width, height, self.task.with_masks)
+        };
+        let live = order.capture.map(|capture| LiveRecord {
+            captured_unix_ns: capture.unix_ns,
+            clock: capture.clock,
+            latency_us: order.arrived.elapsed().as_micros() as u64,
+            gap_ns: capture.gap_ns,
+        });
+        let timings = held.filter(|_| is_inferred).map(|answer| answer.timings).unwrap_or_default();
+        Some(FrameRecord {
+            version: VERSION,
+            source: self.status.name.clone(),
+            frame: order.index,
+            pts_ns: order.pts_ns,
+            width,
+            height,
+            grid: GridRecord::new(&part, width, height),
+            method: self.task.localizer.method,
+            model: self.task.model.clone(),
+            inferred: is_inferred,
+            objects: held.map_or(Vec::new(), |answer| answer.objects.iter().map(object).collect()),
+            timings_us: self.task.with_timings.then_some(timings),
+            live,
+        })
+    }
+
+    /// Waits for the session, which is made when the first frame of any source is there.
+    fn session(&self) -> Option<PatchLayout> {
+        loop {
+            match self.session.get() {
+                Some(session) => return Some(*session),
+                None if (self.is_over)() => return None,
+                None => std::thread::sleep(LOOK),
+            }
+        }
+    }
+
+    /// Every picture gets the layout of the first. None where a frame cannot be drawn on.
+    fn draw(&self, drawing: &mut Option<(Canvas, Overlay)>, frame: Frame, record: &FrameRecord) -> Option<Picture> {
+        if drawing.is_none() {
+            *drawing = Some((Canvas::new(&frame).ok()?, Overlay::default()));
+        }
+        let (canvas, overlay) = drawing.as_mut()?;
+        let (pts_ns, duration_ns) = (frame.pts_ns, frame.duration_ns);
+        let mut buffer = canvas.make_drawable(frame).ok()?;
+        let size = (record.width, record.height);
+        overlay.draw(buffer.make_mut(), canvas.info(), size, &record.objects).ok()?;
+        Some(Picture { buffer, info: canvas.info().clone(), pts_ns, duration_ns })
+    }
+
+    fn state_record(&self, change: StateChange) -> StateRecord {
+        let why = change.why.as_ref().map_or(String::new(), |why| format!(": {why}"));
+        (self.tell)(&format!("{}: {}{why}", self.status.name, change.state.name()));
+        StateRecord {
+            version: VERSION,
+            source: self.status.name.clone(),
+            state: change.state,
+            at_unix_ns: change.at.duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos() as u64,
+            why: change.why,
+        }
+    }
+
+    /// To every sink. A live source does not wait for one that is slow.
+    fn send(&self, exits: &mut [Exit], message: &Message) {
+        for exit in exits {
+            let Some(to_sink) = &exit.to_sink else { continue };
+            let message = match message {
+                Message::Frame { record, .. } if !exit.wants_pictures => {
+                    Message::Frame { record: record.clone(), picture: None }
+                }
+                message => message.clone(),
+            };
+            let is_closed = match self.is_live {
+                false => to_sink.send(message).is_err(),
+                true => match to_sink.try_send(message) {
+                    Err(TrySendError::Full(_)) => {
+                        self.status.missed_by_sink();
+                        false
+                    }
+                    sent => sent.is_err(),
+                },
+            };
+            if is_closed {
+                exit.to_sink = None;
+            }
+        }
+    }
+}
+
+/// A sink's thread.
+fn drain(mut sink: Box<dyn Sink>, messages: Receiver<Message>, failed: &AtomicUsize, tell: &(dyn Fn(&str) + Sync)) {
+    let name = sink.name();
+    let taken = messages.iter().try_for_each(|message| sink.take(&message));
+    drop(messages);
+    if let Err(why) = taken.and(sink.finish()) {
+        failed.fetch_add(1, Ordering::Relaxed);
+        tell(&format!("{name}: {why}"));
+    }
+}

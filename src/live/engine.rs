@@ -1,0 +1,266 @@
+//! The threads: two for each source, one for each sink, and one each for the model and the localizer.
+
+use super::adaptive::Adaptive;
+use super::deliver::{self, Answer, Order};
+use super::feed::{Event, Feed};
+use super::fit::{Fitter, patch_output};
+use super::inbox::{self, Entrance, Inbox, Waiting};
+use super::sink::Sink;
+use super::status::{Board, SourceStatus};
+use crate::backbone::{Backbone, BackboneError};
+use crate::discover::groups::Groups;
+use crate::geometry::PatchLayout;
+use crate::localize::{Localizer, Method, PatchOutput};
+use crate::record::TimingsRecord;
+use crate::stream::StreamError;
+use crossbeam_channel::{Receiver, Sender, bounded};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::thread::{Builder, Scope};
+use std::time::Instant;
+
+/// Answers of the model that wait for the localizer.
+const INFERRED: usize = 2;
+/// Frames of one source that wait for their answers: with many sources a turn takes a while.
+const LIVE_ORDERS: usize = 64;
+/// Of a source that waits itself: those in the inbox, in the model and in the localizer, and one.
+const PATIENT_ORDERS: usize = 8;
+
+/// What to do with every frame.
+pub struct Task {
+    pub model: String,
+    pub localizer: Localizer,
+    /// Names objects by what they look like.
+    pub groups: Option<Groups>,
+    pub with_masks: bool,
+    pub with_timings: bool,
+}
+
+/// One source, and what becomes of its frames.
+pub struct Input {
+    pub feed: Box<dyn Feed>,
+    pub sinks: Vec<Box<dyn Sink>>,
+    /// Every how many frames the model runs; the boxes hold in between.
+    pub every: u64,
+    /// Spares the model what has not changed.
+    pub adaptive: Option<Adaptive>,
+}
+
+/// Why a run cannot go on. What goes wrong at one source or sink is told by `tell`, and the rest goes on.
+#[derive(Debug, thiserror::Error)]
+pub enum EngineError {
+    #[error(transparent)]
+    Backbone(#[from] BackboneError),
+    #[error("a thread cannot be started: {0}")]
+    Thread(std::io::Error),
+    #[error("the thread of the model stopped unexpectedly; please report this")]
+    Panic,
+}
+
+/// Runs until every source has ended or `stop` is set, then finishes the sinks. `inputs` are in the order of the board's sources.
+///
+/// `open` makes the session when the first frame is there, for an image of its displayed width and height. `tell` takes lines for
+/// the log; it gives the number of sinks that failed.
+pub fn run(
+    task: &Task,
+    inputs: Vec<Input>,
+    open: impl FnOnce(u32, u32) -> Result<Backbone, BackboneError> + Send,
+    board: &Board,
+    stop: &AtomicBool,
+    tell: &(dyn Fn(&str) + Sync),
+) -> Result<usize, EngineError> {
+    let has_failed = AtomicBool::new(false);
+    let is_over = || stop.load(Ordering::Relaxed) || has_failed.load(Ordering::Relaxed);
+    let is_over: &(dyn Fn() -> bool + Sync) = &is_over;
+    let session = OnceLock::new();
+    let lanes = board.sources.iter().zip(&inputs).map(|(status, input)| (status.clone(), input.feed.is_live()));
+    let (entrances, inbox) = inbox::new(lanes);
+    std::thread::scope(|scope| {
+        let (to_localize, inferred) = bounded(INFERRED);
+        let mut deliveries = Vec::new();
+        let started = (|| {
+            let (failed, session) = (&has_failed, &session);
+            let model = spawn(scope, "infer", move || {
+                let outcome = infer(task.localizer.method, inbox, open, session, board, to_localize);
+                failed.store(outcome.is_err(), Ordering::Relaxed);
+                outcome.map_err(EngineError::from)
+            })?;
+            spawn(scope, "localize", move || localize(task, board, inferred))?;
+            for ((input, entrance), status) in inputs.into_iter().zip(entrances).zip(&board.sources) {
+                let Input { feed, sinks, every, adaptive } = input;
+                let is_live = feed.is_live();
+                let (to_deliver, orders) = bounded(if is_live { LIVE_ORDERS } else { PATIENT_ORDERS });
+                let with_pictures = sinks.iter().any(|sink| sink.wants_pictures());
+                let source = Source { feed, entrance, to_deliver, every, adaptive, with_pictures, status };
+                spawn(scope, "source", move || source.run(is_over))?;
+                let delivery = deliver::Delivery { task, session, status, is_live, orders, is_over, tell };
+                deliveries.push(spawn(scope, "deliver", move || delivery.run(scope, sinks))?);
+            }
+            Ok(model)
+        })();
+        if started.is_err() {
+            has_failed.store(true, Ordering::Relaxed);
+        }
+        let failed_sinks = deliveries.into_iter().map(|delivery| delivery.join().unwrap_or(1)).sum();
+        let model = started.map_err(EngineError::Thread)?;
+        model.join().unwrap_or(Err(EngineError::Panic))?;
+        Ok(failed_sinks)
+    })
+}
+
+pub(super) fn spawn<'scope, T: Send + 'scope>(
+    scope: &'scope Scope<'scope, '_>,
+    name: &str,
+    work: impl FnOnce() -> T + Send + 'scope,
+) -> std::io::Result<std::thread::ScopedJoinHandle<'scope, T>> {
+    Builder::new().name(name.into()).spawn_scoped(scope, work)
+}
+
+/// A source's thread.
+struct Source<'a> {
+    feed: Box<dyn Feed>,
+    entrance: Entrance<Answer>,
+    to_deliver: Sender<Order>,
+    every: u64,
+    adaptive: Option<Adaptive>,
+    with_pictures: bool,
+    status: &'a SourceStatus,
+}
+
+impl Source<'_> {
+    /// Sends every frame to its delivery, and those for the model to the inbox, too.
+    fn run(mut self, is_over: &(dyn Fn() -> bool + Sync)) {
+        while let Some(event) = self.feed.next(&|| is_over()) {
+            let frame = match event {
+                Event::State(change) => {
+                    self.status.changed(&change);
+                    if self.to_deliver.send(Order::State(change)).is_err() {
+                        return;
+                    }
+                    continue;
+                }
+                Event::Frame(frame) => frame,
+            };
+            self.status.arrived(frame.display_size());
+            let arrived = frame.capture.map_or_else(Instant::now, |capture| capture.instant);
+            let is_wanted = frame.index % self.every == 0 && self.has_changed(&frame);
+            let (ticket, answer) = match is_wanted.then(|| bounded(1)) {
+                Some((ticket, answer)) => (Some(ticket), Some(answer)),
+                None => (None, None),
+            };
+            let picture = self.with_pictures.then(|| frame.clone());
+            let order = Order::frame(&frame, picture, answer, arrived);
+            if self.to_deliver.send(order).is_err() {
+                return;
+            }
+            if let Some(ticket) = ticket {
+                self.entrance.put(Waiting { frame, ticket }, &|| is_over());
+            }
+        }
+    }
+
+    fn has_changed(&mut self, frame: &crate::stream::frame::Frame) -> bool {
+        let has_changed = self.adaptive.as_mut().is_none_or(|adaptive| adaptive.has_changed(frame));
+        if !has_changed {
+            self.status.unchanged();
+        }
+        has_changed
+    }
+}
+
+/// What the model gave for one frame.
+struct Inferred {
+    source: usize,
+    ticket: Sender<Answer>,
+    patches: PatchOutput,
+    part: PatchLayout,
+    timings: TimingsRecord,
+}
+
+fn infer(
+    method: Method,
+    mut inbox: Inbox<Answer>,
+    open: impl FnOnce(u32, u32) -> Result<Backbone, BackboneError>,
+    session: &OnceLock<PatchLayout>,
+    board: &Board,
+    to_localize: Sender<Inferred>,
+) -> Result<(), BackboneError> {
+    let Some((mut source, mut item)) = inbox.take() else { return Ok(()) };
+    let (width, height) = item.frame.display_size();
+    let mut backbone = open(width, height)?;
+    let layout = *session.get_or_init(|| backbone.layout());
+    let mut fitters: Vec<Fitter> = board.sources.iter().map(|_| Fitter::new(layout)).collect();
+    loop {
+        let Waiting { frame, ticket } = item;
+        match analyse(method, &mut backbone, &mut fitters[source], frame) {
+            Ok((patches, part, timings)) => {
+                if to_localize.send(Inferred { source, ticket, patches, part, timings }).is_err() {
+                    return Ok(());
+                }
+            }
+            // The frame's own fault: a format that cannot be converted. It keeps the boxes before it.
+            Err(Fault::Frame) => board.sources[source].broken(1),
+            Err(Fault::Backbone(error)) => return Err(error),
+        }
+        match inbox.take() {
+            Some(next) => (source, item) = next,
+            None => return Ok(()),
+        }
+    }
+}
+
+enum Fault {
+    Frame,
+    Backbone(BackboneError),
+}
+
+impl From<StreamError> for Fault {
+    fn from(_: StreamError) -> Self {
+        Self::Frame
+    }
+}
+
+fn analyse(
+    method: Method,
+    backbone: &mut Backbone,
+    fitter: &mut Fitter,
+    frame: crate::stream::frame::Frame,
+) -> Result<(PatchOutput, PatchLayout, TimingsRecord), Fault> {
+    let start = Instant::now();
+    let (image, part) = fitter.fit(&frame)?;
+    // The picture can then be drawn on in place.
+    drop(frame);
+    let image = image.map_readable().map_err(|_| Fault::Frame)?;
+    let convert = microseconds(start);
+    let start = Instant::now();
+    let values = backbone.features(&image).map_err(Fault::Backbone)?;
+    let timings = TimingsRecord { convert, inference: microseconds(start), localize: 0 };
+    let patches = patch_output(values, method == Method::DinoSeg, &backbone.layout(), &part);
+    Ok((patches.map_err(|_| Fault::Frame)?, part, timings))
+}
+
+/// A frame whose objects cannot be found keeps the boxes before it.
+fn localize(task: &Task, board: &Board, inferred: Receiver<Inferred>) {
+    for Inferred { source, ticket, patches, part, mut timings } in inferred {
+        let start = Instant::now();
+        let Ok(found) = task.localizer.localize(&patches, &part) else {
+            board.sources[source].broken(1);
+            continue;
+        };
+        let label = |patches: &PatchOutput, object: &crate::localize::Detection| match (&task.groups, patches) {
+            (Some(groups), PatchOutput::Features(features)) => {
+                groups.name_of(features, &object.patches).map(str::to_owned)
+            }
+            _ => None,
+        };
+        let objects = found.into_iter().map(|object| (label(&patches, &object), object));
+        let objects = Arc::new(objects.map(|(label, object)| (object, label)).collect());
+        timings.localize = microseconds(start);
+        // Nobody waits for it any more where the source has gone on.
+        ticket.send(Answer { objects, part, timings }).ok();
+    }
+}
+
+fn microseconds(since: Instant) -> u64 {
+    since.elapsed().as_micros() as u64
+}
