@@ -1,6 +1,7 @@
 //! The command line: flags → options → run → exit code. One file per subcommand.
 
 mod bench;
+mod config;
 mod discover;
 mod doctor;
 mod eval;
@@ -11,6 +12,7 @@ mod inputs;
 mod inspect;
 mod interrupt;
 mod label;
+mod live;
 mod localize;
 mod model;
 mod npy;
@@ -29,8 +31,11 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Find the objects in a video file, a still image or a URI
+    /// Find the objects in videos, pictures and cameras
     Run(run::Args),
+    /// Look after the file of `run --config`
+    #[command(subcommand)]
+    Config(config::ConfigCommand),
     /// Group the objects of many pictures and videos by how they look, and name the groups
     Discover(discover::Args),
     /// Write the patch features of an image as a NumPy file
@@ -53,6 +58,7 @@ enum Command {
 pub fn main() -> std::process::ExitCode {
     let outcome = match Cli::parse().command {
         Command::Run(args) => run::run(args),
+        Command::Config(command) => config::run(command),
         Command::Discover(args) => discover::run(args),
         Command::Features(args) => features::run(args),
         Command::Localize(args) => localize::run(args),

@@ -4,7 +4,7 @@ use super::exit::Failure;
 use anyhow::Context;
 use clap::ValueEnum;
 use mostream::analyzer::{Analyzer, ModelSize};
-use mostream::backbone::{Backbone, Checkpoint, DEFAULT_MAX_PATCHES, Feature, SessionOptions};
+use mostream::backbone::{Backbone, BackboneError, Checkpoint, DEFAULT_MAX_PATCHES, Feature, SessionOptions};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -107,8 +107,18 @@ impl ModelArgs {
         &self,
         checkpoint: &Checkpoint,
         feature: Feature,
-        (width, height): (u32, u32),
+        size: (u32, u32),
     ) -> Result<Backbone, Failure> {
+        Ok(self.backbone(checkpoint, feature, size)?)
+    }
+
+    /// The same, its error as it is.
+    pub fn backbone(
+        &self,
+        checkpoint: &Checkpoint,
+        feature: Feature,
+        (width, height): (u32, u32),
+    ) -> Result<Backbone, BackboneError> {
         let backbone = Backbone::open(checkpoint, feature, width, height, &self.session_options())?;
         if let Some(warning) = backbone.cache_warning() {
             eprintln!("mostream: warning: {warning}");

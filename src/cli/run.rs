@@ -1,8 +1,10 @@
-//! `mostream run`: a video in, boxes out.
+//! `mostream run`: videos and cameras in, boxes out. A file alone is converted here, everything else is [`live`]'s.
 
+use super::config::{self, Config, OneSource};
 use super::exit::{Exit, Failure};
 use super::groups::GroupsArg;
 use super::interrupt::stop_flag;
+use super::live;
 use super::localize::PaperArgs;
 use super::model::{FeatureArg, ModelArgs};
 use super::progress::Progress;
@@ -11,40 +13,35 @@ use mostream::localize::Method;
 use mostream::publish::jsonl::RecordWriter;
 use mostream::runtime::{self, RunError, Sinks, Summary, Task};
 use mostream::stream::audio::AudioReader;
+use mostream::stream::camera::{Mode, Transport};
 use mostream::stream::canvas::Canvas;
 use mostream::stream::display::Display;
 use mostream::stream::ingest::Span;
 use mostream::stream::output::Output;
 use mostream::stream::preflight::{MediaInfo, Source};
 use mostream::stream::source;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 #[derive(clap::Args)]
 #[command(
-    after_help = "With none of -o, --records and --display, the annotated video and the records are written to the \
-current folder, as NAME.boxes.mp4 and NAME.boxes.jsonl.\n\nExamples:\n  mostream run street.mp4\n  mostream run street.mp4 -o \
-boxes.mp4 --start 1:30 --duration 10\n  mostream run street.mp4 --records - | jq .objects"
+    after_help = "Inputs: files, folders of pictures or videos, cam or /dev/video0, rtsp://, rtsps://, http:// (HLS, MJPEG), srt://, \
+udp://, rtp://, raw frames on stdin (- with --mode), or a pipeline \"... ! appsink name=frames\". Passwords are better in \
+MOSTREAM_RTSP_USER and MOSTREAM_RTSP_PASSWORD, or in a file (--credentials), than in a URL.\n\nWith none of -o, --records, --display, \
+--push, --rtsp-out and --web, a file's annotated video and records are written to the current folder, as NAME.boxes.mp4 and \
+NAME.boxes.jsonl, and a camera is shown on the live page.\n\nExamples:\n  mostream run street.mp4\n  mostream run street.mp4 -o \
+boxes.mp4 --start 1:30 --duration 10\n  mostream run street.mp4 --records - | jq .objects\n  mostream run cam\n  mostream run \
+door=rtsp://10.0.0.7/stream yard=rtsp://10.0.0.8/stream -o '{name}.mp4' --segment 10m --web\n  mostream run --config cameras.toml"
 )]
 pub struct Args {
-    /// A video file, a still image or a URI
-    input: OsString,
-    /// Write the annotated video here (MP4, H.264, the input's audio)
-    #[arg(short, long, value_name = "FILE.mp4")]
-    output: Option<PathBuf>,
-    /// Write one JSON object per frame here; - is stdout
-    #[arg(long, value_name = "FILE.jsonl")]
-    records: Option<PathBuf>,
-    /// Show the annotated video in a window
-    #[arg(long)]
-    display: bool,
-    #[command(flatten)]
-    localizer: PaperArgs,
-    /// Run the backbone on every Nth frame only; the boxes hold in between
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
-    every: u64,
+    /// What to read: files, folders, cameras; with NAME= its name in records and on the page
+    #[arg(value_name = "[NAME=]INPUT", required_unless_present = "config")]
+    inputs: Vec<OsString>,
+    /// Read inputs and flags from this file instead (docs/config.md)
+    #[arg(long, value_name = "FILE.toml", exclusive = true)]
+    config: Option<PathBuf>,
     /// Begin here: seconds, or [H:]M:S
     #[arg(long, value_name = "TIME", value_parser = time_ns)]
     start: Option<u64>,
@@ -52,18 +49,88 @@ pub struct Args {
     #[arg(long, value_name = "TIME", value_parser = time_ns)]
     duration: Option<u64>,
     #[command(flatten)]
-    groups: GroupsArg,
+    source: SourceArgs,
+    #[command(flatten)]
+    shared: Shared,
+}
+
+/// The flags that say what becomes of all sources.
+#[derive(clap::Args)]
+pub struct Shared {
+    /// Write one JSON object per frame here; - is stdout
+    #[arg(long, value_name = "FILE.jsonl")]
+    pub records: Option<PathBuf>,
+    /// Show the annotated video in a window
+    #[arg(long)]
+    pub display: bool,
+    /// Serve the live page, metrics and records over HTTP [default address: 127.0.0.1:8600]
+    #[arg(long, value_name = "ADDR", num_args = 0..=1, default_missing_value = "127.0.0.1:8600", require_equals = true)]
+    pub web: Option<std::net::SocketAddr>,
+    /// The live page asks for the token in this file
+    #[arg(long, value_name = "FILE", requires = "web")]
+    pub web_token: Option<PathBuf>,
+    /// Serve the annotated videos over RTSP, each at /NAME
+    #[arg(long, value_name = "ADDR")]
+    pub rtsp_out: Option<std::net::SocketAddr>,
+    #[command(flatten)]
+    pub localizer: PaperArgs,
+    #[command(flatten)]
+    pub groups: GroupsArg,
     /// Put each object's patches into its record, as run lengths
     #[arg(long)]
-    masks: bool,
+    pub masks: bool,
     /// Put the time each stage took into each record
     #[arg(long)]
-    timings: bool,
+    pub timings: bool,
     /// Say nothing but errors
     #[arg(short, long)]
-    quiet: bool,
+    pub quiet: bool,
+    /// Write the log of a live run as JSON objects
+    #[arg(long)]
+    pub log_json: bool,
     #[command(flatten)]
-    model: ModelArgs,
+    pub model: ModelArgs,
+}
+
+/// The flags that a source may have of its own.
+#[derive(clap::Args, Clone)]
+pub struct SourceArgs {
+    /// Write the annotated video here (MP4, H.264, a file's audio); {name} stands for the source's name
+    #[arg(short, long, value_name = "FILE.mp4")]
+    pub output: Option<PathBuf>,
+    /// Begin a new file after this long: seconds, or 30s, 10m, 1h
+    #[arg(long, value_name = "TIME", value_parser = span, requires = "output")]
+    pub segment: Option<Duration>,
+    /// Send the annotated video here, as MPEG-TS: udp:// or srt://
+    #[arg(long, value_name = "URL")]
+    pub push: Option<String>,
+    /// Run the backbone on every Nth frame only; the boxes hold in between
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
+    pub every: u64,
+    /// Leave out the backbone while the picture of a still camera does not change; the boxes hold
+    #[arg(long)]
+    pub adaptive: bool,
+    /// How RTSP carries frames: auto, tcp or udp
+    #[arg(long, default_value = "auto", value_parser = transport)]
+    pub transport: Transport,
+    /// A file with USER:PASSWORD in its first line
+    #[arg(long, value_name = "FILE")]
+    pub credentials: Option<PathBuf>,
+    /// Accept any TLS certificate
+    #[arg(long)]
+    pub insecure_tls: bool,
+    /// Of a webcam, or of raw frames on stdin: WxH, WxH@FPS or WxH@FPS:FORMAT, such as 640x480@30:RGB
+    #[arg(long, value_name = "WxH@FPS:FORMAT")]
+    pub mode: Option<Mode>,
+    /// How long packets are waited for that are late or out of order, in milliseconds
+    #[arg(long, value_name = "MS", default_value_t = 100)]
+    pub latency: u32,
+    /// Connect anew when frames stop for so long
+    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = span)]
+    pub stall_after: Duration,
+    /// Give a camera up that was gone for so long [default: never]
+    #[arg(long, value_name = "TIME", value_parser = span)]
+    pub retry_for: Option<Duration>,
 }
 
 /// Where results go, after defaults.
@@ -73,13 +140,38 @@ struct Targets {
 }
 
 pub fn run(args: Args) -> anyhow::Result<Exit> {
-    let source = Source::new(&args.input)?;
-    let targets = targets(&args, &source)?;
-    let feature = feature(&args)?;
-    let checkpoint = args.model.checkpoint()?;
-    let groups = args.groups.load(args.localizer.method(), args.model.feature, checkpoint.id())?;
+    if let Some(path) = &args.config {
+        let Config { shared, sources } = config::read(path)?;
+        return live::run(shared, sources, Span::default());
+    }
+    let Args { inputs, start, duration, source, shared, .. } = args;
+    let span = Span { start_ns: start.unwrap_or(0), duration_ns: duration };
+    let is_live = source.push.is_some()
+        || source.segment.is_some()
+        || source.adaptive
+        || shared.web.is_some()
+        || shared.rtsp_out.is_some()
+        || inputs.iter().any(|input| live::is_live(input));
+    match &inputs[..] {
+        [input] if !is_live => convert(input, source, shared, span),
+        _ => {
+            let source = |input: OsString| {
+                let (name, input) = live::named(&input);
+                OneSource { input, name, args: source.clone() }
+            };
+            live::run(shared, inputs.into_iter().map(source).collect(), span)
+        }
+    }
+}
+
+/// One file, every frame in its turn.
+fn convert(input: &OsStr, own: SourceArgs, shared: Shared, span: Span) -> anyhow::Result<Exit> {
+    let source = Source::new(input)?;
+    let targets = targets(&own, &shared, &source)?;
+    let feature = shared.feature()?;
+    let checkpoint = shared.model.checkpoint()?;
+    let groups = shared.groups.load(shared.localizer.method(), shared.model.feature, checkpoint.id())?;
     let stop = stop_flag()?;
-    let span = Span { start_ns: args.start.unwrap_or(0), duration_ns: args.duration };
     let (media, mut frames) = source::open(&source, span)?;
     let Some(first) = frames.next(&|| stop.load(Ordering::Relaxed))? else { return Ok(Exit::Interrupted) };
 
@@ -90,38 +182,38 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
         let writer = writer.map_err(|error| Failure::new(Exit::Output, format!("{name}: {error}")))?;
         sinks.records = Some((writer, name));
     }
-    if targets.output.is_some() || args.display {
+    if targets.output.is_some() || shared.display {
         let canvas = Canvas::new(&first)?;
         if let Some(path) = &targets.output {
-            sinks.output = Some(Output::open(path, canvas.info(), audio(&source, &media, span, args.quiet))?);
+            sinks.output = Some(Output::open(path, canvas.info(), audio(&source, &media, span, shared.quiet))?);
         }
-        if args.display {
+        if shared.display {
             sinks.display = Some(Display::open(canvas.info())?);
         }
         sinks.canvas = Some(canvas);
     }
     let (width, height) = first.display_size();
-    let size = args.model.size_for(&checkpoint, width, height);
-    let mut backbone = args.model.open(&checkpoint, feature, size)?;
+    let size = shared.model.size_for(&checkpoint, width, height);
+    let mut backbone = shared.model.open(&checkpoint, feature, size)?;
     let model = checkpoint.id().to_owned();
     drop(checkpoint);
     let task = Task {
         source: source.name.clone(),
         model,
-        localizer: args.localizer.localizer(),
+        localizer: shared.localizer.localizer(),
         groups,
-        every: args.every,
+        every: own.every,
         start_ns: span.start_ns,
-        with_masks: args.masks,
-        with_timings: args.timings,
+        with_masks: shared.masks,
+        with_timings: shared.timings,
     };
-    let mut progress = Progress::new(frames_in(&media, span), args.quiet);
+    let mut progress = Progress::new(frames_in(&media, span), shared.quiet);
     let start = Instant::now();
     let outcome = runtime::run(&task, first, &mut *frames, &mut backbone, sinks, &stop, |summary| {
         progress.update(summary.frames, summary.objects);
     });
     progress.finish();
-    finish(outcome, &targets, start, &stop, args.quiet)
+    finish(outcome, &targets, start, &stop, shared.quiet)
 }
 
 fn finish(
@@ -158,25 +250,27 @@ fn finish(
     Ok(if stop.load(Ordering::Relaxed) { Exit::Interrupted } else { Exit::Done })
 }
 
-/// What the method needs of the model.
-fn feature(args: &Args) -> Result<Feature, Failure> {
-    match (args.localizer.method(), args.model.feature) {
-        (Method::DinoSeg, FeatureArg::K | FeatureArg::Attention) => Ok(Feature::ClsAttention),
-        (method @ Method::DinoSeg, feature) | (method, feature @ FeatureArg::Attention) => {
-            let why = format!(
-                "--method {method} cannot use --feature {} (dino-seg reads the attention, the others k, q or v)",
-                feature.name()
-            );
-            Err(Failure::new(Exit::Usage, why))
+impl Shared {
+    /// What the method needs of the model.
+    pub fn feature(&self) -> Result<Feature, Failure> {
+        match (self.localizer.method(), self.model.feature) {
+            (Method::DinoSeg, FeatureArg::K | FeatureArg::Attention) => Ok(Feature::ClsAttention),
+            (method @ Method::DinoSeg, feature) | (method, feature @ FeatureArg::Attention) => {
+                let why = format!(
+                    "--method {method} cannot use --feature {} (dino-seg reads the attention, the others k, q or v)",
+                    feature.name()
+                );
+                Err(Failure::new(Exit::Usage, why))
+            }
+            (_, feature) => Ok(feature.into()),
         }
-        (_, feature) => Ok(feature.into()),
     }
 }
 
 /// Fills in the default targets, and refuses those that would destroy the input or each other.
-fn targets(args: &Args, source: &Source) -> Result<Targets, Failure> {
-    let mut targets = Targets { output: args.output.clone(), records: args.records.clone() };
-    if targets.output.is_none() && targets.records.is_none() && !args.display {
+fn targets(own: &SourceArgs, shared: &Shared, source: &Source) -> Result<Targets, Failure> {
+    let mut targets = Targets { output: own.output.clone(), records: shared.records.clone() };
+    if targets.output.is_none() && targets.records.is_none() && !shared.display {
         let path = source.name.split(['?', '#']).next().unwrap_or_default();
         let stem = source.file.as_deref().unwrap_or(path.as_ref()).file_stem().unwrap_or("video".as_ref());
         let named = |ending: &str| PathBuf::from([stem, ending.as_ref()].into_iter().collect::<OsString>());
@@ -240,6 +334,23 @@ pub fn time_ns(text: &str) -> Result<u64, String> {
         seconds = seconds * 60.0 + value;
     }
     Ok((seconds * 1e9).round() as u64)
+}
+
+/// `90`, `90s`, `10m` or `1h`.
+fn span(text: &str) -> Result<Duration, String> {
+    let seconds = text.parse::<f64>().ok().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+    let span = seconds.or_else(|| humantime::parse_duration(text).ok());
+    let span = span.filter(|span| *span >= Duration::from_millis(1) && span.as_secs() < 1_000_000_000);
+    span.ok_or_else(|| format!("expected a time such as 30s, 10m or 1h, not {text:?}"))
+}
+
+fn transport(text: &str) -> Result<Transport, String> {
+    match text {
+        "auto" => Ok(Transport::Auto),
+        "tcp" => Ok(Transport::Tcp),
+        "udp" => Ok(Transport::Udp),
+        _ => Err("expected auto, tcp or udp".into()),
+    }
 }
 
 #[cfg(test)]

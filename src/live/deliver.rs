@@ -44,6 +44,7 @@ pub(super) struct FrameOrder {
     pts_ns: u64,
     size: (u32, u32),
     capture: Option<Capture>,
+    file: Option<Arc<str>>,
     picture: Option<Frame>,
     /// None where the model is not asked.
     answer: Option<Receiver<Answer>>,
@@ -58,6 +59,7 @@ impl Order {
             pts_ns,
             size: frame.display_size(),
             capture,
+            file: frame.file.clone(),
             picture,
             answer,
             arrived,
@@ -172,7 +174,7 @@ impl<'a> Delivery<'a> {
         let timings = held.filter(|_| is_inferred).map(|answer| answer.timings).unwrap_or_default();
         Some(FrameRecord {
             version: VERSION,
-            source: self.status.name.clone(),
+            source: order.file.as_deref().unwrap_or(&self.status.name).to_owned(),
             frame: order.index,
             pts_ns: order.pts_ns,
             width,

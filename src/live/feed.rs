@@ -2,6 +2,11 @@
 
 use crate::record::SourceState;
 use crate::stream::frame::Frame;
+use crate::stream::ingest::Span;
+use crate::stream::preflight::Source;
+use crate::stream::source::{self, FrameSource};
+use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::SystemTime;
 
 /// One thing that happened at a source.
@@ -26,4 +31,96 @@ pub trait Feed: Send {
 
     /// Whether frames come when they want to. The frames of others wait until they are wanted, and none is passed over.
     fn is_live(&self) -> bool;
+}
+
+/// Videos and pictures in files, one after the other, as one source.
+pub struct Files {
+    files: VecDeque<(Source, Span)>,
+    current: Option<(Box<dyn FrameSource>, Arc<str>)>,
+    /// Told before anything else.
+    pending: VecDeque<StateChange>,
+    /// Waits for what is told before it.
+    held: Option<Frame>,
+    frames: u64,
+    /// Where the current file's time begins.
+    offset_ns: u64,
+    end_ns: u64,
+    has_ended: bool,
+    /// Whether there is more than one file, each with a name of its own.
+    is_many: bool,
+}
+
+impl Files {
+    pub fn new(files: Vec<Source>, span: Span) -> Self {
+        Self {
+            is_many: files.len() > 1,
+            files: files.into_iter().map(|file| (file, span)).collect(),
+            current: None,
+            pending: VecDeque::new(),
+            held: None,
+            frames: 0,
+            offset_ns: 0,
+            end_ns: 0,
+            has_ended: false,
+        }
+    }
+
+    fn change(state: SourceState, why: Option<String>) -> StateChange {
+        StateChange { state, at: SystemTime::now(), why }
+    }
+
+    /// The next frame of any file; what goes wrong with one is told, and the next one is opened.
+    fn frame(&mut self, stop: &dyn Fn() -> bool) -> Option<Frame> {
+        loop {
+            if stop() {
+                return None;
+            }
+            let Some((frames, name)) = &mut self.current else {
+                let (file, span) = self.files.pop_front()?;
+                match source::open(&file, span) {
+                    Ok((_, frames)) => {
+                        self.current = Some((frames, file.name.as_str().into()));
+                        self.offset_ns = self.end_ns;
+                        self.pending.push_back(Self::change(SourceState::Live, self.is_many.then(|| file.name.clone())));
+                    }
+                    Err(error) => self.pending.push_back(Self::change(SourceState::Lost, Some(error.to_string()))),
+                }
+                continue;
+            };
+            let why = match frames.next(stop) {
+                Ok(Some(mut frame)) => {
+                    frame.index = self.frames;
+                    frame.pts_ns = frame.pts_ns.saturating_add(self.offset_ns);
+                    frame.file = self.is_many.then(|| name.clone());
+                    self.frames += 1;
+                    self.end_ns = frame.pts_ns.saturating_add(frame.duration_ns);
+                    return Some(frame);
+                }
+                Ok(None) => frames.warning().map(str::to_owned),
+                Err(error) => Some(error.to_string()),
+            };
+            self.current = None;
+            self.pending.extend(why.map(|why| Self::change(SourceState::Lost, Some(why))));
+        }
+    }
+}
+
+impl Feed for Files {
+    fn next(&mut self, stop: &dyn Fn() -> bool) -> Option<Event> {
+        if self.held.is_none() && self.pending.is_empty() {
+            self.held = self.frame(stop);
+        }
+        if let Some(change) = self.pending.pop_front() {
+            return Some(Event::State(change));
+        }
+        if let Some(frame) = self.held.take() {
+            return Some(Event::Frame(frame));
+        }
+        let is_first = !std::mem::replace(&mut self.has_ended, true);
+        is_first.then(|| Event::State(Self::change(SourceState::Ended, None)))
+    }
+
+    fn is_live(&self) -> bool {
+        false
+    }
 }

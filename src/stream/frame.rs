@@ -15,6 +15,8 @@ pub struct Frame {
     pub duration_ns: u64,
     pub buffer: gst::Buffer,
     pub info: gst_video::VideoInfo,
+    /// The file it is from, where the source has many.
+    pub file: Option<std::sync::Arc<str>>,
     /// Of live sources.
     pub capture: Option<Capture>,
 }

@@ -159,7 +159,7 @@ impl Ingest {
         };
         let duration_ns = buffer.duration().map(|time| time.nseconds()).filter(|&ns| ns > 0).or_else(by_rate);
         let duration_ns = duration_ns.unwrap_or(UNKNOWN_DURATION_NS);
-        let frame = Frame { index: self.frames, pts_ns, duration_ns, buffer, info, capture: None };
+        let frame = Frame { index: self.frames, pts_ns, duration_ns, buffer, info, file: None, capture: None };
         self.frames += 1;
         self.next_pts_ns = pts_ns.saturating_add(duration_ns);
         Ok(frame)
