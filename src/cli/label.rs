@@ -52,8 +52,7 @@ pub struct Args {
     /// Masks in COCO's annotations
     #[arg(long, value_enum, default_value = "polygons")]
     masks: MasksArg,
-    /// Leave out objects with a lower score, 0 to 1 [default: 0.2 for most, 0 for the others]
-    #[arg(long, value_name = "SCORE", value_parser = super::localize::score)]
+    #[arg(long, help = super::localize::min_score_help(), value_name = "SCORE", value_parser = super::localize::score)]
     min_score: Option<f32>,
     /// The share of sources that are held out for validation; all pictures of a source are on one side
     #[arg(long, value_name = "SHARE", default_value_t = 0.2, value_parser = share)]

@@ -3,7 +3,9 @@
 use super::exit::{self, Exit, Failure};
 use super::npy;
 use mostream::geometry::{Grid, PatchLayout};
-use mostream::localize::{Features, Found, LocalizeError, Localizer, Method, PatchOutput};
+use mostream::localize::{
+    EMPTY_SCENES_MIN_SCORE, Features, Found, LocalizeError, Localizer, MOST_MIN_SCORE, Method, PatchOutput,
+};
 use serde::Serialize;
 use std::path::PathBuf;
 
@@ -30,8 +32,7 @@ pub struct Args {
     /// Give the paper's boxes as they are: duplicates kept, in the paper's order
     #[arg(long)]
     paper: bool,
-    /// Leave out objects with a lower score, 0 to 1 [default: 0.2 for most, 0 for the others]
-    #[arg(long, value_name = "SCORE", value_parser = score, conflicts_with = "paper")]
+    #[arg(long, help = min_score_help(), value_name = "SCORE", value_parser = score, conflicts_with = "paper")]
     min_score: Option<f32>,
 }
 
@@ -96,6 +97,14 @@ fn grid(text: &str) -> Result<Grid, String> {
         Some(patches) if patches <= MAX_PATCHES => Ok(Grid { rows, cols }),
         _ => Err(format!("more than {MAX_PATCHES} patches")),
     }
+}
+
+/// What `--min-score` is for.
+pub fn min_score_help() -> String {
+    format!(
+        "Leave out objects with a lower score, 0 to 1 [default: {MOST_MIN_SCORE} for most, 0 for the others; {EMPTY_SCENES_MIN_SCORE} keeps \
+         nearly all scenes empty that are]"
+    )
 }
 
 /// The method with what the flags change about it.

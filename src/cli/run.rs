@@ -43,8 +43,7 @@ pub struct Args {
     /// Give the paper's boxes as they are: duplicates kept, in the paper's order
     #[arg(long)]
     paper: bool,
-    /// Leave out objects with a lower score, 0 to 1 [default: 0.2 for most, 0 for the others]
-    #[arg(long, value_name = "SCORE", value_parser = super::localize::score, conflicts_with = "paper")]
+    #[arg(long, help = super::localize::min_score_help(), value_name = "SCORE", value_parser = super::localize::score, conflicts_with = "paper")]
     min_score: Option<f32>,
     /// Run the backbone on every Nth frame only; the boxes hold in between
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
