@@ -3,9 +3,7 @@
 use super::exit::{self, Exit, Failure};
 use super::npy;
 use mostream::geometry::{Grid, PatchLayout};
-use mostream::localize::{
-    EMPTY_SCENES_MIN_SCORE, Features, Found, LocalizeError, Localizer, MOST_MIN_SCORE, Method, PatchOutput,
-};
+use mostream::localize::{Features, Found, LocalizeError, Localizer, MOST_MIN_SCORE, Method, PatchOutput};
 use serde::Serialize;
 use std::path::PathBuf;
 
@@ -101,10 +99,7 @@ fn grid(text: &str) -> Result<Grid, String> {
 
 /// What `--min-score` is for.
 pub fn min_score_help() -> String {
-    format!(
-        "Leave out objects with a lower score, 0 to 1 [default: {MOST_MIN_SCORE} for most, 0 for the others; {EMPTY_SCENES_MIN_SCORE} keeps \
-         nearly all scenes empty that are]"
-    )
+    format!("Leave out objects with a lower score, 0 to 1 [default: {MOST_MIN_SCORE} for most, 0 for the others]")
 }
 
 /// The method with what the flags change about it.

@@ -15,9 +15,7 @@ pub mod score;
 pub mod tokencut;
 pub mod votes;
 
-pub use localizer::{
-    EMPTY_SCENES_MIN_SCORE, Found, Localizer, MOST_MIN_SCORE, Merged, PatchOutput, SAME_OBJECT_IOU, merge_duplicates,
-};
+pub use localizer::{Found, Localizer, MOST_MIN_SCORE, Merged, PatchOutput, SAME_OBJECT_IOU, merge_duplicates};
 
 use crate::geometry::{Grid, PixelBox};
 use kernel::vectorized;
