@@ -74,7 +74,7 @@ fn scenes() -> Vec<(String, Vec<u8>)> {
     // Sky, and below it a grey road towards the middle of the horizon.
     let road = |x: f32, y: f32| match (y - 0.45) / 0.55 {
         above if above < 0.0 => mix([110.0, 170.0, 235.0], [215.0, 235.0, 250.0], y / 0.45),
-        below if (x - 0.5).abs() < 0.02 + 0.4 * below => [105.0; 3],
+        below if (x - 0.5).abs() < 0.02 + 0.5 * below => [105.0; 3],
         _ => [85.0, 120.0, 60.0],
     };
     add("road", 12.0, draw(road, 12.0));
