@@ -94,6 +94,9 @@ fn evaluation(name: &str, report: &Report) -> String {
     }
     for table in tables::tables(report) {
         text += &format!("\n### {}\n\n{}", table.title, table.markdown());
+        if table.header.contains(&"knee") {
+            text += &format!("\nThe knee is {}.\n", tables::KNEE);
+        }
     }
     text
 }

@@ -5,6 +5,7 @@ mod results;
 mod support;
 
 use mostream::evaluate::report::Report;
+use mostream::localize::MOST_MIN_SCORE;
 use mostream::picture::{RgbImage, write_jpeg};
 use serde_json::{Value, json};
 use std::io::Write;
@@ -185,7 +186,12 @@ fn frames_of_a_video_are_those_of_run() {
         let record = &records[line["frame"].as_u64().unwrap() as usize];
         let boxes: Vec<_> = record.objects.iter().map(|object| object.bbox).collect();
         // The state keeps what `run` leaves out by its score.
-        let kept = line["boxes"].as_array().unwrap().iter().zip(scores(&line)).filter(|(_, score)| *score >= 0.2);
+        let kept = line["boxes"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .zip(scores(&line))
+            .filter(|(_, score)| *score >= f64::from(MOST_MIN_SCORE));
         assert_eq!(kept.map(|(bbox, _)| bbox.clone()).collect::<Vec<_>>(), json!(boxes).as_array().unwrap().clone());
     }
     let report = report(&json);

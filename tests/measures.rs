@@ -3,9 +3,10 @@
 use mostream::evaluate::average_precision::{Matches, Precision, Size};
 use mostream::evaluate::corloc::{Boxes, Objects, corloc};
 use mostream::evaluate::dataset::{FrameTruth, TruthBox};
-use mostream::evaluate::report::Measures;
-use mostream::evaluate::sample::{FoundBox, Sample};
-use mostream::evaluate::{auc, bootstrap, video};
+use mostream::evaluate::report::{Measures, Outcome, Share, Stages};
+use mostream::evaluate::sample::{self, Estimate, FoundBox, Sample};
+use mostream::evaluate::{auc, bootstrap, tables, video};
+use mostream::localize::Method;
 use serde_json::{Value, json};
 use std::io::Write;
 use std::path::Path;
@@ -307,4 +308,41 @@ fn what_the_data_does_not_allow_is_not_measured() {
     assert_eq!((quality.recall50.value, quality.ap), (1.0, None));
     assert!(measures.empty.is_none() && measures.score_auc.is_none());
     assert!(measures.precision.is_none());
+}
+
+#[test]
+fn a_median_has_an_interval_around_it() {
+    let values = || (0..101).map(|at| f64::from(at * 37 % 101));
+    let found = sample::median(values()).unwrap();
+    assert_eq!(found.value, 50.0);
+    // The binomial interval of the median's rank: 50 ± 1.96 · √101 / 2.
+    assert!((found.low.unwrap() - 40.0).abs() < 2.5 && (found.high.unwrap() - 60.0).abs() < 2.5, "{found:?}");
+    assert_eq!(sample::median([7.0].into_iter()), Some(Estimate { value: 7.0, low: None, high: None }));
+    assert_eq!(sample::median(std::iter::empty()), None);
+}
+
+#[test]
+fn the_knee_is_the_fastest_size_that_is_as_good_as_the_best() {
+    let outcome = |method, ms: f64, corloc: f64| {
+        let estimate = |value: f64| Estimate { value, low: Some(value - 0.05), high: Some(value + 0.05) };
+        let share = Share { estimate: estimate(corloc), of: 100 };
+        Outcome {
+            input: format!("{ms} patches"),
+            method,
+            paper: false,
+            min_score: 0.0,
+            measures: Measures { corloc_any: Some(share), ..Measures::of(&[], &[], 1) },
+            milliseconds: Stages { analysis: Some(estimate(ms)), ..Stages::default() },
+        }
+    };
+    let results = [
+        outcome(Method::Most, 10.0, 0.30),
+        outcome(Method::Most, 20.0, 0.47),
+        outcome(Method::Most, 80.0, 0.50),
+        outcome(Method::Most, 40.0, 0.46),
+        outcome(Method::Lost, 5.0, 0.49),
+    ];
+    assert_eq!(tables::knee(&results, Method::Most), Some(&results[1]));
+    assert_eq!(tables::knee(&results, Method::Lost), Some(&results[4]));
+    assert_eq!(tables::knee(&results, Method::TokenCut), None);
 }

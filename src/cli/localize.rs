@@ -3,7 +3,7 @@
 use super::exit::{self, Exit, Failure};
 use super::npy;
 use mostream::geometry::{Grid, PatchLayout};
-use mostream::localize::{Features, Found, LocalizeError, Localizer, Method, PatchOutput};
+use mostream::localize::{Features, Found, LocalizeError, Localizer, MOST_MIN_SCORE, Method, PatchOutput};
 use serde::Serialize;
 use std::path::PathBuf;
 
@@ -34,8 +34,7 @@ pub struct MethodArgs {
     /// How boxes are found: most (several objects, or none), lost, tokencut or dino-seg (one object)
     #[arg(long, default_value_t, value_parser = method)]
     pub method: Method,
-    /// Leave out objects with a lower score, 0 to 1 [default: 0.2 for most, 0 for the others]
-    #[arg(long, value_name = "SCORE", value_parser = score)]
+    #[arg(long, help = min_score_help(), value_name = "SCORE", value_parser = score)]
     pub min_score: Option<f32>,
 }
 
@@ -126,6 +125,11 @@ fn grid(text: &str) -> Result<Grid, String> {
         Some(patches) if patches <= MAX_PATCHES => Ok(Grid { rows, cols }),
         _ => Err(format!("more than {MAX_PATCHES} patches")),
     }
+}
+
+/// What `--min-score` is for.
+pub fn min_score_help() -> String {
+    format!("Leave out objects with a lower score, 0 to 1 [default: {MOST_MIN_SCORE} for most, 0 for the others]")
 }
 
 /// The method with what the flags change about it. The paper leaves nothing out.

@@ -154,6 +154,8 @@ pub struct Stages {
     pub scale: f64,
     pub infer: f64,
     pub localize: f64,
+    /// Of inference and localization together, which is what the size of the input and the method decide.
+    pub analysis: Option<Estimate>,
 }
 
 /// Every measure; none where the data does not allow it.

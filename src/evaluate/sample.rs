@@ -70,6 +70,23 @@ impl Sample<'_> {
     }
 }
 
+/// The median of one value per picture, with its interval.
+pub fn median(values: impl Iterator<Item = f64>) -> Option<Estimate> {
+    let mut values: Vec<f64> = values.collect();
+    values.sort_by(f64::total_cmp);
+    let middle = |counts: &mut dyn Iterator<Item = u32>| {
+        let mut seen = 0;
+        let is_middle = |(count, _): &(u32, &f64)| {
+            seen += *count as usize;
+            seen > values.len() / 2
+        };
+        counts.zip(&values).find(is_middle).map(|(_, value)| *value)
+    };
+    let value = middle(&mut std::iter::repeat_n(1, values.len()))?;
+    let [interval] = bootstrap::intervals(values.len(), |counts| [middle(&mut counts.iter().copied())]);
+    Some(Estimate::new(value, interval))
+}
+
 /// The share of `a` that lies on `b`: the IoU with a group of objects.
 pub(super) fn share_on(a: &DrawnBox, b: &DrawnBox) -> f64 {
     let area = geometry::area(a);

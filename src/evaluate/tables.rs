@@ -2,6 +2,11 @@
 
 use super::report::{Measures, Outcome, Quality, Report, Share};
 use super::sample::Estimate;
+use crate::localize::Method;
+
+/// Which size of input pays, for each method of a report with several.
+pub const KNEE: &str =
+    "the fastest size of input at which the method's CorLoc, any box, is not below the interval of its best";
 
 /// One table; every row is as long as the header.
 #[derive(Clone, Debug)]
@@ -14,7 +19,7 @@ pub struct Table {
 /// What the report says; tables that the data gives nothing for are left out. Shares are in percent, intervals in brackets.
 pub fn tables(report: &Report) -> Vec<Table> {
     let results = &report.results;
-    let all = [corloc(results), quality(results), score(results), clips(results), speed(results)];
+    let all = [curve(results), corloc(results), quality(results), score(results), clips(results), speed(results)];
     all.into_iter().filter(|table| !table.rows.is_empty()).collect()
 }
 
@@ -46,6 +51,41 @@ pub fn summary(report: &Report) -> String {
         text += &format!(", one frame in {} of clips", set.every);
     }
     text
+}
+
+/// Of one size of input there is no curve.
+fn curve(results: &[Outcome]) -> Table {
+    let is_curve = results.iter().any(|outcome| outcome.input != results[0].input);
+    let row = |outcome: &Outcome| {
+        let m = &outcome.measures;
+        let mut row = name(outcome);
+        row.push(outcome.min_score.to_string());
+        row.push(
+            outcome.milliseconds.analysis.map_or("-".into(), |ms| format!("{:.1}{}", ms.value, interval(&ms, 1.0, 1))),
+        );
+        row.push(m.corloc_any.map_or("-".into(), of_share));
+        row.push(m.all.and_then(|all| all.ap50).map_or("-".into(), percent));
+        row.push(m.all.map_or("-".into(), |all| percent(all.recall50)));
+        let is_knee = knee(results, outcome.method).is_some_and(|knee| std::ptr::eq(knee, outcome));
+        row.push(if is_knee { "knee" } else { "" }.into());
+        row
+    };
+    let header =
+        vec!["input", "method", "min score", "ms, infer and localize", "CorLoc, any box", "AP50", "recall50", "knee"];
+    Table { title: "Quality against time", header, rows: results.iter().filter(|_| is_curve).map(row).collect() }
+}
+
+/// [`KNEE`].
+pub fn knee(results: &[Outcome], method: Method) -> Option<&Outcome> {
+    let known = || {
+        let of_method = results.iter().filter(move |outcome| outcome.method == method);
+        of_method.filter_map(|outcome| {
+            Some((outcome, outcome.measures.corloc_any?.estimate, outcome.milliseconds.analysis?))
+        })
+    };
+    let (_, best, _) = known().max_by(|(_, a, _), (_, b, _)| a.value.total_cmp(&b.value))?;
+    let good = known().filter(|(_, found, _)| found.value >= best.low.unwrap_or(best.value));
+    good.min_by(|(_, _, a), (_, _, b)| a.value.total_cmp(&b.value)).map(|(outcome, ..)| outcome)
 }
 
 fn corloc(results: &[Outcome]) -> Table {

@@ -62,8 +62,7 @@ pub struct Args {
     /// Take the paper's boxes as they are: duplicates kept, in the paper's order
     #[arg(long)]
     paper: bool,
-    /// Leave out boxes of a lower score, 0 to 1, as run does [default: 0.2 for most, 0 for the others]
-    #[arg(long, value_name = "SCORE", value_parser = super::localize::score, conflicts_with = "paper")]
+    #[arg(long, help = super::localize::min_score_help(), value_name = "SCORE", value_parser = super::localize::score, conflicts_with = "paper")]
     min_score: Option<f32>,
     /// Write everything to this file
     #[arg(long, value_name = "FILE.json")]

@@ -5,7 +5,7 @@ use crate::cli::exit::{Exit, Failure};
 use mostream::evaluate::corloc::{self, Boxes, Objects};
 use mostream::evaluate::dataset::{FrameTruth, Media};
 use mostream::evaluate::report::{DatasetSummary, Measures, Outcome, Report, Stages};
-use mostream::evaluate::sample::{FoundBox, Sample};
+use mostream::evaluate::sample::{self, FoundBox, Sample};
 use mostream::evaluate::tables;
 use mostream::geometry;
 use mostream::partial::PartialFile;
@@ -86,6 +86,12 @@ pub fn results(plan: &Plan, findings: &Findings) -> Vec<Outcome> {
                 scale: median(|us| us.scale),
                 infer: median(|us| us.infer),
                 localize: median(|us| us.localize),
+                analysis: sample::median(
+                    findings
+                        .found
+                        .values()
+                        .map(|found| (found[setting].us.infer + found[setting].us.localize) as f64 / 1e3),
+                ),
             },
         }
     };
