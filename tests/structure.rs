@@ -20,6 +20,7 @@ const RULES: [(&str, &[&str]); 13] = [
         &[
             "runtime.rs",
             "live",
+            "stream/camera",
             "cli/interrupt.rs",
             "cli/bench",
             "cli/eval",

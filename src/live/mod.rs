@@ -9,6 +9,7 @@
 //! or word that there will be none, and then the last boxes hold. A frame that finds no room in the [`inbox`] is not inferred:
 //! that is the one place where live frames are passed over, and it counts them.
 
-pub mod feed;
 pub mod sink;
 pub mod status;
+
+pub use crate::stream::feed;

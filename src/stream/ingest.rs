@@ -13,7 +13,7 @@ const DECODED_FRAMES: u32 = 2;
 /// How often a waiting `next` looks at the bus and asks whether to go on.
 const LOOK: gst::ClockTime = gst::ClockTime::from_mseconds(100);
 /// How long a frame is shown that does not say, such as a still image.
-const UNKNOWN_DURATION_NS: u64 = 40_000_000;
+pub(super) const UNKNOWN_DURATION_NS: u64 = 40_000_000;
 /// How long a source may be silent: demuxers exist that never end (GIF, by libav's).
 const PATIENCE: std::time::Duration = std::time::Duration::from_secs(30);
 /// How long seeking to the start may take.
@@ -199,7 +199,7 @@ impl Drop for Ingest {
 
 /// Answers the decoder's allocation query: buffers with strides and offsets of its own are welcome, so it need not copy
 /// them into packed ones.
-fn accept_native_strides(sink: &gst_app::AppSink) {
+pub(super) fn accept_native_strides(sink: &gst_app::AppSink) {
     let Some(pad) = sink.static_pad("sink") else { return };
     pad.add_probe(gst::PadProbeType::QUERY_DOWNSTREAM, |_, info| {
         let Some(query) = info.query_mut() else { return gst::PadProbeReturn::Ok };

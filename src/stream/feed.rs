@@ -1,7 +1,7 @@
 //! What a source tells: frames, and how it is.
 
+use super::frame::Frame;
 use crate::record::SourceState;
-use crate::stream::frame::Frame;
 use std::time::SystemTime;
 
 /// One thing that happened at a source.
@@ -26,4 +26,9 @@ pub trait Feed: Send {
 
     /// Whether frames come when they want to. The frames of others wait until they are wanted, and none is passed over.
     fn is_live(&self) -> bool;
+
+    /// Frames so far that could not be decoded whole and were kept back.
+    fn broken(&self) -> u64 {
+        0
+    }
 }
