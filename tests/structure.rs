@@ -21,6 +21,7 @@ const RULES: [(&str, &[&str]); 13] = [
             "runtime.rs",
             "live",
             "stream/stills.rs",
+            "stream/camera",
             "cli/interrupt.rs",
             "cli/bench",
             "cli/eval",

@@ -12,8 +12,9 @@
 pub mod adaptive;
 mod deliver;
 pub mod engine;
-pub mod feed;
 mod fit;
 mod inbox;
 pub mod sink;
 pub mod status;
+
+pub use crate::stream::feed;

@@ -206,7 +206,7 @@ impl Drop for Ingest {
 
 /// Answers the decoder's allocation query: buffers with strides and offsets of its own are welcome, so it need not copy
 /// them into packed ones.
-fn accept_native_strides(sink: &gst_app::AppSink) {
+pub(super) fn accept_native_strides(sink: &gst_app::AppSink) {
     let Some(pad) = sink.static_pad("sink") else { return };
     pad.add_probe(gst::PadProbeType::QUERY_DOWNSTREAM, |_, info| {
         let Some(query) = info.query_mut() else { return gst::PadProbeReturn::Ok };

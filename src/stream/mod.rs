@@ -1,10 +1,13 @@
 //! All of GStreamer: what the input is ([`preflight`]), its frames by reference ([`ingest`], [`frame`]), the annotated
 //! video ([`output`], with the input's audio from [`audio`]) and the window ([`display`]). [`pictures`] reads a video picture
-//! by picture, and [`source`] is where frames come from.
+//! by picture, and [`source`] is where frames come from. [`camera`] is the [`feed`] of a live source.
 
 pub mod audio;
+pub mod camera;
 pub mod canvas;
+pub mod devices;
 pub mod display;
+pub mod feed;
 pub mod frame;
 pub mod ingest;
 pub mod output;
@@ -62,16 +65,63 @@ pub(crate) fn make(element: &str, purpose: &str) -> Result<gst::Element, StreamE
     })
 }
 
-/// `text` without the user name and password of any URI in it, so that it can be shown and logged.
+/// `text` without the user name and password of any URI in it, nor the values of what is named like a password, so that it can
+/// be shown and logged.
 pub fn redact(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     let mut rest = text;
     while let Some(scheme) = rest.find("://") {
         let (head, tail) = rest.split_at(scheme + 3);
         shown.push_str(head);
-        let authority = tail.find(|c: char| "/?# \t\n\"'".contains(c)).unwrap_or(tail.len());
-        // A password may itself hold an @: the last one ends it.
-        rest = tail[..authority].rfind('@').map_or(tail, |at| &tail[at + 1..]);
+        rest = &tail[credentials_end(tail)..];
+    }
+    shown.push_str(rest);
+    redact_values(&shown)
+}
+
+/// A URL's user name and password as they stand in it, and the URL without them.
+pub(crate) fn split_credentials(url: &str) -> (Option<&str>, String) {
+    let Some(scheme) = url.find("://") else { return (None, url.to_owned()) };
+    let (head, tail) = url.split_at(scheme + 3);
+    let end = credentials_end(tail);
+    (end.checked_sub(1).map(|at| &tail[..at]), format!("{head}{}", &tail[end..]))
+}
+
+/// Where the host begins in what follows `://`, after the @ if there is one.
+fn credentials_end(tail: &str) -> usize {
+    let token = &tail[..tail.find(|c: char| " \t\n\"'".contains(c)).unwrap_or(tail.len())];
+    let authority = &token[..token.find(['/', '?', '#']).unwrap_or(token.len())];
+    // A password may itself hold an @: the last one ends it.
+    if let Some(at) = authority.rfind('@') {
+        return at + 1;
+    }
+    // It may even hold what ends a host: then what looks like a port is no number.
+    let port = authority.rsplit_once(':').map_or("", |(_, port)| port);
+    let is_password = !authority.starts_with('[') && port.chars().any(|c| !c.is_ascii_digit());
+    token.rfind('@').filter(|_| is_password).map_or(0, |at| at + 1)
+}
+
+/// Names whose values are secret, in URLs and in launch lines.
+const SECRETS: [&str; 7] = ["password", "passwd", "pwd", "passphrase", "user-pw", "proxy-pw", "token"];
+
+fn redact_values(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(equals) = rest.find('=') {
+        let (head, tail) = rest.split_at(equals + 1);
+        shown.push_str(head);
+        let name = head.trim_end_matches('=').trim_end().to_ascii_lowercase();
+        rest = tail;
+        if SECRETS.iter().any(|secret| name.ends_with(secret)) {
+            let value = tail.trim_start();
+            let quote = value.chars().next().filter(|c| "\"'".contains(*c));
+            let end = match quote {
+                Some(quote) => value[1..].find(quote).map(|end| end + 2),
+                None => value.find(|c: char| "&;# \t\n\"'".contains(c)),
+            };
+            shown.push_str("***");
+            rest = &value[end.unwrap_or(value.len())..];
+        }
     }
     shown.push_str(rest);
     shown
@@ -152,6 +202,11 @@ mod tests {
     fn passwords_are_not_shown() {
         assert_eq!(redact("rtsp://admin:p@ss@10.0.0.1:554/a?b=c@d"), "rtsp://10.0.0.1:554/a?b=c@d");
         assert_eq!(redact("file:///tmp/a@b.mp4"), "file:///tmp/a@b.mp4");
+        assert_eq!(redact("rtsp://u:a/b?c@cam:554/x"), "rtsp://cam:554/x");
+        assert_eq!(redact("rtsp://[fe80::1]/a@b"), "rtsp://[fe80::1]/a@b");
+        assert_eq!(redact("srt://h:1?passphrase=se=cret&mode=caller"), "srt://h:1?passphrase=***&mode=caller");
+        assert_eq!(redact("rtsp://h/user=a&Password=b@c&d"), "rtsp://h/user=a&Password=***&d");
+        assert_eq!(redact("rtspsrc user-pw = \"a b\" ! x"), "rtspsrc user-pw =*** ! x");
         assert_eq!(redact("cannot open rtsp://u:p@cam/x and http://v@h"), "cannot open rtsp://cam/x and http://h");
     }
 }

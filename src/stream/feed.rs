@@ -1,10 +1,10 @@
 //! What a source tells: frames, and how it is.
 
+use super::frame::Frame;
+use super::ingest::Span;
+use super::preflight::Source;
+use super::source::{self, FrameSource};
 use crate::record::SourceState;
-use crate::stream::frame::Frame;
-use crate::stream::ingest::Span;
-use crate::stream::preflight::Source;
-use crate::stream::source::{self, FrameSource};
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -31,6 +31,11 @@ pub trait Feed: Send {
 
     /// Whether frames come when they want to. The frames of others wait until they are wanted, and none is passed over.
     fn is_live(&self) -> bool;
+
+    /// Frames so far that could not be decoded whole and were kept back.
+    fn broken(&self) -> u64 {
+        0
+    }
 }
 
 /// Videos and pictures in files, one after the other, as one source.

@@ -1,0 +1,227 @@
+//! What an input names: the kind of source, its launch line, and its address apart from its secrets.
+
+use crate::stream::{StreamError, redact, split_credentials};
+use std::ffi::OsStr;
+use std::str::FromStr;
+
+/// The kinds of live sources.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    Device,
+    Rtsp,
+    Rtp,
+    Udp,
+    Srt,
+    Http,
+    Hls,
+    Stdin,
+    /// A pipeline of the user's own.
+    Custom,
+}
+
+/// A live source, as its input names it.
+#[derive(Clone, Debug)]
+pub(super) struct Address {
+    pub kind: Kind,
+    /// The URL without user name and password, the device's path, or the user's own pipeline.
+    pub target: String,
+    pub user: Option<String>,
+    pub password: Option<String>,
+}
+
+/// Size, rate and format of the frames of a device or of raw frames: `640x480@30:NV12`, `1280x720@30000/1001:mjpeg`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mode {
+    pub width: i32,
+    pub height: i32,
+    /// Frames per second, as a fraction.
+    pub fps: (i32, i32),
+    /// A GStreamer video format in capitals, or `MJPEG`.
+    pub format: String,
+}
+
+impl FromStr for Mode {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let parse = || {
+            let (size, rest) = text.split_once('@')?;
+            let (width, height) = size.split_once('x')?;
+            let (rate, format) = rest.split_once(':').unwrap_or((rest, "I420"));
+            let (n, d) = rate.split_once('/').unwrap_or((rate, "1"));
+            let side = |text: &str| text.parse().ok().filter(|side| (1..=16384).contains(side));
+            let positive = |text: &str| text.parse().ok().filter(|&number: &i32| number > 0);
+            let fps = (positive(n)?, positive(d)?);
+            Some(Self { width: side(width)?, height: side(height)?, fps, format: format.to_ascii_uppercase() })
+        };
+        parse().ok_or_else(|| format!("{text:?} is no mode; give WIDTHxHEIGHT@FPS:FORMAT, such as 640x480@30:NV12"))
+    }
+}
+
+/// Extensions of files behind `http://`, which are played, not followed.
+const FILES: [&str; 8] = ["mp4", "m4v", "mov", "mkv", "webm", "avi", "ogv", "wmv"];
+
+/// The kind of source that an input names; none for a file.
+pub(super) fn kind_of(input: &OsStr) -> Option<Kind> {
+    let input = input.to_str()?;
+    if is_custom(input) {
+        return Some(Kind::Custom);
+    }
+    let Some((scheme, rest)) = input.split_once("://") else {
+        let is_device = input.strip_prefix("/dev/video").is_some_and(|number| number.parse::<u32>().is_ok());
+        return match input {
+            "-" => Some(Kind::Stdin),
+            "cam" => Some(Kind::Device),
+            _ => is_device.then_some(Kind::Device),
+        };
+    };
+    let path = rest.split(['?', '#']).next().unwrap_or_default();
+    let extension =
+        path.rsplit('/').next().and_then(|name| name.rsplit_once('.')).map_or("", |(_, extension)| extension);
+    match scheme.to_ascii_lowercase().as_str() {
+        "rtsp" | "rtsps" | "rtspt" | "rtspu" => Some(Kind::Rtsp),
+        "rtp" => Some(Kind::Rtp),
+        "udp" => Some(Kind::Udp),
+        "srt" => Some(Kind::Srt),
+        "http" | "https" if extension.eq_ignore_ascii_case("m3u8") => Some(Kind::Hls),
+        "http" | "https" if FILES.iter().any(|file| extension.eq_ignore_ascii_case(file)) => None,
+        "http" | "https" => Some(Kind::Http),
+        _ => None,
+    }
+}
+
+/// Whether the input is a pipeline that ends in the sink frames are taken from.
+fn is_custom(input: &str) -> bool {
+    input.contains('!') && input.contains("appsink") && input.contains("name=frames")
+}
+
+impl Address {
+    pub(super) fn new(input: &OsStr) -> Result<Self, StreamError> {
+        let shown = redact(&input.to_string_lossy());
+        let fail = |why: &str| StreamError::Input { input: shown.clone(), why: why.to_owned() };
+        let (Some(kind), Some(text)) = (kind_of(input), input.to_str()) else {
+            return Err(fail(
+                "names no live source; give cam, /dev/videoN, -, a URL, or a pipeline with appsink name=frames",
+            ));
+        };
+        let has_url = !matches!(kind, Kind::Device | Kind::Stdin | Kind::Custom);
+        if !has_url {
+            return Ok(Self { kind, target: text.to_owned(), user: None, password: None });
+        }
+        let (credentials, target) = split_credentials(text);
+        let port = port_of(&target);
+        if port.is_some_and(|port| port.parse::<u16>().is_err()) {
+            return Err(fail("its port is no number from 0 to 65535; percent-encode what is special in a password"));
+        }
+        if port.is_none() && matches!(kind, Kind::Rtp | Kind::Udp | Kind::Srt) {
+            return Err(fail("has no port; add one, such as :5000"));
+        }
+        let (user, password) = match credentials {
+            Some(credentials) => match credentials.split_once(':') {
+                Some((user, password)) => (Some(decode(user)), Some(decode(password))),
+                None => (Some(decode(credentials)).filter(|user| !user.is_empty()), None),
+            },
+            None => (None, None),
+        };
+        Ok(Self { kind, target, user, password })
+    }
+
+    /// The value of a parameter after the `?`.
+    pub(super) fn parameter(&self, name: &str) -> Option<&str> {
+        let (_, query) = self.target.split_once('?')?;
+        query.split('&').filter_map(|pair| pair.split_once('=')).find(|(key, _)| *key == name).map(|(_, value)| value)
+    }
+
+    /// The URL without its parameters.
+    pub(super) fn without_parameters(&self) -> &str {
+        self.target.split('?').next().unwrap_or_default()
+    }
+}
+
+/// The port of a URL without credentials, as it stands there.
+fn port_of(url: &str) -> Option<&str> {
+    let (_, rest) = url.split_once("://")?;
+    let host = rest.split(['/', '?', '#']).next()?;
+    // An IPv6 address holds colons of its own.
+    let after = host.rfind(']').map_or(host, |end| &host[end + 1..]);
+    after.rsplit_once(':').map(|(_, port)| port)
+}
+
+/// Percent-decoded, where it is percent-encoded throughout.
+fn decode(text: &str) -> String {
+    let bytes = text.as_bytes();
+    let mut decoded = Vec::with_capacity(bytes.len());
+    let mut at = 0;
+    while at < bytes.len() {
+        let hex = |byte: Option<&u8>| byte.and_then(|&byte| char::from(byte).to_digit(16));
+        match (bytes[at], hex(bytes.get(at + 1)), hex(bytes.get(at + 2))) {
+            (b'%', Some(high), Some(low)) => {
+                decoded.push((high * 16 + low) as u8);
+                at += 3;
+            }
+            (byte, ..) => {
+                decoded.push(byte);
+                at += 1;
+            }
+        }
+    }
+    String::from_utf8(decoded).unwrap_or_else(|_| text.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parts(input: &str) -> (String, Option<String>, Option<String>) {
+        let address = Address::new(OsStr::new(input)).unwrap();
+        (address.target, address.user, address.password)
+    }
+
+    #[test]
+    fn credentials_are_taken_out_of_a_url_however_they_are_written() {
+        let some = |text: &str| Some(text.to_owned());
+        for (url, password) in [
+            ("rtsp://me:p%40ss%3A1@cam:554/a?b=c", "p@ss:1"),
+            ("rtsp://me:p@ss:1@cam:554/a?b=c", "p@ss:1"),
+            ("rtsp://me:100%@cam:554/a?b=c", "100%"),
+            ("rtsp://me:a/b?c@cam:554/a?b=c", "a/b?c"),
+            ("rtsp://me:@cam:554/a?b=c", ""),
+        ] {
+            assert_eq!(parts(url), ("rtsp://cam:554/a?b=c".to_owned(), some("me"), some(password)), "{url}");
+        }
+        assert_eq!(parts("rtsp://[::1]:8554/x@y"), ("rtsp://[::1]:8554/x@y".to_owned(), None, None));
+        assert_eq!(parts("rtsp://cam/x@y"), ("rtsp://cam/x@y".to_owned(), None, None));
+        assert_eq!(parts("udp://@:5000"), ("udp://:5000".to_owned(), None, None));
+        for wrong in ["rtsp://cam:port/", "udp://239.0.0.1", "rtsp://cam:70000/"] {
+            assert!(Address::new(OsStr::new(wrong)).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn live_sources_are_told_from_files() {
+        for live in [
+            "cam",
+            "/dev/video12",
+            "-",
+            "RTSP://x",
+            "http://x/mjpg.cgi",
+            "http://x/a.m3u8?b",
+            "srt://x:1",
+            "videotestsrc ! appsink name=frames",
+        ] {
+            assert!(kind_of(OsStr::new(live)).is_some(), "{live}");
+        }
+        for file in ["a.mp4", "./cam", "/dev/videos/a", "http://x/a.MP4?b", "file:///a", "what!.mp4"] {
+            assert!(kind_of(OsStr::new(file)).is_none(), "{file}");
+        }
+    }
+
+    #[test]
+    fn modes_are_read() {
+        let mode = "640x480@30000/1001:nv12".parse::<Mode>().unwrap();
+        assert_eq!((mode.width, mode.height, mode.fps, &*mode.format), (640, 480, (30000, 1001), "NV12"));
+        for wrong in ["", "640x480", "640x@30", "0x1@1", "640x480@0", "99999x1@1:I420"] {
+            assert!(wrong.parse::<Mode>().is_err(), "{wrong}");
+        }
+    }
+}

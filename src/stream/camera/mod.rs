@@ -1,0 +1,378 @@
+//! The feed of a live source: cameras by RTSP, capture devices, network streams, raw frames on standard input, pipelines of the
+//! user's own.
+//!
+//! ```text
+//! connecting ─► live ─► stalled ─► connecting          frames stopped: at once
+//!     └────────► lost ◄──┘  └ pause, longer each time ─► connecting … ended (after `retry_for`, or at the end of the stream)
+//! ```
+//!
+//! What a connection is made of stands in `pipelines/`, one launch line per kind.
+
+mod address;
+mod clock;
+mod connection;
+
+pub use address::Mode;
+
+use super::feed::{Event, Feed, StateChange};
+use super::frame::{Capture, Frame};
+use super::ingest::UNKNOWN_DURATION_NS;
+use super::{StreamError, init};
+use crate::record::{CaptureClock, SourceState};
+use address::{Address, Kind};
+use clock::{SenderClock, Timeline};
+use connection::{Connection, Heard};
+use gstreamer as gst;
+use gstreamer_video as gst_video;
+use std::ffi::OsStr;
+use std::hash::BuildHasher;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+/// How often a waiting feed looks whether to go on.
+const LOOK: Duration = Duration::from_millis(20);
+/// Connections that may be going down at once; more are not begun before one has gone.
+const MAX_CLOSING: usize = 4;
+/// How long the last connection may take to say goodbye: cameras serve few clients and wait for it.
+const GOODBYE: Duration = Duration::from_secs(1);
+/// A time stamp further in the past was not made by the machine's clock.
+const MAX_AGE_NS: u64 = 10_000_000_000;
+
+/// How to reach a live source, and how long to wait for what.
+#[derive(Clone)]
+pub struct CameraOptions {
+    /// Frames that stop for so long make the source stalled.
+    pub stall_after: Duration,
+    /// How long a connection may take to its first frame; key frames may be many seconds apart.
+    pub first_frame_after: Duration,
+    /// The pause before the second try, doubled before each further one, and somewhat shorter by chance.
+    pub backoff_min: Duration,
+    pub backoff_max: Duration,
+    /// A source that was gone for longer has ended; none tries for ever.
+    pub retry_for: Option<Duration>,
+    /// How long packets are waited for that are late or out of order.
+    pub latency_ms: u32,
+    /// Of RTSP.
+    pub transport: Transport,
+    /// Where the URL has none.
+    pub user: Option<String>,
+    pub password: Option<String>,
+    /// Accepts any certificate: cameras mostly have none that can be verified.
+    pub insecure_tls: bool,
+    /// Of a capture device, or of raw frames, which need it.
+    pub mode: Option<Mode>,
+}
+
+impl Default for CameraOptions {
+    fn default() -> Self {
+        Self {
+            stall_after: Duration::from_secs(5),
+            first_frame_after: Duration::from_secs(20),
+            backoff_min: Duration::from_secs(1),
+            backoff_max: Duration::from_secs(30),
+            retry_for: None,
+            latency_ms: 100,
+            transport: Transport::Auto,
+            user: None,
+            password: None,
+            insecure_tls: false,
+            mode: None,
+        }
+    }
+}
+
+impl CameraOptions {
+    /// Takes user name and password from a file with `USER:PASSWORD` in its first line; without a file, from the environment's
+    /// MOSTREAM_RTSP_USER and MOSTREAM_RTSP_PASSWORD, where they are set.
+    pub fn read_credentials(&mut self, file: Option<&Path>) -> Result<(), StreamError> {
+        let Some(file) = file else {
+            self.user = std::env::var("MOSTREAM_RTSP_USER").ok().or(self.user.take());
+            self.password = std::env::var("MOSTREAM_RTSP_PASSWORD").ok().or(self.password.take());
+            return Ok(());
+        };
+        let fail = |why: String| StreamError::Input { input: file.display().to_string(), why };
+        let text = std::fs::read_to_string(file).map_err(|error| fail(error.to_string()))?;
+        let pair = text.lines().next().and_then(|line| line.split_once(':'));
+        let (user, password) = pair.ok_or_else(|| fail("its first line is not USER:PASSWORD".into()))?;
+        (self.user, self.password) = (Some(user.to_owned()), Some(password.to_owned()));
+        Ok(())
+    }
+}
+
+/// How RTSP carries frames.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Transport {
+    /// TCP, and UDP in turn where that fails.
+    Auto,
+    Tcp,
+    Udp,
+}
+
+/// Whether an input names a live source rather than a file.
+pub fn is_live(input: &OsStr) -> bool {
+    address::kind_of(input).is_some()
+}
+
+/// A live source.
+pub struct Camera {
+    name: String,
+    address: Address,
+    options: CameraOptions,
+    phase: Phase,
+    connection: Option<Connection>,
+    /// The frame that made the source live.
+    first: Option<Frame>,
+    timeline: Timeline,
+    frames: u64,
+    broken: Arc<AtomicU64>,
+    /// Tries since one that was good for longer than the pause that came before it.
+    tries: u32,
+    /// Tries since a frame came.
+    failures: u32,
+    /// When the source was last known good, or first tried.
+    last_good: Instant,
+    /// One more for each connection that has not gone down yet.
+    alive: Arc<()>,
+}
+
+#[derive(Clone, Copy)]
+enum Phase {
+    Pausing {
+        until: Instant,
+    },
+    /// Raw frames on standard input are waited for without end: no other try would do better.
+    Connecting {
+        until: Option<Instant>,
+    },
+    Live {
+        since: Instant,
+        last: Instant,
+    },
+    Ended,
+}
+
+impl Camera {
+    /// Checks the address and that its elements are installed; the first connection is made by [`Feed::next`].
+    pub fn open(input: &OsStr, name: String, options: CameraOptions) -> Result<Self, StreamError> {
+        init()?;
+        let address = Address::new(input)?;
+        if address.kind != Kind::Device {
+            connection::build(&address, &options, &SenderClock::default(), false)?;
+        }
+        let now = Instant::now();
+        Ok(Self {
+            name,
+            address,
+            options,
+            phase: Phase::Pausing { until: now },
+            connection: None,
+            first: None,
+            timeline: Timeline::default(),
+            frames: 0,
+            broken: Arc::default(),
+            tries: 0,
+            failures: 0,
+            last_good: now,
+            alive: Arc::default(),
+        })
+    }
+
+    /// Shown and recorded.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn connect(&mut self) -> Event {
+        let now = Instant::now();
+        let is_first = self.frames == 0 && self.failures == 0;
+        if is_first {
+            self.last_good = now;
+        }
+        let over_udp = self.options.transport.over_udp(self.failures);
+        let alive = self.alive.clone();
+        match Connection::open(&self.address, &self.options, over_udp, &self.broken, alive) {
+            Ok(connection) => {
+                self.connection = Some(connection);
+                self.timeline.reconnected();
+                let until = (self.address.kind != Kind::Stdin).then(|| now + self.options.first_frame_after);
+                self.phase = Phase::Connecting { until };
+                change(SourceState::Connecting, None)
+            }
+            Err(error) => self.lose(error.to_string()),
+        }
+    }
+
+    /// Closes the connection and pauses before the next, or ends.
+    fn lose(&mut self, why: String) -> Event {
+        self.connection = None;
+        let gone = self.last_good.elapsed();
+        if self.address.kind == Kind::Stdin || self.options.retry_for.is_some_and(|limit| gone >= limit) {
+            self.phase = Phase::Ended;
+            return change(SourceState::Ended, Some(why));
+        }
+        let pause = self.pause();
+        self.failures += 1;
+        self.tries += 1;
+        self.phase = Phase::Pausing { until: Instant::now() + pause };
+        change(SourceState::Lost, Some(why))
+    }
+
+    /// Half to all of a time that doubles with each try, so that many sources do not come back at once.
+    fn pause(&self) -> Duration {
+        let doubled = self.options.backoff_min.saturating_mul(1 << self.tries.min(16));
+        let random = std::hash::RandomState::new().hash_one(self.tries) as f64 / u64::MAX as f64;
+        doubled.min(self.options.backoff_max).mul_f64(0.5 + 0.5 * random)
+    }
+
+    fn stall(&mut self) -> Event {
+        let why = format!("no frame for {:.1} s", self.options.stall_after.as_secs_f64());
+        if self.address.kind == Kind::Stdin {
+            self.phase = Phase::Connecting { until: None };
+        } else {
+            self.connection = None;
+            self.phase = Phase::Pausing { until: Instant::now() };
+        }
+        change(SourceState::Stalled, Some(why))
+    }
+
+    /// At the end of the stream: one that goes on by the clock was cut off, any other is over.
+    fn end(&mut self) -> Event {
+        let is_clocked = self.connection.as_mut().is_some_and(Connection::is_clocked);
+        let is_live = matches!(self.phase, Phase::Live { .. });
+        match (is_clocked, is_live || self.address.kind == Kind::Stdin) {
+            (false, true) => {
+                (self.connection, self.phase) = (None, Phase::Ended);
+                change(SourceState::Ended, None)
+            }
+            (_, true) => self.lose("the stream was closed".into()),
+            (_, false) => self.lose("the stream was closed before its first frame".into()),
+        }
+    }
+
+    /// The frame of a sample; none where it is broken.
+    fn frame(&mut self, sample: &gst::Sample) -> Result<Option<Frame>, String> {
+        let Some(connection) = &mut self.connection else { return Ok(None) };
+        let buffer = sample.buffer_owned().ok_or("a frame without data")?;
+        let info = sample.caps().and_then(|caps| gst_video::VideoInfo::from_caps(caps).ok());
+        let info = info.ok_or("it gives no raw video: put decodebin before the appsink")?;
+        if buffer.flags().intersects(gst::BufferFlags::CORRUPTED | gst::BufferFlags::DECODE_ONLY) {
+            self.broken.fetch_add(1, Ordering::Relaxed);
+            return Ok(None);
+        }
+        let is_clocked = connection.is_clocked();
+        let (running_ns, age_ns) = connection.time_of(sample);
+        let age = Duration::from_nanos(age_ns.filter(|&age| age <= MAX_AGE_NS).unwrap_or(0));
+        let now = Instant::now();
+        let instant = now.checked_sub(age).unwrap_or(now);
+        let arrival = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().saturating_sub(age);
+        let arrival_ns = u64::try_from(arrival.as_nanos()).unwrap_or(u64::MAX);
+        let sent_ns = connection.clock.unix_ns(buffer.pts(), arrival_ns);
+
+        let is_back = !matches!(self.phase, Phase::Live { .. });
+        let gap = self.timeline.last().filter(|_| is_back).map(|last| instant.saturating_duration_since(last));
+        let pts_ns = self.timeline.place(instant, running_ns, is_clocked);
+        let by_rate = || {
+            let fps = info.fps();
+            (fps.numer() > 0).then(|| 1_000_000_000 * fps.denom() as u64 / fps.numer() as u64)
+        };
+        let duration_ns = buffer.duration().map(|time| time.nseconds()).filter(|&ns| ns > 0).or_else(by_rate);
+        let capture = Capture {
+            instant,
+            unix_ns: sent_ns.unwrap_or(arrival_ns),
+            clock: if sent_ns.is_some() { CaptureClock::Rtcp } else { CaptureClock::Arrival },
+            gap_ns: gap.map(|gap| gap.as_nanos() as u64),
+        };
+        let duration_ns = duration_ns.unwrap_or(UNKNOWN_DURATION_NS);
+        let frame = Frame { index: self.frames, pts_ns, duration_ns, buffer, info, capture: Some(capture) };
+        self.frames += 1;
+        Ok(Some(frame))
+    }
+
+    /// A frame came: the source is live, if it was not.
+    fn arrived(&mut self, frame: Frame) -> Event {
+        let now = Instant::now();
+        self.last_good = now;
+        self.failures = 0;
+        if let Phase::Live { since, .. } = self.phase {
+            if since.elapsed() > self.options.backoff_min.saturating_mul(1 << self.tries.min(16)) {
+                self.tries = 0;
+            }
+            self.phase = Phase::Live { since, last: now };
+            return Event::Frame(frame);
+        }
+        self.phase = Phase::Live { since: now, last: now };
+        self.first = Some(frame);
+        change(SourceState::Live, None)
+    }
+}
+
+fn change(state: SourceState, why: Option<String>) -> Event {
+    Event::State(StateChange { state, at: SystemTime::now(), why })
+}
+
+impl Feed for Camera {
+    fn next(&mut self, stop: &dyn Fn() -> bool) -> Option<Event> {
+        loop {
+            if stop() {
+                return None;
+            }
+            if let Some(frame) = self.first.take() {
+                return Some(Event::Frame(frame));
+            }
+            match self.phase {
+                Phase::Ended => return None,
+                Phase::Pausing { until } => {
+                    let closing = Arc::strong_count(&self.alive) - 1;
+                    if Instant::now() >= until && closing < MAX_CLOSING {
+                        return Some(self.connect());
+                    }
+                    std::thread::sleep(LOOK);
+                    continue;
+                }
+                Phase::Connecting { until } => {
+                    if until.is_some_and(|until| Instant::now() >= until) {
+                        let patience = self.options.first_frame_after.as_secs_f64();
+                        return Some(self.lose(format!("no first frame within {patience:.1} s")));
+                    }
+                }
+                Phase::Live { last, .. } => {
+                    if last.elapsed() >= self.options.stall_after {
+                        return Some(self.stall());
+                    }
+                }
+            }
+            let patience = gst::ClockTime::from_nseconds(LOOK.as_nanos() as u64);
+            let heard = self.connection.as_mut().map_or(Heard::End, |connection| connection.listen(patience));
+            match heard {
+                Heard::Nothing => {}
+                Heard::Failed(why) => return Some(self.lose(why)),
+                Heard::End => return Some(self.end()),
+                Heard::Sample(sample) => match self.frame(&sample) {
+                    Ok(Some(frame)) => return Some(self.arrived(frame)),
+                    Ok(None) => {}
+                    Err(why) => return Some(self.lose(why)),
+                },
+            }
+        }
+    }
+
+    fn is_live(&self) -> bool {
+        true
+    }
+
+    fn broken(&self) -> u64 {
+        self.broken.load(Ordering::Relaxed)
+    }
+}
+
+impl Drop for Camera {
+    fn drop(&mut self) {
+        self.connection = None;
+        let start = Instant::now();
+        while Arc::strong_count(&self.alive) > 1 && start.elapsed() < GOODBYE {
+            std::thread::sleep(LOOK / 4);
+        }
+    }
+}
