@@ -102,7 +102,7 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
             sinks.output = Some(Output::open(path, canvas.info(), audio(&source, &media, span, args.quiet))?);
         }
         if args.display {
-            sinks.display = Some(Display::open(canvas.info())?);
+            sinks.display = Some(Display::open(canvas.info(), true)?);
         }
         sinks.canvas = Some(canvas);
     }

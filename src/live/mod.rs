@@ -11,4 +11,5 @@
 
 pub mod feed;
 pub mod sink;
+pub mod sinks;
 pub mod status;
