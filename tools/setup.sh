@@ -11,7 +11,7 @@ readers=(
   tqdm==4.70.1 pydeprecate==0.14.0 requests==2.34.2 urllib3==2.8.0 idna==3.20 certifi==2026.10.19.post1
 )
 packages=(
-  libgstreamer1.0-dev libgstreamer-plugins-base1.0-dev # build: GStreamer
+  libgstreamer1.0-dev libgstreamer-plugins-base1.0-dev libgstrtspserver-1.0-dev # build: GStreamer
   libopencv-imgproc-dev clang libclang-dev pkg-config  # build: OpenCV's drawing functions and their bindings
   gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-bad gstreamer1.0-plugins-ugly # run: formats
   gstreamer1.0-libav gstreamer1.0-x gstreamer1.0-tools # run: more decoders, a window, gst-inspect

@@ -7,7 +7,7 @@ use gstreamer as gst;
 use mostream::backbone::{self, Backbone, Checkpoint, Feature, SessionOptions};
 use mostream::geometry::PixelBox;
 use mostream::localize::{Features, Localizer, PatchOutput};
-use mostream::stream::{self, output::encoder_names, package_of};
+use mostream::stream::{self, launch, package_of};
 use serde::Serialize;
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -136,7 +136,7 @@ impl Report {
             is_ready
         };
         let needed = all(&NEEDED, &|_| true);
-        let encoders = all(&encoder_names().collect::<Vec<_>>(), &starts);
+        let encoders = all(&launch::encoder_names(launch::ENCODERS).collect::<Vec<_>>(), &starts);
         let decoders = all(&DECODERS, &starts);
         if started {
             let install =

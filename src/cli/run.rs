@@ -188,7 +188,7 @@ fn convert(input: &OsStr, own: SourceArgs, shared: Shared, span: Span) -> anyhow
             sinks.output = Some(Output::open(path, canvas.info(), audio(&source, &media, span, shared.quiet))?);
         }
         if shared.display {
-            sinks.display = Some(Display::open(canvas.info())?);
+            sinks.display = Some(Display::open(canvas.info(), true)?);
         }
         sinks.canvas = Some(canvas);
     }

@@ -15,6 +15,7 @@ pub mod engine;
 mod fit;
 mod inbox;
 pub mod sink;
+pub mod sinks;
 pub mod status;
 
 pub use crate::stream::feed;

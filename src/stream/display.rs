@@ -1,12 +1,14 @@
-//! The annotated video in a window, at its own speed.
+//! The annotated video in a window.
 
-use super::{StreamError, bus_error};
+use super::{StreamError, bus_error, launch};
 use gst::prelude::*;
 use gstreamer as gst;
 use gstreamer_app as gst_app;
 use gstreamer_video as gst_video;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+
+const WINDOW: &str = include_str!("../../pipelines/window.launch");
 
 /// A window.
 pub struct Display {
@@ -16,17 +18,14 @@ pub struct Display {
 }
 
 impl Display {
-    /// Opens a window for frames of this layout.
-    pub fn open(info: &gst_video::VideoInfo) -> Result<Self, StreamError> {
-        if ["DISPLAY", "WAYLAND_DISPLAY"].iter().all(|name| std::env::var_os(name).is_none()) {
-            return Err(fault(
-                "there is no display (neither DISPLAY nor WAYLAND_DISPLAY is set); use -o FILE.mp4".into(),
-            ));
+    /// Opens a window for frames of this layout. They are shown when their time has come, or, where not `paced`, as they come.
+    pub fn open(info: &gst_video::VideoInfo, paced: bool) -> Result<Self, StreamError> {
+        require()?;
+        let pipeline = launch::pipeline(WINDOW, "to show the annotated video")?;
+        if let Some(out) = pipeline.by_name("out") {
+            out.set_property("sync", paced);
         }
-        let description = "appsrc name=video format=time  max-bytes=0 ! videoconvert ! autovideosink";
-        let pipeline = gst::parse::launch(description).map_err(|error| fault(error.message().to_owned()))?;
-        let pipeline = pipeline.downcast::<gst::Pipeline>().map_err(|_| fault("no pipeline".into()))?;
-        let video = pipeline.by_name("video").and_then(|element| element.downcast::<gst_app::AppSrc>().ok());
+        let video = pipeline.by_name("pictures").and_then(|element| element.downcast::<gst_app::AppSrc>().ok());
         let video = video.ok_or_else(|| fault("no appsrc".into()))?;
         video.set_caps(Some(&info.to_caps().map_err(|error| fault(error.message.to_string()))?));
         let display = Self { pipeline, video, is_closed: Arc::default() };
@@ -48,7 +47,7 @@ impl Display {
         Ok(display)
     }
 
-    /// Shows a frame when its time has come; says whether the window is still open.
+    /// Shows a frame; says whether the window is still open.
     pub fn push(&self, mut buffer: gst::Buffer, pts_ns: u64) -> Result<bool, StreamError> {
         buffer.make_mut().set_pts(gst::ClockTime::from_nseconds(pts_ns));
         match super::push_when_ready(&self.pipeline, &self.video, buffer) {
@@ -57,6 +56,14 @@ impl Display {
             Err(why) => Err(fault(why)),
         }
     }
+}
+
+/// An error where there is no display to open a window on.
+pub fn require() -> Result<(), StreamError> {
+    if ["DISPLAY", "WAYLAND_DISPLAY"].iter().all(|name| std::env::var_os(name).is_none()) {
+        return Err(fault("there is no display (neither DISPLAY nor WAYLAND_DISPLAY is set); use -o FILE.mp4".into()));
+    }
+    Ok(())
 }
 
 fn fault(why: String) -> StreamError {

@@ -10,6 +10,7 @@ pub mod display;
 pub mod feed;
 pub mod frame;
 pub mod ingest;
+pub mod launch;
 pub mod output;
 #[cfg(feature = "picture")]
 pub mod pictures;
@@ -50,6 +51,8 @@ pub fn package_of(element: &str) -> &'static str {
         | "pngdec" | "v4l2h264enc" | "v4l2h264dec" | "vp8dec" | "vp9dec" | "flacdec" | "wavparse" => {
             "gstreamer1.0-plugins-good"
         }
+        "mpegtsmux" | "srtsink" => "gstreamer1.0-plugins-bad",
+        "matroskamux" | "udpsink" | "rtph264pay" | "autovideosink" => "gstreamer1.0-plugins-good",
         "vaapih264enc" => "gstreamer1.0-vaapi",
         name if name.starts_with("avdec_") || name.starts_with("avenc_") => "gstreamer1.0-libav",
         _ => "gstreamer1.0-plugins-base",

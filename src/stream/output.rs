@@ -1,7 +1,7 @@
 //! The annotated video: encoded by what this machine has, in an MP4 file that appears when it is complete.
 
 use super::audio::AudioReader;
-use super::{StreamError, describe};
+use super::{StreamError, describe, launch};
 use crate::partial::PartialFile;
 use gst::prelude::*;
 use gstreamer as gst;
@@ -9,45 +9,27 @@ use gstreamer_app as gst_app;
 use gstreamer_video as gst_video;
 use std::path::Path;
 
-/// H.264 encoders as launch descriptions, in the order they are tried: hardware first. No B-frames: time stamps stay in order.
-const ENCODERS: [&str; 6] = [
-    "nvh264enc rc-mode=constqp qp-const=23",
-    "v4l2h264enc",
-    "vah264enc rate-control=cqp",
-    "vaapih264enc rate-control=cqp",
-    "x264enc pass=qual quantizer=23 speed-preset=veryfast bframes=0 rc-lookahead=10 key-int-max=120",
-    "openh264enc rate-control=quality gop-size=120",
-];
 /// Time units of the video track: whole for the usual rates, fine enough for any other.
-const TICKS_PER_SECOND: u32 = 90_000;
+pub(crate) const TICKS_PER_SECOND: u32 = 90_000;
 /// The smallest side of a frame that the encoders take, in pixels.
 const MIN_SIDE: u32 = 16;
 /// How long the encoder may take to finish the file.
 const PATIENCE: gst::ClockTime = gst::ClockTime::from_seconds(600);
 
-/// The element of an encoder's description.
-fn element_of(description: &str) -> &str {
-    description.split(' ').next().unwrap_or(description)
-}
-
-/// The names of all encoders that are looked for, in order.
-pub fn encoder_names() -> impl Iterator<Item = &'static str> {
-    ENCODERS.iter().map(|description| element_of(description))
-}
-
-/// The first encoder that is installed and finds its hardware.
-fn choose_encoder() -> Result<gst::Bin, StreamError> {
-    let usable = |description: &&'static str| {
-        let bin = gst::parse::bin_from_description(&format!("videoconvert ! {description}"), true).ok()?;
-        let is_ready = bin.set_state(gst::State::Ready).is_ok();
-        bin.set_state(gst::State::Null).ok();
-        is_ready.then_some(bin)
-    };
-    ENCODERS.iter().find_map(usable).ok_or_else(|| StreamError::MissingElement {
-        element: encoder_names().collect::<Vec<_>>().join(" or "),
-        purpose: "to encode the annotated video".into(),
-        package: super::package_of("x264enc"),
-    })
+/// The caps of frames for an encoder; an error says that they cannot be encoded.
+pub(crate) fn encoder_caps(info: &gst_video::VideoInfo) -> Result<gst::Caps, String> {
+    let (width, height) = (info.width(), info.height());
+    if width.min(height) < MIN_SIDE {
+        return Err(format!(
+            "frames of {width}x{height} cannot be encoded (at least {MIN_SIDE}x{MIN_SIDE}); use --records alone"
+        ));
+    }
+    let mut caps = info.to_caps().map_err(|error| error.message.to_string())?;
+    if info.fps().numer() == 0 {
+        // Without a rate encoders and parsers drop the last frame's duration: a still image would be shown for no time.
+        caps.make_mut().set("framerate", gst::Fraction::new(25, 1));
+    }
+    Ok(caps)
 }
 
 /// A file that is being encoded.
@@ -69,24 +51,14 @@ impl Output {
         if !path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("mp4")) {
             return Err(fail("is not an .mp4 file name: the annotated video is MP4".into()));
         }
-        let (width, height) = (info.width(), info.height());
-        if width.min(height) < MIN_SIDE {
-            return Err(fail(format!(
-                "frames of {width}x{height} cannot be encoded (at least {MIN_SIDE}x{MIN_SIDE}); use --records alone"
-            )));
-        }
-        let encoder = choose_encoder()?;
+        let caps = encoder_caps(info).map_err(fail)?;
+        let encoder = launch::encoder(launch::choose_encoder(launch::ENCODERS)?)?;
         let parse = super::make("h264parse", "to write MP4")?;
         let mux = super::make("mp4mux", "to write MP4")?;
         let sink = super::make("filesink", "to write a file")?;
         let (file, _) = PartialFile::create(path).map_err(|error| fail(error.to_string()))?;
         sink.set_property("location", file.path());
 
-        let mut caps = info.to_caps().map_err(|error| fail(error.message.to_string()))?;
-        if info.fps().numer() == 0 {
-            // Without a rate encoders and parsers drop the last frame's duration: a still image would be shown for no time.
-            caps.make_mut().set("framerate", gst::Fraction::new(25, 1));
-        }
         let source = |caps: &gst::Caps| gst_app::AppSrc::builder().caps(caps).format(gst::Format::Time).build();
         let video = source(&caps);
         video.set_max_bytes(0);

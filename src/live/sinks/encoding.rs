@@ -1,0 +1,151 @@
+//! A pipeline that pictures are pushed into.
+
+use crate::live::sink::Picture;
+use crate::stream::{StreamError, bus_error, describe, launch, output};
+use gst::prelude::*;
+use gstreamer as gst;
+use gstreamer_app as gst_app;
+use std::time::{Duration, Instant};
+
+/// Pictures that wait for the encoder.
+const QUEUED_PICTURES: u64 = 2;
+/// How long an encoder, a disk or a network may take nothing, and how long the end may take.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// How far time stamps may be from the clock, in nanoseconds: what inference takes varies, a source that was gone is farther away.
+const SLACK_NS: i128 = 1_000_000_000;
+
+/// An encoder at work: the pictures of one segment, or of one connection.
+pub struct Encoding {
+    pipeline: gst::Pipeline,
+    pictures: gst_app::AppSrc,
+}
+
+impl Encoding {
+    /// Starts the pipeline of a file in `pipelines/` for pictures like this one. `encoder` goes from its `pictures` to its `encoded`;
+    /// `set` sets the properties of its `out`.
+    pub fn start(
+        file: &'static str,
+        encoder: &'static str,
+        picture: &Picture,
+        set: impl FnOnce(&gst::Element),
+    ) -> Result<Self, String> {
+        let caps = output::encoder_caps(&picture.info)?;
+        let text = |error: StreamError| error.to_string();
+        let pipeline = launch::pipeline(file, "to write the annotated video").map_err(text)?;
+        let pictures = insert_encoder(pipeline.upcast_ref(), encoder)?;
+        pictures.set_caps(Some(&caps));
+        set(&pipeline.by_name("out").ok_or("the pipeline has no out")?);
+        // Time stamps of live pictures are not whole numbers of some frame rate.
+        let track = pipeline.by_name("mux").and_then(|mux| mux.sink_pads().into_iter().next());
+        if let Some(track) = track.filter(|track| track.has_property("trak-timescale")) {
+            track.set_property("trak-timescale", output::TICKS_PER_SECOND);
+        }
+        let encoding = Self { pipeline, pictures };
+        encoding.pipeline.set_state(gst::State::Playing).map_err(|_| encoding.why())?;
+        Ok(encoding)
+    }
+
+    /// Encodes a picture, shown at `pts_ns` in this pipeline, once there is room.
+    pub fn push(&self, picture: &Picture, pts_ns: u64) -> Result<(), String> {
+        let mut buffer = picture.buffer.clone();
+        let timed = buffer.make_mut();
+        let time = |ns: u64| gst::ClockTime::from_nseconds(ns.min(u64::MAX - 1));
+        timed.set_pts(time(pts_ns));
+        timed.set_dts(gst::ClockTime::NONE);
+        timed.set_duration(time(picture.duration_ns));
+        let bus = self.pipeline.bus().ok_or("the pipeline has no bus")?;
+        let since = Instant::now();
+        let mut look = gst::ClockTime::ZERO;
+        loop {
+            if let Some(message) = bus.timed_pop_filtered(look, &[gst::MessageType::Error])
+                && let gst::MessageView::Error(error) = message.view()
+            {
+                return Err(describe(error));
+            }
+            if self.pictures.current_level_buffers() < QUEUED_PICTURES {
+                return self.pictures.push_buffer(buffer).map(drop).map_err(|_| self.why());
+            }
+            if since.elapsed() > PATIENCE {
+                return Err(format!("nothing has been taken for {} s", PATIENCE.as_secs()));
+            }
+            look = gst::ClockTime::from_mseconds(2);
+        }
+    }
+
+    /// The time of the pipeline's clock since it started, in nanoseconds.
+    pub fn running_ns(&self) -> u64 {
+        self.pipeline.current_running_time().map_or(0, gst::ClockTime::nseconds)
+    }
+
+    /// Writes what is left.
+    pub fn finish(self) -> Result<(), String> {
+        self.pictures.end_of_stream().map_err(|_| self.why())?;
+        let wait = gst::ClockTime::from_seconds(PATIENCE.as_secs());
+        let wanted = [gst::MessageType::Eos, gst::MessageType::Error];
+        let message = self.pipeline.bus().and_then(|bus| bus.timed_pop_filtered(wait, &wanted));
+        match message.as_ref().map(|message| message.view()) {
+            Some(gst::MessageView::Eos(_)) => Ok(()),
+            Some(gst::MessageView::Error(error)) => Err(describe(error)),
+            _ => Err(format!("the end was not written within {} s", PATIENCE.as_secs())),
+        }
+    }
+
+    fn why(&self) -> String {
+        bus_error(&self.pipeline).unwrap_or_else(|| "the encoder stopped".into())
+    }
+}
+
+impl Drop for Encoding {
+    fn drop(&mut self) {
+        self.pipeline.set_state(gst::State::Null).ok();
+    }
+}
+
+/// Puts the time stamps of a source on a clock. Their distances stay, until they are too far from the clock.
+#[derive(Default)]
+pub struct Timeline {
+    offset_ns: Option<i128>,
+    last_ns: u64,
+}
+
+impl Timeline {
+    /// Where `pts_ns` is on the clock that now shows `now_ns`, in nanoseconds; never before an earlier one.
+    pub fn place(&mut self, pts_ns: u64, now_ns: u64) -> u64 {
+        let (pts, now) = (i128::from(pts_ns), i128::from(now_ns));
+        let near = self.offset_ns.filter(|offset| (pts + offset - now).abs() <= SLACK_NS);
+        let offset = near.unwrap_or(now - pts);
+        self.offset_ns = Some(offset);
+        self.last_ns = u64::try_from(pts + offset).unwrap_or(0).max(self.last_ns);
+        self.last_ns
+    }
+}
+
+/// Puts the encoder between the bin's `pictures` and `encoded`; gives the first.
+pub fn insert_encoder(bin: &gst::Bin, encoder: &str) -> Result<gst_app::AppSrc, String> {
+    let named = |name: &str| bin.by_name(name).ok_or_else(|| format!("the pipeline has no {name}"));
+    let (pictures, encoded) = (named("pictures")?, named("encoded")?);
+    let encoder = launch::encoder(encoder).map_err(|error| error.to_string())?;
+    let link = || {
+        bin.add(&encoder)?;
+        gst::Element::link_many([&pictures, encoder.upcast_ref(), &encoded])
+    };
+    link().map_err(|error| error.to_string())?;
+    pictures.downcast().map_err(|_| "pictures is no appsrc".into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Timeline;
+
+    #[test]
+    fn distances_stay_until_the_clock_is_far_away() {
+        let mut timeline = Timeline::default();
+        let ms = |ms: u64| ms * 1_000_000;
+        assert_eq!(timeline.place(ms(500), ms(2000)), ms(2000));
+        assert_eq!(timeline.place(ms(540), ms(2300)), ms(2040)); // late
+        assert_eq!(timeline.place(ms(9540), ms(2500)), ms(2500)); // the source was gone
+        assert_eq!(timeline.place(ms(9580), ms(2510)), ms(2540));
+        assert_eq!(timeline.place(0, ms(2520)), ms(2540)); // its clock began anew
+        assert_eq!(timeline.place(ms(40), ms(2600)), ms(2560));
+    }
+}

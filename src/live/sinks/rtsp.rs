@@ -1,0 +1,224 @@
+//! Annotated video for whoever asks: an RTSP server, with a path for each source.
+//!
+//! A source's pictures are encoded once, for all its clients, and only while there are any. Pictures are handed over without
+//! waiting: what the encoder or a client has no time for is left out, and a client that reads nothing is dropped by the server.
+
+use super::encoding::{Timeline, insert_encoder};
+use super::picture_of;
+use crate::live::sink::{Message, Picture, Sink};
+use crate::stream::{self, launch, output};
+use gst::glib;
+use gst::prelude::*;
+use gst_rtsp_server::prelude::*;
+use gstreamer as gst;
+use gstreamer_app as gst_app;
+use gstreamer_rtsp_server as gst_rtsp_server;
+use std::net::{SocketAddr, TcpListener};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::{Builder, JoinHandle};
+use std::time::Duration;
+
+const MEDIA: &str = include_str!("../../../pipelines/rtsp-out.launch");
+/// Clients at a time.
+const MAX_SESSIONS: u32 = 64;
+/// Threads that talk to clients: one that waits for a source's first picture does not keep all others waiting.
+const MAX_THREADS: i32 = 4;
+/// How often the sessions of clients that went away without a word are looked for.
+const CLEANUP: Duration = Duration::from_secs(5);
+
+/// The server. It ends with its last sink.
+pub struct RtspServer {
+    address: SocketAddr,
+    encoder: &'static str,
+    server: gst_rtsp_server::RTSPServer,
+    paths: Mutex<Vec<String>>,
+    main_loop: glib::MainLoop,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl RtspServer {
+    /// Listens at this address; port 0 is any that is free.
+    pub fn bind(address: SocketAddr) -> Result<Arc<Self>, String> {
+        let fail = |why: &dyn std::fmt::Display| format!("the RTSP server cannot listen on {address}: {why}");
+        let encoder = launch::choose_encoder(launch::LIVE_ENCODERS).map_err(|error| error.to_string())?;
+        for element in ["h264parse", "rtph264pay"] {
+            stream::make(element, "to serve RTSP").map_err(|error| error.to_string())?;
+        }
+        // The server itself does not say why it cannot.
+        TcpListener::bind(address).map_err(|error| fail(&error))?;
+        let server = gst_rtsp_server::RTSPServer::new();
+        server.set_address(&address.ip().to_string());
+        server.set_service(&address.port().to_string());
+        let sessions = gst_rtsp_server::RTSPSessionPool::new();
+        sessions.set_max_sessions(MAX_SESSIONS);
+        server.set_session_pool(Some(&sessions));
+        let threads = gst_rtsp_server::RTSPThreadPool::new();
+        threads.set_max_threads(MAX_THREADS);
+        server.set_thread_pool(Some(&threads));
+        let context = glib::MainContext::new();
+        server.attach(Some(&context)).map_err(|error| fail(&error))?;
+        let port = u16::try_from(server.bound_port()).map_err(|error| fail(&error))?;
+        let cleanup = glib::timeout_source_new(CLEANUP, None, glib::Priority::DEFAULT, move || {
+            sessions.cleanup();
+            glib::ControlFlow::Continue
+        });
+        cleanup.attach(Some(&context));
+        let main_loop = glib::MainLoop::new(Some(&context), false);
+        let own = main_loop.clone();
+        let thread = Builder::new().name("rtsp".into()).spawn(move || own.run()).map_err(|error| fail(&error))?;
+        Ok(Arc::new(Self {
+            address: SocketAddr::new(address.ip(), port),
+            encoder,
+            server,
+            paths: Mutex::default(),
+            main_loop,
+            thread: Some(thread),
+        }))
+    }
+
+    /// The sink of one more source. Its path is its name, with `-` for what does not belong into a path.
+    pub fn sink(self: &Arc<Self>, name: &str) -> RtspSink {
+        let plain = |c: char| if c.is_ascii_alphanumeric() || "-_.".contains(c) { c } else { '-' };
+        let wanted = format!("/{}", name.chars().map(plain).collect::<String>());
+        let mut paths = self.paths.lock().unwrap_or_else(PoisonError::into_inner);
+        let numbered = (2..).map(|number| format!("{wanted}-{number}"));
+        let path = std::iter::once(wanted.clone()).chain(numbered).find(|path| !paths.contains(path)).unwrap_or(wanted);
+        paths.push(path.clone());
+        RtspSink { server: self.clone(), path, stage: None }
+    }
+}
+
+impl Drop for RtspServer {
+    fn drop(&mut self) {
+        self.server.client_filter(Some(&mut |_, _| gst_rtsp_server::RTSPFilterResult::Remove));
+        // In the loop's own thread: one that has not begun yet would not notice.
+        let main_loop = self.main_loop.clone();
+        let quit = glib::idle_source_new(None, glib::Priority::DEFAULT, move || {
+            main_loop.quit();
+            glib::ControlFlow::Break
+        });
+        quit.attach(Some(&self.main_loop.context()));
+        if let Some(thread) = self.thread.take() {
+            thread.join().ok();
+        }
+    }
+}
+
+/// Serves one source, from its first picture on.
+pub struct RtspSink {
+    server: Arc<RtspServer>,
+    path: String,
+    stage: Option<Arc<Stage>>,
+}
+
+/// What the sink and the server's threads share.
+struct Stage(Mutex<Now>);
+
+struct Now {
+    /// What a new client sees at once, even where the source is gone.
+    last: Picture,
+    /// Where pictures go while somebody watches.
+    media: Option<(gst_app::AppSrc, Timeline)>,
+}
+
+impl RtspSink {
+    /// Where clients find it.
+    pub fn url(&self) -> String {
+        format!("rtsp://{}{}", self.server.address, self.path)
+    }
+
+    fn mount(&self, picture: &Picture) -> Result<Arc<Stage>, String> {
+        let caps = output::encoder_caps(&picture.info)?;
+        let stage = Arc::new(Stage(Mutex::new(Now { last: picture.clone(), media: None })));
+        let factory = gst_rtsp_server::RTSPMediaFactory::new();
+        factory.set_launch(&launch::lines(MEDIA).collect::<Vec<_>>().join(" "));
+        factory.set_shared(true);
+        let (shared, encoder) = (stage.clone(), self.server.encoder);
+        factory.connect_media_configure(move |_, media| {
+            let bin = media.element().downcast::<gst::Bin>().map_err(|_| "no bin".to_owned());
+            // Without an encoder the server tells the client that there is no service.
+            if let Ok(pictures) = bin.and_then(|bin| insert_encoder(&bin, encoder)) {
+                pictures.set_caps(Some(&caps));
+                Stage::enter(&shared, media, pictures);
+            }
+        });
+        let mounts = self.server.server.mount_points().ok_or("the RTSP server has no paths")?;
+        mounts.add_factory(&self.path, factory);
+        Ok(stage)
+    }
+}
+
+impl Sink for RtspSink {
+    fn name(&self) -> String {
+        self.url()
+    }
+
+    fn wants_pictures(&self) -> bool {
+        true
+    }
+
+    fn take(&mut self, message: &Message) -> Result<(), String> {
+        let Some(picture) = picture_of(message) else { return Ok(()) };
+        match &self.stage {
+            Some(stage) => stage.show(picture),
+            None => self.stage = Some(self.mount(picture).map_err(|why| format!("{}: {why}", self.url()))?),
+        }
+        Ok(())
+    }
+
+    fn finish(self: Box<Self>) -> Result<(), String> {
+        if let Some(mounts) = self.server.server.mount_points() {
+            mounts.remove_factory(&self.path);
+        }
+        if let Some((media, _)) = self.stage.as_ref().and_then(|stage| stage.now().media.take()) {
+            media.end_of_stream().ok();
+        }
+        Ok(())
+    }
+}
+
+impl Stage {
+    fn now(&self) -> MutexGuard<'_, Now> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The first client has come: pictures go to this media until the last one has left.
+    fn enter(stage: &Arc<Self>, media: &gst_rtsp_server::RTSPMedia, pictures: gst_app::AppSrc) {
+        let (shared, mut is_empty) = (stage.clone(), true);
+        let first = move |_: &gst_app::AppSrc, _| {
+            if std::mem::take(&mut is_empty) {
+                let mut now = shared.now();
+                let last = now.last.clone();
+                now.show(&last);
+            }
+        };
+        pictures.set_callbacks(gst_app::AppSrcCallbacks::builder().need_data(first).build());
+        let (shared, own) = (stage.clone(), pictures.clone());
+        media.connect_unprepared(move |_| {
+            let mut now = shared.now();
+            if now.media.as_ref().is_some_and(|(current, _)| *current == own) {
+                now.media = None;
+            }
+        });
+        stage.now().media = Some((pictures, Timeline::default()));
+    }
+
+    fn show(&self, picture: &Picture) {
+        let mut now = self.now();
+        now.last = picture.clone();
+        now.show(picture);
+    }
+}
+
+impl Now {
+    fn show(&mut self, picture: &Picture) {
+        let Some((pictures, timeline)) = &mut self.media else { return };
+        let running_ns = pictures.current_running_time().map_or(0, gst::ClockTime::nseconds);
+        let mut buffer = picture.buffer.clone();
+        let timed = buffer.make_mut();
+        timed.set_pts(gst::ClockTime::from_nseconds(timeline.place(picture.pts_ns, running_ns)));
+        timed.set_dts(gst::ClockTime::NONE);
+        // Refused before the media runs and after it has ended.
+        pictures.push_buffer(buffer).ok();
+    }
+}

@@ -1,0 +1,400 @@
+//! What live runs write, show and send: judged by ffprobe and ffmpeg, from pictures drawn here.
+
+mod support;
+
+use gstreamer as gst;
+use gstreamer_video as gst_video;
+use mostream::geometry::{Grid, PatchLayout};
+use mostream::live::sink::{Message, Picture, Sink};
+use mostream::live::sinks::file::FileSink;
+use mostream::live::sinks::push::{PushSink, Target};
+use mostream::live::sinks::records::Records;
+use mostream::live::sinks::rtsp::RtspServer;
+use mostream::localize::Method;
+use mostream::record::{CaptureClock, FrameRecord, GridRecord, LiveRecord, SourceState, StateRecord, VERSION};
+use std::io::{BufRead, BufReader, Write};
+use std::net::{TcpStream, UdpSocket};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+use support::clips::{luma, probe};
+use support::scene::{self, Shape, Texture, Thing};
+
+const SIZE: (u32, u32) = (160, 96);
+const FRAME_NS: u64 = 40_000_000;
+
+/// Drawn pictures: a disc that goes from left to right and back.
+struct Scene {
+    info: gst_video::VideoInfo,
+    ground: Vec<u8>,
+}
+
+impl Scene {
+    fn new() -> Self {
+        mostream::stream::init().unwrap();
+        let (width, height) = SIZE;
+        let info = gst_video::VideoInfo::builder(gst_video::VideoFormat::I420, width, height)
+            .fps(gst::Fraction::new(25, 1))
+            .build()
+            .unwrap();
+        Self { info, ground: scene::ground(width, height) }
+    }
+
+    /// Brightness of picture `index`: `[height, width]`, full range.
+    fn luma(&self, index: u64) -> Vec<u8> {
+        let (width, height) = SIZE;
+        let disc = Thing {
+            shape: Shape::Blob,
+            texture: Texture::Dots,
+            colours: [[246.0, 214.0, 70.0], [150.0, 34.0, 30.0]],
+            centre: [30.0 + (index % 50) as f32 * 2.0, 48.0],
+            radius: 24.0,
+            turn: 0.3,
+        };
+        let rgb = scene::draw(&self.ground, width, height, &[disc]).rgb;
+        rgb.chunks(3)
+            .map(|p| ((u32::from(p[0]) * 77 + u32::from(p[1]) * 151 + u32::from(p[2]) * 28) >> 8) as u8)
+            .collect()
+    }
+
+    fn picture(&self, index: u64, pts_ns: u64) -> Picture {
+        let grey = |value: u8| (16 + u32::from(value) * 219 / 255) as u8;
+        let mut bytes: Vec<u8> = self.luma(index).into_iter().map(grey).collect();
+        bytes.resize(self.info.size(), 128);
+        let buffer = gst::Buffer::from_mut_slice(bytes);
+        Picture { buffer, info: self.info.clone(), pts_ns, duration_ns: FRAME_NS }
+    }
+
+    /// Picture `index` of the source, which was gone before it for `gap_ns`.
+    fn message(&self, index: u64, pts_ns: u64, gap_ns: Option<u64>) -> Message {
+        let layout =
+            PatchLayout { grid: Grid { rows: 6, cols: 10 }, patch: 16, image_width: SIZE.0, image_height: SIZE.1 };
+        let captured_unix_ns = 1_700_000_000_000_000_000 + pts_ns;
+        let record = FrameRecord {
+            version: VERSION,
+            source: "rtsp://camera/1".into(),
+            frame: index,
+            pts_ns,
+            width: SIZE.0,
+            height: SIZE.1,
+            grid: GridRecord::new(&layout, SIZE.0, SIZE.1),
+            method: Method::Most,
+            model: "test".into(),
+            inferred: true,
+            objects: Vec::new(),
+            timings_us: None,
+            live: Some(LiveRecord { captured_unix_ns, clock: CaptureClock::Arrival, latency_us: 1, gap_ns }),
+        };
+        Message::Frame { record: Arc::new(record), picture: Some(self.picture(index, pts_ns)) }
+    }
+
+    /// Hands `frames` pictures to a sink, as fast as it takes them.
+    fn feed(&self, sink: &mut dyn Sink, frames: std::ops::Range<u64>) {
+        frames.for_each(|index| sink.take(&self.message(index, index * FRAME_NS, None)).unwrap());
+    }
+
+    /// Hands pictures to a sink as a camera does, while `watch` runs.
+    fn play<T>(&self, mut sink: Box<dyn Sink>, watch: impl FnOnce() -> T) -> T {
+        let is_over = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            let playing = scope.spawn(|| {
+                for index in (0..).take_while(|_| !is_over.load(Ordering::Relaxed)) {
+                    sink.take(&self.message(index, index * FRAME_NS, None)).unwrap();
+                    std::thread::sleep(Duration::from_nanos(FRAME_NS));
+                }
+                sink.finish()
+            });
+            let seen = watch();
+            is_over.store(true, Ordering::Relaxed);
+            playing.join().unwrap().unwrap();
+            seen
+        })
+    }
+}
+
+/// Has ffmpeg decode this many pictures from an address; retries while there is nothing.
+fn receive(arguments: &str, frames: u32) -> Child {
+    let words = arguments.split(' ');
+    let frames = frames.to_string();
+    let mut ffmpeg = Command::new("ffmpeg");
+    ffmpeg.args(["-v", "error", "-xerror"]).args(words).args(["-frames:v", &frames, "-f", "framecrc", "-"]);
+    ffmpeg.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+}
+
+/// How many pictures it got; says what was wrong where it failed.
+fn received(ffmpeg: Child) -> usize {
+    let output = ffmpeg.wait_with_output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap().lines().filter(|line| !line.starts_with('#')).count()
+}
+
+fn files(folder: &Path) -> Vec<PathBuf> {
+    let mut files: Vec<_> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    files.sort();
+    files
+}
+
+/// When the file's first picture shows, in seconds.
+fn start_of(path: &Path) -> f64 {
+    let asked = Command::new("ffprobe")
+        .args(["-v", "error", "-of", "csv=p=0", "-show_entries", "format=start_time"])
+        .arg(path)
+        .output()
+        .unwrap();
+    String::from_utf8(asked.stdout).unwrap().trim().parse().unwrap()
+}
+
+/// Mean difference of a decoded picture and the drawn one, in grey values.
+fn difference(path: &Path, frame: usize, drawn: &[u8]) -> f64 {
+    let decoded = luma(path, frame, SIZE);
+    decoded.iter().zip(drawn).map(|(a, b)| f64::from(a.abs_diff(*b))).sum::<f64>() / drawn.len() as f64
+}
+
+#[test]
+fn segments_hold_every_frame_and_begin_at_zero() {
+    let scene = Scene::new();
+    for extension in ["mp4", "mkv"] {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("out").with_extension(extension);
+        let mut sink = FileSink::new(&path, Some(Duration::from_secs(2))).unwrap();
+        scene.feed(&mut sink, 0..125);
+        Box::new(sink).finish().unwrap();
+        let files = files(folder.path());
+        let names: Vec<_> = files.iter().map(|file| file.file_stem().unwrap().to_str().unwrap()).collect();
+        assert_eq!(names, ["out-20231114T221320Z", "out-20231114T221322Z", "out-20231114T221324Z"]);
+        for (segment, file) in files.iter().enumerate() {
+            let seen = probe(file).pts_ns;
+            let frames = if segment == 2 { 25 } else { 50 };
+            let expected: Vec<i64> = (0..frames).map(|frame| frame * FRAME_NS as i64).collect();
+            assert_eq!(seen, expected, "{}", file.display());
+            assert_eq!(start_of(file), 0.0, "{}", file.display());
+            for frame in [0, 24] {
+                let other = difference(file, frame, &scene.luma((segment * 50 + frame + 10) as u64));
+                let same = difference(file, frame, &scene.luma((segment * 50 + frame) as u64));
+                assert!(same < 6.0 && other > same * 2.0, "{}: frame {frame}: {same}, {other}", file.display());
+            }
+        }
+    }
+}
+
+#[test]
+fn a_source_that_was_gone_leaves_no_frozen_picture() {
+    let scene = Scene::new();
+    let folder = tempfile::tempdir().unwrap();
+    let hour_ns = 3_600_000_000_000;
+    let messages = |sink: &mut dyn Sink| {
+        scene.feed(sink, 0..20);
+        sink.take(&scene.message(20, hour_ns, Some(hour_ns - 20 * FRAME_NS))).unwrap();
+        (21..40).for_each(|i| sink.take(&scene.message(i, hour_ns + (i - 20) * FRAME_NS, None)).unwrap());
+        // The source starts its clock anew.
+        (40..50).for_each(|i| sink.take(&scene.message(i, (i - 40) * FRAME_NS, None)).unwrap());
+    };
+    let mut one = FileSink::new(&folder.path().join("one.mp4"), None).unwrap();
+    messages(&mut one);
+    Box::new(one).finish().unwrap();
+    let expected: Vec<i64> = (0..50).map(|frame| frame * FRAME_NS as i64).collect();
+    assert_eq!(probe(&folder.path().join("one.mp4")).pts_ns, expected);
+
+    let mut many = FileSink::new(&folder.path().join("many.mkv"), Some(Duration::from_secs(7200))).unwrap();
+    messages(&mut many);
+    Box::new(many).finish().unwrap();
+    let counts: Vec<usize> = files(folder.path())
+        .iter()
+        .filter(|file| file.extension().unwrap() == "mkv")
+        .map(|file| probe(file).pts_ns.len())
+        .collect();
+    // Sorted by name: the clock that began anew makes the last one's name that of the first, with a 2.
+    assert_eq!(counts, [10, 20, 20]);
+}
+
+#[test]
+fn a_killed_run_leaves_all_but_the_last_two_seconds() {
+    const CHILD: &str = "MOSTREAM_TEST_CHILD";
+    if let Some(folder) = std::env::var_os(CHILD) {
+        let folder = Path::new(&folder);
+        let scene = Scene::new();
+        let segment = Some(Duration::from_secs(2));
+        let mut sinks = [("one.mp4", None), ("one.mkv", None), ("many.mp4", segment), ("many.mkv", segment)]
+            .map(|(name, segment)| FileSink::new(&folder.join(name), segment).unwrap());
+        let mut records = Records::open(&folder.join("records.jsonl"), None).unwrap().sink();
+        for index in 0.. {
+            let message = scene.message(index, index * FRAME_NS, None);
+            sinks.iter_mut().for_each(|sink| sink.take(&message).unwrap());
+            records.take(&message).unwrap();
+            println!("taken {index}");
+            std::thread::sleep(Duration::from_nanos(FRAME_NS / 2));
+        }
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let mut child = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "a_killed_run_leaves_all_but_the_last_two_seconds", "--nocapture"])
+        .env(CHILD, folder.path())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let taken =
+        lines.map_while(Result::ok).filter_map(|line| line.strip_prefix("taken ").map(|n| n.parse::<i64>().unwrap()));
+    let last = taken.take_while(|index| *index <= 110).last().unwrap();
+    child.kill().unwrap();
+    child.wait().unwrap();
+
+    for name in ["one.mp4", "one.mkv"] {
+        let seen = probe(&folder.path().join(name)).pts_ns;
+        assert!(seen.len() as i64 >= last - 50, "{name}: {} of {last} frames", seen.len());
+        assert!(seen.iter().enumerate().all(|(frame, pts)| *pts == frame as i64 * FRAME_NS as i64), "{name}: {seen:?}");
+    }
+    for extension in ["mp4", "mkv"] {
+        let segments = files(folder.path()).into_iter().filter(|file| {
+            file.extension().unwrap() == extension && file.file_stem().unwrap().to_str().unwrap().starts_with("many-")
+        });
+        let counts: Vec<usize> = segments
+            .filter(|file| std::fs::metadata(file).unwrap().len() > 0)
+            .map(|file| probe(&file).pts_ns.len())
+            .collect();
+        assert_eq!(counts[..2], [50, 50], "{extension}");
+        assert!(counts.iter().sum::<usize>() as i64 >= last - 50, "{extension}: {counts:?} of {last}");
+    }
+    let records = std::fs::read_to_string(folder.path().join("records.jsonl")).unwrap();
+    assert!(records.lines().count() as i64 >= last, "{} of {last} records", records.lines().count());
+    records.lines().for_each(|line| drop(serde_json::from_str::<FrameRecord>(line).unwrap()));
+}
+
+#[test]
+fn a_full_disk_is_an_error_that_says_so() {
+    let scene = Scene::new();
+    let folder = tempfile::tempdir().unwrap();
+    for name in ["full.mp4", "full.mkv"] {
+        let path = folder.path().join(name);
+        std::os::unix::fs::symlink("/dev/full", &path).unwrap();
+        let mut sink = FileSink::new(&path, None).unwrap();
+        let failed = (0..1000).find_map(|i| sink.take(&scene.message(i, i * FRAME_NS, None)).err()).unwrap();
+        assert!(failed.contains(name) && failed.contains("No space left on device"), "{failed}");
+    }
+    let failed =
+        Records::open(Path::new("/dev/full"), None).unwrap().sink().take(&scene.message(0, 0, None)).unwrap_err();
+    assert!(failed.starts_with("/dev/full: No space left on device"), "{failed}");
+}
+
+#[test]
+fn wrong_names_are_refused_before_anything_starts() {
+    Scene::new();
+    for (name, why) in [("out.avi", "neither"), ("/nonexistent/out.mp4", "none that exists"), ("/", "neither")] {
+        let failed = FileSink::new(Path::new(name), None).err().unwrap();
+        assert!(failed.starts_with(name) && failed.contains(why), "{failed}");
+    }
+    assert!(Records::open(Path::new("/nonexistent/records.jsonl"), None).err().unwrap().starts_with("/nonexistent"));
+}
+
+#[test]
+fn several_sources_share_a_file_of_whole_lines() {
+    let scene = Scene::new();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("records.jsonl");
+    std::fs::write(&path, "{\"broken").unwrap();
+    let records = Records::open(&path, None).unwrap();
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            let (mut sink, scene) = (records.sink(), &scene);
+            scope.spawn(move || {
+                let state = StateRecord {
+                    version: VERSION,
+                    source: "rtsp://camera/1".into(),
+                    state: SourceState::Live,
+                    at_unix_ns: 1,
+                    why: None,
+                };
+                sink.take(&Message::State(Arc::new(state))).unwrap();
+                scene.feed(sink.as_mut(), 0..50);
+            });
+        }
+    });
+    let text = std::fs::read_to_string(&path).unwrap();
+    let mut lines = text.lines();
+    assert_eq!(lines.next(), Some("{\"broken"));
+    let (frames, others): (Vec<_>, Vec<_>) = lines.partition(|line| serde_json::from_str::<FrameRecord>(line).is_ok());
+    assert_eq!((frames.len(), others.len()), (200, 4));
+    others.into_iter().for_each(|line| drop(serde_json::from_str::<StateRecord>(line).unwrap()));
+}
+
+#[test]
+fn records_go_on_in_a_new_file() {
+    let scene = Scene::new();
+    let folder = tempfile::tempdir().unwrap();
+    let length = Duration::from_millis(200);
+    let mut sink = Records::open(&folder.path().join("records.jsonl"), Some(length)).unwrap().sink();
+    for index in 0..3 {
+        sink.take(&scene.message(index, index * FRAME_NS, None)).unwrap();
+        std::thread::sleep(length);
+    }
+    let files = files(folder.path());
+    assert_eq!(files.len(), 3, "{files:?}");
+    files
+        .iter()
+        .for_each(|file| drop(serde_json::from_str::<FrameRecord>(&std::fs::read_to_string(file).unwrap()).unwrap()));
+}
+
+#[test]
+fn rtsp_clients_see_the_source_and_one_that_reads_nothing_stops_nobody() {
+    let scene = Scene::new();
+    let server = RtspServer::bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let mut sink = server.sink("front door");
+    assert_eq!(server.sink("front/door").url(), format!("{}-2", sink.url()));
+    let url = sink.url();
+    assert!(url.ends_with("/front-door"), "{url}");
+    let taken = RtspServer::bind(url.split('/').nth(2).unwrap().parse().unwrap()).err().unwrap();
+    assert!(taken.contains("127.0.0.1") && taken.contains("in use"), "{taken}");
+    // The path is there with the first picture.
+    sink.take(&scene.message(0, 0, None)).unwrap();
+    scene.play(Box::new(sink), || {
+        assert_eq!(received(receive(&format!("-rtsp_transport tcp -i {url}"), 30)), 30);
+        let _stuck = play_without_reading(&url);
+        let both = ["tcp", "udp"].map(|transport| receive(&format!("-rtsp_transport {transport} -i {url}"), 30));
+        both.into_iter().for_each(|client| assert_eq!(received(client), 30));
+    });
+    drop(server);
+    assert!(!receive(&format!("-i {url}"), 1).wait().unwrap().success());
+}
+
+/// A client that asks for pictures in its own connection, and reads no more.
+fn play_without_reading(url: &str) -> TcpStream {
+    let mut stream = TcpStream::connect(url.split('/').nth(2).unwrap()).unwrap();
+    let mut answers = BufReader::new(stream.try_clone().unwrap());
+    let mut ask = |request: String| {
+        stream.write_all(request.as_bytes()).unwrap();
+        let mut session = String::new();
+        let (mut line, mut length) = (String::from(" "), 0);
+        while !line.trim_end().is_empty() || session.is_empty() && length == 0 && line == " " {
+            line.clear();
+            answers.read_line(&mut line).unwrap();
+            if let Some(id) = line.strip_prefix("Session: ") {
+                session = id.split(';').next().unwrap().trim().to_owned();
+            }
+            length = line.strip_prefix("Content-Length: ").map_or(length, |n| n.trim().parse().unwrap());
+        }
+        std::io::Read::read_exact(&mut answers, &mut vec![0; length]).unwrap();
+        session
+    };
+    ask(format!("DESCRIBE {url} RTSP/1.0\r\nCSeq: 1\r\nAccept: application/sdp\r\n\r\n"));
+    let transport = "Transport: RTP/AVP/TCP;unicast;interleaved=0-1";
+    let session = ask(format!("SETUP {url}/stream=0 RTSP/1.0\r\nCSeq: 2\r\n{transport}\r\n\r\n"));
+    assert!(!session.is_empty());
+    ask(format!("PLAY {url} RTSP/1.0\r\nCSeq: 3\r\nSession: {session}\r\n\r\n"));
+    stream
+}
+
+#[test]
+fn pushing_waits_for_nobody_and_reaches_who_comes_later() {
+    let scene = Scene::new();
+    let port = || UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    for scheme in ["udp", "srt"] {
+        let address = format!("{scheme}://127.0.0.1:{}", port());
+        let mut sink = PushSink::new(Target::parse(&address).unwrap()).unwrap();
+        assert_eq!(sink.name(), address);
+        scene.feed(&mut sink, 0..50);
+        let listen = if scheme == "srt" { "?mode=listener" } else { "?timeout=20000000" };
+        scene.play(Box::new(sink), || assert_eq!(received(receive(&format!("-i {address}{listen}"), 30)), 30));
+    }
+}
