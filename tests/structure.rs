@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 /// A crate, and the files and folders of `src` that may name it.
-const RULES: [(&str, &[&str]); 13] = [
+const RULES: [(&str, &[&str]); 15] = [
     ("gstreamer", &["stream", "overlay.rs", "runtime.rs", "live", "cli/doctor.rs"]),
     ("ort", &["backbone/session.rs"]),
     ("opencv", &["overlay.rs"]),
@@ -13,6 +13,8 @@ const RULES: [(&str, &[&str]); 13] = [
     ("roxmltree", &["evaluate/dataset/voc.rs"]),
     ("serde_saphyr", &["evaluate/dataset/yolo.rs"]),
     ("kodama", &["discover/clustering.rs"]),
+    ("hyper", &["web"]),
+    ("tokio", &["web"]),
     ("clap", &["main.rs", "cli"]),
     ("anyhow", &["cli"]),
     (
@@ -20,6 +22,7 @@ const RULES: [(&str, &[&str]); 13] = [
         &[
             "runtime.rs",
             "live",
+            "web/mod.rs",
             "cli/interrupt.rs",
             "cli/bench",
             "cli/eval",
@@ -39,6 +42,7 @@ const RULES: [(&str, &[&str]); 13] = [
             "discover/groups.rs",
             "discover/collection.rs",
             "label",
+            "web/metrics.rs",
             "cli",
         ],
     ),
