@@ -41,8 +41,8 @@ pub fn package_of(element: &str) -> &'static str {
         "x264enc" | "mpeg2dec" => "gstreamer1.0-plugins-ugly",
         "openh264enc" | "openh264dec" | "h264parse" | "h265parse" | "nvh264enc" | "nvh264dec" | "vah264enc"
         | "vah264dec" | "av1dec" | "avdtpsrc" | "fdkaacenc" | "voaacenc" => "gstreamer1.0-plugins-bad",
-        "qtdemux" | "matroskademux" | "avidemux" | "mp4mux" | "qtmux" | "deinterlace" | "videoflip" | "jpegdec" | "jpegenc"
-        | "pngdec" | "v4l2h264enc" | "v4l2h264dec" | "vp8dec" | "vp9dec" | "flacdec" | "wavparse" => {
+        "qtdemux" | "matroskademux" | "avidemux" | "mp4mux" | "qtmux" | "deinterlace" | "videoflip" | "jpegdec"
+        | "jpegenc" | "pngdec" | "v4l2h264enc" | "v4l2h264dec" | "vp8dec" | "vp9dec" | "flacdec" | "wavparse" => {
             "gstreamer1.0-plugins-good"
         }
         "vaapih264enc" => "gstreamer1.0-vaapi",

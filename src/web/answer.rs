@@ -203,7 +203,8 @@ impl Site {
             Err(why) => return answer(StatusCode::INTERNAL_SERVER_ERROR, TEXT, redact(&why)),
         };
         let tag = format!("\"{:x}-{}\"", self.run, record.frame);
-        let is_known = request.headers().get(header::IF_NONE_MATCH).is_some_and(|known| known.as_bytes() == tag.as_bytes());
+        let is_known =
+            request.headers().get(header::IF_NONE_MATCH).is_some_and(|known| known.as_bytes() == tag.as_bytes());
         let found = match is_known {
             true => answer(StatusCode::NOT_MODIFIED, "image/jpeg", ""),
             false => answer(StatusCode::OK, "image/jpeg", jpeg),
@@ -268,7 +269,11 @@ impl Site {
         self.live("text/event-stream", make)
     }
 
-    fn live<M: Future<Output = ()> + Send + 'static>(&self, kind: &str, make: impl FnOnce(Sender<Bytes>) -> M) -> Answer {
+    fn live<M: Future<Output = ()> + Send + 'static>(
+        &self,
+        kind: &str,
+        make: impl FnOnce(Sender<Bytes>) -> M,
+    ) -> Answer {
         match self.streams.clone().try_acquire_owned() {
             Ok(place) => with(Response::new(Content::live(place, make)), header::CONTENT_TYPE, kind.to_owned()),
             Err(_) => answer(StatusCode::SERVICE_UNAVAILABLE, TEXT, "Too many follow already; try again later.\n"),

@@ -29,8 +29,7 @@ const GAUGES: [Metric; 4] = [
     ("state_since_seconds", "When the source came into its state, since 1970.", |s| s.state_since),
 ];
 
-const QUANTILES: [(&str, fn(&Percentiles) -> f64); 3] =
-    [("0.5", |l| l.p50), ("0.95", |l| l.p95), ("0.99", |l| l.p99)];
+const QUANTILES: [(&str, fn(&Percentiles) -> f64); 3] = [("0.5", |l| l.p50), ("0.95", |l| l.p95), ("0.99", |l| l.p99)];
 
 /// All metrics. Sources of the same name are told apart by a number: a series may not come twice.
 pub fn text(board: &Board) -> String {
@@ -77,12 +76,18 @@ pub fn text(board: &Board) -> String {
             writeln!(text, "mostream_source_state{{source=\"{source}\",state=\"{name}\"}} {is}").ok();
         }
     }
-    head(&mut text, "latency_seconds", "gauge", "From a frame's clock time to its record, of the last inferred frames.");
+    head(
+        &mut text,
+        "latency_seconds",
+        "gauge",
+        "From a frame's clock time to its record, of the last inferred frames.",
+    );
     for (source, snapshot) in &sources {
         for (quantile, value) in QUANTILES {
             if let Some(latency) = &snapshot.latency_ms {
                 let seconds = value(latency) / 1e3;
-                writeln!(text, "mostream_latency_seconds{{source=\"{source}\",quantile=\"{quantile}\"}} {seconds}").ok();
+                writeln!(text, "mostream_latency_seconds{{source=\"{source}\",quantile=\"{quantile}\"}} {seconds}")
+                    .ok();
             }
         }
     }

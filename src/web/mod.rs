@@ -37,7 +37,8 @@ use tokio_io_timeout::TimeoutStream;
 const REQUEST_BYTES: usize = 16 * 1024;
 const REQUEST_HEADERS: usize = 64;
 /// For whom there is no room.
-const BUSY: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nRetry-After: 5\r\nContent-Length: 0\r\n\r\n";
+const BUSY: &[u8] =
+    b"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nRetry-After: 5\r\nContent-Length: 0\r\n\r\n";
 
 /// Limits.
 #[derive(Clone, Copy, Debug)]

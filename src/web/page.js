@@ -35,7 +35,8 @@ class Tile {
     this.tag = this.blob = this.state = null;
     this.isHeld = this.isGone = false;
     this.isSeen = true;
-    this.at("h2").textContent = source.name;
+    // A long address breaks after its slashes first.
+    this.at("h2").append(...source.name.split(/(?<=[/?&=])/).flatMap((part) => [part, document.createElement("wbr")]));
     this.element.ariaLabel = source.name;
     this.at(".save").onclick = () => this.save();
     this.at(".hold").onclick = () => this.hold();
@@ -56,7 +57,7 @@ class Tile {
     set(".state", `${source.state} ${span(lasts)}`);
     set(".why", source.why ?? "");
     set(".veil", source.state === "live" && this.blob ? "" : VEILS[source.state]);
-    set(".objects", whole.format(source.objects_now));
+    set(".objects", source.state === "live" ? whole.format(source.objects_now) : "–");
     set(".fps", rate(source.fps));
     set(".inferred", rate(source.inferred_fps));
     set(".passed", whole.format(source.passed_over));
@@ -97,7 +98,7 @@ class Tile {
     this.at(".area").setAttribute("d", area);
     this.at(".gap").setAttribute("d", gap);
     const top = Math.max(0, ...seconds);
-    this.at(".most").textContent = `at most ${top}`;
+    this.at(".most").textContent = `${gap ? "grey: no frames · " : ""}at most ${top}`;
     this.at(".from").textContent = `${span(seconds.length)} ago`;
     this.at("svg").ariaLabel = `Objects in the last ${span(seconds.length)}: at most ${top}`;
   }
@@ -199,7 +200,7 @@ async function refresh() {
   const ahead = Date.parse(answer.headers.get("Date")) / 1000 - Math.floor(Date.now() / 1000) || 0;
   all.sources.forEach((source, i) => tiles[i].show(source, ahead));
   const live = all.sources.filter((source) => source.state === "live").length;
-  by("summary").textContent = `${live} of ${plural(all.sources.length, "source")} live`;
+  by("summary").textContent = `${live} of ${all.sources.length} live`;
   document.title = `${live} of ${all.sources.length} live · mostream`;
   by("footer").textContent = `mostream ${all.version} · running for ${span(all.uptime_s)}`;
 }
