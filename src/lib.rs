@@ -45,6 +45,8 @@ pub mod record;
 pub mod runtime;
 #[cfg(feature = "stream")]
 pub mod stream;
+#[cfg(feature = "web")]
+pub mod web;
 #[doc = include_str!("../README.md")]
 #[cfg(doctest)]
 struct ReadmeExamples;

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 /// A crate, and the files and folders of `src` that may name it.
-const RULES: [(&str, &[&str]); 14] = [
+const RULES: [(&str, &[&str]); 16] = [
     ("gstreamer", &["stream", "overlay.rs", "runtime.rs", "live", "cli/doctor.rs"]),
     ("gstreamer_rtsp_server", &["live/sinks/rtsp.rs"]),
     ("ort", &["backbone/session.rs"]),
@@ -14,6 +14,8 @@ const RULES: [(&str, &[&str]); 14] = [
     ("roxmltree", &["evaluate/dataset/voc.rs"]),
     ("serde_saphyr", &["evaluate/dataset/yolo.rs"]),
     ("kodama", &["discover/clustering.rs"]),
+    ("hyper", &["web"]),
+    ("tokio", &["web"]),
     ("clap", &["main.rs", "cli"]),
     ("anyhow", &["cli"]),
     (
@@ -23,6 +25,7 @@ const RULES: [(&str, &[&str]); 14] = [
             "live",
             "stream/stills.rs",
             "stream/camera",
+            "web/mod.rs",
             "cli/interrupt.rs",
             "cli/bench",
             "cli/eval",
@@ -42,6 +45,7 @@ const RULES: [(&str, &[&str]); 14] = [
             "discover/groups.rs",
             "discover/collection.rs",
             "label",
+            "web/metrics.rs",
             "cli",
         ],
     ),

@@ -130,7 +130,10 @@ struct Source<'a> {
 impl Source<'_> {
     /// Sends every frame to its delivery, and those for the model to the inbox, too.
     fn run(mut self, is_over: &(dyn Fn() -> bool + Sync)) {
+        let mut broken = 0;
         while let Some(event) = self.feed.next(&|| is_over()) {
+            let so_far = self.feed.broken();
+            self.status.broken(so_far - std::mem::replace(&mut broken, so_far));
             let frame = match event {
                 Event::State(change) => {
                     self.status.changed(&change);

@@ -10,6 +10,7 @@ pub mod display;
 pub mod feed;
 pub mod frame;
 pub mod ingest;
+pub mod jpeg;
 pub mod launch;
 pub mod output;
 #[cfg(feature = "picture")]
@@ -48,7 +49,7 @@ pub fn package_of(element: &str) -> &'static str {
         "openh264enc" | "openh264dec" | "h264parse" | "h265parse" | "nvh264enc" | "nvh264dec" | "vah264enc"
         | "vah264dec" | "av1dec" | "avdtpsrc" | "fdkaacenc" | "voaacenc" => "gstreamer1.0-plugins-bad",
         "qtdemux" | "matroskademux" | "avidemux" | "mp4mux" | "qtmux" | "deinterlace" | "videoflip" | "jpegdec"
-        | "pngdec" | "v4l2h264enc" | "v4l2h264dec" | "vp8dec" | "vp9dec" | "flacdec" | "wavparse" => {
+        | "jpegenc" | "pngdec" | "v4l2h264enc" | "v4l2h264dec" | "vp8dec" | "vp9dec" | "flacdec" | "wavparse" => {
             "gstreamer1.0-plugins-good"
         }
         "mpegtsmux" | "srtsink" => "gstreamer1.0-plugins-bad",

@@ -65,7 +65,11 @@ impl Browser {
 
     pub fn load(&self, page: &Path) {
         let path = page.to_str().unwrap().replace('%', "%25").replace('#', "%23").replace('?', "%3f");
-        self.post("/url", json!({ "url": format!("file://{path}") }));
+        self.visit(&format!("file://{path}"));
+    }
+
+    pub fn visit(&self, url: &str) {
+        self.post("/url", json!({ "url": url }));
     }
 
     /// What the function body returns.

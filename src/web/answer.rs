@@ -1,0 +1,297 @@
+//! What is asked, and what is answered.
+
+use super::content::Content;
+use super::guard::Guard;
+use super::source::{Shown, Source, Told, WebSink};
+use super::{Options, metrics};
+use crate::live::sink::Sink;
+use crate::live::status::{Board, Snapshot};
+use crate::record::SourceState;
+use crate::stream::redact;
+use hyper::body::Bytes;
+use hyper::header::{self, HeaderName, HeaderValue};
+use hyper::{Method, Request, Response, StatusCode};
+use serde::Serialize;
+use serde_json::json;
+use std::borrow::Cow;
+use std::sync::Arc;
+use std::time::{Duration, UNIX_EPOCH};
+use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::mpsc::Sender;
+use tokio::sync::{Semaphore, broadcast};
+
+const PAGE: &str = include_str!("page.html");
+const CSS: &str = include_str!("page.css");
+const JS: &str = include_str!("page.js");
+const DOOR: &str = include_str!("door.html");
+
+const TEXT: &str = "text/plain; charset=utf-8";
+const HTML: &str = "text/html; charset=utf-8";
+const JSON: &str = "application/json";
+
+/// Of every answer: nothing is kept, nothing comes from elsewhere, and nothing is shown within another site's page.
+const HEADERS: [(HeaderName, &str); 7] = [
+    (header::CACHE_CONTROL, "no-store"),
+    (
+        header::CONTENT_SECURITY_POLICY,
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; connect-src 'self'; \
+         form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
+    ),
+    (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+    (header::X_FRAME_OPTIONS, "DENY"),
+    (header::REFERRER_POLICY, "no-referrer"),
+    (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
+    (HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
+];
+
+/// A comment is sent to a follower of records after this time without any.
+const SILENCE: Duration = Duration::from_secs(10);
+const BOUNDARY: &str = "mostream-next-picture";
+
+/// What answers are made of.
+pub struct Site {
+    pub options: Options,
+    board: Arc<Board>,
+    sources: Vec<Arc<Source>>,
+    records: broadcast::Sender<Told>,
+    guard: Guard,
+    streams: Arc<Semaphore>,
+    /// Another in every run, so that no browser takes a picture of the last for one of this.
+    run: u128,
+}
+
+type Answer = Response<Content>;
+
+#[derive(Serialize)]
+struct Listed {
+    number: usize,
+    #[serde(flatten)]
+    snapshot: Snapshot,
+    /// The most objects in a frame of each of the last seconds, the current one last; null where no frame came.
+    objects_each_second: Vec<Option<usize>>,
+}
+
+impl Site {
+    pub fn new(board: Arc<Board>, guard: Guard, options: Options) -> Self {
+        let source = |_| Arc::new(Source::new(options.picture_interval, board.started));
+        Self {
+            options,
+            sources: board.sources.iter().map(source).collect(),
+            records: broadcast::Sender::new(options.queued_records),
+            guard,
+            streams: Arc::new(Semaphore::new(options.streams)),
+            run: UNIX_EPOCH.elapsed().unwrap_or_default().as_nanos(),
+            board,
+        }
+    }
+
+    /// One for each source.
+    pub fn sinks(&self) -> Vec<Box<dyn Sink>> {
+        let sink = |(number, source): (usize, &Arc<Source>)| -> Box<dyn Sink> {
+            Box::new(WebSink { number, source: source.clone(), records: self.records.clone() })
+        };
+        self.sources.iter().enumerate().map(sink).collect()
+    }
+
+    /// Answers one request; its body is not read.
+    pub async fn answer<B>(self: &Arc<Self>, request: &Request<B>) -> Answer {
+        let mut answer = self.route(request).await;
+        for (name, value) in HEADERS {
+            answer.headers_mut().insert(name, HeaderValue::from_static(value));
+        }
+        answer
+    }
+
+    async fn route<B>(self: &Arc<Self>, request: &Request<B>) -> Answer {
+        let path = request.uri().path();
+        if !self.guard.is_for_us(request.headers()) {
+            let why = "This host name is not answered: open the page by localhost or 127.0.0.1.\n";
+            return answer(StatusCode::MISDIRECTED_REQUEST, TEXT, why);
+        }
+        if !matches!(*request.method(), Method::GET | Method::HEAD) {
+            let refused = answer(StatusCode::METHOD_NOT_ALLOWED, TEXT, "Only GET and HEAD are answered.\n");
+            return with(refused, header::ALLOW, "GET, HEAD".into());
+        }
+        // These hold no secret.
+        match path {
+            "/healthz" => return answer(StatusCode::OK, TEXT, "ok\n"),
+            "/page.css" => return answer(StatusCode::OK, "text/css; charset=utf-8", CSS),
+            "/page.js" => return answer(StatusCode::OK, "text/javascript; charset=utf-8", JS),
+            _ => {}
+        }
+        let asked: Vec<(Cow<str>, Cow<str>)> =
+            form_urlencoded::parse(request.uri().query().unwrap_or_default().as_bytes()).collect();
+        let asked = |key: &str| asked.iter().find(|(name, _)| name == key).map(|(_, value)| value.as_ref());
+        if !self.guard.knows(request.headers(), asked("token")) {
+            let (kind, text) = if path == "/" { (HTML, DOOR) } else { (TEXT, "The token is missing or wrong.\n") };
+            return with(answer(StatusCode::UNAUTHORIZED, kind, text), header::WWW_AUTHENTICATE, "Bearer".into());
+        }
+        let mut found = self.page(path, request, &asked).await;
+        if asked("token").is_some()
+            && let Some(cookie) = self.guard.cookie()
+        {
+            if path == "/" {
+                // Out of the address bar and the history.
+                found = with(answer(StatusCode::SEE_OTHER, TEXT, ""), header::LOCATION, "/".into());
+            }
+            found = with(found, header::SET_COOKIE, cookie);
+        }
+        found
+    }
+
+    async fn page<'a, B>(
+        self: &Arc<Self>,
+        path: &str,
+        request: &Request<B>,
+        asked: &impl Fn(&str) -> Option<&'a str>,
+    ) -> Answer {
+        match path {
+            "/" => return answer(StatusCode::OK, HTML, PAGE),
+            "/metrics" => {
+                return answer(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", metrics::text(&self.board));
+            }
+            "/readyz" => return self.readiness(),
+            "/sources" => return self.listing(),
+            "/records" => return self.follow(asked("source").map(str::to_owned)),
+            _ => {}
+        }
+        let of_source = path.strip_prefix("/sources/").and_then(|rest| rest.split_once('/'));
+        let found = of_source.and_then(|(number, what)| Some((self.sources.get(number.parse::<usize>().ok()?)?, what)));
+        match found {
+            Some((source, "picture.jpg")) => self.picture(source, request).await,
+            Some((source, "stream.mjpg")) => self.stream(source.clone()),
+            _ => answer(StatusCode::NOT_FOUND, TEXT, "There is nothing here.\n"),
+        }
+    }
+
+    fn snapshots(&self) -> impl Iterator<Item = Snapshot> {
+        self.board.sources.iter().map(|source| {
+            let snapshot = source.snapshot();
+            Snapshot { why: snapshot.why.as_deref().map(redact), ..snapshot }
+        })
+    }
+
+    fn readiness(&self) -> Answer {
+        let is_ready = self.snapshots().any(|source| source.state == SourceState::Live);
+        let sources: Vec<_> =
+            self.snapshots().map(|s| json!({ "name": s.name, "state": s.state, "why": s.why })).collect();
+        let status = if is_ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+        answer(status, JSON, json!({ "ready": is_ready, "sources": sources }).to_string())
+    }
+
+    fn listing(&self) -> Answer {
+        let listed = |(number, snapshot): (usize, Snapshot)| Listed {
+            number,
+            objects_each_second: self.sources[number].timeline(),
+            snapshot,
+        };
+        let sources: Vec<Listed> = self.snapshots().enumerate().map(listed).collect();
+        let all = json!({
+            "version": env!("CARGO_PKG_VERSION"),
+            "run": format!("{:x}", self.run),
+            "uptime_s": self.board.started.elapsed().as_secs_f64(),
+            "sources": sources,
+        });
+        answer(StatusCode::OK, JSON, all.to_string())
+    }
+
+    /// The newest picture; "not modified" where the browser has it, "no content" before the first.
+    async fn picture<B>(&self, source: &Arc<Source>, request: &Request<B>) -> Answer {
+        let Shown { jpeg, record } = match source.picture().await {
+            Ok(Some(shown)) => shown,
+            Ok(None) => return answer(StatusCode::NO_CONTENT, "image/jpeg", ""),
+            Err(why) => return answer(StatusCode::INTERNAL_SERVER_ERROR, TEXT, redact(&why)),
+        };
+        let tag = format!("\"{:x}-{}\"", self.run, record.frame);
+        let is_known =
+            request.headers().get(header::IF_NONE_MATCH).is_some_and(|known| known.as_bytes() == tag.as_bytes());
+        let found = match is_known {
+            true => answer(StatusCode::NOT_MODIFIED, "image/jpeg", ""),
+            false => answer(StatusCode::OK, "image/jpeg", jpeg),
+        };
+        let found = with(found, header::ETAG, tag);
+        let found = with(found, HeaderName::from_static("x-frame"), record.frame.to_string());
+        let found = with(found, HeaderName::from_static("x-pts-ns"), record.pts_ns.to_string());
+        with(found, HeaderName::from_static("x-objects"), record.objects.len().to_string())
+    }
+
+    /// Pictures, one after the other: each when the reader has taken the last.
+    fn stream(self: &Arc<Self>, source: Arc<Source>) -> Answer {
+        let interval = self.options.picture_interval;
+        let make = async move |parts: Sender<Bytes>| {
+            let mut last = None;
+            loop {
+                let Ok(shown) = source.picture().await else { return };
+                if let Some(Shown { jpeg, record }) = shown
+                    && last != Some(record.frame)
+                {
+                    last = Some(record.frame);
+                    let mut part = format!(
+                        "--{BOUNDARY}\r\nContent-Type: image/jpeg\r\nContent-Length: {}\r\nX-Frame: {}\r\n\r\n",
+                        jpeg.len(),
+                        record.frame
+                    )
+                    .into_bytes();
+                    part.extend_from_slice(&jpeg);
+                    part.extend_from_slice(b"\r\n");
+                    if parts.send(part.into()).await.is_err() {
+                        return;
+                    }
+                }
+                tokio::time::sleep(interval).await;
+            }
+        };
+        self.live(&format!("multipart/x-mixed-replace; boundary={BOUNDARY}"), make)
+    }
+
+    /// Records as they come, of the sources of this name or of all.
+    fn follow(self: &Arc<Self>, name: Option<String>) -> Answer {
+        let wanted: Vec<bool> =
+            self.board.sources.iter().map(|source| name.as_ref().is_none_or(|name| *name == source.name)).collect();
+        if name.is_some() && !wanted.contains(&true) {
+            return answer(StatusCode::NOT_FOUND, TEXT, "There is no source of this name; /sources lists them.\n");
+        }
+        let mut records = self.records.subscribe();
+        let make = async move |parts: Sender<Bytes>| {
+            let mut event = Bytes::from_static(b": records follow\n\n");
+            while parts.send(event).await.is_ok() {
+                event = loop {
+                    break match tokio::time::timeout(SILENCE, records.recv()).await {
+                        Ok(Ok(told)) if wanted[told.source] => told.event,
+                        Ok(Ok(_)) => continue,
+                        Ok(Err(RecvError::Lagged(dropped))) => format!("event: dropped\ndata: {dropped}\n\n").into(),
+                        Ok(Err(RecvError::Closed)) => return,
+                        Err(_) => Bytes::from_static(b": still here\n\n"),
+                    };
+                };
+            }
+        };
+        self.live("text/event-stream", make)
+    }
+
+    fn live<M: Future<Output = ()> + Send + 'static>(
+        &self,
+        kind: &str,
+        make: impl FnOnce(Sender<Bytes>) -> M,
+    ) -> Answer {
+        match self.streams.clone().try_acquire_owned() {
+            Ok(place) => with(Response::new(Content::live(place, make)), header::CONTENT_TYPE, kind.to_owned()),
+            Err(_) => answer(StatusCode::SERVICE_UNAVAILABLE, TEXT, "Too many follow already; try again later.\n"),
+        }
+    }
+}
+
+fn answer(status: StatusCode, kind: &'static str, content: impl Into<Bytes>) -> Answer {
+    let mut answer = Response::new(Content::Whole(content.into()));
+    *answer.status_mut() = status;
+    answer.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+    answer
+}
+
+/// `answer` with one more header; all values are made here and hold ASCII only.
+fn with(mut answer: Answer, name: HeaderName, value: String) -> Answer {
+    if let Ok(value) = HeaderValue::try_from(value) {
+        answer.headers_mut().insert(name, value);
+    }
+    answer
+}

@@ -1,0 +1,107 @@
+//! The counters of a run in Prometheus' text format 0.0.4.
+
+use crate::live::status::{Board, Percentiles, Snapshot};
+use crate::record::SourceState;
+use std::collections::HashSet;
+use std::fmt::Write;
+
+const STATES: [SourceState; 5] =
+    [SourceState::Connecting, SourceState::Live, SourceState::Stalled, SourceState::Lost, SourceState::Ended];
+
+/// What a metric is called, what it says, and where it is from.
+type Metric = (&'static str, &'static str, fn(&Snapshot) -> f64);
+
+const COUNTERS: [Metric; 8] = [
+    ("frames_total", "Frames that came.", |s| s.frames as f64),
+    ("inferred_total", "Frames the model ran on.", |s| s.inferred as f64),
+    ("passed_over_total", "Frames the model had no time for.", |s| s.passed_over as f64),
+    ("unchanged_total", "Frames left out because the picture had not changed.", |s| s.unchanged as f64),
+    ("missed_by_sinks_total", "Finished frames that sinks had no time for.", |s| s.missed_by_sinks as f64),
+    ("broken_total", "Frames that could not be decoded.", |s| s.broken as f64),
+    ("objects_total", "Boxes in all inferred frames.", |s| s.objects as f64),
+    ("connections_total", "How often the source came to life.", |s| s.connections as f64),
+];
+
+const GAUGES: [Metric; 4] = [
+    ("objects", "Boxes in the last frame.", |s| s.objects_now as f64),
+    ("fps", "Frames per second, of the last seconds.", |s| s.fps),
+    ("inferred_fps", "Frames per second that the model ran on, of the last seconds.", |s| s.inferred_fps),
+    ("state_since_seconds", "When the source came into its state, since 1970.", |s| s.state_since),
+];
+
+const QUANTILES: [(&str, fn(&Percentiles) -> f64); 3] = [("0.5", |l| l.p50), ("0.95", |l| l.p95), ("0.99", |l| l.p99)];
+
+/// All metrics. Sources of the same name are told apart by a number: a series may not come twice.
+pub fn text(board: &Board) -> String {
+    let mut names = HashSet::new();
+    let mut sources = Vec::new();
+    for source in &board.sources {
+        let snapshot = source.snapshot();
+        let mut name = snapshot.name.clone();
+        let mut number = 2;
+        while !names.insert(name.clone()) {
+            name = format!("{} #{number}", snapshot.name);
+            number += 1;
+        }
+        sources.push((escaped(&name), snapshot));
+    }
+
+    let mut text = String::new();
+    let head = |text: &mut String, name: &str, kind: &str, help: &str| {
+        // Writing into a string cannot fail.
+        write!(text, "# HELP mostream_{name} {help}\n# TYPE mostream_{name} {kind}\n").ok();
+    };
+    head(&mut text, "up", "gauge", "1 while the program runs.");
+    text.push_str("mostream_up 1\n");
+    head(&mut text, "build_info", "gauge", "The version of the program.");
+    writeln!(text, "mostream_build_info{{version=\"{}\"}} 1", env!("CARGO_PKG_VERSION")).ok();
+    head(&mut text, "uptime_seconds", "gauge", "Seconds since the run began.");
+    writeln!(text, "mostream_uptime_seconds {}", board.started.elapsed().as_secs_f64()).ok();
+    if let Some(bytes) = resident_bytes() {
+        head(&mut text, "resident_memory_bytes", "gauge", "Memory of the program.");
+        writeln!(text, "mostream_resident_memory_bytes {bytes}").ok();
+    }
+    for (kind, metrics) in [("counter", &COUNTERS[..]), ("gauge", &GAUGES[..])] {
+        for (name, help, value) in metrics {
+            head(&mut text, name, kind, help);
+            for (source, snapshot) in &sources {
+                writeln!(text, "mostream_{name}{{source=\"{source}\"}} {}", value(snapshot)).ok();
+            }
+        }
+    }
+    head(&mut text, "source_state", "gauge", "1 for the state the source is in.");
+    for (source, snapshot) in &sources {
+        for state in STATES {
+            let (name, is) = (format!("{state:?}").to_lowercase(), u8::from(snapshot.state == state));
+            writeln!(text, "mostream_source_state{{source=\"{source}\",state=\"{name}\"}} {is}").ok();
+        }
+    }
+    head(
+        &mut text,
+        "latency_seconds",
+        "gauge",
+        "From a frame's clock time to its record, of the last inferred frames.",
+    );
+    for (source, snapshot) in &sources {
+        for (quantile, value) in QUANTILES {
+            if let Some(latency) = &snapshot.latency_ms {
+                let seconds = value(latency) / 1e3;
+                writeln!(text, "mostream_latency_seconds{{source=\"{source}\",quantile=\"{quantile}\"}} {seconds}")
+                    .ok();
+            }
+        }
+    }
+    text
+}
+
+/// A label's value as the format wants it.
+fn escaped(value: &str) -> String {
+    value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
+}
+
+/// What Linux says the process holds in memory.
+fn resident_bytes() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let kib = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?.trim().strip_suffix("kB")?.trim();
+    kib.parse::<u64>().ok().map(|kib| kib * 1024)
+}

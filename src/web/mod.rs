@@ -1,0 +1,191 @@
+//! The live page, metrics and records, over HTTP.
+//!
+//! ```text
+//! engine ─► one sink per source ─► newest picture ─► JPEG, when somebody asks ─► /sources/N/picture.jpg, stream.mjpg
+//!                               ├► objects of each second ───────────────────┐
+//!                               └► records, to whoever follows ─► /records   ├► /sources, /metrics, /readyz
+//! status board ──────────────────────────────────────────────────────────────┘
+//! ```
+//!
+//! One thread serves, pictures are encoded on at most two more, and the engine waits for none of them: a sink swaps the newest
+//! picture and goes. Every request is hostile: what is read, kept and waited for has a limit ([`Options`]).
+
+mod answer;
+mod content;
+mod guard;
+mod metrics;
+mod source;
+
+use crate::live::sink::Sink;
+use crate::live::status::Board;
+use crate::stream::StreamError;
+use crate::stream::jpeg::JpegEncoder;
+use answer::Site;
+use guard::Guard;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use std::convert::Infallible;
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+use tokio::sync::{Semaphore, oneshot};
+use tokio_io_timeout::TimeoutStream;
+
+/// Bytes of a request's line and headers.
+const REQUEST_BYTES: usize = 16 * 1024;
+const REQUEST_HEADERS: usize = 64;
+/// For whom there is no room.
+const BUSY: &[u8] =
+    b"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nRetry-After: 5\r\nContent-Length: 0\r\n\r\n";
+
+/// Limits.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    /// Connections at a time; more are turned away.
+    pub connections: usize,
+    /// Of these, how many may follow records or a picture stream.
+    pub streams: usize,
+    /// Within this time a request must be read, and a connection that asks nothing is closed.
+    pub request_timeout: Duration,
+    /// A reader that takes nothing for this long is dropped.
+    pub write_timeout: Duration,
+    /// The shortest time between two pictures of a source.
+    pub picture_interval: Duration,
+    /// Records that wait for a slow reader; older ones are dropped and counted.
+    pub queued_records: usize,
+}
+
+/// Why there is no page.
+#[derive(Debug, thiserror::Error)]
+pub enum WebError {
+    #[error("cannot listen on {addr}: {why}; name another address or port, or end what uses it")]
+    Listen { addr: SocketAddr, why: std::io::Error },
+    #[error("the token of the live page is empty: name one, or none")]
+    EmptyToken,
+    #[error("the live page's thread does not start: {0}")]
+    Thread(std::io::Error),
+    #[error(transparent)]
+    Stream(#[from] StreamError),
+}
+
+/// Serves until it is dropped.
+pub struct Server {
+    addr: SocketAddr,
+    stop: Option<oneshot::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            connections: 128,
+            streams: 64,
+            request_timeout: Duration::from_secs(20),
+            write_timeout: Duration::from_secs(15),
+            picture_interval: Duration::from_millis(80),
+            queued_records: 256,
+        }
+    }
+}
+
+impl Server {
+    /// Listens, and gives one sink for each source of the board, in its order.
+    ///
+    /// On a loopback address only requests to a loopback name are answered. With a token every request but those for `/healthz`
+    /// must know it.
+    pub fn start(
+        addr: SocketAddr,
+        board: Arc<Board>,
+        token: Option<String>,
+        options: Options,
+    ) -> Result<(Self, Vec<Box<dyn Sink>>), WebError> {
+        JpegEncoder::check()?;
+        if token.as_ref().is_some_and(|token| token.trim().is_empty()) {
+            return Err(WebError::EmptyToken);
+        }
+        let listen = |why| WebError::Listen { addr, why };
+        let listener = TcpListener::bind(addr).map_err(listen)?;
+        listener.set_nonblocking(true).map_err(listen)?;
+        let addr = listener.local_addr().map_err(listen)?;
+        let site = Arc::new(Site::new(board, Guard::new(addr, token.as_deref()), options));
+        let sinks = site.sinks();
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .max_blocking_threads(2)
+            .thread_name("web-jpeg")
+            .build()
+            .map_err(WebError::Thread)?;
+        let listener = {
+            let _inside = runtime.enter();
+            tokio::net::TcpListener::from_std(listener).map_err(listen)?
+        };
+        let (stop, stopped) = oneshot::channel();
+        let work = move || {
+            runtime.block_on(async {
+                tokio::select! {
+                    _ = stopped => {}
+                    () = serve(listener, site) => {}
+                }
+            });
+            runtime.shutdown_timeout(Duration::from_secs(2));
+        };
+        let thread = thread::Builder::new().name("web".into()).spawn(work).map_err(WebError::Thread)?;
+        Ok((Self { addr, stop: Some(stop), thread: Some(thread) }, sinks))
+    }
+
+    /// Where it listens: with the port it got, where 0 was asked for.
+    pub fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.stop.take();
+        if let Some(thread) = self.thread.take() {
+            thread.join().ok();
+        }
+    }
+}
+
+async fn serve(listener: tokio::net::TcpListener, site: Arc<Site>) {
+    let room = Arc::new(Semaphore::new(site.options.connections));
+    loop {
+        let Ok((stream, _)) = listener.accept().await else {
+            // Out of file descriptors: there will be some again.
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            continue;
+        };
+        let Ok(place) = room.clone().try_acquire_owned() else {
+            stream.try_write(BUSY).ok();
+            continue;
+        };
+        let site = site.clone();
+        tokio::spawn(async move {
+            connection(stream, site).await;
+            drop(place);
+        });
+    }
+}
+
+async fn connection(stream: tokio::net::TcpStream, site: Arc<Site>) {
+    stream.set_nodelay(true).ok();
+    let mut stream = TimeoutStream::new(stream);
+    stream.set_write_timeout(Some(site.options.write_timeout));
+    let timeout = site.options.request_timeout;
+    let answer = service_fn(move |request| {
+        let site = site.clone();
+        async move { Ok::<_, Infallible>(site.answer(&request).await) }
+    });
+    // A fault of one connection is the affair of who is at its other end.
+    http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(timeout)
+        .max_buf_size(REQUEST_BYTES)
+        .max_headers(REQUEST_HEADERS)
+        .serve_connection(TokioIo::new(Box::pin(stream)), answer)
+        .await
+        .ok();
+}

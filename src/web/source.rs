@@ -1,0 +1,179 @@
+//! One source as its viewers see it, and the sink that keeps it new.
+
+use crate::live::sink::{Message, Picture, Sink};
+use crate::record::{FrameRecord, StateRecord};
+use crate::stream::frame::Frame;
+use crate::stream::jpeg::JpegEncoder;
+use crate::stream::redact;
+use hyper::body::Bytes;
+use serde::Serialize;
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+use tokio::sync::broadcast;
+
+/// After this time without a question for pictures, none are kept.
+const WATCHED_FOR: Duration = Duration::from_secs(5);
+/// The timeline's length, in seconds.
+const TIMELINE: u64 = 300;
+/// Encoding takes at most one part in this many of the time.
+const ENCODING_SHARE: u32 = 4;
+
+/// Of one source: what was last seen there.
+pub struct Source {
+    interval: Duration,
+    started: Instant,
+    newest: Mutex<Option<(Picture, Arc<FrameRecord>)>>,
+    watched: Mutex<Option<Instant>>,
+    /// The most objects of any frame of a second of the run, oldest first; none for seconds without a frame.
+    timeline: Mutex<VecDeque<(u64, usize)>>,
+    jpeg: Arc<tokio::sync::Mutex<Jpeg>>,
+}
+
+/// An encoded picture and the frame it is of.
+#[derive(Clone)]
+pub struct Shown {
+    pub jpeg: Bytes,
+    pub record: Arc<FrameRecord>,
+}
+
+#[derive(Default)]
+struct Jpeg {
+    encoder: JpegEncoder,
+    last: Option<Shown>,
+    /// None is encoded before.
+    next: Option<Instant>,
+}
+
+/// A record as an event of `/records`, and the number of its source.
+#[derive(Clone)]
+pub struct Told {
+    pub source: usize,
+    pub event: Bytes,
+}
+
+/// Keeps a source new.
+pub struct WebSink {
+    pub number: usize,
+    pub source: Arc<Source>,
+    pub records: broadcast::Sender<Told>,
+}
+
+impl Source {
+    pub fn new(interval: Duration, started: Instant) -> Self {
+        Self {
+            interval,
+            started,
+            newest: Mutex::default(),
+            watched: Mutex::default(),
+            timeline: Mutex::default(),
+            jpeg: Arc::default(),
+        }
+    }
+
+    /// The newest picture, encoded now or, where that was too short a time ago, then; none before the first.
+    pub async fn picture(self: &Arc<Self>) -> Result<Option<Shown>, String> {
+        *locked(&self.watched) = Some(Instant::now());
+        let mut jpeg = self.jpeg.clone().lock_owned().await;
+        let Some((picture, record)) = locked(&self.newest).clone() else { return Ok(None) };
+        let is_early = jpeg.next.is_some_and(|next| Instant::now() < next);
+        if let Some(last) = &jpeg.last
+            && (is_early || Arc::ptr_eq(&last.record, &record))
+        {
+            return Ok(Some(last.clone()));
+        }
+        let interval = self.interval;
+        let encode = move || {
+            let begun = Instant::now();
+            let frame = Frame {
+                index: record.frame,
+                pts_ns: picture.pts_ns,
+                duration_ns: picture.duration_ns,
+                buffer: picture.buffer,
+                info: picture.info,
+                capture: None,
+            };
+            let result = jpeg.encoder.encode(&frame);
+            jpeg.next = Some(begun + interval.max(begun.elapsed() * ENCODING_SHARE));
+            let shown = Shown { jpeg: result.map_err(|error| error.to_string())?.into(), record };
+            jpeg.last = Some(shown.clone());
+            Ok(Some(shown))
+        };
+        tokio::task::spawn_blocking(encode).await.unwrap_or_else(|error| Err(error.to_string()))
+    }
+
+    /// The most objects in a frame of each second, the last of which is now.
+    pub fn timeline(&self) -> Vec<Option<usize>> {
+        let now = self.started.elapsed().as_secs();
+        let mut seconds = vec![None; TIMELINE.min(now + 1) as usize];
+        let first = now + 1 - seconds.len() as u64;
+        for (second, objects) in locked(&self.timeline).iter() {
+            if let Some(place) = second.checked_sub(first).and_then(|at| seconds.get_mut(at as usize)) {
+                *place = Some(*objects);
+            }
+        }
+        seconds
+    }
+
+    fn is_watched(&self) -> bool {
+        locked(&self.watched).is_some_and(|last| last.elapsed() < WATCHED_FOR)
+    }
+
+    fn count(&self, objects: usize) {
+        let second = self.started.elapsed().as_secs();
+        let mut timeline = locked(&self.timeline);
+        match timeline.back_mut() {
+            Some((last, most)) if *last == second => *most = objects.max(*most),
+            _ => timeline.push_back((second, objects)),
+        }
+        while timeline.front().is_some_and(|(first, _)| first + TIMELINE < second) {
+            timeline.pop_front();
+        }
+    }
+}
+
+impl WebSink {
+    fn tell(&self, record: &impl Serialize) -> Result<(), String> {
+        if self.records.receiver_count() == 0 {
+            return Ok(());
+        }
+        let json = serde_json::to_string(record).map_err(|error| format!("the record is not JSON: {error}"))?;
+        // Nobody follows any more: that is no fault.
+        self.records.send(Told { source: self.number, event: format!("data: {json}\n\n").into() }).ok();
+        Ok(())
+    }
+}
+
+impl Sink for WebSink {
+    fn name(&self) -> String {
+        "live page".into()
+    }
+
+    /// While somebody watches.
+    fn wants_pictures(&self) -> bool {
+        self.source.is_watched()
+    }
+
+    fn take(&mut self, message: &Message) -> Result<(), String> {
+        match message {
+            Message::Frame { record, picture } => {
+                self.source.count(record.objects.len());
+                // An old picture must not greet who comes next.
+                *locked(&self.source.newest) = picture.clone().map(|picture| (picture, record.clone()));
+                self.tell(record.as_ref())
+            }
+            Message::State(state) => {
+                let why = state.why.as_deref().map(redact);
+                self.tell(&StateRecord { why, ..state.as_ref().clone() })
+            }
+        }
+    }
+
+    fn finish(self: Box<Self>) -> Result<(), String> {
+        Ok(())
+    }
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,760 @@
+//! The live page as viewers, scrapers and attackers use it: pictures are drawn so that each shows its own frame number.
+#![cfg(feature = "cli")]
+
+mod support;
+
+use gstreamer as gst;
+use gstreamer_video::{VideoColorimetry, VideoFormat, VideoInfo};
+use mostream::live::feed::StateChange;
+use mostream::live::sink::{Message, Picture, Sink};
+use mostream::live::status::Board;
+use mostream::localize::Method;
+use mostream::record::{FrameRecord, GridRecord, ObjectRecord, SourceState, StateRecord};
+use mostream::stream::redact;
+use mostream::web::{Options, Server, WebError};
+use serde_json::Value;
+use std::collections::HashMap;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::str::FromStr;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, SystemTime};
+use support::browser::{Browser, RIGHT, TAB};
+
+/// As good as a name can be at breaking out of a page, a label or a line.
+const NAME: &str = "<img src=x onerror=alert(1)>\"'&amp;\\ a\n</script>";
+
+/// A server, and what an engine does to it.
+struct Site {
+    server: Server,
+    board: Arc<Board>,
+    sinks: Mutex<Vec<Box<dyn Sink>>>,
+}
+
+fn local(port: u16) -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1], port))
+}
+
+impl Site {
+    fn open(names: &[&str], token: Option<&str>, options: Options) -> Self {
+        Self::at(local(0), names, token, options)
+    }
+
+    fn at(addr: SocketAddr, names: &[&str], token: Option<&str>, options: Options) -> Self {
+        let board = Arc::new(Board::new(names.iter().map(|name| (*name).to_owned())));
+        let (server, sinks) = Server::start(addr, board.clone(), token.map(str::to_owned), options).unwrap();
+        assert_eq!(sinks.len(), names.len());
+        Self { server, board, sinks: Mutex::new(sinks) }
+    }
+
+    fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.server.addr())
+    }
+
+    fn get(&self, path: &str) -> (u16, String) {
+        get(&self.url(path), &[])
+    }
+
+    fn json(&self, path: &str) -> Value {
+        serde_json::from_str(&self.get(path).1).unwrap()
+    }
+
+    fn change(&self, source: usize, state: SourceState, why: Option<&str>) {
+        let (at, why) = (SystemTime::now(), why.map(str::to_owned));
+        self.board.sources[source].changed(&StateChange { state, at, why: why.clone() });
+        let name = self.board.sources[source].name.clone();
+        let record = StateRecord { version: 1, source: name, state, at_unix_ns: 7, why };
+        self.take(source, Message::State(Arc::new(record)));
+    }
+
+    /// A frame with as many objects, and its picture.
+    fn frame(&self, source: usize, frame: u64, objects: usize, picture: Option<Picture>) {
+        let status = &self.board.sources[source];
+        let record = record(&status.name, frame, objects);
+        status.arrived((record.width, record.height));
+        status.finished(&record, Duration::from_millis(30));
+        self.take(source, Message::Frame { record: Arc::new(record), picture });
+    }
+
+    fn take(&self, source: usize, message: Message) {
+        self.sinks.lock().unwrap()[source].take(&message).unwrap();
+    }
+
+    /// A connection of one's own.
+    fn connect(&self) -> TcpStream {
+        let stream = TcpStream::connect(self.server.addr()).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        stream
+    }
+
+    /// What comes back until the server hangs up.
+    fn raw(&self, request: &[u8]) -> String {
+        let mut stream = self.connect();
+        stream.write_all(request).ok();
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).ok();
+        String::from_utf8_lossy(&answer).into_owned()
+    }
+}
+
+/// Plays 25 frames a second until it is dropped.
+struct Player {
+    stop: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Player {
+    fn start(site: &Arc<Site>, sources: usize, pictures: fn(u64) -> Picture) -> Self {
+        let (stop, site) = (Arc::new(AtomicBool::new(false)), site.clone());
+        let stopped = stop.clone();
+        let play = move || {
+            for frame in 0.. {
+                if stopped.load(Ordering::Relaxed) {
+                    return;
+                }
+                (0..sources).for_each(|source| site.frame(source, frame, objects_in(frame), Some(pictures(frame))));
+                thread::sleep(Duration::from_millis(40));
+            }
+        };
+        Self { stop, thread: Some(thread::spawn(play)) }
+    }
+}
+
+impl Drop for Player {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        self.thread.take().unwrap().join().unwrap();
+    }
+}
+
+fn objects_in(frame: u64) -> usize {
+    (frame / 10 % 4) as usize
+}
+
+fn record(source: &str, frame: u64, objects: usize) -> FrameRecord {
+    let object =
+        |at| ObjectRecord { bbox: [at, 0, at + 5, 5], seed: None, score: 0.5, patches: 4, label: None, mask: None };
+    FrameRecord {
+        version: 1,
+        source: source.into(),
+        frame,
+        pts_ns: frame * 40_000_000,
+        width: 160,
+        height: 120,
+        grid: GridRecord { rows: 15, cols: 20, patch_width: 8.0, patch_height: 8.0 },
+        method: Method::Most,
+        model: "drawn".into(),
+        inferred: true,
+        objects: (0..objects as u32).map(object).collect(),
+        timings_us: None,
+        live: None,
+    }
+}
+
+/// Limited range: this luma is black and that white.
+const LUMA: [u8; 2] = [16, 235];
+/// The number is written in binary, in bars.
+const BITS: usize = 10;
+
+/// The frame number in black and white bars over the upper half; red (BT.601) below.
+fn picture_of(info: VideoInfo, frame: u64) -> Picture {
+    let (width, height) = (info.width() as usize, info.height() as usize);
+    let mut bytes = vec![0u8; info.size()];
+    let (luma_stride, luma_at) = (info.stride()[0] as usize, info.offset()[0]);
+    for y in 0..height {
+        for x in 0..width {
+            let bit = (frame >> (x * BITS / width)) & 1;
+            bytes[luma_at + y * luma_stride + x] = if y < height / 2 { LUMA[bit as usize] } else { 81 };
+        }
+    }
+    let is_nv12 = info.format() == VideoFormat::Nv12;
+    for y in 0..height / 2 {
+        for x in 0..width / 2 {
+            let [u, v]: [u8; 2] = if y < height / 4 { [128, 128] } else { [90, 240] };
+            let (stride, at) = (info.stride()[1] as usize, info.offset()[1]);
+            match is_nv12 {
+                true => bytes[at + y * stride + 2 * x..][..2].copy_from_slice(&[u, v]),
+                false => {
+                    bytes[at + y * stride + x] = u;
+                    bytes[info.offset()[2] + y * info.stride()[2] as usize + x] = v;
+                }
+            }
+        }
+    }
+    Picture { buffer: gst::Buffer::from_slice(bytes), info, pts_ns: frame * 40_000_000, duration_ns: 40_000_000 }
+}
+
+fn picture(frame: u64) -> Picture {
+    picture_of(layout(VideoFormat::I420, (160, 120), (1, 1)), frame)
+}
+
+/// A picture that no encoder makes small.
+fn noise(frame: u64) -> Picture {
+    let info = layout(VideoFormat::I420, (1280, 720), (1, 1));
+    let mut state = frame * 2 + 1;
+    let bytes: Vec<u8> = (0..info.size())
+        .map(|_| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (state >> 56) as u8
+        })
+        .collect();
+    Picture { buffer: gst::Buffer::from_slice(bytes), info, pts_ns: frame, duration_ns: 1 }
+}
+
+fn layout(format: VideoFormat, (width, height): (u32, u32), (n, d): (i32, i32)) -> VideoInfo {
+    gst::init().unwrap();
+    let colours = VideoColorimetry::from_str("bt601").unwrap();
+    VideoInfo::builder(format, width, height).colorimetry(&colours).par(gst::Fraction::new(n, d)).build().unwrap()
+}
+
+/// The number that the picture shows, and its size.
+fn read(jpeg: &[u8]) -> (u64, (u32, u32)) {
+    let image = image::load_from_memory_with_format(jpeg, image::ImageFormat::Jpeg).unwrap().into_rgb8();
+    let (width, height) = image.dimensions();
+    let bar = width / BITS as u32;
+    let number = (0..BITS as u32)
+        .map(|bit| {
+            let pixel = image.get_pixel(bit * width / BITS as u32 + bar / 2, height / 4).0;
+            assert!(pixel.iter().all(|&c| c < 12) || pixel.iter().all(|&c| c > 243), "bar {bit} is {pixel:?}");
+            u64::from(pixel[0] > 128) << bit
+        })
+        .sum();
+    let [red, green, blue] = image.get_pixel(width / 2, height * 3 / 4).0;
+    assert!(red > 240 && green < 14 && blue < 14, "not red: {red} {green} {blue}");
+    (number, (width, height))
+}
+
+fn agent() -> ureq::Agent {
+    ureq::Agent::config_builder().http_status_as_error(false).max_redirects(0).build().new_agent()
+}
+
+fn ask(url: &str, headers: &[(&str, &str)]) -> ureq::http::Response<ureq::Body> {
+    headers.iter().fold(agent().get(url), |request, (name, value)| request.header(*name, *value)).call().unwrap()
+}
+
+fn get(url: &str, headers: &[(&str, &str)]) -> (u16, String) {
+    let mut answer = ask(url, headers);
+    let body = answer.body_mut().read_to_vec().unwrap();
+    (answer.status().as_u16(), String::from_utf8_lossy(&body).into_owned())
+}
+
+fn header<'a>(answer: &'a ureq::http::Response<ureq::Body>, name: &str) -> &'a str {
+    answer.headers().get(name).map_or("", |value| value.to_str().unwrap())
+}
+
+/// Until it is so: what is on another thread takes its time.
+fn until(what: &str, mut is: impl FnMut() -> bool) {
+    for _ in 0..400 {
+        if is() {
+            return;
+        }
+        thread::sleep(Duration::from_millis(50));
+    }
+    panic!("never: {what}");
+}
+
+/// Reads the text format by its grammar: each series' labels and value; every metric has its type.
+fn scrape(text: &str) -> HashMap<(String, Vec<(String, String)>), f64> {
+    let mut series = HashMap::new();
+    let mut types = HashMap::new();
+    assert!(text.ends_with('\n'));
+    for line in text.lines() {
+        if let Some(rest) = line.strip_prefix("# TYPE ") {
+            let (name, kind) = rest.split_once(' ').unwrap();
+            assert!(types.insert(name, kind).is_none(), "{name} is declared twice");
+            continue;
+        } else if line.starts_with("# HELP ") {
+            continue;
+        }
+        let end = line.find(['{', ' ']).unwrap();
+        let (name, mut rest) = line.split_at(end);
+        assert!(types.contains_key(name), "{name} has no type");
+        let mut labels = Vec::new();
+        if rest.starts_with('{') {
+            rest = &rest[1..];
+            while !rest.starts_with('}') {
+                let (label, tail) = rest.split_once("=\"").unwrap();
+                let (mut value, mut chars) = (String::new(), tail.char_indices());
+                let end = loop {
+                    match chars.next().unwrap() {
+                        (at, '"') => break at,
+                        (_, '\\') => value.push(match chars.next().unwrap().1 {
+                            'n' => '\n',
+                            c @ ('\\' | '"') => c,
+                            other => panic!("\\{other} in {line}"),
+                        }),
+                        (_, c) => value.push(c),
+                    }
+                };
+                labels.push((label.trim_start_matches(',').to_owned(), value));
+                rest = &tail[end + 1..];
+            }
+            rest = &rest[1..];
+        }
+        let value = rest.trim_start().parse().unwrap();
+        assert!(series.insert((name.to_owned(), labels), value).is_none(), "twice: {line}");
+    }
+    series
+}
+
+#[test]
+fn metrics_say_what_happened() {
+    let site = Site::open(&[NAME, "yard", "yard"], None, Options::default());
+    site.change(0, SourceState::Live, None);
+    site.change(1, SourceState::Lost, Some("no route"));
+    (0..7).for_each(|frame| site.frame(0, frame, 3, None));
+    let yard = &site.board.sources[1];
+    (0..4).for_each(|_| yard.passed_over());
+    yard.unchanged();
+    yard.missed_by_sink();
+    yard.broken(6);
+    let answer = ask(&site.url("/metrics"), &[]);
+    assert!(header(&answer, "content-type").starts_with("text/plain; version=0.0.4"));
+    let series = scrape(&site.get("/metrics").1);
+    let of = |name: &str, source: &str| series[&(format!("mostream_{name}"), vec![("source".into(), source.into())])];
+    assert_eq!([of("frames_total", NAME), of("inferred_total", NAME), of("objects_total", NAME)], [7.0, 7.0, 21.0]);
+    assert_eq!([of("objects", NAME), of("connections_total", NAME)], [3.0, 1.0]);
+    assert_eq!([of("passed_over_total", "yard"), of("unchanged_total", "yard")], [4.0, 1.0]);
+    assert_eq!([of("missed_by_sinks_total", "yard"), of("broken_total", "yard")], [1.0, 6.0]);
+    assert_eq!(of("passed_over_total", "yard #2"), 0.0);
+    for (source, state) in [(NAME, "live"), ("yard", "lost"), ("yard #2", "connecting")] {
+        for other in ["connecting", "live", "stalled", "lost", "ended"] {
+            let labels = vec![("source".into(), source.into()), ("state".into(), other.into())];
+            let is = f64::from(u8::from(state == other));
+            assert_eq!(series[&("mostream_source_state".into(), labels)], is, "{source} {other}");
+        }
+    }
+    let labels = vec![("source".into(), NAME.into()), ("quantile".into(), "0.99".into())];
+    assert_eq!(series[&("mostream_latency_seconds".into(), labels)], 0.03);
+    assert_eq!(series[&("mostream_up".into(), vec![])], 1.0);
+    assert!(series[&("mostream_resident_memory_bytes".into(), vec![])] > 1e6);
+}
+
+#[test]
+fn sources_and_readiness_follow_the_states() {
+    let site = Site::open(&[NAME, "yard"], None, Options::default());
+    assert_eq!(site.get("/healthz").0, 200);
+    let (status, why) = site.get("/readyz");
+    let why: Value = serde_json::from_str(&why).unwrap();
+    assert_eq!((status, &why["ready"], &why["sources"][0]["state"]), (503, &false.into(), &"connecting".into()));
+    let secret = "rtsp://admin:hunter2@10.0.0.9/live gives no frames";
+    site.change(1, SourceState::Lost, Some(secret));
+    site.change(0, SourceState::Live, None);
+    assert_eq!(site.get("/readyz").0, 200);
+    [2, 5, 1].into_iter().zip(0..).for_each(|(objects, frame)| site.frame(0, frame, objects, None));
+    let all = site.json("/sources");
+    let (first, second) = (&all["sources"][0], &all["sources"][1]);
+    assert_eq!((&first["name"], &first["number"], &first["state"]), (&NAME.into(), &0.into(), &"live".into()));
+    assert_eq!((&first["width"], &first["frames"], &first["objects_now"]), (&160.into(), &3.into(), &1.into()));
+    let most = first["objects_each_second"].as_array().unwrap().iter().filter_map(Value::as_u64).max();
+    assert_eq!(most, Some(5));
+    assert!(second["objects_each_second"].as_array().unwrap().iter().all(Value::is_null));
+    assert_eq!(second["why"], redact(secret));
+    for path in ["/sources", "/readyz", "/metrics"] {
+        assert!(!site.get(path).1.contains("hunter2"), "{path}");
+    }
+    for path in ["/", "/page.js", "/page.css", "/healthz", "/readyz", "/sources", "/metrics", "/nothing"] {
+        let answer = ask(&site.url(path), &[]);
+        assert_eq!(header(&answer, "cache-control"), "no-store", "{path}");
+        assert!(header(&answer, "content-security-policy").contains("default-src 'none'"), "{path}");
+        assert_eq!(header(&answer, "x-content-type-options"), "nosniff", "{path}");
+        assert_eq!(header(&answer, "cross-origin-resource-policy"), "same-origin", "{path}");
+    }
+}
+
+#[test]
+fn a_picture_and_its_frame_number_belong_together() {
+    let site = Arc::new(Site::open(&["door"], None, Options::default()));
+    let wants = |site: &Site| site.sinks.lock().unwrap()[0].wants_pictures();
+    assert!(!wants(&site), "nobody watches yet");
+    assert_eq!(site.get("/sources/0/picture.jpg").0, 204);
+    assert!(wants(&site));
+
+    let player = Player::start(&site, 1, picture);
+    until("a picture", || site.get("/sources/0/picture.jpg").0 == 200);
+    let mut frames = Vec::new();
+    while frames.len() < 5 {
+        let mut answer = ask(&site.url("/sources/0/picture.jpg"), &[]);
+        assert_eq!(header(&answer, "content-type"), "image/jpeg");
+        let frame: u64 = header(&answer, "x-frame").parse().unwrap();
+        assert_eq!(header(&answer, "x-objects"), objects_in(frame).to_string());
+        assert_eq!(header(&answer, "x-pts-ns"), (frame * 40_000_000).to_string());
+        assert_eq!(read(&answer.body_mut().read_to_vec().unwrap()), (frame, (160, 120)));
+        if !frames.contains(&frame) {
+            frames.push(frame);
+        }
+    }
+
+    let mut stream = BufReader::new(ask(&site.url("/sources/0/stream.mjpg"), &[]).into_body().into_reader());
+    let mut last = None;
+    for _ in 0..5 {
+        let mut part = HashMap::new();
+        let mut line = String::new();
+        while stream.read_line(&mut line).unwrap() > 0 && !line.trim().is_empty() {
+            if let Some((name, value)) = line.trim().split_once(": ") {
+                part.insert(name.to_ascii_lowercase(), value.to_owned());
+            }
+            line.clear();
+        }
+        let mut jpeg = vec![0; part["content-length"].parse().unwrap()];
+        stream.read_exact(&mut jpeg).unwrap();
+        stream.read_line(&mut line).unwrap();
+        let frame: u64 = part["x-frame"].parse().unwrap();
+        assert_eq!(read(&jpeg).0, frame);
+        assert!(last < Some(frame), "{frame} after {last:?}");
+        last = Some(frame);
+    }
+    drop((stream, player));
+
+    // The last picture is known to who has it.
+    let settled = || {
+        let answer = ask(&site.url("/sources/0/picture.jpg"), &[]);
+        header(&answer, "etag").to_owned()
+    };
+    let mut tag = settled();
+    until("the last picture", || {
+        thread::sleep(Duration::from_millis(100));
+        let before = std::mem::replace(&mut tag, settled());
+        tag == before
+    });
+    assert_eq!(get(&site.url("/sources/0/picture.jpg"), &[("if-none-match", &tag)]), (304, String::new()));
+}
+
+#[test]
+fn pictures_are_as_displayed() {
+    for (format, par, size) in [
+        (VideoFormat::Nv12, (1, 1), (322, 240)),
+        (VideoFormat::I420, (4, 3), (429, 240)),
+        (VideoFormat::I420, (1, 2), (322, 480)),
+    ] {
+        let site = Site::open(&["door"], None, Options::default());
+        site.frame(0, 619, 1, Some(picture_of(layout(format, (322, 240), par), 619)));
+        let jpeg = ask(&site.url("/sources/0/picture.jpg"), &[]).body_mut().read_to_vec().unwrap();
+        assert_eq!(read(&jpeg), (619, size), "{format} {par:?}");
+    }
+}
+
+/// The next event of a followed stream: its kind and its data.
+fn event(reader: &mut impl BufRead) -> (String, String) {
+    let (mut kind, mut data) = (String::new(), String::new());
+    loop {
+        let mut line = String::new();
+        assert!(reader.read_line(&mut line).unwrap() > 0, "the stream has ended");
+        match line.trim_end_matches('\n').split_once(':') {
+            Some(("event", value)) => kind = value.trim().into(),
+            Some(("data", value)) => data = value.trim().into(),
+            Some(_) => {}
+            None if !data.is_empty() => return (kind, data),
+            None => {}
+        }
+    }
+}
+
+#[test]
+fn records_are_followed() {
+    let site = Site::open(&[NAME, "back yard"], None, Options::default());
+    let follow = |path: &str| BufReader::new(ask(&site.url(path), &[]).into_body().into_reader());
+    assert_eq!(site.get("/records?source=nobody").0, 404);
+    let (mut all, mut yard) = (follow("/records"), follow("/records?source=back+yard"));
+    site.frame(0, 4, 2, None);
+    site.change(1, SourceState::Lost, Some("http://u:hunter2@cam/x is gone"));
+    site.frame(1, 9, 0, None);
+    let first: FrameRecord = serde_json::from_str(&event(&mut all).1).unwrap();
+    assert_eq!(first, record(NAME, 4, 2));
+    let second: StateRecord = serde_json::from_str(&event(&mut all).1).unwrap();
+    assert_eq!((second.state, second.why.as_deref()), (SourceState::Lost, Some("http://cam/x is gone")));
+    assert_eq!(serde_json::from_str::<StateRecord>(&event(&mut yard).1).unwrap(), second);
+    assert_eq!(serde_json::from_str::<FrameRecord>(&event(&mut yard).1).unwrap(), record("back yard", 9, 0));
+}
+
+#[test]
+fn a_slow_follower_misses_records_and_is_told_how_many() {
+    let site = Site::open(&["door"], None, Options { queued_records: 16, ..Options::default() });
+    let mut reader = BufReader::new(ask(&site.url("/records"), &[]).into_body().into_reader());
+    // More than what sockets hold, while nothing is read.
+    const SENT: u64 = 4000;
+    (0..SENT).for_each(|frame| site.frame(0, frame, 60, None));
+    let (mut seen, mut dropped) = (0, 0);
+    while seen + dropped < SENT {
+        match event(&mut reader) {
+            (kind, count) if kind == "dropped" => dropped += count.parse::<u64>().unwrap(),
+            (_, data) => {
+                let record: FrameRecord = serde_json::from_str(&data).unwrap();
+                assert_eq!(record.frame, seen + dropped);
+                seen += 1;
+            }
+        }
+    }
+    assert!(seen > 0 && dropped > 0 && seen + dropped == SENT, "{seen} seen, {dropped} dropped");
+}
+
+#[test]
+fn hostile_requests_are_refused() {
+    let options = Options { request_timeout: Duration::from_millis(400), ..Options::default() };
+    let site = Site::open(&["door"], None, options);
+    let port = site.server.addr().port();
+    let status = |request: &str| site.raw(request.as_bytes()).split(' ').nth(1).unwrap_or_default().to_owned();
+    let host = format!("Host: localhost:{port}\r\nConnection: close\r\n\r\n");
+    assert_eq!(status(&format!("GET /healthz HTTP/1.1\r\n{host}")), "200");
+    for good in ["localhost", "LOCALHOST:1", "127.0.0.1:80", "[::1]:8600", "127.9.9.9"] {
+        assert_eq!(
+            status(&format!("GET /sources HTTP/1.1\r\nHost: {good}\r\nConnection: close\r\n\r\n")),
+            "200",
+            "{good}"
+        );
+    }
+    for bad in [
+        "evil.example",
+        "localhost.evil.example",
+        "127.0.0.1.evil.example",
+        "10.0.0.1",
+        "",
+        "[::1",
+        "[evil]",
+        "a\r\nHost: localhost",
+    ] {
+        assert_eq!(
+            status(&format!("GET /sources HTTP/1.1\r\nHost: {bad}\r\nConnection: close\r\n\r\n")),
+            if bad == "[::1" { "200" } else { "421" },
+            "{bad}"
+        );
+    }
+    assert_eq!(status("GET / HTTP/1.1\r\nConnection: close\r\n\r\n"), "421");
+    for path in [
+        "/../../etc/passwd",
+        "/%2e%2e/%2e%2e/etc/passwd",
+        "//etc/passwd",
+        "/sources/../page.js",
+        "/sources/1/picture.jpg",
+        "/sources/-1/picture.jpg",
+        "/sources/99999999999999999999999/picture.jpg",
+        "/sources/0/picture.jpg/x",
+        "/sources/0/",
+    ] {
+        assert_eq!(status(&format!("GET {path} HTTP/1.1\r\n{host}")), "404", "{path}");
+    }
+    assert_eq!(status(&format!("POST / HTTP/1.1\r\nContent-Length: 99999999999\r\n{host}")), "405");
+    assert_eq!(status(&format!("DELETE /sources HTTP/1.1\r\n{host}")), "405");
+    assert_eq!(status(&format!("GET / HTTP/1.1\r\nX: {}\r\n{host}", "x".repeat(100_000))), "431");
+    assert_eq!(status(&format!("GET / HTTP/1.1\r\n{}{host}", "X: y\r\n".repeat(200))), "431");
+    assert_eq!(status(&format!("GET /{} HTTP/1.1\r\n{host}", "x".repeat(100_000))), "431");
+    assert_eq!(status("\u{16}\u{3}\u{1} no HTTP at all\r\n\r\n"), "400");
+    // Who sends a header a little at a time, or nothing, is hung up on.
+    let mut slow = site.connect();
+    slow.write_all(b"GET / HTTP/1.1\r\nHost: local").unwrap();
+    let mut silent = site.connect();
+    for stream in [&mut slow, &mut silent] {
+        let mut rest = Vec::new();
+        stream.read_to_end(&mut rest).expect("the server hangs up");
+        assert!(rest.is_empty() || rest.starts_with(b"HTTP/1.1 408"), "{}", String::from_utf8_lossy(&rest));
+    }
+    assert_eq!(site.get("/healthz").0, 200);
+    let head = site.raw(format!("HEAD / HTTP/1.1\r\n{host}").as_bytes());
+    assert!(head.starts_with("HTTP/1.1 200") && head.ends_with("\r\n\r\n"), "{head}");
+}
+
+#[test]
+fn there_is_room_for_so_many_and_it_comes_back() {
+    let options = Options {
+        connections: 3,
+        streams: 1,
+        write_timeout: Duration::from_millis(500),
+        picture_interval: Duration::ZERO,
+        ..Options::default()
+    };
+    let site = Arc::new(Site::open(&["door"], None, options));
+    let held: Vec<TcpStream> = (0..3).map(|_| site.connect()).collect();
+    until("full", || site.raw(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n").starts_with("HTTP/1.1 503"));
+    drop(held);
+    let request = |path: &str| format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+    until("room again", || site.raw(request("/healthz").as_bytes()).starts_with("HTTP/1.1 200"));
+
+    // A viewer who takes nothing holds the only place for streams, and loses it.
+    let _player = Player::start(&site, 1, noise);
+    let mut stuck = site.connect();
+    stuck.write_all(request("/sources/0/stream.mjpg").as_bytes()).unwrap();
+    let mut some = [0; 64];
+    stuck.read_exact(&mut some).unwrap();
+    let first_line = |path: &str| {
+        let mut stream = site.connect();
+        stream.write_all(request(path).as_bytes()).unwrap();
+        let mut line = String::new();
+        BufReader::new(stream).read_line(&mut line).unwrap();
+        line
+    };
+    assert!(first_line("/records").contains("503"));
+    assert_eq!(site.get("/sources").0, 200);
+    until("the place is free", || first_line("/records").contains("200"));
+    drop(stuck);
+}
+
+#[test]
+fn a_token_opens_the_page_and_is_not_shown() {
+    let token = "s3cret, with ü";
+    let site = Site::open(&["door"], Some(token), Options::default());
+    let port = site.server.addr().port();
+    let paths =
+        ["/", "/sources", "/metrics", "/readyz", "/records", "/sources/0/picture.jpg", "/sources/0/stream.mjpg", "/x"];
+    for path in paths {
+        assert_eq!(site.get(path).0, 401, "{path}");
+        for wrong in ["Bearer wrong", "Bearer ", "Basic s3cret", "s3cret"] {
+            assert_eq!(get(&site.url(path), &[("authorization", wrong)]).0, 401, "{path} {wrong}");
+        }
+    }
+    assert_eq!(site.get("/healthz").0, 200);
+    assert!(site.get("/").1.contains("type=\"password\""));
+    let bearer = format!(
+        "GET /sources HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nAuthorization: bearer {token}\r\n\r\n"
+    );
+    assert!(site.raw(bearer.as_bytes()).starts_with("HTTP/1.1 200"));
+    assert_eq!(site.get("/?token=wrong").0, 401);
+    let answer = ask(&site.url("/?token=s3cret%2C+with+%C3%BC"), &[]);
+    assert_eq!((answer.status().as_u16(), header(&answer, "location")), (303, "/"));
+    let cookie = header(&answer, "set-cookie");
+    assert!(cookie.contains("HttpOnly") && cookie.contains("SameSite=") && !cookie.contains("s3cret"), "{cookie}");
+    let cookie = cookie.split(';').next().unwrap();
+    assert_eq!(get(&site.url("/"), &[("cookie", cookie)]).0, 200);
+    assert_eq!(get(&site.url("/sources"), &[("cookie", &format!("a=b; {cookie}"))]).0, 200);
+    assert_eq!(get(&site.url("/sources"), &[("cookie", &format!("mostream_{port}=00"))]).0, 401);
+    let other = Site::open(&["door"], Some("another"), Options::default());
+    assert_eq!(get(&other.url("/sources"), &[("cookie", cookie)]).0, 401);
+
+    let refuse = |addr, token: Option<&str>| {
+        let started = Server::start(addr, Arc::new(Board::new([])), token.map(str::to_owned), Options::default());
+        started.err().unwrap()
+    };
+    assert!(matches!(refuse(local(0), Some(" ")), WebError::EmptyToken));
+    let taken = refuse(local(port), None).to_string();
+    assert!(taken.contains(&format!("127.0.0.1:{port}")) && taken.contains("another"), "{taken}");
+}
+
+/// Nothing but the server was asked, and nothing was complained about.
+fn is_clean(browser: &Browser, site: &Site) {
+    let asked = browser.run("return performance.getEntriesByType('resource').map((entry) => entry.name)");
+    let own = site.url("/");
+    assert!(asked.as_array().unwrap().iter().all(|url| url.as_str().unwrap().starts_with(&own)), "{asked}");
+    assert_eq!(browser.console(), Value::Array(vec![]));
+}
+
+#[test]
+fn the_page_shows_every_source_as_it_is() {
+    let site = Arc::new(Site::open(&[NAME, "yard", "gate"], None, Options::default()));
+    site.change(0, SourceState::Live, None);
+    site.change(1, SourceState::Live, None);
+    site.change(2, SourceState::Lost, Some("connection refused"));
+    let player = Player::start(&site, 2, picture);
+    let browser = Browser::open(1280, 900);
+    browser.visit(&site.url("/"));
+    let tile = |n: usize, selector: &str| browser.text(&format!("#sources .tile:nth-child({n}) {selector}"));
+    until("tiles", || browser.run("return document.querySelectorAll('.tile').length") == 3);
+    assert_eq!(browser.run("return document.querySelector('h2').textContent"), NAME);
+    until("states", || tile(1, ".state").starts_with("live") && tile(3, ".state").starts_with("lost"));
+    assert_eq!(tile(3, ".why"), "connection refused");
+    assert_eq!(browser.text("#summary"), "2 of 3 live");
+
+    // What the picture shows is the frame that is named beside it, whenever one looks.
+    let look = format!(
+        "const tile = document.querySelector('.tile'), canvas = tile.querySelector('canvas'), text = tile.querySelector('.frame').innerText; \
+         if (!text) return null; \
+         const pixels = canvas.getContext('2d').getImageData(0, canvas.height / 4, canvas.width, 1).data; let number = 0; \
+         for (let bit = 0; bit < {BITS}; bit++) if (pixels[4 * Math.floor((bit + 0.5) * canvas.width / {BITS})] > 128) number += 1 << bit; \
+         return [number, text]"
+    );
+    let mut shown = Vec::new();
+    until("five pictures", || {
+        let seen = browser.run(&look);
+        if let (Some(number), Some(text)) = (seen[0].as_u64(), seen[1].as_str()) {
+            let objects = objects_in(number);
+            let plural = if objects == 1 { "" } else { "s" };
+            assert_eq!(text.replace(',', ""), format!("frame {number} · {objects} object{plural}"));
+            if !shown.contains(&number) {
+                shown.push(number);
+            }
+        }
+        shown.len() >= 5
+    });
+    until("numbers", || tile(1, ".latency").contains("p95 30") && tile(1, ".fps").parse::<f64>().unwrap() > 1.0);
+    until("a timeline", || browser.run("return document.querySelector('.line').getAttribute('d').length > 10") == true);
+
+    // A change is shown, and said to who does not see.
+    site.change(1, SourceState::Stalled, Some("no frame for 5 s"));
+    until("stalled", || tile(2, ".state").starts_with("stalled") && tile(2, ".why") == "no frame for 5 s");
+    assert_eq!(browser.run("return document.getElementById('said').textContent"), "yard: stalled, no frame for 5 s");
+
+    // By keyboard: go to a source, hold its picture, save it, make it large; the keys are listed.
+    browser.keys(&["2"]);
+    browser.keys(&[RIGHT]);
+    assert_eq!(browser.run("return document.activeElement.getAttribute('aria-label')"), "gate");
+    browser.keys(&["f"]);
+    assert_eq!(browser.run("return document.querySelector('.large h2').textContent"), "gate");
+    browser.keys(&["1"]);
+    browser.run("HTMLAnchorElement.prototype.click = function () { window.saved = [this.download, this.href] }");
+    browser.keys(&["p"]);
+    browser.keys(&["s"]);
+    let held = browser.text(".frame");
+    let saved = browser.run("return window.saved");
+    let number: String = held.split('·').next().unwrap().chars().filter(char::is_ascii_digit).collect();
+    let name = saved[0].as_str().unwrap();
+    assert!(name.ends_with(&format!("-{number}.jpg")) && !name.contains(['<', '/', '"', '\n']), "{name}");
+    assert!(saved[1].as_str().unwrap().starts_with("blob:http://127.0.0.1:"));
+    browser.keys(&["?"]);
+    assert!(browser.text("dialog[open]").contains("save the picture"));
+    browser.click("dialog button");
+    is_clean(&browser, &site);
+
+    // Everything is reached by Tab, has a name, and is seen when it is reached.
+    browser.run("document.activeElement.blur(); document.getElementById('help').focus()");
+    let mut reached = 0;
+    for _ in 0..12 {
+        browser.keys(&[TAB]);
+        let focus = browser
+            .run("const e = document.activeElement; return [e.tagName, e.innerText, getComputedStyle(e).outlineStyle]");
+        if focus[0] == "BUTTON" {
+            assert!(!focus[1].as_str().unwrap().trim().is_empty() && focus[2] != "none", "{focus}");
+            reached += 1;
+        }
+    }
+    assert!(reached >= 7, "{reached}");
+    drop(player);
+}
+
+#[test]
+fn the_page_comes_back_with_the_server() {
+    let site = Site::open(&["old"], Some("key"), Options::default());
+    let addr = site.server.addr();
+    let browser = Browser::open(800, 700);
+    browser.visit(&site.url("/"));
+    browser.run("document.getElementById('token').value = 'key'; document.querySelector('form').submit()");
+    until("the page", || browser.run("return document.querySelector('h2')?.textContent") == "old");
+    assert_eq!(browser.run("return location.search"), "");
+    drop(site);
+    until("gone", || browser.text("#gone").contains("does not answer"));
+    let site = Site::at(addr, &["new", "newer"], Some("key"), Options::default());
+    until("back", || browser.run("return document.querySelectorAll('h2')[2]?.textContent") == "newer");
+    assert_eq!(browser.run("return document.getElementById('gone').hidden"), true);
+    drop(site);
+    let _other = Site::at(addr, &["new"], Some("other key"), Options::default());
+    until("the door", || browser.run("return document.getElementById('token') !== null") == true);
+}
+
+#[test]
+fn a_phone_shows_it_without_scrolling_sideways() {
+    let long = format!("rtsp://10.0.0.1:554/{}", "stream".repeat(30));
+    let site = Arc::new(Site::open(&[&long, NAME], None, Options::default()));
+    site.change(0, SourceState::Live, None);
+    site.change(1, SourceState::Lost, Some(&"x".repeat(300)));
+    let _player = Player::start(&site, 1, picture);
+    let browser = Browser::open(390, 844);
+    browser.visit(&site.url("/"));
+    until("a picture", || browser.run("return document.querySelector('.frame')?.innerText.length > 0") == true);
+    assert_eq!(browser.run("return document.documentElement.scrollWidth"), 390);
+    browser.click(".enlarge");
+    assert_eq!(browser.run("return document.documentElement.scrollWidth"), 390);
+    let small = browser.run(
+        "return [...document.querySelectorAll('button')].filter((b) => b.offsetHeight && b.offsetHeight < 38).length",
+    );
+    assert_eq!(small, 0);
+    is_clean(&browser, &site);
+}
