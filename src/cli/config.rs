@@ -11,9 +11,7 @@ use toml_edit::{Document, Item, TableLike, Value};
 #[derive(clap::Subcommand)]
 pub enum ConfigCommand {
     /// Say whether a file is one that `mostream run --config` takes
-    Check {
-        file: PathBuf,
-    },
+    Check { file: PathBuf },
 }
 
 /// A source of the file, or of the command line.
@@ -67,12 +65,15 @@ pub fn read(path: &Path) -> Result<Config, Failure> {
     }
     let tables = match root.get("source") {
         Some(Item::ArrayOfTables(tables)) if !tables.is_empty() => tables,
-        Some(other) => return Err(fail(other.span().map(|span| span.start), "write [[source]] before each source".into())),
+        Some(other) => {
+            return Err(fail(other.span().map(|span| span.start), "write [[source]] before each source".into()));
+        }
         None => return Err(fail(None, "there is no [[source]]".into())),
     };
     let mut sources = Vec::new();
     for table in tables {
-        let mut entries: Vec<Entry> = defaults.iter().filter(|default| !table.contains_key(&default.key)).cloned().collect();
+        let mut entries: Vec<Entry> =
+            defaults.iter().filter(|default| !table.contains_key(&default.key)).cloned().collect();
         for (key, item) in table {
             let entry = entry(table, key, item).map_err(|(at, why)| fail(at, why))?;
             if !knows(&source_command(), key) {
@@ -109,11 +110,16 @@ fn entry(table: &dyn TableLike, key: &str, item: &Item) -> Result<Entry, Fault> 
     };
     let flag = format!("--{key}");
     let values = match item.as_value() {
-        Some(Value::Boolean(yes)) => if *yes.value() { vec![flag] } else { Vec::new() },
-        Some(Value::Array(values)) => values
-            .iter()
-            .map(|value| Ok(format!("{flag}={}", text(value)?)))
-            .collect::<Result<_, _>>()?,
+        Some(Value::Boolean(yes)) => {
+            if *yes.value() {
+                vec![flag]
+            } else {
+                Vec::new()
+            }
+        }
+        Some(Value::Array(values)) => {
+            values.iter().map(|value| Ok(format!("{flag}={}", text(value)?))).collect::<Result<_, _>>()?
+        }
         Some(value) => vec![format!("{flag}={}", text(value)?)],
         None => return Err((at, format!("{key}: expected a value"))),
     };

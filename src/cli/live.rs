@@ -8,7 +8,7 @@ use mostream::live::adaptive::Adaptive;
 use mostream::live::engine::{self, Input, Task};
 use mostream::live::sink::Sink;
 use mostream::live::sinks::file::FileSink;
-use mostream::live::sinks::push::PushSink;
+use mostream::live::sinks::push::{PushSink, Target};
 use mostream::live::sinks::records::Records;
 use mostream::live::sinks::rtsp::RtspServer;
 use mostream::live::sinks::window::WindowSink;
@@ -70,25 +70,25 @@ pub fn run(shared: Shared, sources: Vec<OneSource>, span: Span) -> anyhow::Resul
             sinks.push(Box::new(FileSink::new(&path_for(path, name, many)?, *segment).map_err(output)?));
         }
         if let Some(url) = push {
-            sinks.push(Box::new(PushSink::new(&url.replace("{name}", name)).map_err(output)?));
+            let target = Target::parse(&url.replace("{name}", name)).map_err(|why| Failure::new(Exit::Usage, why))?;
+            sinks.push(Box::new(PushSink::new(target).map_err(output)?));
         }
         if shared.display {
-            sinks.push(Box::new(WindowSink::new(name).map_err(output)?));
+            sinks.push(Box::new(WindowSink::new().map_err(output)?));
         }
     }
     if let Some(path) = &shared.records {
         let records = Records::open(path, None).map_err(output)?;
         sinks.iter_mut().for_each(|sinks| sinks.push(records.sink()));
     }
-    let _rtsp = match shared.rtsp_out {
-        Some(address) => {
-            let (server, more) = RtspServer::start(address, &names).map_err(output)?;
-            sinks.iter_mut().zip(more).for_each(|(sinks, sink)| sinks.push(sink));
-            names.iter().for_each(|name| log.say(&format!("{name}: rtsp://{}/{name}", server.addr())));
-            Some(server)
+    if let Some(address) = shared.rtsp_out {
+        let server = RtspServer::bind(address).map_err(output)?;
+        for (name, sinks) in names.iter().zip(&mut sinks) {
+            let sink = server.sink(name);
+            log.say(&format!("{name}: {}", sink.url()));
+            sinks.push(Box::new(sink));
         }
-        None => None,
-    };
+    }
     let has_none = sinks.iter().all(|sinks| sinks.is_empty());
     let _web = match shared.web.or(has_none.then(|| WEB.into())) {
         Some(address) => {
@@ -249,7 +249,8 @@ impl Log {
             eprintln!("{}", redact(&line.to_string()));
             return;
         }
-        let latency = now.latency_ms.map_or(String::new(), |ms| format!(", latency {:.0} ms (p95 {:.0})", ms.p50, ms.p95));
+        let latency =
+            now.latency_ms.map_or(String::new(), |ms| format!(", latency {:.0} ms (p95 {:.0})", ms.p50, ms.p95));
         self.write(
             "info",
             &format!(

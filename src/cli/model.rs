@@ -103,12 +103,7 @@ impl ModelArgs {
     }
 
     /// The session for images of this size; says on stderr when the cache is of no use.
-    pub fn open(
-        &self,
-        checkpoint: &Checkpoint,
-        feature: Feature,
-        size: (u32, u32),
-    ) -> Result<Backbone, Failure> {
+    pub fn open(&self, checkpoint: &Checkpoint, feature: Feature, size: (u32, u32)) -> Result<Backbone, Failure> {
         Ok(self.backbone(checkpoint, feature, size)?)
     }
 

@@ -86,7 +86,8 @@ impl Files {
                     Ok((_, frames)) => {
                         self.current = Some((frames, file.name.as_str().into()));
                         self.offset_ns = self.end_ns;
-                        self.pending.push_back(Self::change(SourceState::Live, self.is_many.then(|| file.name.clone())));
+                        self.pending
+                            .push_back(Self::change(SourceState::Live, self.is_many.then(|| file.name.clone())));
                     }
                     Err(error) => self.pending.push_back(Self::change(SourceState::Lost, Some(error.to_string()))),
                 }

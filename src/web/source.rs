@@ -91,6 +91,7 @@ impl Source {
                 duration_ns: picture.duration_ns,
                 buffer: picture.buffer,
                 info: picture.info,
+                file: None,
                 capture: None,
             };
             let result = jpeg.encoder.encode(&frame);
