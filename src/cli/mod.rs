@@ -15,6 +15,7 @@ mod model;
 mod npy;
 mod progress;
 mod run;
+mod sources;
 
 use clap::{Parser, Subcommand};
 
@@ -30,6 +31,8 @@ struct Cli {
 enum Command {
     /// Find the objects in a video file, a still image or a URI
     Run(run::Args),
+    /// List the capture devices of this machine
+    Sources(sources::Args),
     /// Group the objects of many pictures and videos by how they look, and name the groups
     Discover(discover::Args),
     /// Write the patch features of an image as a NumPy file
@@ -52,6 +55,7 @@ enum Command {
 pub fn main() -> std::process::ExitCode {
     let outcome = match Cli::parse().command {
         Command::Run(args) => run::run(args),
+        Command::Sources(args) => sources::run(args),
         Command::Discover(args) => discover::run(args),
         Command::Features(args) => features::run(args),
         Command::Localize(args) => localize::run(args),
