@@ -18,6 +18,7 @@ mod model;
 mod npy;
 mod progress;
 mod run;
+mod sources;
 
 use clap::{Parser, Subcommand};
 
@@ -36,6 +37,8 @@ enum Command {
     /// Look after the file of `run --config`
     #[command(subcommand)]
     Config(config::ConfigCommand),
+    /// List the capture devices of this machine
+    Sources(sources::Args),
     /// Group the objects of many pictures and videos by how they look, and name the groups
     Discover(discover::Args),
     /// Write the patch features of an image as a NumPy file
@@ -59,6 +62,7 @@ pub fn main() -> std::process::ExitCode {
     let outcome = match Cli::parse().command {
         Command::Run(args) => run::run(args),
         Command::Config(command) => config::run(command),
+        Command::Sources(args) => sources::run(args),
         Command::Discover(args) => discover::run(args),
         Command::Features(args) => features::run(args),
         Command::Localize(args) => localize::run(args),

@@ -2,6 +2,7 @@
 #![allow(dead_code)]
 
 pub mod browser;
+pub mod camera;
 pub mod clips;
 pub mod scene;
 

@@ -237,6 +237,18 @@ impl Camera {
         change(SourceState::Stalled, Some(why))
     }
 
+    /// What to make of it that nothing comes.
+    fn on_silence(&mut self) -> Option<Event> {
+        match self.phase {
+            Phase::Connecting { until: Some(until) } if Instant::now() >= until => {
+                let patience = self.options.first_frame_after.as_secs_f64();
+                Some(self.lose(format!("no first frame within {patience:.1} s")))
+            }
+            Phase::Live { last, .. } if last.elapsed() >= self.options.stall_after => Some(self.stall()),
+            _ => None,
+        }
+    }
+
     /// At the end of the stream: one that goes on by the clock was cut off, any other is over.
     fn end(&mut self) -> Event {
         let is_clocked = self.connection.as_mut().is_some_and(Connection::is_clocked);
@@ -331,29 +343,22 @@ impl Feed for Camera {
                     std::thread::sleep(LOOK);
                     continue;
                 }
-                Phase::Connecting { until } => {
-                    if until.is_some_and(|until| Instant::now() >= until) {
-                        let patience = self.options.first_frame_after.as_secs_f64();
-                        return Some(self.lose(format!("no first frame within {patience:.1} s")));
-                    }
-                }
-                Phase::Live { last, .. } => {
-                    if last.elapsed() >= self.options.stall_after {
-                        return Some(self.stall());
-                    }
-                }
+                Phase::Connecting { .. } | Phase::Live { .. } => {}
             }
             let patience = gst::ClockTime::from_nseconds(LOOK.as_nanos() as u64);
             let heard = self.connection.as_mut().map_or(Heard::End, |connection| connection.listen(patience));
-            match heard {
-                Heard::Nothing => {}
-                Heard::Failed(why) => return Some(self.lose(why)),
-                Heard::End => return Some(self.end()),
+            let event = match heard {
+                Heard::Nothing => self.on_silence(),
+                Heard::Failed(why) => Some(self.lose(why)),
+                Heard::End => Some(self.end()),
                 Heard::Sample(sample) => match self.frame(&sample) {
-                    Ok(Some(frame)) => return Some(self.arrived(frame)),
-                    Ok(None) => {}
-                    Err(why) => return Some(self.lose(why)),
+                    Ok(Some(frame)) => Some(self.arrived(frame)),
+                    Ok(None) => self.on_silence(),
+                    Err(why) => Some(self.lose(why)),
                 },
+            };
+            if event.is_some() {
+                return event;
             }
         }
     }

@@ -1,0 +1,173 @@
+//! Cameras that fail on command: an RTSP server in a process of its own, and a wire between it and the program.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, Mutex};
+
+/// A port that nobody listens on.
+pub fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+/// The program `examples/rtsp_camera.rs`, killed when dropped.
+pub struct RtspCamera {
+    child: Child,
+    pub port: u16,
+}
+
+impl RtspCamera {
+    /// Starts it, and waits until it listens.
+    pub fn start(port: u16, options: &[&str]) -> Self {
+        let mut command = Command::new(example("rtsp_camera"));
+        let mut child = command.arg(port.to_string()).args(options).stdout(Stdio::piped()).spawn().unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
+        assert!(line.starts_with("rtsp://"), "the camera does not start: {line:?}");
+        Self { child, port }
+    }
+
+    pub fn url(&self) -> String {
+        format!("rtsp://127.0.0.1:{}/live", self.port)
+    }
+
+    /// Sends it `STOP` or `CONT`.
+    pub fn signal(&self, signal: &str) {
+        let kill = format!("kill -{signal} {}", self.child.id());
+        assert!(Command::new("sh").args(["-c", &kill]).status().unwrap().success());
+    }
+}
+
+impl Drop for RtspCamera {
+    fn drop(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+}
+
+fn example(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_BIN_EXE_mostream")).with_file_name("examples").join(name)
+}
+
+/// A child that is killed when dropped.
+pub struct Running(pub Child);
+
+impl Running {
+    /// `gst-launch-1.0` with this line.
+    pub fn launch(line: &str) -> Self {
+        let mut command = Command::new("gst-launch-1.0");
+        command.arg("-q").args(line.split_whitespace()).stdout(Stdio::null()).stderr(Stdio::null());
+        Self(command.spawn().unwrap())
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.0.kill().ok();
+        self.0.wait().unwrap();
+    }
+}
+
+/// What a [`Wire`] does with what comes.
+#[derive(Clone, Copy, PartialEq)]
+#[repr(u8)]
+pub enum Does {
+    Pass,
+    /// Connections are accepted, and nothing ever comes.
+    Swallow,
+    /// Every connection is closed at once.
+    Cut,
+    /// Bytes that mean nothing come in place of the answers.
+    Garble,
+}
+
+/// A TCP proxy to a port of this machine.
+pub struct Wire {
+    pub port: u16,
+    does: Arc<AtomicU8>,
+    open: Arc<Mutex<Vec<TcpStream>>>,
+}
+
+impl Wire {
+    pub fn to(target: u16) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let wire = Self { port, does: Arc::new(AtomicU8::new(Does::Pass as u8)), open: Arc::default() };
+        let (does, open) = (wire.does.clone(), wire.open.clone());
+        std::thread::spawn(move || {
+            for near in listener.incoming().map_while(Result::ok) {
+                if does.load(Ordering::SeqCst) == Does::Cut as u8 {
+                    continue;
+                }
+                let Ok(far) = TcpStream::connect(("127.0.0.1", target)) else { continue };
+                let ends = [&near, &far].map(|end| end.try_clone().unwrap());
+                open.lock().unwrap().extend(ends);
+                carry(near.try_clone().unwrap(), far.try_clone().unwrap(), does.clone(), false);
+                carry(far, near, does.clone(), true);
+            }
+        });
+        wire
+    }
+
+    pub fn now(&self, does: Does) {
+        self.does.store(does as u8, Ordering::SeqCst);
+        // Nothing that was swallowed or garbled can be continued.
+        if matches!(does, Does::Cut | Does::Pass) {
+            for end in self.open.lock().unwrap().drain(..) {
+                end.shutdown(Shutdown::Both).ok();
+            }
+        }
+    }
+}
+
+fn carry(mut from: TcpStream, mut to: TcpStream, does: Arc<AtomicU8>, is_answer: bool) {
+    std::thread::spawn(move || {
+        let mut bytes = [0; 16384];
+        while let Ok(count @ 1..) = from.read(&mut bytes) {
+            let now = does.load(Ordering::SeqCst);
+            if now == Does::Swallow as u8 {
+                continue;
+            }
+            if now == Does::Garble as u8 && is_answer {
+                bytes[..count].iter_mut().enumerate().for_each(|(i, byte)| *byte = (i * 167 + 13) as u8 ^ *byte);
+            }
+            if to.write_all(&bytes[..count]).is_err() {
+                break;
+            }
+        }
+        from.shutdown(Shutdown::Both).ok();
+        to.shutdown(Shutdown::Both).ok();
+    });
+}
+
+/// Accepts connections on a new port and hands each to `answer`, on threads that live as long as the test.
+pub fn serve(answer: impl Fn(TcpStream) + Send + Sync + 'static) -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let answer = Arc::new(answer);
+    std::thread::spawn(move || {
+        for stream in listener.incoming().map_while(Result::ok) {
+            let answer = answer.clone();
+            std::thread::spawn(move || answer(stream));
+        }
+    });
+    port
+}
+
+/// Reads a request to its empty line.
+pub fn request(stream: &TcpStream) -> Option<String> {
+    let mut text = String::new();
+    let mut reader = BufReader::new(stream);
+    loop {
+        let mut line = String::new();
+        if reader.read_line(&mut line).ok()? == 0 {
+            return None;
+        }
+        if line.trim().is_empty() {
+            return Some(text);
+        }
+        text.push_str(&line);
+    }
+}
