@@ -16,6 +16,7 @@ packages=(
   gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-bad gstreamer1.0-plugins-ugly # run: formats
   gstreamer1.0-libav gstreamer1.0-x gstreamer1.0-tools # run: more decoders, a window, gst-inspect
   ffmpeg                                               # test: makes odd clips and judges the output
+  xvfb                                                 # test: a screen for the window
   chromium chromium-driver                             # test: looks at the page of `mostream inspect`
 )
 
