@@ -128,7 +128,7 @@ fn receive(arguments: &str, frames: u32) -> Child {
     let words = arguments.split(' ');
     let frames = frames.to_string();
     let mut ffmpeg = Command::new("ffmpeg");
-    ffmpeg.args(["-v", "error", "-xerror"]).args(words).args(["-frames:v", &frames, "-f", "framecrc", "-"]);
+    ffmpeg.args(["-v", "error"]).args(words).args(["-frames:v", &frames, "-f", "framecrc", "-"]);
     ffmpeg.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
 }
 
