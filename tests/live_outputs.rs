@@ -10,10 +10,12 @@ use mostream::live::sinks::file::FileSink;
 use mostream::live::sinks::push::{PushSink, Target};
 use mostream::live::sinks::records::Records;
 use mostream::live::sinks::rtsp::RtspServer;
+use mostream::live::sinks::window::WindowSink;
 use mostream::localize::Method;
 use mostream::record::{CaptureClock, FrameRecord, GridRecord, LiveRecord, SourceState, StateRecord, VERSION};
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpStream, UdpSocket};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
@@ -25,21 +27,23 @@ use support::scene::{self, Shape, Texture, Thing};
 const SIZE: (u32, u32) = (160, 96);
 const FRAME_NS: u64 = 40_000_000;
 
-/// Drawn pictures: a disc that goes from left to right and back.
+/// Drawn pictures: a disc that goes from left to right, or noise, which is many bytes.
 struct Scene {
     info: gst_video::VideoInfo,
     ground: Vec<u8>,
+    is_noise: bool,
 }
 
 impl Scene {
     fn new() -> Self {
+        Self::sized(SIZE, false)
+    }
+
+    fn sized((width, height): (u32, u32), is_noise: bool) -> Self {
         mostream::stream::init().unwrap();
-        let (width, height) = SIZE;
-        let info = gst_video::VideoInfo::builder(gst_video::VideoFormat::I420, width, height)
-            .fps(gst::Fraction::new(25, 1))
-            .build()
-            .unwrap();
-        Self { info, ground: scene::ground(width, height) }
+        let info = gst_video::VideoInfo::builder(gst_video::VideoFormat::I420, width, height);
+        let info = info.fps(gst::Fraction::new(25, 1)).build().unwrap();
+        Self { info, ground: scene::ground(width, height), is_noise }
     }
 
     /// Brightness of picture `index`: `[height, width]`, full range.
@@ -61,7 +65,11 @@ impl Scene {
 
     fn picture(&self, index: u64, pts_ns: u64) -> Picture {
         let grey = |value: u8| (16 + u32::from(value) * 219 / 255) as u8;
-        let mut bytes: Vec<u8> = self.luma(index).into_iter().map(grey).collect();
+        let noise = |pixel: u64| ((index << 32 | pixel).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 37) as u8;
+        let mut bytes: Vec<u8> = match self.is_noise {
+            true => (0..u64::from(self.info.width() * self.info.height())).map(noise).collect(),
+            false => self.luma(index).into_iter().map(grey).collect(),
+        };
         bytes.resize(self.info.size(), 128);
         let buffer = gst::Buffer::from_mut_slice(bytes);
         Picture { buffer, info: self.info.clone(), pts_ns, duration_ns: FRAME_NS }
@@ -104,12 +112,13 @@ impl Scene {
                     sink.take(&self.message(index, index * FRAME_NS, None)).unwrap();
                     std::thread::sleep(Duration::from_nanos(FRAME_NS));
                 }
-                sink.finish()
+                // An error where nobody is left to push to.
+                sink.finish().ok();
             });
-            let seen = watch();
+            let seen = catch_unwind(AssertUnwindSafe(watch));
             is_over.store(true, Ordering::Relaxed);
-            playing.join().unwrap().unwrap();
-            seen
+            playing.join().unwrap();
+            seen.unwrap_or_else(|panic| resume_unwind(panic))
         })
     }
 }
@@ -119,7 +128,7 @@ fn receive(arguments: &str, frames: u32) -> Child {
     let words = arguments.split(' ');
     let frames = frames.to_string();
     let mut ffmpeg = Command::new("ffmpeg");
-    ffmpeg.args(["-v", "error", "-xerror"]).args(words).args(["-frames:v", &frames, "-f", "framecrc", "-"]);
+    ffmpeg.args(["-v", "error"]).args(words).args(["-frames:v", &frames, "-f", "framecrc", "-"]);
     ffmpeg.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
 }
 
@@ -337,7 +346,7 @@ fn records_go_on_in_a_new_file() {
 }
 
 #[test]
-fn rtsp_clients_see_the_source_and_one_that_reads_nothing_stops_nobody() {
+fn rtsp_clients_see_the_source() {
     let scene = Scene::new();
     let server = RtspServer::bind("127.0.0.1:0".parse().unwrap()).unwrap();
     let mut sink = server.sink("front door");
@@ -349,13 +358,25 @@ fn rtsp_clients_see_the_source_and_one_that_reads_nothing_stops_nobody() {
     // The path is there with the first picture.
     sink.take(&scene.message(0, 0, None)).unwrap();
     scene.play(Box::new(sink), || {
-        assert_eq!(received(receive(&format!("-rtsp_transport tcp -i {url}"), 30)), 30);
-        let _stuck = play_without_reading(&url);
+        assert_eq!(received(receive(&format!("-rtsp_transport tcp -i {url}"), 10)), 10);
         let both = ["tcp", "udp"].map(|transport| receive(&format!("-rtsp_transport {transport} -i {url}"), 30));
         both.into_iter().for_each(|client| assert_eq!(received(client), 30));
     });
     drop(server);
     assert!(!receive(&format!("-i {url}"), 1).wait().unwrap().success());
+}
+
+#[test]
+fn an_rtsp_client_that_reads_nothing_stops_nobody() {
+    let scene = Scene::sized((640, 360), true);
+    let mut sink = RtspServer::bind("127.0.0.1:0".parse().unwrap()).unwrap().sink("noise");
+    let url = sink.url();
+    sink.take(&scene.message(0, 0, None)).unwrap();
+    scene.play(Box::new(sink), || {
+        // What it does not read is more than the buffers between hold.
+        let _stuck = play_without_reading(&url);
+        assert_eq!(received(receive(&format!("-rtsp_transport tcp -i {url}"), 100)), 100);
+    });
 }
 
 /// A client that asks for pictures in its own connection, and reads no more.
@@ -364,17 +385,14 @@ fn play_without_reading(url: &str) -> TcpStream {
     let mut answers = BufReader::new(stream.try_clone().unwrap());
     let mut ask = |request: String| {
         stream.write_all(request.as_bytes()).unwrap();
-        let mut session = String::new();
-        let (mut line, mut length) = (String::from(" "), 0);
-        while !line.trim_end().is_empty() || session.is_empty() && length == 0 && line == " " {
-            line.clear();
-            answers.read_line(&mut line).unwrap();
-            if let Some(id) = line.strip_prefix("Session: ") {
-                session = id.split(';').next().unwrap().trim().to_owned();
-            }
-            length = line.strip_prefix("Content-Length: ").map_or(length, |n| n.trim().parse().unwrap());
-        }
-        std::io::Read::read_exact(&mut answers, &mut vec![0; length]).unwrap();
+        let (mut session, mut length) = (String::new(), 0);
+        let headers = answers.by_ref().lines().map(Result::unwrap).take_while(|line| !line.is_empty());
+        headers.for_each(|line| match line.split_once(": ") {
+            Some(("Session", id)) => session = id.split(';').next().unwrap().to_owned(),
+            Some(("Content-Length", bytes)) => length = bytes.parse().unwrap(),
+            _ => {}
+        });
+        answers.read_exact(&mut vec![0; length]).unwrap();
         session
     };
     ask(format!("DESCRIBE {url} RTSP/1.0\r\nCSeq: 1\r\nAccept: application/sdp\r\n\r\n"));
@@ -397,4 +415,68 @@ fn pushing_waits_for_nobody_and_reaches_who_comes_later() {
         let listen = if scheme == "srt" { "?mode=listener" } else { "?timeout=20000000" };
         scene.play(Box::new(sink), || assert_eq!(received(receive(&format!("-i {address}{listen}"), 30)), 30));
     }
+}
+
+#[test]
+fn the_window_shows_the_picture() {
+    const CHILD: &str = "MOSTREAM_TEST_WINDOW";
+    let scene = Scene::new();
+    if std::env::var_os(CHILD).is_some() {
+        let mut sink = WindowSink::new().unwrap();
+        // Time stamps that are far from the clock do not hold pictures up.
+        for index in 0.. {
+            sink.take(&scene.message(0, index * 3_600_000_000_000, None)).unwrap();
+            println!("taken {index}");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+    let mut screen = Command::new("Xvfb")
+        .args(["-displayfd", "1", "-screen", "0", "320x200x24", "-nolisten", "tcp"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut number = String::new();
+    BufReader::new(screen.stdout.take().unwrap()).read_line(&mut number).unwrap();
+    let display = format!(":{}", number.trim());
+    let mut child = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "the_window_shows_the_picture", "--nocapture"])
+        .envs([(CHILD, "1"), ("DISPLAY", &display)])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let shown = lines.map_while(Result::ok).filter(|line| line.starts_with("taken")).take(50).count();
+    let grab = Command::new("ffmpeg")
+        .args([
+            "-v",
+            "error",
+            "-f",
+            "x11grab",
+            "-i",
+            &display,
+            "-frames:v",
+            "1",
+            "-pix_fmt",
+            "gray",
+            "-f",
+            "rawvideo",
+            "-",
+        ])
+        .output()
+        .unwrap();
+    child.kill().unwrap();
+    child.wait().unwrap();
+    screen.kill().unwrap();
+    screen.wait().unwrap();
+    assert_eq!(shown, 50);
+    // No window manager: the window is in the corner, or in the middle of the screen.
+    let (width, height) = (SIZE.0 as usize, SIZE.1 as usize);
+    let drawn = scene.luma(0);
+    let differs = |left: usize, top: usize| {
+        let at = |i: usize| grab.stdout[(top + i / width) * 320 + left + i % width];
+        (0..width * height).map(|i| f64::from(at(i).abs_diff(drawn[i]))).sum::<f64>() / (width * height) as f64
+    };
+    let nearest = [(0, 0), ((320 - width) / 2, (200 - height) / 2)].map(|(left, top)| differs(left, top));
+    assert!(nearest.iter().any(|difference| *difference < 6.0), "{nearest:?}");
 }

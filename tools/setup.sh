@@ -17,6 +17,7 @@ packages=(
   gstreamer1.0-libav gstreamer1.0-x gstreamer1.0-tools # run: more decoders, a window, gst-inspect
   libgstrtspserver-1.0-dev                             # test: a camera
   ffmpeg                                               # test: makes odd clips and judges the output
+  xvfb                                                 # test: a screen for the window
   chromium chromium-driver                             # test: looks at the page of `mostream inspect`
 )
 

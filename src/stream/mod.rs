@@ -194,6 +194,8 @@ pub(crate) fn describe(error: &gst::message::Error) -> String {
     let details = error.debug().unwrap_or_default();
     if let Some(system) = details.rsplit("system error: ").next().filter(|_| details.contains("system error: ")) {
         text = format!("{text} ({})", system.lines().next().unwrap_or_default());
+    } else if error.error().matches(gst::ResourceError::NoSpaceLeft) {
+        text = "No space left on device".into();
     }
     redact(&text.replace('\n', " "))
 }

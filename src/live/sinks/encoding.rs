@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 
 /// Pictures that wait for the encoder.
 const QUEUED_PICTURES: u64 = 2;
-/// How long an encoder, a disk or a network may take nothing, and how long the end may take.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// How long an encoder, a disk or a network may take nothing.
+pub const PATIENCE: Duration = Duration::from_secs(30);
 /// How far time stamps may be from the clock, in nanoseconds: what inference takes varies, a source that was gone is farther away.
 const SLACK_NS: i128 = 1_000_000_000;
 
@@ -77,16 +77,16 @@ impl Encoding {
         self.pipeline.current_running_time().map_or(0, gst::ClockTime::nseconds)
     }
 
-    /// Writes what is left.
-    pub fn finish(self) -> Result<(), String> {
+    /// Writes what is left, for as long as this.
+    pub fn finish(self, patience: Duration) -> Result<(), String> {
         self.pictures.end_of_stream().map_err(|_| self.why())?;
-        let wait = gst::ClockTime::from_seconds(PATIENCE.as_secs());
+        let wait = gst::ClockTime::try_from(patience).unwrap_or(gst::ClockTime::MAX);
         let wanted = [gst::MessageType::Eos, gst::MessageType::Error];
         let message = self.pipeline.bus().and_then(|bus| bus.timed_pop_filtered(wait, &wanted));
         match message.as_ref().map(|message| message.view()) {
             Some(gst::MessageView::Eos(_)) => Ok(()),
             Some(gst::MessageView::Error(error)) => Err(describe(error)),
-            _ => Err(format!("the end was not written within {} s", PATIENCE.as_secs())),
+            _ => Err(format!("the end was not taken within {} s", patience.as_secs())),
         }
     }
 

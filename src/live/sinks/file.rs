@@ -4,7 +4,7 @@
 //! complete when it begins; the frames between them wait for that long. Where the source was gone, a new segment begins;
 //! a single file closes the gap up: no frame stands still for hours, and the records tell the times.
 
-use super::encoding::Encoding;
+use super::encoding::{Encoding, PATIENCE};
 use super::picture_of;
 use crate::live::sink::{Message, Picture, Sink};
 use crate::publish::segments;
@@ -71,7 +71,7 @@ impl FileSink {
 
     fn end(&mut self) -> Result<(), String> {
         let Some(Segment { path, encoding, .. }) = self.current.take() else { return Ok(()) };
-        encoding.finish().map_err(|why| self.fault(&path, &why))
+        encoding.finish(PATIENCE).map_err(|why| self.fault(&path, &why))
     }
 
     fn fault(&self, path: &Path, why: &dyn std::fmt::Display) -> String {

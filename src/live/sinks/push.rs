@@ -118,7 +118,7 @@ impl Sink for PushSink {
     fn finish(self: Box<Self>) -> Result<(), String> {
         let name = self.name();
         match self.now {
-            State::Pushing(encoding, _) => encoding.finish(),
+            State::Pushing(encoding, _) => encoding.finish(PAUSE),
             State::Waiting(why, _) => why.map_or(Ok(()), Err),
         }
         .map_err(|why| format!("{name}: {why}"))
