@@ -635,7 +635,10 @@ fn is_clean(browser: &Browser, site: &Site) {
     let asked = browser.run("return performance.getEntriesByType('resource').map((entry) => entry.name)");
     let own = site.url("/");
     assert!(asked.as_array().unwrap().iter().all(|url| url.as_str().unwrap().starts_with(&own)), "{asked}");
-    assert_eq!(browser.console(), Value::Array(vec![]));
+    // Chromium's advice about how this test reads the canvas is no complaint.
+    let said = browser.console();
+    let complaints: Vec<_> = said.as_array().unwrap().iter().filter(|said| said["source"] != "rendering").collect();
+    assert!(complaints.is_empty(), "{complaints:?}");
 }
 
 #[test]
@@ -732,7 +735,7 @@ fn the_page_comes_back_with_the_server() {
     drop(site);
     until("gone", || browser.text("#gone").contains("does not answer"));
     let site = Site::at(addr, &["new", "newer"], Some("key"), Options::default());
-    until("back", || browser.run("return document.querySelectorAll('h2')[2]?.textContent") == "newer");
+    until("back", || browser.run("return document.querySelectorAll('h2')[1]?.textContent") == "newer");
     assert_eq!(browser.run("return document.getElementById('gone').hidden"), true);
     drop(site);
     let _other = Site::at(addr, &["new"], Some("other key"), Options::default());
