@@ -4,6 +4,8 @@
 pub mod browser;
 pub mod clips;
 pub mod scene;
+#[cfg(feature = "web")]
+pub mod site;
 
 use jsonschema::Validator;
 use mostream::record::FrameRecord;
