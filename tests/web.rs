@@ -254,7 +254,7 @@ fn a_slow_follower_misses_records_and_is_told_how_many() {
 
 #[test]
 fn hostile_requests_are_refused() {
-    let options = Options { request_timeout: Duration::from_millis(400), ..Options::default() };
+    let options = Options { request_timeout: Duration::from_secs(1), ..Options::default() };
     let site = Site::open(&["door"], None, options);
     let port = site.server.addr().port();
     let status = |request: &str| site.raw(request.as_bytes()).split(' ').nth(1).unwrap_or_default().to_owned();

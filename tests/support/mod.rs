@@ -4,7 +4,7 @@
 pub mod browser;
 pub mod clips;
 pub mod scene;
-#[cfg(feature = "web")]
+#[cfg(feature = "cli")]
 pub mod site;
 
 use jsonschema::Validator;
