@@ -45,7 +45,7 @@ pub mod record;
 pub mod runtime;
 #[cfg(feature = "stream")]
 pub mod stream;
-#[cfg(feature = "web")]
+#[cfg(feature = "cli")]
 pub mod web;
 #[doc = include_str!("../README.md")]
 #[cfg(doctest)]

@@ -29,7 +29,9 @@ const GAUGES: [Metric; 4] = [
     ("state_since_seconds", "When the source came into its state, since 1970.", |s| s.state_since),
 ];
 
-const QUANTILES: [(&str, fn(&Percentiles) -> f64); 3] = [("0.5", |l| l.p50), ("0.95", |l| l.p95), ("0.99", |l| l.p99)];
+type Quantile = (&'static str, fn(&Percentiles) -> f64);
+
+const QUANTILES: [Quantile; 3] = [("0.5", |l| l.p50), ("0.95", |l| l.p95), ("0.99", |l| l.p99)];
 
 /// All metrics. Sources of the same name are told apart by a number: a series may not come twice.
 pub fn text(board: &Board) -> String {

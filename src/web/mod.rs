@@ -7,7 +7,7 @@
 //! status board ──────────────────────────────────────────────────────────────┘
 //! ```
 //!
-//! One thread serves, pictures are encoded on at most two more, and the engine waits for none of them: a sink swaps the newest
+//! One thread serves, pictures are encoded on one more, and the engine waits for none of them: a sink swaps the newest
 //! picture and goes. Every request is hostile: what is read, kept and waited for has a limit ([`Options`]).
 
 mod answer;
@@ -113,7 +113,7 @@ impl Server {
         let sinks = site.sinks();
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
-            .max_blocking_threads(2)
+            .max_blocking_threads(1)
             .thread_name("web-jpeg")
             .build()
             .map_err(WebError::Thread)?;

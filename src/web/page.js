@@ -109,7 +109,7 @@ class Tile {
       const began = performance.now();
       if (!this.isHeld && this.isSeen && !document.hidden && answers) await this.look().catch(() => wait(500));
       const among = tiles.filter((tile) => tile.isSeen && !tile.isHeld).length;
-      await wait(Math.max(20, Math.max(80, 25 * among) - (performance.now() - began)));
+      await wait(Math.max(20, Math.max(80, 40 * among) - (performance.now() - began)));
     }
   }
 

@@ -12,8 +12,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::broadcast;
 
-/// After this time without a question for pictures, none are kept.
-const WATCHED_FOR: Duration = Duration::from_secs(5);
 /// The timeline's length, in seconds.
 const TIMELINE: u64 = 300;
 /// Encoding takes at most one part in this many of the time.
@@ -24,7 +22,6 @@ pub struct Source {
     interval: Duration,
     started: Instant,
     newest: Mutex<Option<(Picture, Arc<FrameRecord>)>>,
-    watched: Mutex<Option<Instant>>,
     /// The most objects of any frame of a second of the run, oldest first; none for seconds without a frame.
     timeline: Mutex<VecDeque<(u64, usize)>>,
     jpeg: Arc<tokio::sync::Mutex<Jpeg>>,
@@ -61,19 +58,11 @@ pub struct WebSink {
 
 impl Source {
     pub fn new(interval: Duration, started: Instant) -> Self {
-        Self {
-            interval,
-            started,
-            newest: Mutex::default(),
-            watched: Mutex::default(),
-            timeline: Mutex::default(),
-            jpeg: Arc::default(),
-        }
+        Self { interval, started, newest: Mutex::default(), timeline: Mutex::default(), jpeg: Arc::default() }
     }
 
     /// The newest picture, encoded now or, where that was too short a time ago, then; none before the first.
     pub async fn picture(self: &Arc<Self>) -> Result<Option<Shown>, String> {
-        *locked(&self.watched) = Some(Instant::now());
         let mut jpeg = self.jpeg.clone().lock_owned().await;
         let Some((picture, record)) = locked(&self.newest).clone() else { return Ok(None) };
         let is_early = jpeg.next.is_some_and(|next| Instant::now() < next);
@@ -116,10 +105,6 @@ impl Source {
         seconds
     }
 
-    fn is_watched(&self) -> bool {
-        locked(&self.watched).is_some_and(|last| last.elapsed() < WATCHED_FOR)
-    }
-
     fn count(&self, objects: usize) {
         let second = self.started.elapsed().as_secs();
         let mut timeline = locked(&self.timeline);
@@ -150,17 +135,18 @@ impl Sink for WebSink {
         "live page".into()
     }
 
-    /// While somebody watches.
+    /// Always: the engine asks once, and viewers come later. Nothing is encoded before.
     fn wants_pictures(&self) -> bool {
-        self.source.is_watched()
+        true
     }
 
     fn take(&mut self, message: &Message) -> Result<(), String> {
         match message {
             Message::Frame { record, picture } => {
                 self.source.count(record.objects.len());
-                // An old picture must not greet who comes next.
-                *locked(&self.source.newest) = picture.clone().map(|picture| (picture, record.clone()));
+                if let Some(picture) = picture {
+                    *locked(&self.source.newest) = Some((picture.clone(), record.clone()));
+                }
                 self.tell(record.as_ref())
             }
             Message::State(state) => {

@@ -5,6 +5,8 @@ pub mod browser;
 pub mod camera;
 pub mod clips;
 pub mod scene;
+#[cfg(feature = "cli")]
+pub mod site;
 
 use jsonschema::Validator;
 use mostream::record::FrameRecord;
