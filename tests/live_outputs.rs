@@ -243,10 +243,10 @@ fn a_killed_run_leaves_all_but_the_last_two_seconds() {
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
-    let lines = BufReader::new(child.stdout.take().unwrap()).lines();
-    let taken =
-        lines.map_while(Result::ok).filter_map(|line| line.strip_prefix("taken ").map(|n| n.parse::<i64>().unwrap()));
-    let last = taken.take_while(|index| *index <= 110).last().unwrap();
+    // Its output stays open until it is dead: nothing but the signal ends it.
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok);
+    let index = |line: String| line.strip_prefix("taken ").map(|index| index.parse::<i64>().unwrap());
+    let last = lines.by_ref().filter_map(index).find(|index| *index >= 110).unwrap();
     child.kill().unwrap();
     child.wait().unwrap();
 
@@ -361,6 +361,19 @@ fn rtsp_clients_see_the_source() {
         assert_eq!(received(receive(&format!("-rtsp_transport tcp -i {url}"), 10)), 10);
         let both = ["tcp", "udp"].map(|transport| receive(&format!("-rtsp_transport {transport} -i {url}"), 30));
         both.into_iter().for_each(|client| assert_eq!(received(client), 30));
+        // Who joins others need not wait for their next key frame.
+        let mut other = receive(&format!("-rtsp_transport tcp -i {url}"), 100_000);
+        let flags = || {
+            let asked = Command::new("ffprobe")
+                .args(["-v", "error", "-rtsp_transport", "tcp", "-show_entries", "packet=flags", "-of", "csv=p=0"])
+                .args(["-read_intervals", "%+#12", &url])
+                .output()
+                .unwrap();
+            String::from_utf8(asked.stdout).unwrap()
+        };
+        (0..3).for_each(|_| assert!(flags().contains('K'), "no key frame"));
+        other.kill().unwrap();
+        other.wait().unwrap();
     });
     drop(server);
     assert!(!receive(&format!("-i {url}"), 1).wait().unwrap().success());
@@ -445,8 +458,8 @@ fn the_window_shows_the_picture() {
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
-    let lines = BufReader::new(child.stdout.take().unwrap()).lines();
-    let shown = lines.map_while(Result::ok).filter(|line| line.starts_with("taken")).take(50).count();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok);
+    let shown = lines.by_ref().filter(|line| line.starts_with("taken")).take(50).count();
     let grab = Command::new("ffmpeg")
         .args([
             "-v",

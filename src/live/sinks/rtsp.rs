@@ -1,6 +1,6 @@
 //! Annotated video for whoever asks: an RTSP server, with a path for each source.
 //!
-//! A source's pictures are encoded once, for all its clients, and only while there are any. Pictures are handed over without
+//! A source's pictures are encoded once, for all its clients, and only while there are any; who joins gets a key frame. Pictures are handed over without
 //! waiting: what the encoder or a client has no time for is left out, and a client that reads nothing is dropped by the server.
 
 use super::encoding::{Timeline, insert_encoder};
@@ -13,7 +13,9 @@ use gst_rtsp_server::prelude::*;
 use gstreamer as gst;
 use gstreamer_app as gst_app;
 use gstreamer_rtsp_server as gst_rtsp_server;
+use gstreamer_video as gst_video;
 use std::net::{SocketAddr, TcpListener};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
@@ -31,6 +33,8 @@ pub struct RtspServer {
     address: SocketAddr,
     encoder: &'static str,
     server: gst_rtsp_server::RTSPServer,
+    /// How many clients have begun to watch.
+    joined: Arc<AtomicU64>,
     paths: Mutex<Vec<String>>,
     main_loop: glib::MainLoop,
     thread: Option<JoinHandle<()>>,
@@ -55,6 +59,14 @@ impl RtspServer {
         let threads = gst_rtsp_server::RTSPThreadPool::new();
         threads.set_max_threads(MAX_THREADS);
         server.set_thread_pool(Some(&threads));
+        let joined = Arc::new(AtomicU64::new(0));
+        let count = joined.clone();
+        server.connect_client_connected(move |_, client| {
+            let count = count.clone();
+            client.connect_play_request(move |_, _| {
+                count.fetch_add(1, Ordering::Relaxed);
+            });
+        });
         let context = glib::MainContext::new();
         server.attach(Some(&context)).map_err(|error| fail(&error))?;
         let port = u16::try_from(server.bound_port()).map_err(|error| fail(&error))?;
@@ -70,6 +82,7 @@ impl RtspServer {
             address: SocketAddr::new(address.ip(), port),
             encoder,
             server,
+            joined,
             paths: Mutex::default(),
             main_loop,
             thread: Some(thread),
@@ -119,6 +132,9 @@ struct Now {
     last: Picture,
     /// Where pictures go while somebody watches.
     media: Option<(gst_app::AppSrc, Timeline)>,
+    joined: Arc<AtomicU64>,
+    /// How many of them had a key frame to begin with.
+    served: u64,
 }
 
 impl RtspSink {
@@ -129,7 +145,8 @@ impl RtspSink {
 
     fn mount(&self, picture: &Picture) -> Result<Arc<Stage>, String> {
         let caps = output::encoder_caps(&picture.info)?;
-        let stage = Arc::new(Stage(Mutex::new(Now { last: picture.clone(), media: None })));
+        let now = Now { last: picture.clone(), media: None, joined: self.server.joined.clone(), served: 0 };
+        let stage = Arc::new(Stage(Mutex::new(now)));
         let factory = gst_rtsp_server::RTSPMediaFactory::new();
         factory.set_launch(&launch::lines(MEDIA).collect::<Vec<_>>().join(" "));
         factory.set_shared(true);
@@ -213,6 +230,10 @@ impl Stage {
 impl Now {
     fn show(&mut self, picture: &Picture) {
         let Some((pictures, timeline)) = &mut self.media else { return };
+        let joined = self.joined.load(Ordering::Relaxed);
+        if std::mem::replace(&mut self.served, joined) != joined {
+            pictures.send_event(gst_video::DownstreamForceKeyUnitEvent::builder().all_headers(true).build());
+        }
         let running_ns = pictures.current_running_time().map_or(0, gst::ClockTime::nseconds);
         let mut buffer = picture.buffer.clone();
         let timed = buffer.make_mut();
