@@ -17,8 +17,8 @@ use std::sync::{Arc, OnceLock};
 use std::thread::Scope;
 use std::time::{Duration, Instant, UNIX_EPOCH};
 
-/// Messages that wait for one sink.
-const SINK_MESSAGES: usize = 8;
+/// Messages that wait for one sink: the frames that waited for an answer come all at once.
+const SINK_MESSAGES: usize = 64;
 /// How often one who waits looks whether to go on.
 const LOOK: Duration = Duration::from_millis(5);
 

@@ -1,0 +1,188 @@
+//! `mostream run` on cameras and on many sources: a real RTSP server that comes and goes, ffprobe on what is written.
+
+mod support;
+
+use mostream::record::{FrameRecord, SourceState, StateRecord};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+use support::camera::{RtspCamera, free_port};
+use support::clips::{make, probe};
+use support::validate_line;
+
+/// A line of a record file.
+enum Line {
+    Frame(Box<FrameRecord>),
+    State(StateRecord),
+}
+
+fn lines(path: &Path) -> Vec<Line> {
+    let text = std::fs::read_to_string(path).unwrap_or_default();
+    let whole = text.split_inclusive('\n').filter(|line| line.ends_with('\n'));
+    whole
+        .map(|line| match serde_json::from_str::<StateRecord>(line) {
+            Ok(state) => Line::State(state),
+            Err(_) => Line::Frame(Box::new(validate_line(line).unwrap())),
+        })
+        .collect()
+}
+
+fn frames(path: &Path, source: &str) -> Vec<FrameRecord> {
+    let of_source = |line| match line {
+        Line::Frame(record) if record.source == source => Some(*record),
+        _ => None,
+    };
+    lines(path).into_iter().filter_map(of_source).collect()
+}
+
+fn states(path: &Path, source: &str) -> Vec<SourceState> {
+    let of_source = |line| match line {
+        Line::State(record) if record.source == source => Some(record.state),
+        _ => None,
+    };
+    lines(path).into_iter().filter_map(of_source).collect()
+}
+
+/// The program in a folder, small enough to keep up.
+fn program(folder: &Path, arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_mostream"));
+    command.current_dir(folder).args(["run", "--size", "64x48"]).args(arguments);
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
+/// Ends the program as a user or a supervisor does; its exit code, and all it said.
+fn end(child: Child, signal: &str) -> (Option<i32>, String) {
+    let pid = child.id().to_string();
+    assert!(Command::new("kill").args([signal, &pid]).status().unwrap().success());
+    let output = child.wait_with_output().unwrap();
+    let said = [output.stdout, output.stderr].concat();
+    (output.status.code(), String::from_utf8_lossy(&said).into_owned())
+}
+
+#[track_caller]
+fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !is_so() {
+        assert!(start.elapsed() < Duration::from_secs(60), "{what}");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+#[test]
+fn a_camera_goes_and_comes_back_while_another_source_goes_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let records = folder.path().join("r.jsonl");
+    let (port, other) = (free_port(), RtspCamera::start(free_port(), &[]));
+    let door = format!("door=rtsp://me:s3cret-w0rd@127.0.0.1:{port}/live");
+    let yard = format!("yard={}", other.url());
+    let arguments = ["--records", "r.jsonl", "-o", "{name}.mp4", "--stall-after", "1s", &door, &yard];
+    let child = program(folder.path(), &arguments).spawn().unwrap();
+    // It is not there yet, and keeps nobody waiting.
+    wait_until("the other camera", || frames(&records, "yard").len() > 20);
+    let server = RtspCamera::start(port, &[]);
+    wait_until("the camera", || frames(&records, "door").len() > 20);
+    drop(server);
+    wait_until("word that it is gone", || {
+        states(&records, "door").ends_with(&[SourceState::Lost])
+            || states(&records, "door").contains(&SourceState::Stalled)
+    });
+    let (before, yard_before) = (frames(&records, "door").len(), frames(&records, "yard").len());
+    let _server = RtspCamera::start(port, &["--size", "160x120"]);
+    wait_until("the camera again", || frames(&records, "door").len() > before + 20);
+    let (code, said) = end(child, "-INT");
+    assert_eq!(code, Some(130), "{said}");
+
+    let door = frames(&records, "door");
+    assert!(door.iter().enumerate().all(|(index, record)| record.frame == index as u64), "frames count on");
+    assert!(door.windows(2).all(|pair| pair[0].pts_ns < pair[1].pts_ns), "time goes on");
+    let gaps: Vec<&FrameRecord> = door.iter().filter(|record| record.live.unwrap().gap_ns.is_some()).collect();
+    assert_eq!(gaps.len(), 1);
+    assert_eq!((gaps[0].width, gaps[0].height), (160, 120));
+    assert!(door.iter().any(|record| record.inferred && !record.objects.is_empty()), "something is found");
+    assert!(frames(&records, "yard").len() > yard_before + 20, "the other camera went on");
+    for name in ["door", "yard"] {
+        let written = probe(&folder.path().join(format!("{name}.mp4")));
+        assert_eq!(written.pts_ns.len(), frames(&records, name).len(), "{name}: every frame is in the video");
+    }
+    let everything = said + &std::fs::read_to_string(&records).unwrap();
+    assert!(!everything.contains("s3cret"), "{everything}");
+}
+
+#[test]
+fn what_is_written_before_a_kill_can_be_played() {
+    let folder = tempfile::tempdir().unwrap();
+    let records = folder.path().join("r.jsonl");
+    let server = RtspCamera::start(free_port(), &[]);
+    let input = format!("cam1={}", server.url());
+    let arguments = ["--records", "r.jsonl", "-o", "a.mp4", "--segment", "2s", &input];
+    let child = program(folder.path(), &arguments).spawn().unwrap();
+    wait_until("five seconds", || frames(&records, "cam1").len() > 125);
+    end(child, "-KILL");
+    let mut files: Vec<PathBuf> = std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    files.retain(|file| file.extension().is_some_and(|extension| extension == "mp4"));
+    assert!(files.len() >= 2, "{files:?}");
+    let played: usize = files.iter().map(|file| probe(file).pts_ns.len()).sum();
+    let written = frames(&records, "cam1").len();
+    assert!(played + 50 >= written, "{played} of {written} frames at 25 per second");
+}
+
+#[test]
+fn folders_and_files_are_sources_too_and_none_of_their_frames_is_passed_over() {
+    let folder = tempfile::tempdir().unwrap();
+    let stills = folder.path().join("stills");
+    std::fs::create_dir(&stills).unwrap();
+    for name in ["a.png", "b.png"] {
+        make(stills.join(name), (160, 120), 1, false, "-frames:v 1");
+    }
+    std::fs::write(stills.join("c.png"), b"no picture").unwrap();
+    make(folder.path().join("wide.mp4"), (320, 120), 9, true, "-c:v libx264 -pix_fmt yuv420p");
+    let arguments = ["--records", "r.jsonl", "stills", "wide=wide.mp4"];
+    let output = program(folder.path(), &arguments).output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+    let records = folder.path().join("r.jsonl");
+    let still = |name: &str| frames(&records, &format!("stills/{name}"));
+    assert_eq!((still("a.png").len(), still("b.png").len()), (1, 1));
+    let wide = frames(&records, "wide");
+    assert_eq!(wide.len(), 9);
+    assert!(wide.iter().all(|record| record.inferred && record.width == 320));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("c.png"), "the broken picture is named");
+}
+
+#[test]
+fn a_file_names_the_sources_and_a_wrong_line_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    make(folder.path().join("a.mp4"), (160, 120), 5, true, "-c:v libx264 -pix_fmt yuv420p");
+    let check = |text: &str| {
+        std::fs::write(folder.path().join("c.toml"), text).unwrap();
+        let checked = Command::new(env!("CARGO_BIN_EXE_mostream"))
+            .args(["config", "check", "c.toml"])
+            .current_dir(&folder)
+            .output()
+            .unwrap();
+        (checked.status.code(), String::from_utf8_lossy(&checked.stderr).into_owned())
+    };
+    let good = "records = \"r.jsonl\"\nsize = \"64x48\"\nevery = 2\n\n[[source]]\nname = \"clip\"\ninput = \"a.mp4\"\n";
+    assert_eq!(check(good).0, Some(0));
+    let run = Command::new(env!("CARGO_BIN_EXE_mostream"))
+        .args(["run", "--config", "c.toml"])
+        .current_dir(&folder)
+        .output()
+        .unwrap();
+    assert_eq!(run.status.code(), Some(0), "{}", String::from_utf8_lossy(&run.stderr));
+    let inferred: Vec<bool> = frames(&folder.path().join("r.jsonl"), "clip").iter().map(|r| r.inferred).collect();
+    assert_eq!(inferred, [true, false, true, false, true]);
+
+    for (text, line, word) in [
+        ("every = 2\nevry = 3\n[[source]]\ninput = \"a\"\n", 2, "evry"),
+        ("[[source]]\ninput = \"a\"\n\n[[source]]\nevery = \"often\"\ninput = \"b\"\n", 5, "often"),
+        ("min-score = 7\n[[source]]\ninput = \"a\"\n", 1, "min-score"),
+        ("web = true\n\n[[source]]\nname = \"x\"\n", 3, "input"),
+        ("records = \"a\"\n", 1, "source"),
+        ("a = \n", 1, ""),
+    ] {
+        let (code, said) = check(text);
+        assert_eq!(code, Some(2), "{text}: {said}");
+        assert!(said.contains(&format!("c.toml:{line}: ")) && said.contains(word), "{text}: {said}");
+    }
+}
