@@ -11,9 +11,12 @@ use gstreamer_app as gst_app;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{SyncSender, sync_channel};
+use std::time::{Duration, Instant};
 
 /// Decoded frames that wait at most in a pipeline of the user's own that does not say.
 const MAX_FRAMES: u32 = 8;
+/// The longest pause between two looks at a sink that does not wait.
+const IDLE: Duration = Duration::from_millis(5);
 
 /// The pipeline runs until this is dropped, and is taken down on a thread of its own: that may take long.
 pub(super) struct Connection {
@@ -22,6 +25,7 @@ pub(super) struct Connection {
     pub clock: SenderClock,
     is_clocked: Option<bool>,
     why: Option<String>,
+    is_over: bool,
     /// Dropped, it closes the connection.
     _close: SyncSender<()>,
 }
@@ -244,14 +248,20 @@ impl Connection {
         };
         let thread = std::thread::Builder::new().name("camera".into()).spawn(run);
         thread.map_err(|error| StreamError::Start(error.to_string()))?;
-        Ok(Self { pipeline, sink, clock, is_clocked: None, why: None, _close: close })
+        Ok(Self { pipeline, sink, clock, is_clocked: None, why: None, is_over: false, _close: close })
     }
 
     /// Waits for what comes next.
-    pub(super) fn listen(&mut self, patience: gst::ClockTime) -> Heard {
-        if let Some(sample) = self.sink.try_pull_sample(patience) {
+    pub(super) fn listen(&mut self, patience: Duration) -> Heard {
+        let start = Instant::now();
+        if let Some(sample) = self.sink.try_pull_sample(gst::ClockTime::from_nseconds(patience.as_nanos() as u64)) {
             return Heard::Sample(sample);
         }
+        if self.is_over {
+            return Heard::End;
+        }
+        // A sink that has not started, or has ended, does not wait.
+        std::thread::sleep(patience.saturating_sub(start.elapsed()).min(IDLE));
         let Some(bus) = self.pipeline.bus() else { return Heard::Nothing };
         while let Some(message) = bus.pop() {
             match message.view() {
@@ -264,10 +274,12 @@ impl Connection {
                     // Said before the error that follows from it.
                     self.why = self.why.take().or(name.map(|name| format!("it needs {name}: see `mostream doctor`")));
                 }
+                // Its last frames may have come since.
+                gst::MessageView::Eos(_) => self.is_over = true,
                 _ => {}
             }
         }
-        if self.sink.is_eos() { Heard::End } else { Heard::Nothing }
+        Heard::Nothing
     }
 
     /// Whether time stamps count by the machine's clock.

@@ -345,8 +345,7 @@ impl Feed for Camera {
                 }
                 Phase::Connecting { .. } | Phase::Live { .. } => {}
             }
-            let patience = gst::ClockTime::from_nseconds(LOOK.as_nanos() as u64);
-            let heard = self.connection.as_mut().map_or(Heard::End, |connection| connection.listen(patience));
+            let heard = self.connection.as_mut().map_or(Heard::End, |connection| connection.listen(LOOK));
             let event = match heard {
                 Heard::Nothing => self.on_silence(),
                 Heard::Failed(why) => Some(self.lose(why)),
