@@ -46,7 +46,7 @@ fn states(path: &Path, source: &str) -> Vec<SourceState> {
 /// The program in a folder, small enough to keep up.
 fn program(folder: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_mostream"));
-    command.current_dir(folder).args(["run", "--size", "64x48"]).args(arguments);
+    command.current_dir(folder).args(["run", "--size", "64x48", "--method", "lost"]).args(arguments);
     command.stdout(Stdio::piped()).stderr(Stdio::piped());
     command
 }
