@@ -139,7 +139,7 @@ fn carry(mut from: TcpStream, mut to: TcpStream, does: Arc<AtomicU8>, is_answer:
                 continue;
             }
             if now == Does::Garble as u8 && is_answer {
-                bytes[..count].iter_mut().enumerate().for_each(|(i, byte)| *byte = (i * 167 + 13) as u8 ^ *byte);
+                bytes[..count].iter_mut().enumerate().for_each(|(i, byte)| *byte ^= (i * 167 + 13) as u8);
             }
             if to.write_all(&bytes[..count]).is_err() {
                 break;

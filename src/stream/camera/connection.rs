@@ -4,7 +4,7 @@ use super::address::{Address, Kind};
 use super::clock::SenderClock;
 use super::{CameraOptions, Transport};
 use crate::stream::ingest::accept_native_strides;
-use crate::stream::{StreamError, describe, devices, package_of};
+use crate::stream::{StreamError, describe, devices, package_of, redact};
 use gst::prelude::*;
 use gstreamer as gst;
 use gstreamer_app as gst_app;
@@ -61,7 +61,7 @@ pub(super) fn build(
     clock: &SenderClock,
     over_udp: bool,
 ) -> Result<(gst::Pipeline, gst_app::AppSink), StreamError> {
-    let name = crate::stream::redact(&address.target);
+    let name = redact(&address.target);
     let fail = |why: String| StreamError::Input { input: name.clone(), why };
     let lines = launch_line(address).lines().filter(|line| !line.starts_with('#'));
     let line = lines.collect::<Vec<_>>().join(" ");
@@ -74,7 +74,7 @@ pub(super) fn build(
             package: package_of(element),
         });
     }
-    let parsed = parsed.map_err(|error| fail(crate::stream::redact(error.message())))?;
+    let parsed = parsed.map_err(|error| fail(redact(error.message())))?;
     let pipeline =
         parsed.downcast::<gst::Pipeline>().map_err(|_| fail("is no pipeline; join elements with !".into()))?;
     let sink = pipeline.by_name("frames").and_then(|sink| sink.downcast::<gst_app::AppSink>().ok());
@@ -232,7 +232,7 @@ impl Connection {
     ) -> Result<Self, StreamError> {
         let clock = SenderClock::default();
         let (pipeline, sink) = build(address, options, &clock, over_udp)?;
-        wait_for_key_frames(&pipeline, broken);
+        guide_decoders(&pipeline, broken);
         let (close, closed) = sync_channel(0);
         let runs = pipeline.clone();
         let run = move || {
@@ -266,7 +266,7 @@ impl Connection {
         while let Some(message) = bus.pop() {
             match message.view() {
                 gst::MessageView::Error(error) => {
-                    return Heard::Failed(self.why.take().unwrap_or_else(|| describe(error)));
+                    return Heard::Failed(self.why.take().unwrap_or_else(|| reason(error)));
                 }
                 gst::MessageView::Element(element) => {
                     let missing = element.structure().filter(|structure| structure.name() == "missing-plugin");
@@ -305,25 +305,43 @@ impl Connection {
     }
 }
 
-/// Keeps from every video decoder what comes before its first key frame.
-fn wait_for_key_frames(pipeline: &gst::Pipeline, broken: &Arc<AtomicU64>) {
+/// What went wrong, with the element's details where it gives some; in one line, without secrets.
+fn reason(error: &gst::message::Error) -> String {
+    let told = describe(error);
+    let debug = error.debug().unwrap_or_default();
+    // The place in the source code comes first.
+    let details = debug.split_once('\n').map_or("", |(_, details)| details.trim()).lines().next().unwrap_or_default();
+    match details.trim_end_matches('.') {
+        "" => told,
+        // Told already.
+        details if details.contains("system error: ") => told,
+        details => format!("{told}: {}", redact(details)),
+    }
+}
+
+/// Sets up what `decodebin` chooses: keeps from every video decoder what comes before its first key frame.
+fn guide_decoders(pipeline: &gst::Pipeline, broken: &Arc<AtomicU64>) {
     let broken = broken.clone();
-    let gate = move |element: &gst::Element| {
+    let guide = move |element: &gst::Element| {
+        // Pictures in a row are one stream: no other is waited for.
+        if element.factory().is_some_and(|factory| factory.name() == "multipartdemux") {
+            element.set_property("single-stream", true);
+        }
         let is_decoder = element.metadata("klass").is_some_and(|class| class.contains("Decoder/Video"));
         let Some(pad) = element.static_pad("sink").filter(|_| is_decoder) else { return };
         let broken = broken.clone();
         pad.add_probe(gst::PadProbeType::BUFFER, move |_, info| {
             if info.buffer().is_some_and(|buffer| buffer.flags().contains(gst::BufferFlags::DELTA_UNIT)) {
                 broken.fetch_add(1, Ordering::Relaxed);
-                return gst::PadProbeReturn::Drop;
+                return gst::PadProbeReturn::Handled;
             }
             gst::PadProbeReturn::Remove
         });
     };
     for element in pipeline.iterate_recurse().into_iter().flatten() {
-        gate(&element);
+        guide(&element);
     }
-    pipeline.connect_deep_element_added(move |_, _, element| gate(element));
+    pipeline.connect_deep_element_added(move |_, _, element| guide(element));
 }
 
 impl Transport {
