@@ -15,7 +15,7 @@ packages=(
   libopencv-imgproc-dev clang libclang-dev pkg-config  # build: OpenCV's drawing functions and their bindings
   gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-bad gstreamer1.0-plugins-ugly # run: formats
   gstreamer1.0-libav gstreamer1.0-x gstreamer1.0-tools # run: more decoders, a window, gst-inspect
-  libgstrtspserver-1.0-dev                             # test: a camera
+  libgstrtspserver-1.0-dev openssl                     # test: a camera, and its certificate
   ffmpeg                                               # test: makes odd clips and judges the output
   xvfb                                                 # test: a screen for the window
   chromium chromium-driver                             # test: looks at the page of `mostream inspect`
