@@ -251,10 +251,15 @@ impl Log {
         }
         let latency =
             now.latency_ms.map_or(String::new(), |ms| format!(", latency {:.0} ms (p95 {:.0})", ms.p50, ms.p95));
+        let spared = match now.unchanged {
+            0 => String::new(),
+            // The share of the frames that the model was not asked about.
+            spared => format!(", {spared} unchanged ({:.0} %)", 100.0 * spared as f64 / now.frames as f64),
+        };
         self.write(
             "info",
             &format!(
-                "{}: {}, {} frames, {:.1} per second, {:.1} of them inferred, {} passed over, {} boxes now{latency}",
+                "{}: {}, {} frames, {:.1} per second, {:.1} of them inferred, {} passed over{spared}, {} boxes now{latency}",
                 now.name,
                 now.state.name(),
                 now.frames,

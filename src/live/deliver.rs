@@ -11,7 +11,7 @@ use crate::overlay::Overlay;
 use crate::record::{FrameRecord, GridRecord, LiveRecord, ObjectRecord, StateRecord, TimingsRecord, VERSION};
 use crate::stream::canvas::Canvas;
 use crate::stream::frame::{Capture, Frame};
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError, bounded};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TryRecvError, TrySendError, bounded};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::thread::Scope;
@@ -105,12 +105,14 @@ impl<'a> Delivery<'a> {
         }
         self.deliver(&mut exits);
         drop(exits);
-        threads.into_iter().for_each(|thread| drop(thread.join()));
-        failed.load(Ordering::Relaxed)
+        let panicked = threads.into_iter().filter_map(|thread| thread.join().err()).count();
+        failed.load(Ordering::Relaxed) + panicked
     }
 
     fn deliver(&self, exits: &mut [Exit]) {
-        let (mut held, mut late): (Option<Answer>, Option<Receiver<Answer>>) = (None, None);
+        let mut held: Option<Answer> = None;
+        // Of frames that could not be waited for: as many as are in the inbox and beyond.
+        let mut late: Vec<Receiver<Answer>> = Vec::new();
         let mut drawing = None;
         for order in &self.orders {
             let order = match order {
@@ -122,18 +124,25 @@ impl<'a> Delivery<'a> {
             };
             if order.capture.is_some_and(|capture| capture.gap_ns.is_some()) {
                 // What was there before is not there now.
-                (held, late) = (None, None);
+                held = None;
+                late.clear();
             }
-            let answer = order.answer.as_ref().and_then(|answer| self.wait(answer));
-            let is_inferred = answer.is_some();
-            match (answer, order.answer.clone()) {
-                (Some(answer), _) => (held, late) = (Some(answer), None),
-                (None, Some(answer)) => late = Some(answer),
-                (None, None) => {}
-            }
-            // The answer for a frame that could not be waited for holds for those after it.
-            if let Some(answer) = late.as_ref().and_then(|late| late.try_recv().ok()) {
-                held = Some(answer);
+            // They hold for the frames after theirs.
+            late.retain(|answer| match answer.try_recv() {
+                Ok(answer) => {
+                    self.status.inferred(answer.objects.len());
+                    held = Some(answer);
+                    false
+                }
+                Err(error) => error == TryRecvError::Empty,
+            });
+            let mut is_inferred = false;
+            if let Some(answer) = &order.answer {
+                match self.wait(answer) {
+                    Ok(answer) => (held, is_inferred) = (Some(answer), true),
+                    Err(RecvTimeoutError::Timeout) => late.push(answer.clone()),
+                    Err(RecvTimeoutError::Disconnected) => {}
+                }
             }
             let Some(record) = self.record(&order, held.as_ref(), is_inferred) else { return };
             self.status.finished(&record, order.arrived.elapsed());
@@ -142,14 +151,12 @@ impl<'a> Delivery<'a> {
         }
     }
 
-    /// The answer; none where there will be none, or none before the orders that wait behind leave no room for more.
-    fn wait(&self, answer: &Receiver<Answer>) -> Option<Answer> {
+    /// The answer. It times out where the orders that wait behind leave no room for more.
+    fn wait(&self, answer: &Receiver<Answer>) -> Result<Answer, RecvTimeoutError> {
         loop {
             match answer.recv_timeout(LOOK) {
-                Ok(answer) => return Some(answer),
-                Err(RecvTimeoutError::Disconnected) => return None,
-                Err(RecvTimeoutError::Timeout) if self.is_live && self.orders.is_full() => return None,
-                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Timeout) if !(self.is_live && self.orders.is_full()) => {}
+                outcome => return outcome,
             }
         }
     }

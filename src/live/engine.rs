@@ -53,7 +53,7 @@ pub enum EngineError {
     Backbone(#[from] BackboneError),
     #[error("a thread cannot be started: {0}")]
     Thread(std::io::Error),
-    #[error("the thread of the model stopped unexpectedly; please report this")]
+    #[error("a thread stopped unexpectedly; please report this")]
     Panic,
 }
 
@@ -69,43 +69,55 @@ pub fn run(
     stop: &AtomicBool,
     tell: &(dyn Fn(&str) + Sync),
 ) -> Result<usize, EngineError> {
-    let has_failed = AtomicBool::new(false);
-    let is_over = || stop.load(Ordering::Relaxed) || has_failed.load(Ordering::Relaxed);
+    let is_ending = AtomicBool::new(false);
+    let is_over = || stop.load(Ordering::Relaxed) || is_ending.load(Ordering::Relaxed);
     let is_over: &(dyn Fn() -> bool + Sync) = &is_over;
     let session = OnceLock::new();
     let lanes = board.sources.iter().zip(&inputs).map(|(status, input)| (status.clone(), input.feed.is_live()));
     let (entrances, inbox) = inbox::new(lanes);
     std::thread::scope(|scope| {
         let (to_localize, inferred) = bounded(INFERRED);
-        let mut deliveries = Vec::new();
+        let (mut deliveries, mut others) = (Vec::new(), Vec::new());
         let started = (|| {
-            let (failed, session) = (&has_failed, &session);
+            let (is_ending, session) = (&is_ending, &session);
             let model = spawn(scope, "infer", move || {
-                let outcome = infer(task.localizer.method, inbox, open, session, board, to_localize);
-                failed.store(outcome.is_err(), Ordering::Relaxed);
-                outcome.map_err(EngineError::from)
+                let _end = EndOfRun(is_ending);
+                infer(task.localizer.method, inbox, open, session, board, to_localize)
             })?;
-            spawn(scope, "localize", move || localize(task, board, inferred))?;
+            others.push(spawn(scope, "localize", move || {
+                let _end = EndOfRun(is_ending);
+                localize(task, board, inferred);
+            })?);
             for ((input, entrance), status) in inputs.into_iter().zip(entrances).zip(&board.sources) {
                 let Input { feed, sinks, every, adaptive } = input;
                 let is_live = feed.is_live();
                 let (to_deliver, orders) = bounded(if is_live { LIVE_ORDERS } else { PATIENT_ORDERS });
                 let with_pictures = sinks.iter().any(|sink| sink.wants_pictures());
                 let source = Source { feed, entrance, to_deliver, every, adaptive, with_pictures, status };
-                spawn(scope, "source", move || source.run(is_over))?;
+                others.push(spawn(scope, "source", move || source.run(is_over))?);
                 let delivery = deliver::Delivery { task, session, status, is_live, orders, is_over, tell };
                 deliveries.push(spawn(scope, "deliver", move || delivery.run(scope, sinks))?);
             }
             Ok(model)
         })();
         if started.is_err() {
-            has_failed.store(true, Ordering::Relaxed);
+            is_ending.store(true, Ordering::Relaxed);
         }
         let failed_sinks = deliveries.into_iter().map(|delivery| delivery.join().unwrap_or(1)).sum();
+        let has_panicked = others.into_iter().fold(false, |before, thread| thread.join().is_err() || before);
         let model = started.map_err(EngineError::Thread)?;
-        model.join().unwrap_or(Err(EngineError::Panic))?;
-        Ok(failed_sinks)
+        model.join().map_err(|_| EngineError::Panic)??;
+        if has_panicked { Err(EngineError::Panic) } else { Ok(failed_sinks) }
     })
+}
+
+/// Ends the run with the thread that holds it, however that ends: without the model, sources would wait for ever.
+struct EndOfRun<'a>(&'a AtomicBool);
+
+impl Drop for EndOfRun<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
 }
 
 pub(super) fn spawn<'scope, T: Send + 'scope>(

@@ -39,7 +39,8 @@ struct Now {
     objects_now: usize,
     connections: u64,
     latencies: VecDeque<Duration>,
-    frame_times: VecDeque<(Instant, bool)>,
+    frame_times: VecDeque<Instant>,
+    inferred_times: VecDeque<Instant>,
 }
 
 /// What is known of a source at one moment.
@@ -124,17 +125,21 @@ impl SourceStatus {
     pub fn finished(&self, record: &FrameRecord, latency: Duration) {
         self.with(|now| {
             now.objects_now = record.objects.len();
-            now.frame_times.push_back((Instant::now(), record.inferred));
+            now.frame_times.push_back(Instant::now());
             now.forget_old_times();
             if record.inferred {
-                now.inferred += 1;
-                now.objects += record.objects.len() as u64;
+                now.inferred(record.objects.len());
                 if now.latencies.len() == LATENCIES {
                     now.latencies.pop_front();
                 }
                 now.latencies.push_back(latency);
             }
         });
+    }
+
+    /// The model ran on a frame whose record could not wait for it.
+    pub fn inferred(&self, objects: usize) {
+        self.with(|now| now.inferred(objects));
     }
 
     /// The source is in another state.
@@ -150,7 +155,7 @@ impl SourceStatus {
         self.with(|now| {
             now.forget_old_times();
             // A young or a sparse source is rated over what it has.
-            let span = now.frame_times.front().map_or(0.0, |(first, _)| first.elapsed().as_secs_f64());
+            let span = now.frame_times.front().map_or(0.0, |first| first.elapsed().as_secs_f64());
             let rate = |count: usize| if span > 0.0 { count as f64 / span } else { 0.0 };
             Snapshot {
                 name: self.name.clone(),
@@ -169,7 +174,7 @@ impl SourceStatus {
                 objects_now: now.objects_now,
                 connections: now.connections,
                 fps: rate(now.frame_times.len()),
-                inferred_fps: rate(now.frame_times.iter().filter(|(_, inferred)| *inferred).count()),
+                inferred_fps: rate(now.inferred_times.len()),
                 latency_ms: Percentiles::of(&now.latencies),
             }
         })
@@ -198,12 +203,21 @@ impl Now {
             connections: 0,
             latencies: VecDeque::new(),
             frame_times: VecDeque::new(),
+            inferred_times: VecDeque::new(),
         }
     }
 
+    fn inferred(&mut self, objects: usize) {
+        self.inferred += 1;
+        self.objects += objects as u64;
+        self.inferred_times.push_back(Instant::now());
+    }
+
     fn forget_old_times(&mut self) {
-        while self.frame_times.front().is_some_and(|(time, _)| time.elapsed() > RATE_WINDOW) {
-            self.frame_times.pop_front();
+        for times in [&mut self.frame_times, &mut self.inferred_times] {
+            while times.front().is_some_and(|time| time.elapsed() > RATE_WINDOW) {
+                times.pop_front();
+            }
         }
     }
 }
