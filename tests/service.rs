@@ -82,6 +82,7 @@ fn sigterm_ends_files_and_records_and_every_line_of_the_log_is_json() {
     assert_eq!(frames.len() + states.len(), text.lines().count(), "every line is a record");
     assert_eq!(probe(&folder.path().join("a.mp4")).pts_ns.len(), frames.len(), "every frame is in the video");
     let log = log(&said);
+    assert!(!said.contains("assertion"), "GStreamer finds no fault: {said}");
     let says = |word: &str| log.iter().any(|line| line["message"].as_str().is_some_and(|text| text.contains(word)));
     assert!(says("door: live") && says("finishing"), "{said}");
     assert!(log.iter().any(|line| line["status"]["name"] == "door"), "{said}");

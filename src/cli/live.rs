@@ -18,7 +18,7 @@ use mostream::stream::camera::{self, Camera, CameraOptions};
 use mostream::stream::feed::{Feed, Files};
 use mostream::stream::ingest::Span;
 use mostream::stream::preflight::Source;
-use mostream::stream::redact;
+use mostream::stream::{self, redact};
 use mostream::web;
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
@@ -63,6 +63,7 @@ pub fn run(shared: Shared, sources: Vec<OneSource>, span: Span) -> anyhow::Resul
 }
 
 fn run_saying(log: Log, shared: Shared, sources: Vec<OneSource>, span: Span) -> anyhow::Result<Exit> {
+    stream::on_complaint(move |line| log.warn(line));
     check_web(&shared)?;
     let web_token = shared.web_token.as_deref().map(token).transpose()?;
     let feature = shared.feature()?;
