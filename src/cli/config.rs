@@ -1,6 +1,7 @@
 //! The file of `mostream run --config`: every key is the long flag of the same name.
 
 use super::exit::{Exit, Failure};
+use super::live;
 use super::run::{Shared, SourceArgs};
 use clap::error::{ContextKind, ContextValue};
 use clap::{Args as _, Command, FromArgMatches};
@@ -86,7 +87,10 @@ pub fn read(path: &Path) -> Result<Config, Failure> {
         }
         sources.push(parse(source_command(), &entries).map_err(|(at, why)| fail(at, why))?);
     }
-    Ok(Config { shared: parse(shared_command(), &shared).map_err(|(at, why)| fail(at, why))?, sources })
+    let at_web = shared.iter().find(|entry| entry.key == "web").and_then(|entry| entry.at);
+    let shared = parse(shared_command(), &shared).map_err(|(at, why)| fail(at, why))?;
+    live::check_web(&shared).map_err(|failure| fail(at_web, failure.message))?;
+    Ok(Config { shared, sources })
 }
 
 /// A key and its value as a command line has them.

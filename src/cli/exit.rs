@@ -44,7 +44,7 @@ impl Failure {
 }
 
 /// The exit code of an error from the library.
-fn exit_of(error: &anyhow::Error) -> Exit {
+pub fn exit_of(error: &anyhow::Error) -> Exit {
     if let Some(failure) = error.downcast_ref::<Failure>() {
         return failure.exit;
     }

@@ -14,8 +14,19 @@ pub struct GroupsArg {
 }
 
 impl GroupsArg {
-    /// The groups asked for; they must be of this model, and of the feature in use.
+    /// The groups asked for; they must be of this model, and of the feature in use. Says on stderr when none has a name.
     pub fn load(&self, method: Method, feature: FeatureArg, model: &str) -> Result<Option<Groups>, Failure> {
+        self.load_saying(method, feature, model, |line| eprintln!("mostream: {line}"))
+    }
+
+    /// The same, said to `warn`.
+    pub fn load_saying(
+        &self,
+        method: Method,
+        feature: FeatureArg,
+        model: &str,
+        warn: impl Fn(&str),
+    ) -> Result<Option<Groups>, Failure> {
         let Some(path) = &self.groups else { return Ok(None) };
         if method == Method::DinoSeg {
             let why = "--groups compares patch features, and dino-seg reads none: use another --method";
@@ -25,7 +36,7 @@ impl GroupsArg {
         let groups = groups.map_err(|error| Failure::new(Exit::Input, error))?;
         if groups.names().next().is_none() {
             let file = path.display();
-            eprintln!("mostream: warning: no group in {file} has a name: mostream discover --name {file} 1=NAME");
+            warn(&format!("warning: no group in {file} has a name: mostream discover --name {file} 1=NAME"));
         }
         Ok(Some(groups))
     }

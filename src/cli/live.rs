@@ -1,8 +1,8 @@
 //! Live runs: many sources, cameras and files, through one session, into every kind of sink at once.
 
 use super::config::OneSource;
-use super::exit::{Exit, Failure};
-use super::interrupt::stop_flag;
+use super::exit::{Exit, Failure, exit_of};
+use super::interrupt::stop_flag_saying;
 use super::run::{Shared, SourceArgs};
 use mostream::live::adaptive::Adaptive;
 use mostream::live::engine::{self, Input, Task};
@@ -18,7 +18,7 @@ use mostream::stream::camera::{self, Camera, CameraOptions};
 use mostream::stream::feed::{Feed, Files};
 use mostream::stream::ingest::Span;
 use mostream::stream::preflight::Source;
-use mostream::stream::redact;
+use mostream::stream::{self, redact};
 use mostream::web;
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
@@ -51,15 +51,30 @@ pub fn is_live(argument: &OsStr) -> bool {
 }
 
 pub fn run(shared: Shared, sources: Vec<OneSource>, span: Span) -> anyhow::Result<Exit> {
+    let log = Log { is_json: shared.log_json, is_quiet: shared.quiet };
+    match run_saying(log, shared, sources, span) {
+        // Whoever reads the log as JSON is told why it ends in JSON, too.
+        Err(error) if log.is_json => {
+            log.write("error", &format!("{error:#}"));
+            Ok(exit_of(&error))
+        }
+        outcome => outcome,
+    }
+}
+
+fn run_saying(log: Log, shared: Shared, sources: Vec<OneSource>, span: Span) -> anyhow::Result<Exit> {
+    stream::on_complaint(move |line| log.warn(line));
+    check_web(&shared)?;
+    let web_token = shared.web_token.as_deref().map(token).transpose()?;
     let feature = shared.feature()?;
     let checkpoint = shared.model.checkpoint()?;
-    let groups = shared.groups.load(shared.localizer.method(), shared.model.feature, checkpoint.id())?;
-    let stop = stop_flag()?;
+    let warn = |line: &str| log.warn(line);
+    let groups = shared.groups.load_saying(shared.localizer.method(), shared.model.feature, checkpoint.id(), warn)?;
+    let stop = stop_flag_saying(move |line| log.warn(line))?;
     let names = names(&sources)?;
     let feeds: Vec<Box<dyn Feed>> =
         sources.iter().zip(&names).map(|(source, name)| feed(source, name, span)).collect::<anyhow::Result<_>>()?;
     let board = Arc::new(Board::new(names.iter().cloned()));
-    let log = Log { is_json: shared.log_json, is_quiet: shared.quiet };
 
     let mut sinks: Vec<Vec<Box<dyn Sink>>> = names.iter().map(|_| Vec::new()).collect();
     let output = |why: String| Failure::new(Exit::Output, why);
@@ -92,8 +107,7 @@ pub fn run(shared: Shared, sources: Vec<OneSource>, span: Span) -> anyhow::Resul
     let has_none = sinks.iter().all(|sinks| sinks.is_empty());
     let _web = match shared.web.or(has_none.then(|| WEB.into())) {
         Some(address) => {
-            let token = shared.web_token.as_deref().map(token).transpose()?;
-            let (server, more) = web::Server::start(address, board.clone(), token, web::Options::default())
+            let (server, more) = web::Server::start(address, board.clone(), web_token, web::Options::default())
                 .map_err(|error| output(error.to_string()))?;
             sinks.iter_mut().zip(more).for_each(|(sinks, sink)| sinks.push(sink));
             log.say(&format!("the live page is at http://{}/", server.addr()));
@@ -121,9 +135,9 @@ pub fn run(shared: Shared, sources: Vec<OneSource>, span: Span) -> anyhow::Resul
         let model = &shared.model;
         let open = |width, height| {
             let size = model.size_for(&checkpoint, width, height);
-            model.backbone(&checkpoint, feature, size)
+            model.backbone(&checkpoint, feature, size, warn)
         };
-        let failed = engine::run(&task, inputs.collect(), open, &board, &stop, &|line| log.warn(line));
+        let failed = engine::run(&task, inputs.collect(), open, &board, &stop, &warn);
         is_done.store(true, Ordering::Relaxed);
         failed
     });
@@ -210,6 +224,20 @@ fn path_for(path: &Path, name: &str, many: bool) -> Result<PathBuf, Failure> {
     Ok(text.replace("{name}", safe.trim_start_matches('.')).into())
 }
 
+/// Pictures are not shown to a whole network without a token.
+pub fn check_web(shared: &Shared) -> Result<(), Failure> {
+    match (shared.web, &shared.web_token) {
+        (Some(address), None) if !address.ip().to_canonical().is_loopback() => Err(Failure::new(
+            Exit::Usage,
+            format!(
+                "web on {address} shows the pictures to whoever reaches that address: name a file with a token \
+                 (web-token), or serve 127.0.0.1 only"
+            ),
+        )),
+        _ => Ok(()),
+    }
+}
+
 /// The first line of the file.
 fn token(path: &Path) -> Result<String, Failure> {
     let fail = |why: String| Failure::new(Exit::Usage, format!("{}: {why}", path.display()));
@@ -221,6 +249,7 @@ fn token(path: &Path) -> Result<String, Failure> {
 }
 
 /// Lines on stderr.
+#[derive(Clone, Copy)]
 struct Log {
     is_json: bool,
     is_quiet: bool,

@@ -104,19 +104,20 @@ impl ModelArgs {
 
     /// The session for images of this size; says on stderr when the cache is of no use.
     pub fn open(&self, checkpoint: &Checkpoint, feature: Feature, size: (u32, u32)) -> Result<Backbone, Failure> {
-        Ok(self.backbone(checkpoint, feature, size)?)
+        Ok(self.backbone(checkpoint, feature, size, |line| eprintln!("mostream: {line}"))?)
     }
 
-    /// The same, its error as it is.
+    /// The same, said to `warn`, and its error as it is.
     pub fn backbone(
         &self,
         checkpoint: &Checkpoint,
         feature: Feature,
         (width, height): (u32, u32),
+        warn: impl Fn(&str),
     ) -> Result<Backbone, BackboneError> {
         let backbone = Backbone::open(checkpoint, feature, width, height, &self.session_options())?;
         if let Some(warning) = backbone.cache_warning() {
-            eprintln!("mostream: warning: {warning}");
+            warn(&format!("warning: {warning}"));
         }
         Ok(backbone)
     }

@@ -42,6 +42,16 @@ pub fn init() -> Result<(), StreamError> {
     gst::init().map_err(|error| StreamError::Start(error.to_string()))
 }
 
+/// From now on `tell` gets what GLib and GStreamer find wrong in the program, one line each; without this it goes to stderr.
+pub fn on_complaint(tell: impl Fn(&str) + Send + Sync + 'static) {
+    gst::glib::log_set_default_handler(move |domain, level, message| {
+        use gst::glib::LogLevel::{Critical, Error, Warning};
+        if matches!(level, Error | Critical | Warning) {
+            tell(&format!("{}: {message}", domain.unwrap_or("GLib")));
+        }
+    });
+}
+
 /// The Debian package that brings an element.
 pub fn package_of(element: &str) -> &'static str {
     match element {

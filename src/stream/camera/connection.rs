@@ -333,6 +333,7 @@ fn guide_decoders(pipeline: &gst::Pipeline, broken: &Arc<AtomicU64>) {
         pad.add_probe(gst::PadProbeType::BUFFER, move |_, info| {
             if info.buffer().is_some_and(|buffer| buffer.flags().contains(gst::BufferFlags::DELTA_UNIT)) {
                 broken.fetch_add(1, Ordering::Relaxed);
+                // Not `Drop`: the binding has taken the buffer away by then, and GStreamer complains of it.
                 return gst::PadProbeReturn::Handled;
             }
             gst::PadProbeReturn::Remove
