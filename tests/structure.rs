@@ -27,6 +27,7 @@ const RULES: [(&str, &[&str]); 16] = [
             "stream/camera",
             "web/mod.rs",
             "cli/interrupt.rs",
+            "cli/live.rs",
             "cli/bench",
             "cli/eval",
             "backbone/session.rs",

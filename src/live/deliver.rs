@@ -35,7 +35,7 @@ pub(super) struct Answer {
 /// What happened at a source, in order.
 pub(super) enum Order {
     State(StateChange),
-    Frame(FrameOrder),
+    Frame(Box<FrameOrder>),
 }
 
 /// A frame that is to have a record.
@@ -54,7 +54,7 @@ pub(super) struct FrameOrder {
 impl Order {
     pub fn frame(frame: &Frame, picture: Option<Frame>, answer: Option<Receiver<Answer>>, arrived: Instant) -> Self {
         let Frame { index, pts_ns, capture, .. } = *frame;
-        Self::Frame(FrameOrder {
+        Self::Frame(Box::new(FrameOrder {
             index,
             pts_ns,
             size: frame.display_size(),
@@ -63,7 +63,7 @@ impl Order {
             picture,
             answer,
             arrived,
-        })
+        }))
     }
 }
 
