@@ -104,10 +104,11 @@ pub fn run(
             is_ending.store(true, Ordering::Relaxed);
         }
         let failed_sinks = deliveries.into_iter().map(|delivery| delivery.join().unwrap_or(1)).sum();
-        let has_panicked = others.into_iter().fold(false, |before, thread| thread.join().is_err() || before);
+        // Every thread is waited for.
+        let panicked = others.into_iter().filter_map(|thread| thread.join().err()).count();
         let model = started.map_err(EngineError::Thread)?;
         model.join().map_err(|_| EngineError::Panic)??;
-        if has_panicked { Err(EngineError::Panic) } else { Ok(failed_sinks) }
+        if panicked > 0 { Err(EngineError::Panic) } else { Ok(failed_sinks) }
     })
 }
 
