@@ -110,6 +110,19 @@ fn a_camera_goes_and_comes_back_while_another_source_goes_on() {
 }
 
 #[test]
+fn a_camera_that_is_given_up_is_named_without_its_password() {
+    let folder = tempfile::tempdir().unwrap();
+    let input = format!("rtsp://user:s3cret@127.0.0.1:{}/cam", free_port());
+    let output = program(folder.path(), &["--retry-for", "1s", "--records", "r.jsonl", &input]).output().unwrap();
+    assert_eq!(output.status.code(), Some(3), "no frame ever came");
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(said.contains("rtsp://127.0.0.1:") && said.contains("ended") && !said.contains("s3cret"), "{said}");
+    let written = lines(&folder.path().join("r.jsonl"));
+    let is_end = |line: &Line| matches!(line, Line::State(record) if record.state == SourceState::Ended);
+    assert!(written.last().is_some_and(is_end));
+}
+
+#[test]
 fn what_is_written_before_a_kill_can_be_played() {
     let folder = tempfile::tempdir().unwrap();
     let records = folder.path().join("r.jsonl");
