@@ -252,8 +252,13 @@ fn localize(
         if let Some(patches) = patches {
             let start = Instant::now();
             let found = task.localizer.localize(&patches, &layout)?;
-            let named = found.into_iter().map(|object| (label(task, &patches, &object), object));
-            detections = Arc::new(named.map(|(label, object)| (object, label)).collect());
+            let label =
+                |object: &Detection| task.groups.as_ref()?.name_of(&patches, &object.patches).map(str::to_owned);
+            let labelled = found.into_iter().map(|object| {
+                let label = label(&object);
+                (object, label)
+            });
+            detections = Arc::new(labelled.collect());
             timings.localize = microseconds(start);
         }
         if to_sink.send(Localized { frame, decoded, detections: detections.clone(), is_inferred, timings }).is_err() {
@@ -261,11 +266,6 @@ fn localize(
         }
     }
     Ok(())
-}
-
-fn label(task: &Task, patches: &PatchOutput, object: &Detection) -> Option<String> {
-    let (Some(groups), PatchOutput::Features(features)) = (&task.groups, patches) else { return None };
-    groups.name_of(features, &object.patches).map(str::to_owned)
 }
 
 fn write(

@@ -2,6 +2,7 @@
 
 use mostream::analyzer::AnalyzeError;
 use mostream::backbone::BackboneError;
+use mostream::live::engine::EngineError;
 use mostream::picture::PictureError;
 use mostream::runtime::RunError;
 use mostream::stream::{StreamError, redact};
@@ -58,6 +59,9 @@ pub fn exit_of(error: &anyhow::Error) -> Exit {
         Some(AnalyzeError::Backbone(error)) => return error.into(),
         Some(AnalyzeError::Localize(_)) => return Exit::Other,
         None => {}
+    }
+    if let Some(EngineError::Backbone(error)) = error.downcast_ref::<EngineError>() {
+        return error.into();
     }
     match error.downcast_ref::<RunError>() {
         Some(RunError::Stream(error)) => error.into(),

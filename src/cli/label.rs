@@ -18,7 +18,7 @@ use mostream::label::journal::{self, Entry, Journal, JournalError, Settings};
 use mostream::label::keyframe::{KeyFrames, THUMBNAIL};
 use mostream::label::sequence::Sequences;
 use mostream::label::{self, Format, Object, Picture, contact, naming};
-use mostream::localize::{Detection, Localizer, PatchOutput};
+use mostream::localize::{Detection, Localizer};
 use mostream::picture::{self, PictureError, RgbImage};
 use mostream::stream::StreamError;
 use mostream::stream::ingest::Span;
@@ -298,10 +298,7 @@ impl Labeller<'_> {
         let analysis = self.analyzer.analyze(full, self.feature)?;
         let layout = analysis.layout;
         let found = analysis.detections(&self.localizer)?;
-        let name_of = |detection: &Detection| match (&self.groups, &analysis.output) {
-            (Some(groups), PatchOutput::Features(features)) => groups.name_of(features, &detection.patches),
-            _ => None,
-        };
+        let name_of = |detection: &Detection| self.groups.as_ref()?.name_of(&analysis.output, &detection.patches);
         let categories = &self.settings.categories;
         let object = |detection| Object::new(detection, &layout, label::class_of(name_of(detection), categories));
         let side = match input {

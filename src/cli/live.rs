@@ -141,10 +141,7 @@ fn run_saying(log: Log, shared: Shared, sources: Vec<OneSource>, span: Span) -> 
         is_done.store(true, Ordering::Relaxed);
         failed
     });
-    let failed = failed.map_err(|error| match error {
-        engine::EngineError::Backbone(error) => Failure::from(error),
-        error => Failure::new(Exit::Other, error),
-    })?;
+    let failed = failed?;
     for source in &board.sources {
         log.status(&source.snapshot());
     }

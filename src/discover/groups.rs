@@ -2,7 +2,7 @@
 
 use super::appearance::{appearance, centre, distance};
 use super::clustering::{Clusters, nearest};
-use crate::localize::Features;
+use crate::localize::PatchOutput;
 use crate::partial::PartialFile;
 use serde::{Deserialize, Serialize};
 use std::io::{self, BufWriter, Read, Write};
@@ -144,8 +144,9 @@ impl Groups {
     }
 
     /// What the object in `patches` is called: the name of the nearest group, where it has one and the object is within its
-    /// limit. Features of another width have no name.
-    pub fn name_of(&self, features: &Features, patches: &[usize]) -> Option<&str> {
+    /// limit. Features of another width have no name, and neither has attention.
+    pub fn name_of(&self, output: &PatchOutput, patches: &[usize]) -> Option<&str> {
+        let PatchOutput::Features(features) = output else { return None };
         if self.groups.first()?.centre.len() != features.values().ncols() {
             return None;
         }

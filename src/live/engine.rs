@@ -10,9 +10,10 @@ use super::status::{Board, SourceStatus};
 use crate::backbone::{Backbone, BackboneError};
 use crate::discover::groups::Groups;
 use crate::geometry::PatchLayout;
-use crate::localize::{Localizer, Method, PatchOutput};
+use crate::localize::{Detection, Localizer, Method, PatchOutput};
 use crate::record::TimingsRecord;
 use crate::stream::StreamError;
+use crate::stream::frame::Frame;
 use crossbeam_channel::{Receiver, Sender, bounded};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -175,7 +176,7 @@ impl Source<'_> {
         }
     }
 
-    fn has_changed(&mut self, frame: &crate::stream::frame::Frame) -> bool {
+    fn has_changed(&mut self, frame: &Frame) -> bool {
         let has_changed = self.adaptive.as_mut().is_none_or(|adaptive| adaptive.has_changed(frame));
         if !has_changed {
             self.status.unchanged();
@@ -240,7 +241,7 @@ fn analyse(
     method: Method,
     backbone: &mut Backbone,
     fitter: &mut Fitter,
-    frame: crate::stream::frame::Frame,
+    frame: Frame,
 ) -> Result<(PatchOutput, PatchLayout, TimingsRecord), Fault> {
     let start = Instant::now();
     let (image, part) = fitter.fit(&frame)?;
@@ -263,14 +264,12 @@ fn localize(task: &Task, board: &Board, inferred: Receiver<Inferred>) {
             board.sources[source].broken(1);
             continue;
         };
-        let label = |patches: &PatchOutput, object: &crate::localize::Detection| match (&task.groups, patches) {
-            (Some(groups), PatchOutput::Features(features)) => {
-                groups.name_of(features, &object.patches).map(str::to_owned)
-            }
-            _ => None,
-        };
-        let objects = found.into_iter().map(|object| (label(&patches, &object), object));
-        let objects = Arc::new(objects.map(|(label, object)| (object, label)).collect());
+        let label = |object: &Detection| task.groups.as_ref()?.name_of(&patches, &object.patches).map(str::to_owned);
+        let labelled = found.into_iter().map(|object| {
+            let label = label(&object);
+            (object, label)
+        });
+        let objects = Arc::new(labelled.collect());
         timings.localize = microseconds(start);
         // Nobody waits for it any more where the source has gone on.
         ticket.send(Answer { objects, part, timings }).ok();

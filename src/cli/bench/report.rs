@@ -3,10 +3,10 @@
 use super::parts::{Cost, Round};
 use mostream::backbone::Work;
 use mostream::geometry::Grid;
+use mostream::live::status::Percentiles;
 use mostream::localize::Method;
 use serde::Serialize;
 use std::io::{self, Write};
-use std::time::Duration;
 
 /// Times and rates are medians over the rounds; ratios are medians of each round's own ratio, so that what else the machine did
 /// then falls on both sides.
@@ -71,16 +71,9 @@ pub struct Whole {
     /// Of the frames per second of inference alone, back to back.
     pub share_of_session: f64,
     /// From decoded to written, 50, 95 and 99 of 100 frames within; frames wait for their turn in full channels.
-    pub latency_ms: Latency,
+    pub latency_ms: Option<Percentiles>,
     /// The most memory the process had held by the end of this, where the system tells.
     pub peak_memory_mib: Option<f64>,
-}
-
-#[derive(Serialize)]
-pub struct Latency {
-    pub p50: f64,
-    pub p95: f64,
-    pub p99: f64,
 }
 
 #[derive(Serialize)]
@@ -131,7 +124,7 @@ impl Report {
             share_of_cores: middle(&|round| of(round).cost.cpu_ms / of(round).cost.wall_ms / cores),
             share_of_bound: middle(&|round| stages_ms(round) / of(round).cost.wall_ms / cores),
             share_of_session: middle(&|round| round.infer.wall_ms / of(round).cost.wall_ms),
-            latency_ms: Latency::new(rounds.iter().flat_map(|round| &of(round).latencies)),
+            latency_ms: Percentiles::of(rounds.iter().flat_map(|round| &of(round).latencies)),
             peak_memory_mib: memory,
         };
         let peak = rounds.iter().map(|round| round.peak).fold(0.0, f64::max);
@@ -211,7 +204,7 @@ impl Report {
         writeln!(out, "  of bound: of {} cores ÷ the CPU time of its stages alone", machine.cores)?;
         writeln!(out, "\nlatency, memory      p50 ms   p95 ms   p99 ms   peak MiB")?;
         for (name, way) in ways {
-            let Latency { p50, p95, p99 } = way.latency_ms;
+            let Some(Percentiles { p50, p95, p99 }) = way.latency_ms else { continue };
             let memory = way.peak_memory_mib.map_or("unknown".to_owned(), |mib| format!("{mib:.0}"));
             writeln!(out, "  {name:<18} {p50:>6.0} {p95:>8.0} {p99:>8.0} {memory:>10}")?;
         }
@@ -238,16 +231,6 @@ impl Report {
 impl Input {
     pub fn new((width, height): (u32, u32), grid: Grid) -> Self {
         Self { width, height, grid: [grid.rows, grid.cols] }
-    }
-}
-
-impl Latency {
-    fn new<'a>(latencies: impl Iterator<Item = &'a Duration>) -> Self {
-        let mut sorted: Vec<f64> = latencies.map(|latency| latency.as_secs_f64() * 1e3).collect();
-        sorted.sort_by(f64::total_cmp);
-        // The smallest that so many are not above.
-        let within = |share: f64| sorted[((sorted.len() as f64 * share).ceil() as usize).clamp(1, sorted.len()) - 1];
-        Self { p50: within(0.5), p95: within(0.95), p99: within(0.99) }
     }
 }
 
