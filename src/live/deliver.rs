@@ -11,7 +11,7 @@ use crate::overlay::Overlay;
 use crate::record::{FrameRecord, GridRecord, LiveRecord, ObjectRecord, StateRecord, TimingsRecord, VERSION};
 use crate::stream::canvas::Canvas;
 use crate::stream::frame::{Capture, Frame};
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TryRecvError, TrySendError, bounded};
+use crossbeam_channel::{Receiver, Sender, TryRecvError, TrySendError, bounded, select};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::thread::Scope;
@@ -19,7 +19,7 @@ use std::time::{Duration, Instant, UNIX_EPOCH};
 
 /// Messages that wait for one sink: the frames that waited for an answer come all at once.
 const SINK_MESSAGES: usize = 64;
-/// How often one who waits looks whether to go on.
+/// How often one who waits for the session looks whether to go on.
 const LOOK: Duration = Duration::from_millis(5);
 
 /// What was found in one frame.
@@ -74,6 +74,8 @@ pub(super) struct Delivery<'a> {
     pub status: &'a SourceStatus,
     pub is_live: bool,
     pub orders: Receiver<Order>,
+    /// Tells that there was no room for an order of a live source.
+    pub crowded: Receiver<()>,
     pub is_over: &'a (dyn Fn() -> bool + Sync),
     pub tell: &'a (dyn Fn(&str) + Sync),
 }
@@ -140,8 +142,8 @@ impl<'a> Delivery<'a> {
             if let Some(answer) = &order.answer {
                 match self.wait(answer) {
                     Ok(answer) => (held, is_inferred) = (Some(answer), true),
-                    Err(RecvTimeoutError::Timeout) => late.push(answer.clone()),
-                    Err(RecvTimeoutError::Disconnected) => {}
+                    Err(TryRecvError::Empty) => late.push(answer.clone()),
+                    Err(TryRecvError::Disconnected) => {}
                 }
             }
             let Some(record) = self.record(&order, held.as_ref(), is_inferred) else { return };
@@ -151,12 +153,19 @@ impl<'a> Delivery<'a> {
         }
     }
 
-    /// The answer. It times out where the orders that wait behind leave no room for more.
-    fn wait(&self, answer: &Receiver<Answer>) -> Result<Answer, RecvTimeoutError> {
+    /// The answer. It is not waited for any longer (`Empty`) where the orders behind leave no room for more.
+    fn wait(&self, answer: &Receiver<Answer>) -> Result<Answer, TryRecvError> {
+        let gone = |_| TryRecvError::Disconnected;
         loop {
-            match answer.recv_timeout(LOOK) {
-                Err(RecvTimeoutError::Timeout) if !(self.is_live && self.orders.is_full()) => {}
-                outcome => return outcome,
+            // No polling: eight sources that look every few milliseconds take the cores from the model.
+            select! {
+                recv(answer) -> answer => return answer.map_err(gone),
+                recv(self.crowded) -> told => match told {
+                    Ok(()) if self.orders.is_full() => return Err(TryRecvError::Empty),
+                    Ok(()) => {}
+                    // The source has ended: there will be no more orders.
+                    Err(_) => return answer.recv().map_err(gone),
+                }
             }
         }
     }

@@ -14,7 +14,7 @@ use crate::localize::{Detection, Localizer, Method, PatchOutput};
 use crate::record::TimingsRecord;
 use crate::stream::StreamError;
 use crate::stream::frame::Frame;
-use crossbeam_channel::{Receiver, Sender, bounded};
+use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::thread::{Builder, Scope};
@@ -93,10 +93,11 @@ pub fn run(
                 let Input { feed, sinks, every, adaptive } = input;
                 let is_live = feed.is_live();
                 let (to_deliver, orders) = bounded(if is_live { LIVE_ORDERS } else { PATIENT_ORDERS });
+                let (to_crowd, crowded) = bounded(1);
                 let with_pictures = sinks.iter().any(|sink| sink.wants_pictures());
-                let source = Source { feed, entrance, to_deliver, every, adaptive, with_pictures, status };
+                let source = Source { feed, entrance, to_deliver, to_crowd, every, adaptive, with_pictures, status };
                 others.push(spawn(scope, "source", move || source.run(is_over))?);
-                let delivery = deliver::Delivery { task, session, status, is_live, orders, is_over, tell };
+                let delivery = deliver::Delivery { task, session, status, is_live, orders, crowded, is_over, tell };
                 deliveries.push(spawn(scope, "deliver", move || delivery.run(scope, sinks))?);
             }
             Ok(model)
@@ -135,6 +136,8 @@ struct Source<'a> {
     feed: Box<dyn Feed>,
     entrance: Entrance<Answer>,
     to_deliver: Sender<Order>,
+    /// Says that an order has no room: a live source's delivery then waits no longer for the answer before it.
+    to_crowd: Sender<()>,
     every: u64,
     adaptive: Option<Adaptive>,
     with_pictures: bool,
@@ -151,7 +154,7 @@ impl Source<'_> {
             let frame = match event {
                 Event::State(change) => {
                     self.status.changed(&change);
-                    if self.to_deliver.send(Order::State(change)).is_err() {
+                    if !self.order(Order::State(change)) {
                         return;
                     }
                     continue;
@@ -167,12 +170,25 @@ impl Source<'_> {
             };
             let picture = self.with_pictures.then(|| frame.clone());
             let order = Order::frame(&frame, picture, answer, arrived);
-            if self.to_deliver.send(order).is_err() {
+            if !self.order(order) {
                 return;
             }
             if let Some(ticket) = ticket {
                 self.entrance.put(Waiting { frame, ticket }, &|| is_over());
             }
+        }
+    }
+
+    /// Whether somebody takes it.
+    fn order(&self, order: Order) -> bool {
+        match self.to_deliver.try_send(order) {
+            Err(TrySendError::Full(order)) => {
+                if self.feed.is_live() {
+                    self.to_crowd.try_send(()).ok();
+                }
+                self.to_deliver.send(order).is_ok()
+            }
+            sent => sent.is_ok(),
         }
     }
 
