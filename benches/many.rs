@@ -4,9 +4,13 @@
 //! `cargo bench --profile release --bench many [SECONDS]`: in turn, round after round, so that what else the machine does falls on
 //! all sides.
 
+#[path = "../tests/support/feed.rs"]
+mod feed;
+
+use feed::Silent;
 use mostream::backbone::{Backbone, Checkpoint, Feature, SessionOptions, model_size};
 use mostream::live::engine::{self, Input, Task};
-use mostream::live::feed::{Event, Feed};
+use mostream::live::feed::Feed;
 use mostream::live::status::Board;
 use mostream::localize::Localizer;
 use mostream::stream::camera::{Camera, CameraOptions};
@@ -18,22 +22,6 @@ const ROUNDS: usize = 3;
 const SECONDS: u64 = 16;
 /// The most that a source may get of what another gets.
 const FAIR: f64 = 1.1;
-
-/// A camera that never says a word.
-struct Silent;
-
-impl Feed for Silent {
-    fn next(&mut self, stop: &dyn Fn() -> bool) -> Option<Event> {
-        while !stop() {
-            std::thread::sleep(Duration::from_millis(20));
-        }
-        None
-    }
-
-    fn is_live(&self) -> bool {
-        true
-    }
-}
 
 #[derive(Clone, Copy)]
 enum Setting {

@@ -5,7 +5,8 @@ use super::deliver::{self, Answer, Order};
 use super::feed::{Event, Feed};
 use super::fit::{Fitter, patch_output};
 use super::inbox::{self, Entrance, Inbox, Waiting};
-use super::sink::Sink;
+use super::outbox::{Room, Share};
+use super::sink::{Sink, Wish};
 use super::status::{Board, SourceStatus};
 use crate::backbone::{Backbone, BackboneError};
 use crate::discover::groups::Groups;
@@ -93,10 +94,12 @@ pub fn run(
                 let Input { feed, sinks, every, adaptive } = input;
                 let is_live = feed.is_live();
                 let (to_deliver, orders) = bounded(if is_live { LIVE_ORDERS } else { PATIENT_ORDERS });
-                let with_pictures = sinks.iter().any(|sink| sink.wants_pictures());
-                let source = Source { feed, entrance, to_deliver, every, adaptive, with_pictures, status };
+                let wishes = sinks.iter().map(|sink| sink.wish()).collect();
+                let room = Arc::<Room>::default();
+                let source =
+                    Source { feed, entrance, to_deliver, every, adaptive, wishes, room: room.clone(), is_live, status };
                 others.push(spawn(scope, "source", move || source.run(is_over))?);
-                let delivery = deliver::Delivery { task, session, status, is_live, orders, is_over, tell };
+                let delivery = deliver::Delivery { task, session, status, is_live, orders, room, is_over, tell };
                 deliveries.push(spawn(scope, "deliver", move || delivery.run(scope, sinks))?);
             }
             Ok(model)
@@ -137,7 +140,11 @@ struct Source<'a> {
     to_deliver: Sender<Order>,
     every: u64,
     adaptive: Option<Adaptive>,
-    with_pictures: bool,
+    /// Of the sinks.
+    wishes: Vec<Wish>,
+    /// For the pictures on their way to the delivery.
+    room: Arc<Room>,
+    is_live: bool,
     status: &'a SourceStatus,
 }
 
@@ -165,8 +172,8 @@ impl Source<'_> {
                 Some((ticket, answer)) => (Some(ticket), Some(answer)),
                 None => (None, None),
             };
-            let picture = self.with_pictures.then(|| frame.clone());
-            let order = Order::frame(&frame, picture, answer, arrived);
+            let wanted: Vec<bool> = self.wishes.iter_mut().map(|wish| wish()).collect();
+            let order = Order::frame(&frame, self.picture(&frame, &wanted, is_over), wanted, answer, arrived);
             if self.to_deliver.send(order).is_err() {
                 return;
             }
@@ -174,6 +181,19 @@ impl Source<'_> {
                 self.entrance.put(Waiting { frame, ticket }, &|| is_over());
             }
         }
+    }
+
+    /// The frame to draw on, where a sink wants it and there is room.
+    fn picture(&self, frame: &Frame, wanted: &[bool], is_over: &dyn Fn() -> bool) -> Option<(Frame, Share)> {
+        if !wanted.contains(&true) {
+            return None;
+        }
+        let bytes = frame.buffer.size();
+        let share = if self.is_live { self.room.take(bytes) } else { self.room.wait(bytes, is_over) };
+        if share.is_none() {
+            self.status.missed_by_sink();
+        }
+        Some((frame.clone(), share?))
     }
 
     fn has_changed(&mut self, frame: &Frame) -> bool {
