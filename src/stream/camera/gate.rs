@@ -55,12 +55,22 @@ impl Gate {
         } else if flags.contains(gst::BufferFlags::DISCONT) {
             is_open.store(false, Ordering::Relaxed);
         }
-        if is_open.load(Ordering::Relaxed) || self.is_lenient.load(Ordering::Relaxed) {
+        if is_open.load(Ordering::Relaxed) || self.is_lenient() {
             return true;
         }
+        self.keep_back();
+        false
+    }
+
+    /// Counts a frame that is kept back.
+    pub(super) fn keep_back(&self) {
         self.broken.fetch_add(1, Ordering::Relaxed);
         *self.kept.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
-        false
+    }
+
+    /// Whether broken frames are better than none.
+    pub(super) fn is_lenient(&self) -> bool {
+        self.is_lenient.load(Ordering::Relaxed)
     }
 
     /// Lets everything through until the next key frame, where frames have been kept back within this time: a stream without

@@ -307,8 +307,9 @@ impl Camera {
         let buffer = sample.buffer_owned().ok_or("a frame without data")?;
         let info = sample.caps().and_then(|caps| gst_video::VideoInfo::from_caps(caps).ok());
         let info = info.ok_or("it gives no raw video: put decodebin before the appsink")?;
-        if buffer.flags().intersects(gst::BufferFlags::CORRUPTED | gst::BufferFlags::DECODE_ONLY) {
-            self.broken.fetch_add(1, Ordering::Relaxed);
+        let is_corrupt = buffer.flags().contains(gst::BufferFlags::CORRUPTED) && !connection.gate.is_lenient();
+        if is_corrupt || buffer.flags().contains(gst::BufferFlags::DECODE_ONLY) {
+            connection.gate.keep_back();
             return Ok(None);
         }
         let is_clocked = connection.is_clocked();
