@@ -4,7 +4,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
-/// Every unfinished file of the process, for [`remove_all`].
+/// Every unfinished file of the process.
 static UNFINISHED: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
 
 /// A file that is written beside its final name and renamed by [`commit`](Self::commit); removed when dropped before.
@@ -64,9 +64,7 @@ pub fn write(target: &Path, content: &[u8]) -> io::Result<()> {
     partial.commit()
 }
 
-/// Removes every unfinished file: for a process that is about to end without unwinding.
-pub fn remove_all() {
-    if let Ok(unfinished) = UNFINISHED.lock() {
-        unfinished.iter().for_each(|path| drop(std::fs::remove_file(path)));
-    }
+/// What a process that ends now, without unwinding, leaves unfinished.
+pub fn unfinished() -> Vec<PathBuf> {
+    UNFINISHED.lock().map(|unfinished| unfinished.clone()).unwrap_or_default()
 }

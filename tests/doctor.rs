@@ -37,6 +37,36 @@ fn without_the_onnx_runtime_library_it_says_what_to_do() {
 }
 
 #[test]
+fn what_only_cameras_and_live_outputs_need_is_a_note() {
+    let (report_here, _) = report(&[]);
+    let place = report_here.pointer("/needed/0/plugin").unwrap().as_str().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    for plugin in std::fs::read_dir(std::path::Path::new(place).parent().unwrap()).unwrap() {
+        let plugin = plugin.unwrap();
+        if plugin.path().extension().is_some_and(|kind| kind == "so") && plugin.file_name() != "libgstsrt.so" {
+            std::os::unix::fs::symlink(plugin.path(), folder.path().join(plugin.file_name())).unwrap();
+        }
+    }
+    let registry = folder.path().join("registry");
+    let environment = [
+        ("GST_PLUGIN_SYSTEM_PATH_1_0", folder.path().to_str().unwrap()),
+        ("GST_PLUGIN_PATH_1_0", ""),
+        ("GST_REGISTRY", registry.to_str().unwrap()),
+    ];
+    let asked = doctor(&[], &environment);
+    let text = String::from_utf8(asked.stdout).unwrap();
+    assert_eq!(asked.status.code(), Some(0), "{text}");
+    let note = "note: for cameras and live outputs srtsrc is missing: apt-get install gstreamer1.0-plugins-bad";
+    assert!(text.lines().any(|line| line == note), "{text}");
+    let (report, _) = report(&environment);
+    let live = report["live"].as_array().unwrap();
+    let absent: Vec<&str> =
+        live.iter().filter(|element| element["found"] == false).map(|e| e["name"].as_str().unwrap()).collect();
+    assert_eq!(absent, ["srtsrc", "srtsink"]);
+    assert!(report_here["live"].as_array().unwrap().iter().all(|element| element["found"] == true));
+}
+
+#[test]
 fn without_plugins_it_names_the_packages() {
     let empty = tempfile::tempdir().unwrap();
     let registry = empty.path().join("registry");

@@ -1,18 +1,22 @@
 //! Live runs on feeds made here: frames as fast as they are taken, none at all, and threads that die.
 
+#[path = "support/feed.rs"]
+mod feed;
+
+use feed::Silent;
 use gstreamer as gst;
 use gstreamer_video as gst_video;
 use mostream::backbone::{Backbone, BackboneError, Checkpoint, Feature, SessionOptions};
 use mostream::live::engine::{self, EngineError, Input, Task};
-use mostream::live::feed::{Event, Feed};
-use mostream::live::sink::{Message, Sink};
+use mostream::live::feed::{Event, Feed, StateChange};
+use mostream::live::sink::{Message, Sink, Wish};
 use mostream::live::status::Board;
 use mostream::localize::{Localizer, Method};
-use mostream::record::FrameRecord;
+use mostream::record::{FrameRecord, SourceState};
 use mostream::stream::frame::Frame;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 /// The same frame again and again without a pause, until it is enough.
 struct Restless<'a> {
@@ -21,9 +25,6 @@ struct Restless<'a> {
     frame: Frame,
     is_enough: Box<dyn Fn() -> bool + Send + 'a>,
 }
-
-/// A camera that never says a word.
-struct Silent;
 
 impl Feed for Restless<'_> {
     fn next(&mut self, stop: &dyn Fn() -> bool) -> Option<Event> {
@@ -37,19 +38,6 @@ impl Feed for Restless<'_> {
     }
 }
 
-impl Feed for Silent {
-    fn next(&mut self, stop: &dyn Fn() -> bool) -> Option<Event> {
-        while !stop() {
-            std::thread::sleep(Duration::from_millis(5));
-        }
-        None
-    }
-
-    fn is_live(&self) -> bool {
-        true
-    }
-}
-
 /// Keeps the records.
 struct Records(Arc<Mutex<Vec<FrameRecord>>>);
 
@@ -58,8 +46,8 @@ impl Sink for Records {
         "records".into()
     }
 
-    fn wants_pictures(&self) -> bool {
-        false
+    fn wish(&self) -> Wish {
+        Box::new(|| false)
     }
 
     fn take(&mut self, message: &Message) -> Result<(), String> {
@@ -157,4 +145,174 @@ fn a_thread_that_dies_ends_the_run() {
         let outcome = run(inputs, &board, &AtomicBool::new(false), || panic!("as the test wants it"));
         assert!(matches!(outcome, Err(EngineError::Panic)), "{outcome:?}");
     }
+}
+
+/// Says what a test has written down, each when it is time.
+struct Script<'a>(Box<dyn FnMut(&dyn Fn() -> bool) -> Option<Event> + Send + 'a>, bool);
+
+impl Feed for Script<'_> {
+    fn next(&mut self, stop: &dyn Fn() -> bool) -> Option<Event> {
+        (self.0)(stop)
+    }
+
+    fn is_live(&self) -> bool {
+        self.1
+    }
+}
+
+fn script(is_live: bool, next: impl FnMut(&dyn Fn() -> bool) -> Option<Event> + Send + 'static) -> Box<dyn Feed> {
+    Box::new(Script(Box::new(next), is_live))
+}
+
+/// Waits, as long as a test may.
+fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !is_so() {
+        assert!(start.elapsed() < Duration::from_secs(60), "{what}");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// Keeps what it takes, wants what it says, and takes nothing while it is held.
+#[derive(Clone, Default)]
+struct Kept {
+    records: Arc<Mutex<Vec<FrameRecord>>>,
+    states: Arc<Mutex<Vec<String>>>,
+    /// Numbers of the frames with a picture.
+    pictures: Arc<Mutex<Vec<u64>>>,
+    is_held: Arc<AtomicBool>,
+    wants_one_in: Option<u64>,
+}
+
+impl Sink for Kept {
+    fn name(&self) -> String {
+        "kept".into()
+    }
+
+    fn wish(&self) -> Wish {
+        let (mut asked, one_in) = (0, self.wants_one_in);
+        Box::new(move || {
+            asked += 1;
+            one_in.is_some_and(|one_in| (asked - 1) % one_in == 0)
+        })
+    }
+
+    fn take(&mut self, message: &Message) -> Result<(), String> {
+        until("it is held for ever", || !self.is_held.load(Ordering::Relaxed));
+        match message {
+            Message::Frame { record, picture } => {
+                self.records.lock().unwrap().push(FrameRecord::clone(record));
+                self.pictures.lock().unwrap().extend(picture.as_ref().map(|_| record.frame));
+            }
+            Message::State(state) => self.states.lock().unwrap().push(state.why.clone().unwrap_or_default()),
+        }
+        Ok(())
+    }
+
+    fn finish(self: Box<Self>) -> Result<(), String> {
+        Ok(())
+    }
+}
+
+#[test]
+fn a_sink_that_takes_nothing_stalls_nobody_and_misses_no_change_of_state() {
+    const FRAMES: u64 = 400;
+    const EVERY: u64 = 10;
+    let board = Board::new(["a".to_owned()]);
+    let (good, stuck) = (Kept::default(), Kept { wants_one_in: Some(1), ..Kept::default() });
+    stuck.is_held.store(true, Ordering::Relaxed);
+    let (seen, held, frame) = (good.clone(), stuck.is_held.clone(), frame());
+    let (mut frames, mut states) = (0, 0);
+    let feed = script(true, move |_| {
+        // One thing after the other: the good sink has time for all of them.
+        until("the others stand still", || {
+            seen.records.lock().unwrap().len() + seen.states.lock().unwrap().len() == frames as usize + states
+        });
+        if frames / EVERY > states as u64 {
+            states += 1;
+            held.fetch_and(frames < FRAMES, Ordering::Relaxed);
+            let state = if states % 2 == 0 { SourceState::Live } else { SourceState::Stalled };
+            return Some(Event::State(StateChange { state, at: SystemTime::now(), why: Some(states.to_string()) }));
+        }
+        frames += 1;
+        (frames <= FRAMES).then(|| Event::Frame(Frame { index: frames - 1, pts_ns: frames, ..frame.clone() }))
+    });
+    let sinks: Vec<Box<dyn Sink>> = vec![Box::new(stuck.clone()), Box::new(good.clone())];
+    let input = Input { sinks, every: u64::MAX, ..input(feed) };
+    run(vec![input], &board, &AtomicBool::new(false), || backbone(64, 48)).unwrap();
+    let numbers: Vec<String> = (1..=FRAMES / EVERY).map(|number| number.to_string()).collect();
+    assert_eq!(*good.states.lock().unwrap(), numbers);
+    assert_eq!(*stuck.states.lock().unwrap(), numbers);
+    assert_eq!(good.records.lock().unwrap().len() as u64, FRAMES);
+    let taken = stuck.records.lock().unwrap().len() as u64;
+    assert_eq!(taken + board.sources[0].snapshot().missed_by_sinks, FRAMES);
+    assert!((1..100).contains(&taken), "{taken} frames waited for it");
+}
+
+/// Pixels that are counted while they are there.
+struct Counted(Vec<u8>, Arc<AtomicUsize>);
+
+impl AsMut<[u8]> for Counted {
+    fn as_mut(&mut self) -> &mut [u8] {
+        &mut self.0
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.1.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+#[test]
+fn large_pictures_that_wait_are_few_and_every_frame_has_its_record() {
+    const FRAMES: u64 = 150;
+    gst::init().unwrap();
+    let info = gst_video::VideoInfo::builder(gst_video::VideoFormat::I420, 1920, 1080).build().unwrap();
+    let (alive, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let board = Board::new(["a".to_owned()]);
+    let (shown, recorded) = (Kept { wants_one_in: Some(1), ..Kept::default() }, Kept::default());
+    let (now, peak, mut frames) = (alive.clone(), most.clone(), 0);
+    let feed = script(true, move |_| {
+        // Much faster than the model.
+        std::thread::sleep(Duration::from_millis(5));
+        peak.fetch_max(now.fetch_add(1, Ordering::Relaxed) + 1, Ordering::Relaxed);
+        let buffer = gst::Buffer::from_mut_slice(Counted(vec![90; info.size()], now.clone()));
+        let (index, info) = (frames, info.clone());
+        frames += 1;
+        let frame = Frame { index, pts_ns: index, duration_ns: 0, buffer, info, file: None, capture: None };
+        (index < FRAMES).then_some(Event::Frame(frame))
+    });
+    let sinks: Vec<Box<dyn Sink>> = vec![Box::new(shown.clone()), Box::new(recorded.clone())];
+    run(vec![Input { sinks, ..input(feed) }], &board, &AtomicBool::new(false), || backbone(320, 240)).unwrap();
+    let records = recorded.records.lock().unwrap();
+    assert_eq!(Vec::from_iter(records.iter().map(|record| record.frame)), Vec::from_iter(0..FRAMES));
+    let shown = shown.pictures.lock().unwrap().len() as u64;
+    assert_eq!(shown + board.sources[0].snapshot().missed_by_sinks, FRAMES);
+    // 32 MiB are 10 pictures; beside those that wait there are the one that comes, the newest, and the model's.
+    let most = most.load(Ordering::Relaxed);
+    assert!((3..=14).contains(&most), "{most} pictures of 3 MB at a time");
+    assert_eq!(alive.load(Ordering::Relaxed), 0);
+}
+
+#[test]
+fn pictures_nobody_wants_are_not_drawn_and_the_records_stay_the_same() {
+    const FRAMES: u64 = 20;
+    let records = [None, Some(1), Some(5)].map(|wants_one_in| {
+        let board = Board::new(["a".to_owned()]);
+        let (frame, mut frames) = (frame(), 0);
+        let feed = script(false, move |_| {
+            frames += 1;
+            (frames <= FRAMES).then(|| Event::Frame(Frame { index: frames - 1, pts_ns: frames, ..frame.clone() }))
+        });
+        let kept = Kept { wants_one_in, ..Kept::default() };
+        let input = Input { sinks: vec![Box::new(kept.clone())], every: 4, ..input(feed) };
+        run(vec![input], &board, &AtomicBool::new(false), || backbone(64, 48)).unwrap();
+        let wanted = (0..FRAMES).filter(|index| wants_one_in.is_some_and(|one_in| index % one_in == 0));
+        assert_eq!(*kept.pictures.lock().unwrap(), Vec::from_iter(wanted));
+        let records = kept.records.lock().unwrap().clone();
+        records
+    });
+    assert_eq!(records[0].len() as u64, FRAMES);
+    assert!(records[1..].iter().all(|other| *other == records[0]));
 }

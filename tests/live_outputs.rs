@@ -435,7 +435,7 @@ fn the_window_shows_the_picture() {
     const CHILD: &str = "MOSTREAM_TEST_WINDOW";
     let scene = Scene::new();
     if std::env::var_os(CHILD).is_some() {
-        let mut sink = WindowSink::new().unwrap();
+        let mut sink = WindowSink::new(Arc::default()).unwrap();
         // Time stamps that are far from the clock do not hold pictures up.
         for index in 0.. {
             sink.take(&scene.message(0, index * 3_600_000_000_000, None)).unwrap();

@@ -6,6 +6,7 @@ use mostream::record::FrameRecord;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
 use support::clips::{Clip, make, probe};
 use support::validate_line;
 
@@ -134,17 +135,78 @@ fn ctrl_c_finishes_the_video_with_as_many_frames_as_records() {
     assert_eq!(files_in(folder.path()), ["clip.mp4", "out.mp4"]);
 }
 
-#[test]
-fn a_second_ctrl_c_ends_at_once_and_leaves_no_partial_file() {
-    let folder = tempfile::tempdir().unwrap();
-    let (mut child, _, _out) = started(folder.path(), 3);
-    interrupt(&child);
-    while child.try_wait().unwrap().is_none() {
-        interrupt(&child);
-        std::thread::sleep(std::time::Duration::from_millis(5));
+/// Starts a run that takes a while, with records in a file, and waits for the first of them.
+fn recording(folder: &Path) -> Child {
+    let clip = clip(folder, 400);
+    let mut command = program();
+    command.arg(&clip.path).args(["--quiet", "--records", "r.jsonl"]).current_dir(folder);
+    let child = command.spawn().unwrap();
+    let part = folder.join(partial("r.jsonl", &child));
+    until(|| std::fs::read_to_string(&part).is_ok_and(|text| text.lines().count() > 3));
+    child
+}
+
+fn partial(name: &str, child: &Child) -> String {
+    format!("{name}.{}.part", child.id())
+}
+
+fn until(mut is_so: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !is_so() {
+        assert!(start.elapsed() < Duration::from_secs(60));
+        std::thread::sleep(Duration::from_millis(5));
     }
-    assert_eq!(child.wait().unwrap().code(), Some(130));
-    assert!(!files_in(folder.path()).iter().any(|name| name.contains("part")), "{:?}", files_in(folder.path()));
+}
+
+#[test]
+fn a_signal_that_comes_twice_at_once_ends_the_records_whole() {
+    // As `timeout` sends it: to the process, and to its group.
+    for signals in ["kill -TERM $0; kill -TERM $0", "kill -INT $0; sleep 0.05; kill -TERM $0", "kill -TERM $0"] {
+        let folder = tempfile::tempdir().unwrap();
+        let mut child = recording(folder.path());
+        assert!(Command::new("sh").args(["-c", signals, &child.id().to_string()]).status().unwrap().success());
+        assert_eq!(child.wait().unwrap().code(), Some(130), "{signals}");
+        assert_eq!(files_in(folder.path()), ["clip.mp4", "r.jsonl"], "{signals}");
+        assert!((4..400).contains(&records(&std::fs::read(folder.path().join("r.jsonl")).unwrap()).len()));
+    }
+}
+
+#[test]
+fn a_killed_run_leaves_the_records_it_had_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut child = recording(folder.path());
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let left = std::fs::read(folder.path().join(partial("r.jsonl", &child))).unwrap();
+    assert!(left.ends_with(b"\n") && records(&left).len() > 3);
+}
+
+#[test]
+fn a_second_ctrl_c_ends_at_once_and_leaves_what_was_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let clip = clip(folder.path(), 400);
+    let mut command = program();
+    command.arg(&clip.path).args(["--every", "1000", "--masks", "--records", "-", "-o", "out.mp4"]);
+    let mut child = command.current_dir(&folder).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    // Nobody reads the records: what it has written stops growing, and it cannot end.
+    let written = |child: &Child| std::fs::read_to_string(format!("/proc/{}/io", child.id())).unwrap();
+    let mut before = String::new();
+    until(|| {
+        std::thread::sleep(Duration::from_millis(500));
+        let now = written(&child);
+        let count: u64 = now.lines().find_map(|line| line.strip_prefix("wchar: ")).unwrap().parse().unwrap();
+        std::mem::replace(&mut before, now.clone()) == now && count > 60_000
+    });
+    interrupt(&child);
+    std::thread::sleep(Duration::from_millis(1000));
+    assert!(child.try_wait().unwrap().is_none());
+    interrupt(&child);
+    until(|| child.try_wait().unwrap().is_some());
+    let left = partial("out.mp4", &child);
+    assert_eq!(files_in(folder.path()), ["clip.mp4", &left]);
+    let Output { status, stderr, .. } = child.wait_with_output().unwrap();
+    assert_eq!(status.code(), Some(130));
+    assert!(String::from_utf8_lossy(&stderr).contains(&format!("{left} is unfinished")));
 }
 
 #[test]

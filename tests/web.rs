@@ -185,6 +185,20 @@ fn a_picture_and_its_frame_number_belong_together() {
 }
 
 #[test]
+fn pictures_are_wanted_while_somebody_looks_and_else_now_and_then() {
+    let board = Arc::new(Board::new(["door".to_owned()]));
+    let (server, sinks) = Server::start(local(0), board, None, Options::default()).unwrap();
+    let mut wish = sinks[0].wish();
+    let mut wanted = || (0..100).filter(|_| wish()).count();
+    assert!((1..50).contains(&wanted()), "one for who comes first");
+    assert_eq!(get(&format!("http://{}/sources", server.addr()), &[]).0, 200);
+    assert!(wanted() < 50, "this is not to look");
+    assert_eq!(get(&format!("http://{}/sources/0/picture.jpg", server.addr()), &[]).0, 204);
+    assert!(wanted() > 50);
+    until("nobody looks any more", || wanted() < 50);
+}
+
+#[test]
 fn pictures_are_as_displayed() {
     for (format, par, size) in [
         (VideoFormat::Nv12, (1, 1), (322, 240)),

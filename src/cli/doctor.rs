@@ -26,6 +26,29 @@ const NEEDED: [&str; 10] = [
     "h264parse",
     "mp4mux",
 ];
+/// Cameras need some of these, and live outputs others.
+const LIVE: [&str; 20] = [
+    "rtspsrc",
+    "rtpjitterbuffer",
+    "rtpptdemux",
+    "rtph264depay",
+    "rtph265depay",
+    "h265parse",
+    "v4l2src",
+    "udpsrc",
+    "srtsrc",
+    "tsdemux",
+    "souphttpsrc",
+    "hlsdemux",
+    "multipartdemux",
+    "rawvideoparse",
+    "matroskamux",
+    "rtph264pay",
+    "mpegtsmux",
+    "udpsink",
+    "srtsink",
+    "jpegenc",
+];
 const DECODERS: [&str; 11] = [
     "nvh264dec",
     "v4l2h264dec",
@@ -59,6 +82,8 @@ struct Report {
     /// In the order in which they are tried; found means that it starts, hardware included.
     encoders: Vec<Element>,
     decoders: Vec<Element>,
+    /// For cameras and live outputs; files need none of them.
+    live: Vec<Element>,
     onnx_runtime: Option<OnnxRuntime>,
     model: Option<Model>,
     cache: Option<Cache>,
@@ -138,6 +163,7 @@ impl Report {
         let needed = all(&NEEDED, &|_| true);
         let encoders = all(&launch::encoder_names(launch::ENCODERS).collect::<Vec<_>>(), &starts);
         let decoders = all(&DECODERS, &starts);
+        let live = all(&LIVE, &|_| true);
         if started {
             let install =
                 |what: &str, package: &str| format!("{what} is missing; install it: apt-get install {package}");
@@ -174,6 +200,7 @@ impl Report {
             needed,
             encoders,
             decoders,
+            live,
             onnx_runtime,
             model: checkpoint.map(|checkpoint| Model { id: checkpoint.id().to_owned(), patch: checkpoint.patch() }),
             cache: cache_folder().map(Cache::at),
@@ -190,7 +217,13 @@ impl Report {
             Some(GStreamer { version, .. }) => writeln!(out, "GStreamer     {version}")?,
             None => writeln!(out, "GStreamer     none")?,
         }
-        for (role, elements) in [("needed", &self.needed), ("encoders", &self.encoders), ("decoders", &self.decoders)] {
+        let roles = [
+            ("needed", &self.needed),
+            ("encoders", &self.encoders),
+            ("decoders", &self.decoders),
+            ("live", &self.live),
+        ];
+        for (role, elements) in roles {
             let found: Vec<_> = elements.iter().filter(|element| element.found).map(|element| element.name).collect();
             let absent: Vec<_> = elements.iter().filter_map(Element::how_to_get).collect();
             writeln!(out, "  {role:<11} {}", if found.is_empty() { "none".into() } else { found.join(" ") })?;
@@ -229,6 +262,9 @@ impl Report {
             )?;
         }
         writeln!(out)?;
+        for (name, package) in self.live.iter().filter_map(|element| Some((element.name, element.package?))) {
+            writeln!(out, "note: for cameras and live outputs {name} is missing: apt-get install {package}")?;
+        }
         for problem in &self.problems {
             writeln!(out, "problem: {problem}")?;
         }

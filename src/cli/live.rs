@@ -89,7 +89,7 @@ fn run_saying(log: Log, shared: Shared, sources: Vec<OneSource>, span: Span) -> 
             sinks.push(Box::new(PushSink::new(target).map_err(output)?));
         }
         if shared.display {
-            sinks.push(Box::new(WindowSink::new().map_err(output)?));
+            sinks.push(Box::new(WindowSink::new(stop.clone()).map_err(output)?));
         }
     }
     if let Some(path) = &shared.records {

@@ -3,7 +3,8 @@
 use super::engine::{Task, spawn};
 use super::feed::StateChange;
 use super::fit::part_of;
-use super::sink::{Message, Picture, Sink};
+use super::outbox::{Outbox, Parcel, Room, Share};
+use super::sink::{Picture, Sink};
 use super::status::SourceStatus;
 use crate::geometry::PatchLayout;
 use crate::localize::Detection;
@@ -11,14 +12,12 @@ use crate::overlay::Overlay;
 use crate::record::{FrameRecord, GridRecord, LiveRecord, ObjectRecord, StateRecord, TimingsRecord, VERSION};
 use crate::stream::canvas::Canvas;
 use crate::stream::frame::{Capture, Frame};
-use crossbeam_channel::{Receiver, Sender, TryRecvError, TrySendError, bounded, select};
+use crossbeam_channel::{Receiver, TryRecvError, select};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::thread::Scope;
 use std::time::{Duration, Instant, UNIX_EPOCH};
 
-/// Messages that wait for one sink: the frames that waited for an answer come all at once.
-const SINK_MESSAGES: usize = 64;
 /// How often one who waits for the session looks whether to go on.
 const LOOK: Duration = Duration::from_millis(5);
 
@@ -45,14 +44,22 @@ pub(super) struct FrameOrder {
     size: (u32, u32),
     capture: Option<Capture>,
     file: Option<Arc<str>>,
-    picture: Option<Frame>,
+    picture: Option<(Frame, Share)>,
+    /// Which sinks want it.
+    wanted: Vec<bool>,
     /// None where the model is not asked.
     answer: Option<Receiver<Answer>>,
     arrived: Instant,
 }
 
 impl Order {
-    pub fn frame(frame: &Frame, picture: Option<Frame>, answer: Option<Receiver<Answer>>, arrived: Instant) -> Self {
+    pub fn frame(
+        frame: &Frame,
+        picture: Option<(Frame, Share)>,
+        wanted: Vec<bool>,
+        answer: Option<Receiver<Answer>>,
+        arrived: Instant,
+    ) -> Self {
         let Frame { index, pts_ns, capture, .. } = *frame;
         Self::Frame(Box::new(FrameOrder {
             index,
@@ -61,9 +68,17 @@ impl Order {
             capture,
             file: frame.file.clone(),
             picture,
+            wanted,
             answer,
             arrived,
         }))
+    }
+}
+
+impl FrameOrder {
+    /// Of its picture.
+    fn bytes(&self) -> usize {
+        self.picture.as_ref().map_or(0, |(frame, _)| frame.buffer.size())
     }
 }
 
@@ -74,16 +89,12 @@ pub(super) struct Delivery<'a> {
     pub status: &'a SourceStatus,
     pub is_live: bool,
     pub orders: Receiver<Order>,
-    /// Tells that there was no room for an order of a live source.
+    /// Tells a live source's delivery that there is no room for one more order, or for its picture.
     pub crowded: Receiver<()>,
+    /// Of the pictures in the orders.
+    pub room: Arc<Room>,
     pub is_over: &'a (dyn Fn() -> bool + Sync),
     pub tell: &'a (dyn Fn(&str) + Sync),
-}
-
-/// A sink's thread and the way there; none once it is closed.
-struct Exit {
-    to_sink: Option<Sender<Message>>,
-    wants_pictures: bool,
 }
 
 impl<'a> Delivery<'a> {
@@ -93,25 +104,23 @@ impl<'a> Delivery<'a> {
         'a: 'scope,
     {
         let failed = Arc::new(AtomicUsize::new(0));
-        let (mut exits, mut threads) = (Vec::new(), Vec::new());
+        let (mut outbox, mut threads) = (Outbox::new(self.is_live, self.status), Vec::new());
         for sink in sinks {
-            let (to_sink, messages) = bounded(SINK_MESSAGES);
-            let wants_pictures = sink.wants_pictures();
+            let parcels = outbox.exit();
             let (failed, tell) = (failed.clone(), self.tell);
             let name = sink.name();
-            match spawn(scope, "sink", move || drain(sink, messages, &failed, tell)) {
+            match spawn(scope, "sink", move || drain(sink, parcels, &failed, tell)) {
                 Ok(thread) => threads.push(thread),
                 Err(error) => tell(&format!("{name}: no thread can be started for it: {error}")),
             }
-            exits.push(Exit { to_sink: Some(to_sink), wants_pictures });
         }
-        self.deliver(&mut exits);
-        drop(exits);
+        self.deliver(&mut outbox);
+        outbox.close();
         let panicked = threads.into_iter().filter_map(|thread| thread.join().err()).count();
         failed.load(Ordering::Relaxed) + panicked
     }
 
-    fn deliver(&self, exits: &mut [Exit]) {
+    fn deliver(&self, outbox: &mut Outbox) {
         let mut held: Option<Answer> = None;
         // Of frames that could not be waited for: as many as are in the inbox and beyond.
         let mut late: Vec<Receiver<Answer>> = Vec::new();
@@ -119,7 +128,7 @@ impl<'a> Delivery<'a> {
         for order in &self.orders {
             let order = match order {
                 Order::State(change) => {
-                    self.send(exits, &Message::State(Arc::new(self.state_record(change))));
+                    outbox.send_state(Arc::new(self.state_record(change)));
                     continue;
                 }
                 Order::Frame(order) => order,
@@ -140,7 +149,7 @@ impl<'a> Delivery<'a> {
             });
             let mut is_inferred = false;
             if let Some(answer) = &order.answer {
-                match self.wait(answer) {
+                match self.wait(answer, order.bytes()) {
                     Ok(answer) => (held, is_inferred) = (Some(answer), true),
                     Err(TryRecvError::Empty) => late.push(answer.clone()),
                     Err(TryRecvError::Disconnected) => {}
@@ -148,20 +157,21 @@ impl<'a> Delivery<'a> {
             }
             let Some(record) = self.record(&order, held.as_ref(), is_inferred) else { return };
             self.status.finished(&record, order.arrived.elapsed());
-            let picture = order.picture.and_then(|frame| self.draw(&mut drawing, frame, &record));
-            self.send(exits, &Message::Frame { record: Arc::new(record), picture });
+            let picture = order.picture.and_then(|(frame, _share)| self.draw(&mut drawing, frame, &record));
+            outbox.send_frame(Arc::new(record), picture, &order.wanted);
         }
     }
 
-    /// The answer. It is not waited for any longer (`Empty`) where the orders behind leave no room for more.
-    fn wait(&self, answer: &Receiver<Answer>) -> Result<Answer, TryRecvError> {
+    /// The answer. It is not waited for any longer (`Empty`) where the orders that wait behind leave no room for more, or their
+    /// pictures for one of `bytes`.
+    fn wait(&self, answer: &Receiver<Answer>, bytes: usize) -> Result<Answer, TryRecvError> {
         let gone = |_| TryRecvError::Disconnected;
         loop {
             // No polling: eight sources that look every few milliseconds take the cores from the model.
             select! {
                 recv(answer) -> answer => return answer.map_err(gone),
                 recv(self.crowded) -> told => match told {
-                    Ok(()) if self.orders.is_full() => return Err(TryRecvError::Empty),
+                    Ok(()) if self.orders.is_full() || !self.room.has_room(bytes) => return Err(TryRecvError::Empty),
                     Ok(()) => {}
                     // The source has ended: there will be no more orders.
                     Err(_) => return answer.recv().map_err(gone),
@@ -240,41 +250,16 @@ impl<'a> Delivery<'a> {
             why: change.why,
         }
     }
-
-    /// To every sink. A live source does not wait for one that is slow.
-    fn send(&self, exits: &mut [Exit], message: &Message) {
-        for exit in exits {
-            let Some(to_sink) = &exit.to_sink else { continue };
-            let message = match message {
-                Message::Frame { record, .. } if !exit.wants_pictures => {
-                    Message::Frame { record: record.clone(), picture: None }
-                }
-                message => message.clone(),
-            };
-            let is_closed = match self.is_live {
-                false => to_sink.send(message).is_err(),
-                true => match to_sink.try_send(message) {
-                    Err(TrySendError::Full(_)) => {
-                        self.status.missed_by_sink();
-                        false
-                    }
-                    sent => sent.is_err(),
-                },
-            };
-            if is_closed {
-                exit.to_sink = None;
-            }
-        }
-    }
 }
 
 /// A sink's thread.
-fn drain(mut sink: Box<dyn Sink>, messages: Receiver<Message>, failed: &AtomicUsize, tell: &(dyn Fn(&str) + Sync)) {
+fn drain(mut sink: Box<dyn Sink>, parcels: Receiver<Parcel>, failed: &AtomicUsize, tell: &(dyn Fn(&str) + Sync)) {
     let name = sink.name();
-    let taken = messages.iter().try_for_each(|message| sink.take(&message));
-    drop(messages);
-    if let Err(why) = taken.and(sink.finish()) {
+    let taken = parcels.iter().try_for_each(|parcel| sink.take(&parcel.message));
+    if let Err(why) = taken.and_then(|()| sink.finish()) {
         failed.fetch_add(1, Ordering::Relaxed);
         tell(&format!("{name}: {why}"));
     }
+    // What comes for a sink that has failed takes up no room.
+    parcels.iter().for_each(drop);
 }

@@ -5,7 +5,8 @@ use super::deliver::{self, Answer, Order};
 use super::feed::{Event, Feed};
 use super::fit::{Fitter, patch_output};
 use super::inbox::{self, Entrance, Inbox, Waiting};
-use super::sink::Sink;
+use super::outbox::{Room, Share};
+use super::sink::{Sink, Wish};
 use super::status::{Board, SourceStatus};
 use crate::backbone::{Backbone, BackboneError};
 use crate::discover::groups::Groups;
@@ -94,10 +95,23 @@ pub fn run(
                 let is_live = feed.is_live();
                 let (to_deliver, orders) = bounded(if is_live { LIVE_ORDERS } else { PATIENT_ORDERS });
                 let (to_crowd, crowded) = bounded(1);
-                let with_pictures = sinks.iter().any(|sink| sink.wants_pictures());
-                let source = Source { feed, entrance, to_deliver, to_crowd, every, adaptive, with_pictures, status };
+                let wishes = sinks.iter().map(|sink| sink.wish()).collect();
+                let room = Arc::<Room>::default();
+                let source = Source {
+                    feed,
+                    entrance,
+                    to_deliver,
+                    to_crowd,
+                    every,
+                    adaptive,
+                    wishes,
+                    room: room.clone(),
+                    is_live,
+                    status,
+                };
                 others.push(spawn(scope, "source", move || source.run(is_over))?);
-                let delivery = deliver::Delivery { task, session, status, is_live, orders, crowded, is_over, tell };
+                let delivery =
+                    deliver::Delivery { task, session, status, is_live, orders, crowded, room, is_over, tell };
                 deliveries.push(spawn(scope, "deliver", move || delivery.run(scope, sinks))?);
             }
             Ok(model)
@@ -140,7 +154,11 @@ struct Source<'a> {
     to_crowd: Sender<()>,
     every: u64,
     adaptive: Option<Adaptive>,
-    with_pictures: bool,
+    /// Of the sinks.
+    wishes: Vec<Wish>,
+    /// For the pictures on their way to the delivery.
+    room: Arc<Room>,
+    is_live: bool,
     status: &'a SourceStatus,
 }
 
@@ -168,8 +186,8 @@ impl Source<'_> {
                 Some((ticket, answer)) => (Some(ticket), Some(answer)),
                 None => (None, None),
             };
-            let picture = self.with_pictures.then(|| frame.clone());
-            let order = Order::frame(&frame, picture, answer, arrived);
+            let wanted: Vec<bool> = self.wishes.iter_mut().map(|wish| wish()).collect();
+            let order = Order::frame(&frame, self.picture(&frame, &wanted, is_over), wanted, answer, arrived);
             if !self.order(order) {
                 return;
             }
@@ -183,13 +201,34 @@ impl Source<'_> {
     fn order(&self, order: Order) -> bool {
         match self.to_deliver.try_send(order) {
             Err(TrySendError::Full(order)) => {
-                if self.feed.is_live() {
-                    self.to_crowd.try_send(()).ok();
-                }
+                self.crowd();
                 self.to_deliver.send(order).is_ok()
             }
             sent => sent.is_ok(),
         }
+    }
+
+    /// A live source's delivery is not to wait any longer.
+    fn crowd(&self) {
+        if self.is_live {
+            self.to_crowd.try_send(()).ok();
+        }
+    }
+
+    /// The frame to draw on, where a sink wants it and there is room.
+    fn picture(&self, frame: &Frame, wanted: &[bool], is_over: &dyn Fn() -> bool) -> Option<(Frame, Share)> {
+        if !wanted.contains(&true) {
+            return None;
+        }
+        let bytes = frame.buffer.size();
+        let share = if self.is_live { self.room.take(bytes) } else { self.room.wait(bytes, is_over) };
+        if share.is_none() {
+            self.status.missed_by_sink();
+        }
+        if !self.room.has_room(bytes) {
+            self.crowd();
+        }
+        Some((frame.clone(), share?))
     }
 
     fn has_changed(&mut self, frame: &Frame) -> bool {

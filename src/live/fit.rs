@@ -6,7 +6,7 @@ use crate::stream::StreamError;
 use crate::stream::frame::{Converter, Frame};
 use gstreamer as gst;
 use gstreamer_video::VideoFormat;
-use ndarray::{Array2, Axis};
+use ndarray::{Array2, Axis, Slice, concatenate};
 
 /// The part of the session's image that a frame of this displayed size fills, from the top left, its aspect kept; and the
 /// patches there. The rest is black, and nobody looks at its patches.
@@ -56,8 +56,11 @@ pub fn crop(values: Array2<f32>, session: &PatchLayout, part: &PatchLayout, axis
         return values;
     }
     let Grid { rows, cols } = part.grid;
-    let kept: Vec<usize> = (0..rows).flat_map(|row| (0..cols).map(move |col| row * session.grid.cols + col)).collect();
-    values.select(axis, &kept)
+    let first = |row: usize| row * session.grid.cols;
+    let kept: Vec<_> =
+        (0..rows).map(|row| values.slice_axis(axis, Slice::from(first(row)..first(row) + cols))).collect();
+    // Whole rows of the grid, of one width: they always fit.
+    concatenate(axis, &kept).unwrap_or_default()
 }
 
 /// The features `[N, D]` or the attention `[heads, N]` of the session as the localizer takes them, for the patches of `part`.

@@ -14,6 +14,7 @@ mod deliver;
 pub mod engine;
 mod fit;
 mod inbox;
+mod outbox;
 pub mod sink;
 pub mod sinks;
 pub mod status;

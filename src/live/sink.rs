@@ -4,6 +4,10 @@ use crate::record::{FrameRecord, StateRecord};
 use gstreamer as gst;
 use gstreamer_video as gst_video;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// Between two pictures for nobody: who comes then sees one that is not older.
+const GLANCE: Duration = Duration::from_secs(1);
 
 /// A frame that has its boxes, or a change at a source.
 #[derive(Clone)]
@@ -23,13 +27,29 @@ pub struct Picture {
     pub duration_ns: u64,
 }
 
-/// Takes finished frames on a thread of its own. It may block: then it misses messages, which are counted, and nothing else waits.
+/// Says of one frame after the other, as it comes, whether its picture is wanted; drawing is spared where none is.
+pub type Wish = Box<dyn FnMut() -> bool + Send>;
+
+/// Wants every picture while `is_watched`, and otherwise one now and then.
+pub fn wish_while(is_watched: impl Fn() -> bool + Send + 'static) -> Wish {
+    let mut last = None;
+    Box::new(move || {
+        let is_wanted = is_watched() || last.is_none_or(|last: Instant| last.elapsed() >= GLANCE);
+        if is_wanted {
+            last = Some(Instant::now());
+        }
+        is_wanted
+    })
+}
+
+/// Takes finished frames on a thread of its own. It may block: then it misses frames of live sources, which are counted, but no change
+/// of state, and nothing else waits.
 pub trait Sink: Send {
     /// Shown in errors and in the status.
     fn name(&self) -> String;
 
-    /// Whether it needs pictures; drawing is spared where none does.
-    fn wants_pictures(&self) -> bool;
+    /// Asked once; what it gives is asked for every frame, on another thread.
+    fn wish(&self) -> Wish;
 
     /// Takes one message; an error, in one line, closes this sink and no other.
     fn take(&mut self, message: &Message) -> Result<(), String>;

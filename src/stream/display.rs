@@ -7,14 +7,19 @@ use gstreamer_app as gst_app;
 use gstreamer_video as gst_video;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 const WINDOW: &str = include_str!("../../pipelines/window.launch");
+/// How long a window that shows frames as they come may take none.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A window.
 pub struct Display {
     pipeline: gst::Pipeline,
     video: gst_app::AppSrc,
     is_closed: Arc<AtomicBool>,
+    /// A paced frame waits for its time, however long that is.
+    patience: Duration,
 }
 
 impl Display {
@@ -28,7 +33,8 @@ impl Display {
         let video = pipeline.by_name("pictures").and_then(|element| element.downcast::<gst_app::AppSrc>().ok());
         let video = video.ok_or_else(|| fault("no appsrc".into()))?;
         video.set_caps(Some(&info.to_caps().map_err(|error| fault(error.message.to_string()))?));
-        let display = Self { pipeline, video, is_closed: Arc::default() };
+        let patience = if paced { Duration::MAX } else { PATIENCE };
+        let display = Self { pipeline, video, is_closed: Arc::default(), patience };
         display
             .pipeline
             .set_state(gst::State::Playing)
@@ -50,7 +56,7 @@ impl Display {
     /// Shows a frame; says whether the window is still open.
     pub fn push(&self, mut buffer: gst::Buffer, pts_ns: u64) -> Result<bool, StreamError> {
         buffer.make_mut().set_pts(gst::ClockTime::from_nseconds(pts_ns));
-        match super::push_when_ready(&self.pipeline, &self.video, buffer) {
+        match super::push_when_ready(&self.pipeline, &self.video, buffer, self.patience) {
             Ok(()) => Ok(true),
             Err(_) if self.is_closed.load(Ordering::Relaxed) => Ok(false),
             Err(why) => Err(fault(why)),

@@ -23,6 +23,7 @@ pub mod stills;
 use gst::prelude::*;
 use gstreamer as gst;
 use gstreamer_app as gst_app;
+use std::time::{Duration, Instant};
 
 /// Why video cannot be read, shown or written.
 #[derive(Debug, thiserror::Error)]
@@ -62,8 +63,11 @@ pub fn package_of(element: &str) -> &'static str {
         | "jpegenc" | "pngdec" | "v4l2h264enc" | "v4l2h264dec" | "vp8dec" | "vp9dec" | "flacdec" | "wavparse" => {
             "gstreamer1.0-plugins-good"
         }
-        "mpegtsmux" | "srtsink" => "gstreamer1.0-plugins-bad",
-        "matroskamux" | "udpsink" | "rtph264pay" | "autovideosink" => "gstreamer1.0-plugins-good",
+        "mpegtsmux" | "tsdemux" | "srtsrc" | "srtsink" | "hlsdemux" => "gstreamer1.0-plugins-bad",
+        "v4l2src" | "rtspsrc" | "rtpptdemux" | "rtpjitterbuffer" | "rtph264depay" | "rtph265depay" | "rtph264pay"
+        | "udpsrc" | "udpsink" | "souphttpsrc" | "multipartdemux" | "matroskamux" | "autovideosink" => {
+            "gstreamer1.0-plugins-good"
+        }
         "vaapih264enc" => "gstreamer1.0-vaapi",
         name if name.starts_with("avdec_") || name.starts_with("avenc_") => "gstreamer1.0-libav",
         _ => "gstreamer1.0-plugins-base",
@@ -105,14 +109,29 @@ pub(crate) fn split_credentials(url: &str) -> (Option<&str>, String) {
 fn credentials_end(tail: &str) -> usize {
     let token = &tail[..tail.find(|c: char| " \t\n\"'".contains(c)).unwrap_or(tail.len())];
     let authority = &token[..token.find(['/', '?', '#']).unwrap_or(token.len())];
-    // A password may itself hold an @: the last one ends it.
+    // A password may itself hold an @: the last one ends it. It may hold a /, too: then what seems to be the host is a bare word, and a
+    // host that cannot be mistaken comes later.
     if let Some(at) = authority.rfind('@') {
-        return at + 1;
+        let is_word = !is_plainly_a_host(&authority[at + 1..]);
+        let mut later =
+            token.match_indices('@').map(|(at, _)| at + 1).filter(|&start| is_word && start > authority.len());
+        return later.find(|&start| is_plainly_a_host(&token[start..])).unwrap_or(at + 1);
     }
     // It may even hold what ends a host: then what looks like a port is no number.
     let port = authority.rsplit_once(':').map_or("", |(_, port)| port);
     let is_password = !authority.starts_with('[') && port.chars().any(|c| !c.is_ascii_digit());
     token.rfind('@').filter(|_| is_password).map_or(0, |at| at + 1)
+}
+
+/// Whether what comes first here is an address, a name with a dot, or anything with a port.
+fn is_plainly_a_host(text: &str) -> bool {
+    let host = &text[..text.find(['/', '?', '#']).unwrap_or(text.len())];
+    if host.starts_with('[') {
+        return true;
+    }
+    let (name, port) = host.rsplit_once(':').unwrap_or((host, ""));
+    let is_name = !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c));
+    is_name && (name.trim_matches('.').contains('.') && port.is_empty() || port.parse::<u16>().is_ok())
 }
 
 /// Names whose values are secret, in URLs and in launch lines.
@@ -144,21 +163,26 @@ fn redact_values(text: &str) -> String {
 /// Frames that wait before an encoder or a window.
 const QUEUED_FRAMES: u64 = 2;
 
-/// Pushes a buffer once fewer than [`QUEUED_FRAMES`] wait; the reason where the pipeline has failed.
+/// Pushes a buffer once fewer than [`QUEUED_FRAMES`] wait; the reason where the pipeline has failed, or takes none within `patience`.
 ///
 /// `appsrc`'s own blocking push never returns when what comes after it has failed, so the wait is here, on the bus.
 pub(crate) fn push_when_ready(
     pipeline: &gst::Pipeline,
     source: &gst_app::AppSrc,
     buffer: gst::Buffer,
+    patience: Duration,
 ) -> Result<(), String> {
     let bus = pipeline.bus().ok_or("the pipeline has no bus")?;
+    let since = Instant::now();
     let look = gst::ClockTime::from_mseconds(2);
     while source.current_level_buffers() >= QUEUED_FRAMES {
         if let Some(message) = bus.timed_pop_filtered(look, &[gst::MessageType::Error])
             && let gst::MessageView::Error(error) = message.view()
         {
             return Err(describe(error));
+        }
+        if since.elapsed() > patience {
+            return Err(format!("nothing has been taken for {} s", patience.as_secs()));
         }
     }
     source.push_buffer(buffer).map(drop).map_err(|_| bus_error(pipeline).unwrap_or_else(|| "it stopped".into()))
@@ -219,6 +243,7 @@ mod tests {
         assert_eq!(redact("rtsp://admin:p@ss@10.0.0.1:554/a?b=c@d"), "rtsp://10.0.0.1:554/a?b=c@d");
         assert_eq!(redact("file:///tmp/a@b.mp4"), "file:///tmp/a@b.mp4");
         assert_eq!(redact("rtsp://u:a/b?c@cam:554/x"), "rtsp://cam:554/x");
+        assert_eq!(redact("rtsp://u:p@ss/w@rd@cam:554/x@y"), "rtsp://cam:554/x@y");
         assert_eq!(redact("rtsp://[fe80::1]/a@b"), "rtsp://[fe80::1]/a@b");
         assert_eq!(redact("srt://h:1?passphrase=se=cret&mode=caller"), "srt://h:1?passphrase=***&mode=caller");
         assert_eq!(redact("rtsp://h/user=a&Password=b@c&d"), "rtsp://h/user=a&Password=***&d");

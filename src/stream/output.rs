@@ -8,6 +8,7 @@ use gstreamer as gst;
 use gstreamer_app as gst_app;
 use gstreamer_video as gst_video;
 use std::path::Path;
+use std::time::Duration;
 
 /// Time units of the video track: whole for the usual rates, fine enough for any other.
 pub(crate) const TICKS_PER_SECOND: u32 = 90_000;
@@ -96,7 +97,7 @@ impl Output {
         writable.set_dts(gst::ClockTime::NONE);
         writable.set_duration(gst::ClockTime::from_nseconds(duration_ns));
         self.push_audio(pts_ns)?;
-        super::push_when_ready(&self.pipeline, &self.video, buffer).map_err(|why| self.fault(why))
+        super::push_when_ready(&self.pipeline, &self.video, buffer, Duration::MAX).map_err(|why| self.fault(why))
     }
 
     fn push_audio(&mut self, until_ns: u64) -> Result<(), StreamError> {

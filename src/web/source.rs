@@ -1,6 +1,6 @@
 //! One source as its viewers see it, and the sink that keeps it new.
 
-use crate::live::sink::{Message, Picture, Sink};
+use crate::live::sink::{Message, Picture, Sink, Wish, wish_while};
 use crate::record::{FrameRecord, StateRecord};
 use crate::stream::frame::Frame;
 use crate::stream::jpeg::JpegEncoder;
@@ -16,12 +16,16 @@ use tokio::sync::broadcast;
 const TIMELINE: u64 = 300;
 /// Encoding takes at most one part in this many of the time.
 const ENCODING_SHARE: u32 = 4;
+/// Who has asked for a picture within this time is watching.
+const WATCHING: Duration = Duration::from_secs(2);
 
 /// Of one source: what was last seen there.
 pub struct Source {
     interval: Duration,
     started: Instant,
     newest: Mutex<Option<(Picture, Arc<FrameRecord>)>>,
+    /// When a picture was last asked for.
+    asked: Mutex<Option<Instant>>,
     /// The most objects of any frame of a second of the run, oldest first; none for seconds without a frame.
     timeline: Mutex<VecDeque<(u64, usize)>>,
     jpeg: Arc<tokio::sync::Mutex<Jpeg>>,
@@ -58,11 +62,23 @@ pub struct WebSink {
 
 impl Source {
     pub fn new(interval: Duration, started: Instant) -> Self {
-        Self { interval, started, newest: Mutex::default(), timeline: Mutex::default(), jpeg: Arc::default() }
+        Self {
+            interval,
+            started,
+            newest: Mutex::default(),
+            asked: Mutex::default(),
+            timeline: Mutex::default(),
+            jpeg: Arc::default(),
+        }
+    }
+
+    fn is_watched(&self) -> bool {
+        locked(&self.asked).is_some_and(|asked| asked.elapsed() < WATCHING)
     }
 
     /// The newest picture, encoded now or, where that was too short a time ago, then; none before the first.
     pub async fn picture(self: &Arc<Self>) -> Result<Option<Shown>, String> {
+        *locked(&self.asked) = Some(Instant::now());
         let mut jpeg = self.jpeg.clone().lock_owned().await;
         let Some((picture, record)) = locked(&self.newest).clone() else { return Ok(None) };
         let is_early = jpeg.next.is_some_and(|next| Instant::now() < next);
@@ -135,9 +151,9 @@ impl Sink for WebSink {
         "live page".into()
     }
 
-    /// Always: the engine asks once, and viewers come later. Nothing is encoded before.
-    fn wants_pictures(&self) -> bool {
-        true
+    fn wish(&self) -> Wish {
+        let source = self.source.clone();
+        wish_while(move || source.is_watched())
     }
 
     fn take(&mut self, message: &Message) -> Result<(), String> {

@@ -6,7 +6,7 @@
 
 use super::encoding::{Encoding, PATIENCE};
 use super::picture_of;
-use crate::live::sink::{Message, Picture, Sink};
+use crate::live::sink::{Message, Picture, Sink, Wish};
 use crate::publish::segments;
 use crate::stream::launch;
 use gstreamer::prelude::*;
@@ -84,8 +84,8 @@ impl Sink for FileSink {
         self.path.display().to_string()
     }
 
-    fn wants_pictures(&self) -> bool {
-        true
+    fn wish(&self) -> Wish {
+        Box::new(|| true)
     }
 
     fn take(&mut self, message: &Message) -> Result<(), String> {

@@ -2,7 +2,7 @@
 
 use super::encoding::{Encoding, Timeline};
 use super::picture_of;
-use crate::live::sink::{Message, Sink};
+use crate::live::sink::{Message, Sink, Wish};
 use crate::stream::{launch, output, redact};
 use gstreamer::prelude::*;
 use std::time::{Duration, Instant};
@@ -81,8 +81,8 @@ impl Sink for PushSink {
         }
     }
 
-    fn wants_pictures(&self) -> bool {
-        true
+    fn wish(&self) -> Wish {
+        Box::new(|| true)
     }
 
     /// Fails only where pictures of this size cannot be encoded; who is not there now may come.

@@ -1,6 +1,6 @@
 //! Records of frames and states, as JSON Lines.
 
-use crate::live::sink::{Message, Sink};
+use crate::live::sink::{Message, Sink, Wish};
 use crate::publish::live::LiveRecordWriter;
 use std::io;
 use std::path::Path;
@@ -38,8 +38,8 @@ impl Sink for Records {
         self.name.clone()
     }
 
-    fn wants_pictures(&self) -> bool {
-        false
+    fn wish(&self) -> Wish {
+        Box::new(|| false)
     }
 
     fn take(&mut self, message: &Message) -> Result<(), String> {

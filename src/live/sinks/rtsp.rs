@@ -5,7 +5,7 @@
 
 use super::encoding::{Timeline, insert_encoder};
 use super::picture_of;
-use crate::live::sink::{Message, Picture, Sink};
+use crate::live::sink::{Message, Picture, Sink, Wish, wish_while};
 use crate::stream::{self, launch, output};
 use gst::glib;
 use gst::prelude::*;
@@ -15,7 +15,7 @@ use gstreamer_app as gst_app;
 use gstreamer_rtsp_server as gst_rtsp_server;
 use gstreamer_video as gst_video;
 use std::net::{SocketAddr, TcpListener};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
@@ -97,7 +97,7 @@ impl RtspServer {
         let numbered = (2..).map(|number| format!("{wanted}-{number}"));
         let path = std::iter::once(wanted.clone()).chain(numbered).find(|path| !paths.contains(path)).unwrap_or(wanted);
         paths.push(path.clone());
-        RtspSink { server: self.clone(), path, stage: None }
+        RtspSink { server: self.clone(), path, is_watched: Arc::default(), stage: None }
     }
 }
 
@@ -121,6 +121,7 @@ impl Drop for RtspServer {
 pub struct RtspSink {
     server: Arc<RtspServer>,
     path: String,
+    is_watched: Arc<AtomicBool>,
     stage: Option<Arc<Stage>>,
 }
 
@@ -132,6 +133,8 @@ struct Now {
     last: Picture,
     /// Where pictures go while somebody watches.
     media: Option<(gst_app::AppSrc, Timeline)>,
+    /// Whether there is one.
+    is_watched: Arc<AtomicBool>,
     joined: Arc<AtomicU64>,
     /// How many of them had a key frame to begin with.
     served: u64,
@@ -145,7 +148,8 @@ impl RtspSink {
 
     fn mount(&self, picture: &Picture) -> Result<Arc<Stage>, String> {
         let caps = output::encoder_caps(&picture.info)?;
-        let now = Now { last: picture.clone(), media: None, joined: self.server.joined.clone(), served: 0 };
+        let (is_watched, joined) = (self.is_watched.clone(), self.server.joined.clone());
+        let now = Now { last: picture.clone(), media: None, is_watched, joined, served: 0 };
         let stage = Arc::new(Stage(Mutex::new(now)));
         let factory = gst_rtsp_server::RTSPMediaFactory::new();
         factory.set_launch(&launch::lines(MEDIA).collect::<Vec<_>>().join(" "));
@@ -170,8 +174,9 @@ impl Sink for RtspSink {
         self.url()
     }
 
-    fn wants_pictures(&self) -> bool {
-        true
+    fn wish(&self) -> Wish {
+        let is_watched = self.is_watched.clone();
+        wish_while(move || is_watched.load(Ordering::Relaxed))
     }
 
     fn take(&mut self, message: &Message) -> Result<(), String> {
@@ -214,10 +219,10 @@ impl Stage {
         media.connect_unprepared(move |_| {
             let mut now = shared.now();
             if now.media.as_ref().is_some_and(|(current, _)| *current == own) {
-                now.media = None;
+                now.watch(None);
             }
         });
-        stage.now().media = Some((pictures, Timeline::default()));
+        stage.now().watch(Some((pictures, Timeline::default())));
     }
 
     fn show(&self, picture: &Picture) {
@@ -228,6 +233,11 @@ impl Stage {
 }
 
 impl Now {
+    fn watch(&mut self, media: Option<(gst_app::AppSrc, Timeline)>) {
+        self.is_watched.store(media.is_some(), Ordering::Relaxed);
+        self.media = media;
+    }
+
     fn show(&mut self, picture: &Picture) {
         let Some((pictures, timeline)) = &mut self.media else { return };
         let joined = self.joined.load(Ordering::Relaxed);

@@ -1,19 +1,22 @@
 //! Annotated video in a window, as it comes.
 
 use super::picture_of;
-use crate::live::sink::{Message, Sink};
+use crate::live::sink::{Message, Sink, Wish};
 use crate::stream::display::{self, Display};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-/// Shows one source.
+/// Shows one source. Closing its window ends the run.
 pub struct WindowSink {
     display: Option<Display>,
+    stop: Arc<AtomicBool>,
 }
 
 impl WindowSink {
-    /// An error where there is no display; the window opens with the first picture.
-    pub fn new() -> Result<Self, String> {
+    /// An error where there is no display; the window opens with the first picture, and closing it sets `stop`.
+    pub fn new(stop: Arc<AtomicBool>) -> Result<Self, String> {
         display::require().map_err(|error| error.to_string())?;
-        Ok(Self { display: None })
+        Ok(Self { display: None, stop })
     }
 }
 
@@ -22,8 +25,8 @@ impl Sink for WindowSink {
         "--display".into()
     }
 
-    fn wants_pictures(&self) -> bool {
-        true
+    fn wish(&self) -> Wish {
+        Box::new(|| true)
     }
 
     fn take(&mut self, message: &Message) -> Result<(), String> {
@@ -32,7 +35,8 @@ impl Sink for WindowSink {
             Some(display) => display,
             None => Display::open(&picture.info, false).map_err(|error| error.to_string())?,
         };
-        display.push(picture.buffer.clone(), picture.pts_ns).map_err(|error| error.to_string())?;
+        let is_open = display.push(picture.buffer.clone(), picture.pts_ns).map_err(|error| error.to_string())?;
+        self.stop.fetch_or(!is_open, Ordering::Relaxed);
         self.display = Some(display);
         Ok(())
     }

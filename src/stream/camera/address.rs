@@ -186,9 +186,21 @@ mod tests {
             ("rtsp://me:100%@cam:554/a?b=c", "100%"),
             ("rtsp://me:a/b?c@cam:554/a?b=c", "a/b?c"),
             ("rtsp://me:@cam:554/a?b=c", ""),
+            ("rtsp://me:p@ss/w@rd@cam:554/a?b=c", "p@ss/w@rd"),
+            ("rtsp://me:p%40ss%2Fw@cam:554/a?b=c", "p@ss/w"),
         ] {
             assert_eq!(parts(url), ("rtsp://cam:554/a?b=c".to_owned(), some("me"), some(password)), "{url}");
         }
+        let both = |host: &str| (format!("rtsp://{host}"), some("me"), some("p@s/s"));
+        for host in ["10.0.0.7/x", "cam.lan/x@y", "[fe80::1]/x", "cam:554"] {
+            assert_eq!(parts(&format!("rtsp://me:p@s/s@{host}")), both(host));
+        }
+        // What a URL says by its own rules stays so where nothing speaks against it.
+        assert_eq!(parts("rtsp://me:p@cam/x@y"), ("rtsp://cam/x@y".to_owned(), some("me"), some("p")));
+        assert_eq!(
+            parts("rtsp://me:p@10.0.0.7/x@cam:554/"),
+            ("rtsp://10.0.0.7/x@cam:554/".to_owned(), some("me"), some("p"))
+        );
         assert_eq!(parts("rtsp://[::1]:8554/x@y"), ("rtsp://[::1]:8554/x@y".to_owned(), None, None));
         assert_eq!(parts("rtsp://cam/x@y"), ("rtsp://cam/x@y".to_owned(), None, None));
         assert_eq!(parts("udp://@:5000"), ("udp://:5000".to_owned(), None, None));

@@ -2,6 +2,7 @@
 
 use super::address::{Address, Kind};
 use super::clock::SenderClock;
+use super::gate::Gate;
 use super::{CameraOptions, Transport};
 use crate::stream::ingest::accept_native_strides;
 use crate::stream::{StreamError, describe, devices, package_of, redact};
@@ -23,6 +24,7 @@ pub(super) struct Connection {
     pipeline: gst::Pipeline,
     sink: gst_app::AppSink,
     pub clock: SenderClock,
+    pub gate: Arc<Gate>,
     is_clocked: Option<bool>,
     why: Option<String>,
     is_over: bool,
@@ -36,6 +38,8 @@ pub(super) enum Heard {
     Sample(gst::Sample),
     /// One line, without secrets.
     Failed(String),
+    /// The other side wants another user name or password; one line.
+    Refused(String),
     End,
 }
 
@@ -61,6 +65,16 @@ pub(super) fn build(
     clock: &SenderClock,
     over_udp: bool,
 ) -> Result<(gst::Pipeline, gst_app::AppSink), StreamError> {
+    let (pipeline, sink) = parse(address)?;
+    if address.kind != Kind::Custom {
+        let fail = |why: String| StreamError::Input { input: redact(&address.target), why };
+        set_properties(&pipeline, address, options, clock, over_udp).map_err(fail)?;
+    }
+    Ok((pipeline, sink))
+}
+
+/// What the launch line says; a missing element is named with its package.
+pub(super) fn parse(address: &Address) -> Result<(gst::Pipeline, gst_app::AppSink), StreamError> {
     let name = redact(&address.target);
     let fail = |why: String| StreamError::Input { input: name.clone(), why };
     let lines = launch_line(address).lines().filter(|line| !line.starts_with('#'));
@@ -86,9 +100,6 @@ pub(super) fn build(
     accept_native_strides(&sink);
     // Time stamps are on one clock that never goes back.
     pipeline.use_clock(Some(&gst::SystemClock::obtain()));
-    if address.kind != Kind::Custom {
-        set_properties(&pipeline, address, options, clock, over_udp).map_err(fail)?;
-    }
     Ok((pipeline, sink))
 }
 
@@ -199,7 +210,7 @@ fn set_properties(
         }
         Kind::Stdin => {
             let mode =
-                options.mode.as_ref().ok_or("raw frames need their size, rate and format: --raw 640x480@30:I420")?;
+                options.mode.as_ref().ok_or("raw frames need their size, rate and format: --mode 640x480@30:I420")?;
             let format = mode.format.parse::<gstreamer_video::VideoFormat>();
             let format =
                 format.map_err(|_| format!("{} is no format of raw frames; I420 and NV12 are", mode.format))?;
@@ -232,7 +243,8 @@ impl Connection {
     ) -> Result<Self, StreamError> {
         let clock = SenderClock::default();
         let (pipeline, sink) = build(address, options, &clock, over_udp)?;
-        guide_decoders(&pipeline, broken);
+        let gate = Gate::new(broken.clone());
+        gate.guard(&pipeline);
         let (close, closed) = sync_channel(0);
         let runs = pipeline.clone();
         let run = move || {
@@ -248,7 +260,7 @@ impl Connection {
         };
         let thread = std::thread::Builder::new().name("camera".into()).spawn(run);
         thread.map_err(|error| StreamError::Start(error.to_string()))?;
-        Ok(Self { pipeline, sink, clock, is_clocked: None, why: None, is_over: false, _close: close })
+        Ok(Self { pipeline, sink, clock, gate, is_clocked: None, why: None, is_over: false, _close: close })
     }
 
     /// Waits for what comes next.
@@ -265,6 +277,9 @@ impl Connection {
         let Some(bus) = self.pipeline.bus() else { return Heard::Nothing };
         while let Some(message) = bus.pop() {
             match message.view() {
+                gst::MessageView::Error(error) if error.error().matches(gst::ResourceError::NotAuthorized) => {
+                    return Heard::Refused(format!("the user name or the password is not accepted: {}", reason(error)));
+                }
                 gst::MessageView::Error(error) => {
                     return Heard::Failed(self.why.take().unwrap_or_else(|| reason(error)));
                 }
@@ -319,34 +334,8 @@ fn reason(error: &gst::message::Error) -> String {
     }
 }
 
-/// Sets up what `decodebin` chooses: keeps from every video decoder what comes before its first key frame.
-fn guide_decoders(pipeline: &gst::Pipeline, broken: &Arc<AtomicU64>) {
-    let broken = broken.clone();
-    let guide = move |element: &gst::Element| {
-        // Pictures in a row are one stream: no other is waited for.
-        if element.factory().is_some_and(|factory| factory.name() == "multipartdemux") {
-            element.set_property("single-stream", true);
-        }
-        let is_decoder = element.metadata("klass").is_some_and(|class| class.contains("Decoder/Video"));
-        let Some(pad) = element.static_pad("sink").filter(|_| is_decoder) else { return };
-        let broken = broken.clone();
-        pad.add_probe(gst::PadProbeType::BUFFER, move |_, info| {
-            if info.buffer().is_some_and(|buffer| buffer.flags().contains(gst::BufferFlags::DELTA_UNIT)) {
-                broken.fetch_add(1, Ordering::Relaxed);
-                // Not `Drop`: the binding has taken the buffer away by then, and GStreamer complains of it.
-                return gst::PadProbeReturn::Handled;
-            }
-            gst::PadProbeReturn::Remove
-        });
-    };
-    for element in pipeline.iterate_recurse().into_iter().flatten() {
-        guide(&element);
-    }
-    pipeline.connect_deep_element_added(move |_, _, element| guide(element));
-}
-
 impl Transport {
-    /// Whether this try is over UDP; `turn` counts the tries that failed since one that did not.
+    /// Whether this try is over UDP; `turn` counts the tries since a frame came at which the other might have done better.
     pub(super) fn over_udp(self, turn: u32) -> bool {
         match self {
             Self::Tcp => false,

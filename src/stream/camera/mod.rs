@@ -11,6 +11,7 @@
 mod address;
 mod clock;
 mod connection;
+mod gate;
 
 pub use address::Mode;
 
@@ -129,8 +130,9 @@ pub struct Camera {
     broken: Arc<AtomicU64>,
     /// Tries since one that was good for longer than the pause that came before it.
     tries: u32,
-    /// Tries since a frame came.
+    /// Tries since a frame came, and those of them after which the other transport is worth one.
     failures: u32,
+    turn: u32,
     /// When the source was last known good, or first tried.
     last_good: Instant,
     /// One more for each connection that has not gone down yet.
@@ -142,6 +144,8 @@ enum Phase {
     Pausing {
         until: Instant,
     },
+    /// That it connects has been told.
+    Opening,
     /// Raw frames on standard input are waited for without end: no other try would do better.
     Connecting {
         until: Option<Instant>,
@@ -158,8 +162,10 @@ impl Camera {
     pub fn open(input: &OsStr, name: String, options: CameraOptions) -> Result<Self, StreamError> {
         init()?;
         let address = Address::new(input)?;
-        if address.kind != Kind::Device {
-            connection::build(&address, &options, &SenderClock::default(), false)?;
+        match address.kind {
+            // Which device it is, is seen when it is connected to.
+            Kind::Device => drop(connection::parse(&address)?),
+            _ => drop(connection::build(&address, &options, &SenderClock::default(), false)?),
         }
         let now = Instant::now();
         Ok(Self {
@@ -174,6 +180,7 @@ impl Camera {
             broken: Arc::default(),
             tries: 0,
             failures: 0,
+            turn: 0,
             last_good: now,
             alive: Arc::default(),
         })
@@ -184,13 +191,13 @@ impl Camera {
         &self.name
     }
 
-    fn connect(&mut self) -> Event {
+    /// Starts a connection; why it is lost where that fails.
+    fn connect(&mut self) -> Option<Event> {
         let now = Instant::now();
-        let is_first = self.frames == 0 && self.failures == 0;
-        if is_first {
+        if self.frames == 0 && self.failures == 0 {
             self.last_good = now;
         }
-        let over_udp = self.options.transport.over_udp(self.failures);
+        let over_udp = self.options.transport.over_udp(self.turn);
         let alive = self.alive.clone();
         match Connection::open(&self.address, &self.options, over_udp, &self.broken, alive) {
             Ok(connection) => {
@@ -198,9 +205,9 @@ impl Camera {
                 self.timeline.reconnected();
                 let until = (self.address.kind != Kind::Stdin).then(|| now + self.options.first_frame_after);
                 self.phase = Phase::Connecting { until };
-                change(SourceState::Connecting, None)
+                None
             }
-            Err(error) => self.lose(error.to_string()),
+            Err(error) => Some(self.lose(error.to_string())),
         }
     }
 
@@ -214,6 +221,7 @@ impl Camera {
         }
         let pause = self.pause();
         self.failures += 1;
+        self.turn += 1;
         self.tries += 1;
         self.phase = Phase::Pausing { until: Instant::now() + pause };
         change(SourceState::Lost, Some(why))
@@ -237,16 +245,46 @@ impl Camera {
         change(SourceState::Stalled, Some(why))
     }
 
+    /// The same, where another transport would be refused, too.
+    fn refuse(&mut self, why: String) -> Event {
+        let turn = self.turn;
+        let event = self.lose(why);
+        self.turn = turn;
+        event
+    }
+
     /// What to make of it that nothing comes.
     fn on_silence(&mut self) -> Option<Event> {
-        match self.phase {
-            Phase::Connecting { until: Some(until) } if Instant::now() >= until => {
-                let patience = self.options.first_frame_after.as_secs_f64();
-                Some(self.lose(format!("no first frame within {patience:.1} s")))
-            }
-            Phase::Live { last, .. } if last.elapsed() >= self.options.stall_after => Some(self.stall()),
-            _ => None,
+        let now = Instant::now();
+        let patience = match self.phase {
+            Phase::Connecting { until: Some(until) } if now >= until => self.options.first_frame_after,
+            Phase::Live { last, .. } if now - last >= self.options.stall_after => self.options.stall_after,
+            _ => return None,
+        };
+        if self.connection.as_ref().is_some_and(|connection| connection.gate.give_in(self.options.stall_after / 2)) {
+            return Some(self.go_without_key_frame(patience));
         }
+        Some(match self.phase {
+            Phase::Live { .. } => self.stall(),
+            _ => self.lose(format!("no first frame within {:.1} s", patience.as_secs_f64())),
+        })
+    }
+
+    /// Frames come, but they have been waiting for a key frame for so long: they are taken as they are.
+    fn go_without_key_frame(&mut self, patience: Duration) -> Event {
+        let now = Instant::now();
+        let state = match self.phase {
+            Phase::Live { since, .. } => {
+                self.phase = Phase::Live { since, last: now };
+                SourceState::Live
+            }
+            _ => {
+                self.phase = Phase::Connecting { until: Some(now + self.options.stall_after) };
+                SourceState::Connecting
+            }
+        };
+        let waited = patience.as_secs_f64();
+        change(state, Some(format!("no key frame within {waited:.1} s: frames may be broken until one comes")))
     }
 
     /// At the end of the stream: one that goes on by the clock was cut off, any other is over.
@@ -269,8 +307,9 @@ impl Camera {
         let buffer = sample.buffer_owned().ok_or("a frame without data")?;
         let info = sample.caps().and_then(|caps| gst_video::VideoInfo::from_caps(caps).ok());
         let info = info.ok_or("it gives no raw video: put decodebin before the appsink")?;
-        if buffer.flags().intersects(gst::BufferFlags::CORRUPTED | gst::BufferFlags::DECODE_ONLY) {
-            self.broken.fetch_add(1, Ordering::Relaxed);
+        let is_corrupt = buffer.flags().contains(gst::BufferFlags::CORRUPTED) && !connection.gate.is_lenient();
+        if is_corrupt || buffer.flags().contains(gst::BufferFlags::DECODE_ONLY) {
+            connection.gate.keep_back();
             return Ok(None);
         }
         let is_clocked = connection.is_clocked();
@@ -306,7 +345,7 @@ impl Camera {
     fn arrived(&mut self, frame: Frame) -> Event {
         let now = Instant::now();
         self.last_good = now;
-        self.failures = 0;
+        (self.failures, self.turn) = (0, 0);
         if let Phase::Live { since, .. } = self.phase {
             if since.elapsed() > self.options.backoff_min.saturating_mul(1 << self.tries.min(16)) {
                 self.tries = 0;
@@ -338,17 +377,23 @@ impl Feed for Camera {
                 Phase::Pausing { until } => {
                     let closing = Arc::strong_count(&self.alive) - 1;
                     if Instant::now() >= until && closing < MAX_CLOSING {
-                        return Some(self.connect());
+                        self.phase = Phase::Opening;
+                        return Some(change(SourceState::Connecting, None));
                     }
                     std::thread::sleep(LOOK);
                     continue;
                 }
+                Phase::Opening => match self.connect() {
+                    Some(event) => return Some(event),
+                    None => continue,
+                },
                 Phase::Connecting { .. } | Phase::Live { .. } => {}
             }
             let heard = self.connection.as_mut().map_or(Heard::End, |connection| connection.listen(LOOK));
             let event = match heard {
                 Heard::Nothing => self.on_silence(),
                 Heard::Failed(why) => Some(self.lose(why)),
+                Heard::Refused(why) => Some(self.refuse(why)),
                 Heard::End => Some(self.end()),
                 Heard::Sample(sample) => match self.frame(&sample) {
                     Ok(Some(frame)) => Some(self.arrived(frame)),

@@ -1,0 +1,181 @@
+//! The way from one source to its sinks, and how much may wait on it.
+
+use super::sink::{Message, Picture};
+use super::status::SourceStatus;
+use crate::record::{FrameRecord, StateRecord};
+use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+/// Frames that wait for one sink: those that waited for an answer come all at once.
+const FRAMES: usize = 64;
+/// Changes of state that wait besides; of more, the last.
+const STATES: usize = 64;
+/// Bytes of pictures that wait in one place, and pictures that may whatever their size.
+const PICTURE_BYTES: usize = 32 << 20;
+const FEW_PICTURES: usize = 3;
+/// How often one who waits for room looks for it.
+const LOOK: Duration = Duration::from_millis(5);
+
+/// Room for the pictures that wait in one place.
+#[derive(Default)]
+pub struct Room {
+    bytes: AtomicUsize,
+    pictures: AtomicUsize,
+}
+
+/// A picture's part of a room, given back when dropped.
+pub struct Share {
+    room: Arc<Room>,
+    bytes: usize,
+}
+
+impl Room {
+    pub fn has_room(&self, bytes: usize) -> bool {
+        let taken = self.bytes.load(Ordering::Relaxed);
+        self.pictures.load(Ordering::Relaxed) < FEW_PICTURES || taken.saturating_add(bytes) <= PICTURE_BYTES
+    }
+
+    /// For one taker alone; none where it is full.
+    pub fn take(self: &Arc<Self>, bytes: usize) -> Option<Share> {
+        self.has_room(bytes).then(|| {
+            self.bytes.fetch_add(bytes, Ordering::Relaxed);
+            self.pictures.fetch_add(1, Ordering::Relaxed);
+            Share { room: self.clone(), bytes }
+        })
+    }
+
+    /// Waits until there is room; none where `is_over` before.
+    pub fn wait(self: &Arc<Self>, bytes: usize, is_over: &dyn Fn() -> bool) -> Option<Share> {
+        loop {
+            match self.take(bytes) {
+                Some(share) => return Some(share),
+                None if is_over() => return None,
+                None => std::thread::sleep(LOOK),
+            }
+        }
+    }
+}
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        self.room.bytes.fetch_sub(self.bytes, Ordering::Relaxed);
+        self.room.pictures.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// The exits of one source. A live one does not wait for a sink that is slow: what finds no room there is missed, and counted.
+pub struct Outbox<'a> {
+    exits: Vec<Exit>,
+    is_live: bool,
+    status: &'a SourceStatus,
+}
+
+/// A message on its way.
+pub struct Parcel {
+    pub message: Message,
+    _share: Option<Share>,
+}
+
+struct Exit {
+    /// None once the sink is closed.
+    to_sink: Option<Sender<Parcel>>,
+    room: Arc<Room>,
+    /// The last change of state, where there was no room for it: it is late, not lost.
+    late: Option<Message>,
+}
+
+impl<'a> Outbox<'a> {
+    pub fn new(is_live: bool, status: &'a SourceStatus) -> Self {
+        Self { exits: Vec::new(), is_live, status }
+    }
+
+    /// The way to one more sink.
+    pub fn exit(&mut self) -> Receiver<Parcel> {
+        let (to_sink, parcels) = bounded(FRAMES + STATES);
+        self.exits.push(Exit { to_sink: Some(to_sink), room: Arc::default(), late: None });
+        parcels
+    }
+
+    pub fn send_state(&mut self, record: Arc<StateRecord>) {
+        let is_live = self.is_live;
+        self.exits.iter_mut().for_each(|exit| match is_live {
+            true => exit.offer_state(Message::State(record.clone())),
+            false => exit.hand_over(Message::State(record.clone())),
+        });
+    }
+
+    /// The picture goes to the exits that want it, in the order in which they were made.
+    pub fn send_frame(&mut self, record: Arc<FrameRecord>, picture: Option<Picture>, wanted: &[bool]) {
+        for (exit, &is_wanted) in self.exits.iter_mut().zip(wanted) {
+            let message = Message::Frame { record: record.clone(), picture: picture.clone().filter(|_| is_wanted) };
+            if !self.is_live {
+                exit.hand_over(message);
+            } else if !exit.offer_frame(message) {
+                self.status.missed_by_sink();
+            }
+        }
+    }
+
+    /// After the last message.
+    pub fn close(self) {
+        for mut exit in self.exits {
+            if let Some(late) = exit.late.take() {
+                exit.hand_over(late);
+            }
+        }
+    }
+}
+
+impl Exit {
+    /// Where even states fill the way, the last one waits here for the next message.
+    fn offer_state(&mut self, state: Message) {
+        if let Some(late) = self.late.take() {
+            self.put(late, None);
+        }
+        // What is still late is older.
+        self.put(state, None);
+    }
+
+    /// False where there is no room.
+    fn offer_frame(&mut self, frame: Message) -> bool {
+        if let Some(late) = self.late.take() {
+            self.put(late, None);
+        }
+        let is_full = self.to_sink.as_ref().is_some_and(|to_sink| to_sink.len() >= FRAMES);
+        let share = bytes_of(&frame).map(|bytes| self.room.take(bytes));
+        if is_full || matches!(share, Some(None)) {
+            return false;
+        }
+        self.put(frame, share.flatten());
+        true
+    }
+
+    fn put(&mut self, message: Message, share: Option<Share>) {
+        let Some(to_sink) = &self.to_sink else { return };
+        match to_sink.try_send(Parcel { message, _share: share }) {
+            Ok(()) => {}
+            // A state: frames leave them room of their own.
+            Err(TrySendError::Full(parcel)) => self.late = Some(parcel.message),
+            Err(TrySendError::Disconnected(_)) => self.to_sink = None,
+        }
+    }
+
+    /// Waits for room.
+    fn hand_over(&mut self, message: Message) {
+        let Some(to_sink) = &self.to_sink else { return };
+        let share = bytes_of(&message).and_then(|bytes| self.room.wait(bytes, &|| false));
+        if to_sink.send(Parcel { message, _share: share }).is_err() {
+            self.to_sink = None;
+        }
+    }
+}
+
+/// Of the picture in it.
+fn bytes_of(message: &Message) -> Option<usize> {
+    match message {
+        Message::Frame { picture, .. } => picture.as_ref().map(|picture| picture.buffer.size()),
+        Message::State(_) => None,
+    }
+}

@@ -1,0 +1,83 @@
+//! Keeps from the decoders what would not become whole pictures: frames before the first key frame, and those between lost packets
+//! and the next key frame.
+
+use gst::prelude::*;
+use gstreamer as gst;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+/// The gates before the decoders of one connection.
+pub(super) struct Gate {
+    /// Counts what is kept back.
+    broken: Arc<AtomicU64>,
+    /// When a frame was last kept back.
+    kept: Mutex<Option<Instant>>,
+    /// Key frames have been waited for in vain: all is let through until one comes.
+    is_lenient: AtomicBool,
+}
+
+impl Gate {
+    pub(super) fn new(broken: Arc<AtomicU64>) -> Arc<Self> {
+        Arc::new(Self { broken, kept: Mutex::default(), is_lenient: AtomicBool::new(false) })
+    }
+
+    /// Sets up what `decodebin` chooses, now and later.
+    pub(super) fn guard(self: &Arc<Self>, pipeline: &gst::Pipeline) {
+        for element in pipeline.iterate_recurse().into_iter().flatten() {
+            self.guard_decoder(&element);
+        }
+        let gate = self.clone();
+        pipeline.connect_deep_element_added(move |_, _, element| gate.guard_decoder(element));
+    }
+
+    fn guard_decoder(self: &Arc<Self>, element: &gst::Element) {
+        // Pictures in a row are one stream: no other is waited for.
+        if element.factory().is_some_and(|factory| factory.name() == "multipartdemux") {
+            element.set_property("single-stream", true);
+        }
+        let is_decoder = element.metadata("klass").is_some_and(|class| class.contains("Decoder/Video"));
+        let Some(pad) = element.static_pad("sink").filter(|_| is_decoder) else { return };
+        let (gate, is_open) = (self.clone(), AtomicBool::new(false));
+        pad.add_probe(gst::PadProbeType::BUFFER, move |_, info| match info.buffer() {
+            Some(buffer) if !gate.lets_through(buffer.flags(), &is_open) => {
+                // Not `Drop`: the binding has taken the buffer away by then, and GStreamer complains of it.
+                gst::PadProbeReturn::Handled
+            }
+            _ => gst::PadProbeReturn::Ok,
+        });
+    }
+
+    fn lets_through(&self, flags: gst::BufferFlags, is_open: &AtomicBool) -> bool {
+        if !flags.contains(gst::BufferFlags::DELTA_UNIT) {
+            is_open.store(true, Ordering::Relaxed);
+            self.is_lenient.store(false, Ordering::Relaxed);
+        } else if flags.contains(gst::BufferFlags::DISCONT) {
+            is_open.store(false, Ordering::Relaxed);
+        }
+        if is_open.load(Ordering::Relaxed) || self.is_lenient() {
+            return true;
+        }
+        self.keep_back();
+        false
+    }
+
+    /// Counts a frame that is kept back.
+    pub(super) fn keep_back(&self) {
+        self.broken.fetch_add(1, Ordering::Relaxed);
+        *self.kept.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+    }
+
+    /// Whether broken frames are better than none.
+    pub(super) fn is_lenient(&self) -> bool {
+        self.is_lenient.load(Ordering::Relaxed)
+    }
+
+    /// Lets everything through until the next key frame, where frames have been kept back within this time: a stream without
+    /// key frames must not stand still for ever. Says whether it does so.
+    pub(super) fn give_in(&self, within: Duration) -> bool {
+        let kept = *self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_holding = kept.is_some_and(|kept| kept.elapsed() < within);
+        is_holding && !self.is_lenient.swap(true, Ordering::Relaxed)
+    }
+}
