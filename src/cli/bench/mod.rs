@@ -80,7 +80,7 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
             arch: std::env::consts::ARCH,
             cores,
             threads,
-            onnx_runtime: backbone::runtime_info(&backbone::find_library(None)?)?.version,
+            onnx_runtime: backbone::runtime_info(&backbone::find_library(None, args.model.device.device)?)?.version,
         },
         input: Input::new(display, layout.grid),
         model: checkpoint.id().to_owned(),
