@@ -123,7 +123,11 @@ impl Analyzer {
             None => {
                 let backbone = Backbone::open(&self.checkpoint, feature, size.0, size.1, &self.options)?;
                 if let Some(tell) = self.tell {
-                    backbone.notes().into_iter().filter(|note| self.told.insert(note.clone())).for_each(|note| tell(&note));
+                    backbone
+                        .notes()
+                        .into_iter()
+                        .filter(|note| self.told.insert(note.clone()))
+                        .for_each(|note| tell(&note));
                 }
                 if self.sessions.len() == SESSIONS {
                     self.sessions.remove(0);

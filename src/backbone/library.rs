@@ -54,7 +54,8 @@ pub(super) fn environment(library: &Path) -> Result<(Environment, String), Backb
         return Ok((environment.clone(), version.clone()));
     }
     let version = version(library)?;
-    let environment = ort::init_from(library).map_err(BackboneError::runtime)?.build().map_err(BackboneError::runtime)?;
+    let environment =
+        ort::init_from(library).map_err(BackboneError::runtime)?.build().map_err(BackboneError::runtime)?;
     // What is fatal comes back as an error.
     environment.set_log_level(LogLevel::Fatal);
     *loaded = Some((library.to_owned(), environment.clone(), version.clone()));

@@ -100,7 +100,8 @@ impl Backbone {
         let library = find_library(options.library.as_deref(), options.device)?;
         let (environment, version) = environment(&library)?;
         let providers = providers()?;
-        let has = |device: &Device| device.provider().is_none_or(|provider| providers.iter().any(|p| p == provider.name));
+        let has =
+            |device: &Device| device.provider().is_none_or(|provider| providers.iter().any(|p| p == provider.name));
         let devices = match options.device {
             Device::Auto => {
                 let works = |device: &Device| has(device) && device.check(options.precision).is_ok();
@@ -110,13 +111,14 @@ impl Backbone {
             device => {
                 let has = providers.join(", ");
                 let library = library.display();
-                return Err(missing(device, format!("the ONNX Runtime library {library} lacks it (it has {has})")));
+                return Err(missing(device, format!("the ONNX Runtime library {library} has none (but {has})")));
             }
         };
         let mut passed_over = Vec::new();
         for &device in &devices {
             let dialect = dialect.unwrap_or(device.dialect());
-            let opening = Opening { checkpoint, feature, dialect, layout, environment: &environment, version: &version };
+            let opening =
+                Opening { checkpoint, feature, dialect, layout, environment: &environment, version: &version };
             match opening.on(device, options) {
                 Ok(mut backbone) => {
                     backbone.placement.passed_over = passed_over;
@@ -351,7 +353,8 @@ fn nodes_on_cpu(profile: &[u8]) -> Option<(usize, usize)> {
     let is_run = |event: &&serde_json::Value| {
         event["cat"] == "Node" && event["name"].as_str().is_some_and(|name| name.ends_with("_kernel_time"))
     };
-    let providers: Vec<_> = events.iter().filter(is_run).filter_map(|event| event["args"]["provider"].as_str()).collect();
+    let providers: Vec<_> =
+        events.iter().filter(is_run).filter_map(|event| event["args"]["provider"].as_str()).collect();
     let left = providers.iter().filter(|provider| **provider == "CPUExecutionProvider").count();
     (!providers.is_empty()).then_some((left, providers.len()))
 }
@@ -442,4 +445,47 @@ fn processor() -> String {
         |line: &&str| ["model name", "flags", "Features", "CPU part"].iter().any(|field| line.starts_with(field));
     let first = text.split("\n\n").next().unwrap_or_default();
     std::iter::once(std::env::consts::ARCH).chain(first.lines().filter(kept)).collect::<Vec<_>>().join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_graph_in_f16_computes_what_it_does_in_f32() {
+        let checkpoint = Checkpoint::bundled().unwrap();
+        let layout = layout(checkpoint.patch(), 60, 48).unwrap();
+        let rgb: Vec<u8> =
+            (0..3 * 60 * 48).map(|at| (at % 3 * 60 + at / 3 % 60 * 2 + at / 180 * 37 % 90) as u8).collect();
+        let (environment, _) = environment(&find_library(None, Device::Cpu).unwrap()).unwrap();
+        let features = |precision| {
+            let graph = graph::build(&checkpoint, Feature::Keys, Dialect::Plain, &layout).unwrap();
+            let graph = lowered(graph, precision).unwrap();
+            let mut session = session_builder(&environment, 1).unwrap().commit_from_memory(&graph).unwrap();
+            let input = TensorRef::from_array_view(([1, 48, 60, 3], rgb.as_slice())).unwrap();
+            let output = session.run(ort::inputs![INPUT => input]).unwrap();
+            output[OUTPUT].try_extract_tensor::<f32>().unwrap().1.to_vec()
+        };
+        let (whole, half) = (features(Precision::Fp32), features(Precision::Fp16));
+        let norm = |values: &mut dyn Iterator<Item = f32>| values.map(|value| value * value).sum::<f32>().sqrt();
+        let error = norm(&mut whole.iter().zip(&half).map(|(a, b)| a - b)) / norm(&mut whole.iter().copied());
+        assert!(error > 0.0 && error < 0.01, "{error}");
+    }
+
+    #[test]
+    fn nodes_left_to_the_cpu_are_counted_in_the_profile() {
+        let node = |name: &str, provider: &str| {
+            format!(r#"{{"cat":"Node","name":"{name}","args":{{"op_name":"MatMul","provider":"{provider}"}}}}"#)
+        };
+        let profile = [
+            r#"{"cat":"Session","name":"model_run","args":{}}"#.to_owned(),
+            node("MatMul_1_kernel_time", "CUDAExecutionProvider"),
+            node("MatMul_1_fence_before", "CPUExecutionProvider"),
+            node("Slice_2_kernel_time", "CPUExecutionProvider"),
+            node("MatMul_3_kernel_time", "CUDAExecutionProvider"),
+        ];
+        assert_eq!(nodes_on_cpu(format!("[{}]", profile.join(",")).as_bytes()), Some((1, 3)));
+        assert_eq!(nodes_on_cpu(b"[]"), None);
+        assert_eq!(nodes_on_cpu(b"[{"), None);
+    }
 }

@@ -72,11 +72,8 @@ impl EngineKey {
     /// driver, TensorRT or ONNX Runtime made are of no use any more, and go.
     pub fn folder(&self, cache: &Cache) -> std::io::Result<PathBuf> {
         let Self { graph, precision, batch, machine, onnx_runtime } = self;
-        let of_model = super::cache::key(&[
-            graph.as_bytes(),
-            format!("{precision} {batch}").as_bytes(),
-            machine.gpu.as_bytes(),
-        ]);
+        let of_model =
+            super::cache::key(&[graph.as_bytes(), format!("{precision} {batch}").as_bytes(), machine.gpu.as_bytes()]);
         let of_stack =
             super::cache::key(&[machine.driver.as_bytes(), machine.tensorrt.as_bytes(), onnx_runtime.as_bytes()]);
         let short = |hash: blake3::Hash| hash.to_hex()[..32].to_owned();

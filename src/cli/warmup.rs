@@ -12,9 +12,11 @@ use std::ffi::OsString;
 use std::time::Instant;
 
 #[derive(clap::Args)]
-#[command(after_help = "TensorRT takes minutes to build an engine, for one GPU, model, size, precision and batch; it is built again \
+#[command(
+    after_help = "TensorRT takes minutes to build an engine, for one GPU, model, size, precision and batch; it is built again \
 after an update of the driver, of TensorRT or of ONNX Runtime.\n\nExamples:\n  mostream warmup --device tensorrt --precision fp16 \
-street.mp4\n  mostream warmup --device tensorrt --size 320x240 --batch 16")]
+street.mp4\n  mostream warmup --device tensorrt --size 320x240 --batch 16"
+)]
 pub struct Args {
     /// Files and folders whose frames the model is to be ready for [default: those of --size]
     #[arg(required_unless_present = "size")]
@@ -39,7 +41,8 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
     }
     for (width, height) in sizes {
         let start = Instant::now();
-        let waiting = Progress::waiting(&format!("preparing the model for {width}x{height} on {}", args.model.device.device));
+        let waiting =
+            Progress::waiting(&format!("preparing the model for {width}x{height} on {}", args.model.device.device));
         let backbone = args.model.open(&checkpoint, Feature::from(args.model.feature), (width, height));
         waiting.finish();
         let backbone = backbone?;

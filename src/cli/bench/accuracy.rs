@@ -217,7 +217,9 @@ fn measure(device: Device, precision: Precision) -> anyhow::Result<Result<Part, 
     let told = String::from_utf8_lossy(&ran.stderr);
     Ok(match ran.status.success() {
         true => Ok(serde_json::from_slice(&ran.stdout)?),
-        false => Err(told.lines().last().unwrap_or("it ended without a word").trim_start_matches("mostream: ").to_owned()),
+        false => {
+            Err(told.lines().last().unwrap_or("it ended without a word").trim_start_matches("mostream: ").to_owned())
+        }
     })
 }
 
@@ -225,7 +227,9 @@ impl Agreement {
     /// Of what was found in the same frames.
     fn of(boxes: &[Vec<[u32; 4]>], reference: &[Vec<[u32; 4]>]) -> Self {
         let of = |&[xmin, ymin, xmax, ymax]: &[u32; 4]| PixelBox { xmin, ymin, xmax, ymax };
-        let best = |bbox: &[u32; 4], others: &[[u32; 4]]| others.iter().map(|other| of(other).iou(&of(bbox))).fold(0.0, f64::max);
+        let best = |bbox: &[u32; 4], others: &[[u32; 4]]| {
+            others.iter().map(|other| of(other).iou(&of(bbox))).fold(0.0, f64::max)
+        };
         let pairs = boxes.iter().zip(reference);
         let ious: Vec<f64> = pairs
             .flat_map(|(own, other)| {
@@ -269,8 +273,11 @@ impl Report {
                 writeln!(out, "  {left} of {all} nodes on the CPU")?;
             }
         }
-        for Missing { device, precision, why } in &self.missing {
-            writeln!(out, "\nnot here: {device} {precision}: {why}")?;
+        writeln!(out)?;
+        for same in self.missing.chunk_by(|a, b| a.device == b.device && a.why == b.why) {
+            let precisions: Vec<&str> = same.iter().map(|missing| missing.precision.as_str()).collect();
+            let why = same[0].why.split("; what it needs").next().unwrap_or_default();
+            writeln!(out, "not here: {} in {}: {why}", same[0].device, precisions.join(", "))?;
         }
         Ok(())
     }
