@@ -1,3 +1,4 @@
+use super::Device;
 use std::path::PathBuf;
 
 /// Why the backbone cannot be used.
@@ -13,8 +14,8 @@ pub enum BackboneError {
     #[error("{0}; run `make setup`, or `pip install onnxruntime` and set ORT_DYLIB_PATH to its libonnxruntime.so")]
     LibraryMissing(String),
     /// The device's execution provider, or a library of it, is missing, or it does not work.
-    #[error("{0}")]
-    Device(String),
+    #[error("{device} does not work: {why}; what it needs: {needs}")]
+    Device { device: Device, why: String, needs: &'static str },
     /// The device does not compute in this precision.
     #[error("{0}")]
     Precision(String),

@@ -51,25 +51,25 @@ pub struct Provider {
     /// The library of it, beside ONNX Runtime's.
     pub file: &'static str,
     /// What to install.
-    pub install: &'static str,
+    pub needs: &'static str,
 }
 
 const OPENVINO: Provider = Provider {
     name: "OpenVINOExecutionProvider",
     file: "libonnxruntime_providers_openvino.so",
-    install: "pip install onnxruntime-openvino, into a virtual environment .venv-openvino beside .venv, or set ORT_DYLIB_PATH to \
+    needs: "pip install onnxruntime-openvino, into a virtual environment .venv-openvino beside .venv, or set ORT_DYLIB_PATH to \
               its libonnxruntime.so; GPU and NPU need their drivers, too",
 };
 const CUDA: Provider = Provider {
     name: "CUDAExecutionProvider",
     file: "libonnxruntime_providers_cuda.so",
-    install: "pip install 'onnxruntime-gpu[cuda,cudnn]', into a virtual environment .venv-gpu beside .venv, or set ORT_DYLIB_PATH \
+    needs: "pip install 'onnxruntime-gpu[cuda,cudnn]', into a virtual environment .venv-gpu beside .venv, or set ORT_DYLIB_PATH \
               to its libonnxruntime.so; CUDA's and cuDNN's folders belong on LD_LIBRARY_PATH, and the GPU's driver is needed",
 };
 const TENSORRT: Provider = Provider {
     name: "TensorrtExecutionProvider",
     file: "libonnxruntime_providers_tensorrt.so",
-    install: "pip install 'onnxruntime-gpu[cuda,cudnn]' and tensorrt, into a virtual environment .venv-gpu beside .venv, or set \
+    needs: "pip install 'onnxruntime-gpu[cuda,cudnn]' and tensorrt, into a virtual environment .venv-gpu beside .venv, or set \
               ORT_DYLIB_PATH to its libonnxruntime.so; TensorRT's (libnvinfer.so), CUDA's and cuDNN's folders belong on \
               LD_LIBRARY_PATH, and the GPU's driver is needed",
 };

@@ -109,9 +109,12 @@ impl Backbone {
             }
             device if has(&device) => vec![device],
             device => {
-                let has = providers.join(", ");
-                let library = library.display();
-                return Err(missing(device, format!("the ONNX Runtime library {library} has none (but {has})")));
+                let name = device.provider().map_or("its provider", |provider| provider.name);
+                let (library, has) = (library.display(), providers.join(", "));
+                return Err(missing(
+                    device,
+                    &format!("the ONNX Runtime library {library} lacks {name} (it has {has})"),
+                ));
             }
         };
         let mut passed_over = Vec::new();
@@ -124,13 +127,15 @@ impl Backbone {
                     backbone.placement.passed_over = passed_over;
                     return Ok(backbone);
                 }
-                Err(BackboneError::Device(why)) if devices.len() > 1 => passed_over.push(why),
+                Err(BackboneError::Device { device, why, .. }) if options.device == Device::Auto => {
+                    passed_over.push(format!("{device} does not work: {why}"));
+                }
                 Err(error) => return Err(error),
             }
         }
-        // None was there for the precision: the CPU's reason says which have it.
+        // None is left for the precision: the CPU's reason says which have it.
         Device::Cpu.check(options.precision)?;
-        Err(BackboneError::Device(passed_over.join("; ")))
+        Err(BackboneError::runtime(passed_over.join("; ")))
     }
 
     /// How the patches lie over the image.
@@ -288,7 +293,7 @@ impl Opening<'_> {
             _ => store.folder(|cache| cache.folder_of("compiled", &device.to_string(), self.version)),
         };
         let setup = Setup { precision, threads, batch, layout: *layout, compiled: compiled.as_deref() };
-        let failed = |error: &dyn std::fmt::Display| missing(device, error.to_string());
+        let failed = |error: &dyn std::fmt::Display| missing(device, &error.to_string());
         let scratch = Scratch::new().map_err(|error| failed(&error))?;
         let session = builder()
             .and_then(|builder| device.register(builder, &setup))
@@ -306,15 +311,12 @@ impl Opening<'_> {
     }
 }
 
-/// What the device said → what to do.
-fn missing(device: Device, why: String) -> BackboneError {
+/// What was said about the device → an error that says what to do.
+fn missing(device: Device, why: &str) -> BackboneError {
+    // ONNX Runtime puts the place in its source first.
+    let why = why.rsplit("[ONNXRuntimeError] : ").next().unwrap_or(why);
     let why = why.lines().map(str::trim).collect::<Vec<_>>().join(" ");
-    BackboneError::Device(match device.provider() {
-        Some(provider) => {
-            format!("{device} does not work: {}: {why}; what it needs: {}", provider.name, provider.install)
-        }
-        None => format!("{device} does not work: {why}"),
-    })
+    BackboneError::Device { device, why, needs: device.provider().map_or("nothing", |provider| provider.needs) }
 }
 
 /// The session on the CPU, whose optimised model is kept.

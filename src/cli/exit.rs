@@ -85,7 +85,7 @@ impl From<&BackboneError> for Exit {
     fn from(error: &BackboneError) -> Self {
         match error {
             BackboneError::Read { .. } | BackboneError::Checkpoint { .. } => Self::Model,
-            BackboneError::LibraryMissing(_) | BackboneError::Device(_) => Self::Missing,
+            BackboneError::LibraryMissing(_) | BackboneError::Device { .. } => Self::Missing,
             BackboneError::Size(_) | BackboneError::Precision(_) => Self::Usage,
             BackboneError::Pixels { .. } | BackboneError::Runtime(_) => Self::Other,
         }
