@@ -4,7 +4,7 @@ use super::cache::{Cache, key};
 use super::graph::{self, Dialect, Feature, INPUT, OUTPUT};
 use super::library::{environment, find_library, providers};
 use super::onnx::lowered;
-use super::provider::{Device, Precision, Setup};
+use super::provider::{Device, OpenVino, Precision, Setup};
 use super::tensorrt::{EngineKey, GpuMachine};
 use super::{BackboneError, Checkpoint};
 use crate::geometry::{Grid, PatchLayout};
@@ -290,7 +290,10 @@ impl Opening<'_> {
                 let engine = EngineKey { graph: graph_key, precision, batch, machine, onnx_runtime };
                 store.folder(|cache| engine.folder(cache))
             }
-            _ => store.folder(|cache| cache.folder_of("compiled", &device.to_string(), self.version)),
+            Device::OpenVino(OpenVino::Gpu | OpenVino::Npu) => {
+                store.folder(|cache| cache.folder_of("compiled", &device.to_string(), self.version))
+            }
+            _ => None,
         };
         let setup = Setup { precision, threads, batch, layout: *layout, compiled: compiled.as_deref() };
         let failed = |error: &dyn std::fmt::Display| missing(device, &error.to_string());
