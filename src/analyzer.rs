@@ -5,6 +5,7 @@ use crate::backbone::{Backbone, BackboneError, Checkpoint, DEFAULT_MAX_PATCHES, 
 use crate::geometry::{PatchLayout, PixelBox};
 use crate::localize::{Detection, Features, Found, LocalizeError, Localizer, Method, PatchOutput};
 use crate::picture::{self, RgbImage};
+use std::collections::HashSet;
 use std::sync::Arc;
 
 /// Sessions that are kept: pictures of one collection come in few sizes.
@@ -51,6 +52,9 @@ pub struct Analyzer {
     size: ModelSize,
     /// Most recently used last.
     sessions: Vec<(Feature, (u32, u32), Backbone)>,
+    /// Takes notes about sessions, each different one once.
+    tell: Option<fn(&str)>,
+    told: HashSet<String>,
 }
 
 /// What the backbone gave for one picture.
@@ -66,7 +70,13 @@ pub struct Analysis {
 impl Analyzer {
     /// No session is made yet.
     pub fn new(checkpoint: Arc<Checkpoint>, options: SessionOptions, size: ModelSize) -> Self {
-        Self { checkpoint, options, size, sessions: Vec::new() }
+        Self { checkpoint, options, size, sessions: Vec::new(), tell: None, told: HashSet::new() }
+    }
+
+    /// What a user should know about its sessions ([`Backbone::notes`]) goes to `tell`, the same only once.
+    pub fn telling(mut self, tell: fn(&str)) -> Self {
+        self.tell = Some(tell);
+        self
     }
 
     pub fn checkpoint(&self) -> &Checkpoint {
@@ -112,6 +122,13 @@ impl Analyzer {
             Some(at) => self.sessions.remove(at),
             None => {
                 let backbone = Backbone::open(&self.checkpoint, feature, size.0, size.1, &self.options)?;
+                if let Some(tell) = self.tell {
+                    backbone
+                        .notes()
+                        .into_iter()
+                        .filter(|note| self.told.insert(note.clone()))
+                        .for_each(|note| tell(&note));
+                }
                 if self.sessions.len() == SESSIONS {
                     self.sessions.remove(0);
                 }

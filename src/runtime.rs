@@ -129,7 +129,7 @@ pub fn run(
     let mut end_ns = 0;
     let has_failed = AtomicBool::new(false);
     std::thread::scope(|scope| {
-        let (to_infer, ingested) = bounded(CHANNEL_FRAMES);
+        let (to_infer, ingested) = bounded(CHANNEL_FRAMES.max(backbone.batch()));
         let (to_localize, inferred) = bounded(CHANNEL_FRAMES);
         let (to_sink, localized) = bounded(CHANNEL_FRAMES);
         let source = &mut *source;
@@ -218,23 +218,31 @@ fn infer(
     to_localize: Sender<Inferred>,
 ) -> Result<(), RunError> {
     let grid = backbone.layout().grid;
-    for Ingested { frame, decoded, image, mut timings } in ingested {
-        let patches = match image {
-            None => None,
-            Some(image) => {
-                let start = Instant::now();
-                let unreadable =
-                    |_| StreamError::Input { input: "a model image".into(), why: "cannot be mapped".into() };
-                let values = backbone.features(&image.map_readable().map_err(unreadable)?)?;
-                timings.inference = microseconds(start);
-                Some(match method {
-                    Method::DinoSeg => PatchOutput::Attention(values),
-                    _ => PatchOutput::Features(Features::new(grid, values)?),
-                })
+    while let Ok(first) = ingested.recv() {
+        let mut items = vec![first];
+        items.extend(ingested.try_iter().take(backbone.batch() - 1));
+        let start = Instant::now();
+        let unreadable = |_| StreamError::Input { input: "a model image".into(), why: "cannot be mapped".into() };
+        let images = items.iter().filter_map(|item| item.image.as_ref()).map(|image| image.map_readable());
+        let images = images.collect::<Result<Vec<_>, _>>().map_err(unreadable)?;
+        let pixels: Vec<&[u8]> = images.iter().map(|image| image.as_slice()).collect();
+        let mut values = backbone.features_batch(&pixels)?.into_iter();
+        drop(images);
+        let inference = microseconds(start);
+        for Ingested { frame, decoded, image, mut timings } in items {
+            let patches = match image.and_then(|_| values.next()) {
+                None => None,
+                Some(values) => {
+                    timings.inference = inference;
+                    Some(match method {
+                        Method::DinoSeg => PatchOutput::Attention(values),
+                        _ => PatchOutput::Features(Features::new(grid, values)?),
+                    })
+                }
+            };
+            if to_localize.send(Inferred { frame, decoded, patches, timings }).is_err() {
+                return Ok(());
             }
-        };
-        if to_localize.send(Inferred { frame, decoded, patches, timings }).is_err() {
-            break;
         }
     }
     Ok(())

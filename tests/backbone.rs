@@ -4,7 +4,7 @@
 
 use half::{bf16, f16};
 use mostream::backbone::{
-    Backbone, BackboneError, Checkpoint, Dialect, Feature, SessionOptions, find_library, runtime_info,
+    Backbone, BackboneError, Checkpoint, Device, Dialect, Feature, SessionOptions, find_library, runtime_info,
 };
 use ndarray::{Array2, Array3};
 use proptest::collection::vec;
@@ -59,7 +59,8 @@ fn expected(case: &Case, name: &str) -> Array2<f32> {
 
 fn open(case: &Case, checkpoint: &Checkpoint, feature: Feature, dialect: Dialect, cache: Option<&Path>) -> Backbone {
     let (height, width, _) = case.rgb.dim();
-    let options = SessionOptions { threads: Some(2), library: None, cache: cache.map(Path::to_owned) };
+    let cache = cache.map(Path::to_owned);
+    let options = SessionOptions { threads: Some(2), cache, ..SessionOptions::default() };
     Backbone::open_in(dialect, checkpoint, feature, width as u32, height as u32, &options)
         .unwrap_or_else(|error| panic!("{}: {error}", case.name))
 }
@@ -422,12 +423,12 @@ fn a_path_that_is_no_file_is_a_read_error() {
 
 #[test]
 fn a_library_that_is_missing_is_an_error_that_says_what_to_do() {
-    let error = find_library(Some(Path::new("/nonexistent/libonnxruntime.so"))).unwrap_err();
+    let error = find_library(Some(Path::new("/nonexistent/libonnxruntime.so")), Device::Auto).unwrap_err();
     assert!(matches!(error, BackboneError::LibraryMissing(_)));
     for words in ["/nonexistent/libonnxruntime.so", "make setup", "ORT_DYLIB_PATH"] {
         assert!(error.to_string().contains(words), "{error}");
     }
-    let info = runtime_info(&find_library(None).unwrap()).unwrap();
+    let info = runtime_info(&find_library(None, Device::Auto).unwrap()).unwrap();
     assert!(
         info.version.starts_with("1.") && info.providers.iter().any(|name| name == "CPUExecutionProvider"),
         "{info:?}"

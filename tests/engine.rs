@@ -14,7 +14,7 @@ use mostream::live::status::Board;
 use mostream::localize::{Localizer, Method};
 use mostream::record::{FrameRecord, SourceState};
 use mostream::stream::frame::Frame;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -135,6 +135,46 @@ fn answers_that_come_too_late_for_their_frame_hold_for_those_after_it() {
     assert!(records.windows(2).all(|pair| pair[0].frame < pair[1].frame), "in order");
     let first = records.iter().position(|record| !record.objects.is_empty()).unwrap();
     assert!(records[first..].iter().all(|record| !record.objects.is_empty()), "the boxes hold");
+}
+
+#[test]
+fn sources_that_wait_share_a_run_of_the_model_and_each_gets_its_own_answer() {
+    let boxes = |batch| {
+        let board = Board::new(["a", "b", "c"].map(str::to_owned));
+        let stop = AtomicBool::new(false);
+        let records = Arc::new(Mutex::new(Vec::new()));
+        let inputs = (0..3).map(|source| {
+            // The object is lower in each source.
+            let (info, seen) = (frame().info, AtomicU64::new(0));
+            let pixel = |at: usize| {
+                if (at % 64).abs_diff(30) < 8 && (at / 64).abs_diff(14 + 8 * source) < 8 { 220 } else { 40 }
+            };
+            let buffer = gst::Buffer::from_slice(Vec::from_iter((0..64 * 48).map(pixel)));
+            let feed = Restless {
+                is_live: false,
+                frames: 0,
+                frame: Frame { buffer, info, ..frame() },
+                is_enough: Box::new(move || seen.fetch_add(1, Ordering::Relaxed) >= 6),
+            };
+            Input { sinks: vec![Box::new(Records(records.clone()))], ..input(Box::new(feed)) }
+        });
+        let options = SessionOptions { batch: Some(batch), ..SessionOptions::default() };
+        let open = || Backbone::open(&Checkpoint::bundled()?, Feature::Keys, 64, 48, &options);
+        run(inputs.collect(), &board, &stop, open).unwrap();
+        assert!(board.sources.iter().all(|source| source.snapshot().inferred == 6));
+        let records = records.lock().unwrap();
+        let key = |record: &FrameRecord| {
+            let boxes: Vec<[u32; 4]> = record.objects.iter().map(|object| object.bbox).collect();
+            (record.source.clone(), record.frame, boxes)
+        };
+        let mut all: Vec<_> = records.iter().map(key).collect();
+        all.sort();
+        all
+    };
+    let alone = boxes(1);
+    assert_eq!(alone.len(), 18);
+    assert!(alone[0].2 != alone[17].2, "the sources' objects are apart: {alone:?}");
+    assert_eq!(boxes(4), alone);
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 const RULES: [(&str, &[&str]); 16] = [
     ("gstreamer", &["stream", "overlay.rs", "runtime.rs", "live", "cli/doctor.rs"]),
     ("gstreamer_rtsp_server", &["live/sinks/rtsp.rs"]),
-    ("ort", &["backbone/session.rs"]),
+    ("ort", &["backbone/session.rs", "backbone/library.rs", "backbone/provider.rs"]),
     ("opencv", &["overlay.rs"]),
     ("crossbeam_channel", &["runtime.rs", "live"]),
     ("image", &["picture.rs"]),

@@ -87,6 +87,27 @@ impl Cache {
         }
     }
 
+    /// The folder `KIND-STEM-VERSION` for files that others make, which is made where it is missing. Those of the same kind and stem
+    /// but another version go.
+    pub fn folder_of(&self, kind: &str, stem: &str, version: &str) -> std::io::Result<PathBuf> {
+        let (stem, name) = (format!("{kind}-{stem}-"), format!("{kind}-{stem}-{version}"));
+        for entry in fs::read_dir(&self.folder)?.flatten() {
+            let other = entry.file_name();
+            let other = other.to_string_lossy();
+            if other.starts_with(&stem) && *other != *name {
+                // What cannot be removed stays, unused.
+                let _ = fs::remove_dir_all(entry.path());
+            }
+        }
+        let folder = self.folder.join(name);
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(&folder)?;
+        let metadata = fs::symlink_metadata(&folder)?;
+        match metadata.is_dir() && is_own(&metadata) {
+            true => Ok(folder),
+            false => Err(std::io::Error::other("it belongs to another user, or others may write to it")),
+        }
+    }
+
     /// A path in the cache that nobody else uses.
     pub fn scratch(&self) -> PathBuf {
         static COUNT: AtomicU64 = AtomicU64::new(0);
@@ -98,6 +119,15 @@ impl Cache {
     fn path(&self, key: &blake3::Hash) -> PathBuf {
         self.folder.join(key.to_hex().as_str())
     }
+}
+
+/// The name of an entry: the hash of all these.
+pub fn key(parts: &[&[u8]]) -> blake3::Hash {
+    let mut hasher = blake3::Hasher::new();
+    for part in parts {
+        hasher.update(&(part.len() as u64).to_le_bytes()).update(part);
+    }
+    hasher.finalize()
 }
 
 /// Whether it is this user's, and nobody else (but root) may write it.

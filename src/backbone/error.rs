@@ -1,3 +1,4 @@
+use super::Device;
 use std::path::PathBuf;
 
 /// Why the backbone cannot be used.
@@ -12,6 +13,12 @@ pub enum BackboneError {
     /// No ONNX Runtime library was found.
     #[error("{0}; run `make setup`, or `pip install onnxruntime` and set ORT_DYLIB_PATH to its libonnxruntime.so")]
     LibraryMissing(String),
+    /// The device's execution provider, or a library of it, is missing, or it does not work.
+    #[error("{device} does not work: {why}; what it needs: {needs}")]
+    Device { device: Device, why: String, needs: &'static str },
+    /// The device does not compute in this precision.
+    #[error("{0}")]
+    Precision(String),
     /// The model's input is empty or larger than the program accepts.
     #[error("{0}")]
     Size(String),
@@ -21,4 +28,10 @@ pub enum BackboneError {
     /// ONNX Runtime refused.
     #[error("ONNX Runtime: {0}")]
     Runtime(String),
+}
+
+impl BackboneError {
+    pub(super) fn runtime(error: impl std::fmt::Display) -> Self {
+        Self::Runtime(error.to_string())
+    }
 }

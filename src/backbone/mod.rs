@@ -1,22 +1,27 @@
 //! A frame's pixels → patch features: a DINO checkpoint becomes an ONNX graph for one grid, run by ONNX Runtime.
 //!
 //! Reading order: [`checkpoint`] (named tensors in a file), [`vit`] (the transformer they make), [`graph`] (its ONNX graph),
-//! [`session`] (ONNX Runtime); [`work`] counts what it costs. Deliberately absent: the last block's attention and MLP, and the final norm, whose outputs
+//! [`library`], [`provider`] and [`session`] (ONNX Runtime: its library, the devices, running it); [`work`] counts what it costs. Deliberately absent: the last block's attention and MLP, and the final norm, whose outputs
 //! nobody reads.
 
 mod cache;
 mod checkpoint;
 mod error;
 mod graph;
+mod library;
 mod onnx;
 mod pickle;
+mod provider;
 mod session;
+mod tensorrt;
 mod vit;
 mod work;
 
 pub use error::BackboneError;
 pub use graph::{Dialect, Feature};
-pub use session::{Backbone, RuntimeInfo, SessionOptions, find_library, runtime_info};
+pub use library::{RuntimeInfo, find_library, runtime_info};
+pub use provider::{Device, OpenVino, Precision, Provider};
+pub use session::{Backbone, Placement, SessionOptions};
 pub use vit::Checkpoint;
 pub use work::Work;
 

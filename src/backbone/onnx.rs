@@ -1,6 +1,10 @@
 //! The part of ONNX's wire format that a vision transformer needs, and a builder that names every value.
 
+mod precision;
+
 use prost::Message;
+
+pub use precision::lowered;
 
 pub const UINT8: i32 = 2;
 pub const FLOAT: i32 = 1;

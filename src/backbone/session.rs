@@ -1,35 +1,52 @@
-//! ONNX Runtime: finding its library, making a session, running it.
+//! A session of ONNX Runtime: made on the device asked for, and run.
 
-use super::cache::Cache;
+use super::cache::{Cache, key};
 use super::graph::{self, Dialect, Feature, INPUT, OUTPUT};
+use super::library::{environment, find_library, providers};
+use super::onnx::lowered;
+use super::provider::{Device, OpenVino, Precision, Setup};
+use super::tensorrt::{EngineKey, GpuMachine};
 use super::{BackboneError, Checkpoint};
 use crate::geometry::{Grid, PatchLayout};
 use ndarray::Array2;
 use ort::environment::Environment;
-use ort::logging::LogLevel;
 use ort::session::Session;
 use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
 use ort::value::TensorRef;
-use std::error::Error;
-use std::ffi::{CStr, c_char};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
 
 /// Attention takes time with the square of the patches; this many are 1024×1024 pixels at patch 8.
 const MAX_PATCHES: usize = 16_384;
 /// Raised when the same checkpoint gives another graph.
 const GRAPH_VERSION: u32 = 1;
-const LIBRARY: &str = "libonnxruntime.so";
 
 /// How a session is run.
 #[derive(Clone, Debug, Default)]
 pub struct SessionOptions {
+    pub device: Device,
+    pub precision: Precision,
+    /// Images of one run, at most; by default what pays on the device.
+    pub batch: Option<usize>,
     /// Threads of one run; by default as many as the process may use cores.
     pub threads: Option<usize>,
     /// The ONNX Runtime library; by default what [`find_library`] finds. A process loads one.
     pub library: Option<PathBuf>,
-    /// The folder for graphs and optimised models; none is kept by default.
+    /// The folder for graphs, optimised models and engines; none is kept by default.
     pub cache: Option<PathBuf>,
+}
+
+/// Where a session runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Placement {
+    /// Never [`Device::Auto`].
+    pub device: Device,
+    pub precision: Precision,
+    /// The graph's nodes that the device left to the CPU, and all; of the nodes as the provider put them together, counted in ONNX
+    /// Runtime's profile of one run. Nothing is counted on the CPU itself.
+    pub nodes_on_cpu: Option<(usize, usize)>,
+    /// Why devices that [`Device::Auto`] would have preferred are not used.
+    pub passed_over: Vec<String>,
 }
 
 /// A checkpoint ready to run on images of one size.
@@ -39,6 +56,8 @@ pub struct Backbone {
     layout: PatchLayout,
     /// `[N, D]` or `[heads, N]`.
     shape: (usize, usize),
+    batch: usize,
+    placement: Placement,
     cache_warning: Option<String>,
 }
 
@@ -52,7 +71,7 @@ impl Backbone {
         height: u32,
         options: &SessionOptions,
     ) -> Result<Self, BackboneError> {
-        Self::open_in(Dialect::Fused, checkpoint, feature, width, height, options)
+        Self::open_as(None, checkpoint, feature, (width, height), options)
     }
 
     /// Like [`Self::open`], with attention written in this dialect.
@@ -64,62 +83,80 @@ impl Backbone {
         height: u32,
         options: &SessionOptions,
     ) -> Result<Self, BackboneError> {
+        Self::open_as(Some(dialect), checkpoint, feature, (width, height), options)
+    }
+
+    fn open_as(
+        dialect: Option<Dialect>,
+        checkpoint: &Checkpoint,
+        feature: Feature,
+        (width, height): (u32, u32),
+        options: &SessionOptions,
+    ) -> Result<Self, BackboneError> {
         let layout = layout(checkpoint.patch(), width, height)?;
-        let library = find_library(options.library.as_deref())?;
+        if options.device != Device::Auto {
+            options.device.check(options.precision)?;
+        }
+        let library = find_library(options.library.as_deref(), options.device)?;
         let (environment, version) = environment(&library)?;
-        let threads = options.threads.or_else(|| std::thread::available_parallelism().ok().map(usize::from));
-        let builder = || session_builder(&environment, threads.unwrap_or(1));
-
-        let (cache, mut cache_warning) = match options.cache.as_deref().map(|folder| (folder, Cache::open(folder))) {
-            None => (None, None),
-            Some((_, Ok(cache))) => (Some(cache), None),
-            Some((folder, Err(error))) => (None, Some(unusable(folder, &error))),
-        };
-        let graph_key = key(&[
-            checkpoint.hash().as_bytes(),
-            format!("{GRAPH_VERSION} {:?} {feature:?} {dialect:?} {layout:?}", checkpoint.measures).as_bytes(),
-        ]);
-        let session_key = key(&[graph_key.as_bytes(), version.as_bytes(), processor().as_bytes()]);
-
-        let kept = cache.as_ref().and_then(|cache| cache.read(&session_key)).and_then(|model| {
-            let builder = builder().and_then(|b| Ok(b.with_optimization_level(GraphOptimizationLevel::Disable)?));
-            builder.and_then(|mut builder| builder.commit_from_memory(&model)).ok()
-        });
-        let session = match (kept, cache) {
-            (Some(session), _) => session,
-            (None, None) => {
-                let graph = graph::build(checkpoint, feature, dialect, &layout)?;
-                builder().and_then(|mut builder| builder.commit_from_memory(&graph)).map_err(runtime)?
+        let providers = providers()?;
+        let has =
+            |device: &Device| device.provider().is_none_or(|provider| providers.iter().any(|p| p == provider.name));
+        let devices = match options.device {
+            Device::Auto => {
+                let works = |device: &Device| has(device) && device.check(options.precision).is_ok();
+                Device::AUTOMATIC.into_iter().filter(works).collect()
             }
-            (None, Some(cache)) => {
-                let kept = cache.read(&graph_key);
-                let is_kept = kept.is_some();
-                let graph = kept.map_or_else(|| graph::build(checkpoint, feature, dialect, &layout), Ok)?;
-                let mut written = if is_kept { Ok(()) } else { cache.write(&graph_key, &graph) };
-                let scratch = cache.scratch();
-                let optimised = builder()
-                    .and_then(|builder| builder.with_optimized_model_path(&scratch)?.commit_from_memory(&graph));
-                written = written.and_then(|()| cache.write(&session_key, &std::fs::read(&scratch)?));
-                let _ = std::fs::remove_file(&scratch);
-                if let (Some(folder), Err(error)) = (&options.cache, &written) {
-                    cache_warning = Some(unusable(folder, error));
+            device if has(&device) => vec![device],
+            device => {
+                let name = device.provider().map_or("its provider", |provider| provider.name);
+                let (library, has) = (library.display(), providers.join(", "));
+                return Err(missing(
+                    device,
+                    &format!("the ONNX Runtime library {library} lacks {name} (it has {has})"),
+                ));
+            }
+        };
+        let mut passed_over = Vec::new();
+        for &device in &devices {
+            let dialect = dialect.unwrap_or(device.dialect());
+            let opening =
+                Opening { checkpoint, feature, dialect, layout, environment: &environment, version: &version };
+            match opening.on(device, options) {
+                Ok(mut backbone) => {
+                    backbone.placement.passed_over = passed_over;
+                    return Ok(backbone);
                 }
-                // The reason may be the file it could not write.
-                let again = |_| builder().and_then(|mut builder| builder.commit_from_memory(&graph));
-                optimised.or_else(again).map_err(runtime)?
+                Err(BackboneError::Device { device, why, .. }) if options.device == Device::Auto => {
+                    passed_over.push(format!("{device} does not work: {why}"));
+                }
+                Err(error) => return Err(error),
             }
-        };
-        let patches = layout.grid.patches();
-        let shape = match feature {
-            Feature::ClsAttention => (checkpoint.heads(), patches),
-            _ => (patches, checkpoint.dim()),
-        };
-        Ok(Self { session, layout, shape, cache_warning })
+        }
+        // None is left for the precision: the CPU's reason says which have it.
+        Device::Cpu.check(options.precision)?;
+        Err(BackboneError::runtime(passed_over.join("; ")))
     }
 
     /// How the patches lie over the image.
     pub fn layout(&self) -> PatchLayout {
         self.layout
+    }
+
+    /// Where it runs.
+    pub fn placement(&self) -> &Placement {
+        &self.placement
+    }
+
+    /// Images that are best given to [`Self::features_batch`] at once, at most.
+    pub fn batch(&self) -> usize {
+        self.batch
+    }
+
+    /// What a user should know about it, a line each: where it runs, unless that is just the CPU, and a cache of no use.
+    pub fn notes(&self) -> Vec<String> {
+        let warning = self.cache_warning.as_ref().map(|warning| format!("warning: {warning}"));
+        self.placement.note().into_iter().chain(warning).collect()
     }
 
     /// Why nothing was kept in the cache, where it was asked for.
@@ -129,14 +166,261 @@ impl Backbone {
 
     /// Packed RGB `[height, width, 3]` → features `[N, D]`, or `[heads, N]` for the attention.
     pub fn features(&mut self, rgb: &[u8]) -> Result<Array2<f32>, BackboneError> {
-        let (width, height) = (self.layout.image_width as usize, self.layout.image_height as usize);
-        if rgb.len() != 3 * width * height {
-            return Err(BackboneError::Pixels { width, height, got: rgb.len() });
+        let mut all = self.run(rgb, 1)?;
+        all.pop().ok_or_else(|| BackboneError::runtime("no features"))
+    }
+
+    /// The same for several images, [`Self::batch`] of them in one run.
+    pub fn features_batch(&mut self, images: &[&[u8]]) -> Result<Vec<Array2<f32>>, BackboneError> {
+        let mut all = Vec::with_capacity(images.len());
+        for images in images.chunks(self.batch) {
+            match images {
+                [rgb] => all.push(self.features(rgb)?),
+                _ => {
+                    // One of the wrong size must not be made good by another.
+                    images.iter().try_for_each(|rgb| self.check(rgb, 1))?;
+                    all.extend(self.run(&images.concat(), images.len())?);
+                }
+            }
         }
-        let input = TensorRef::from_array_view(([1, height, width, 3], rgb)).map_err(runtime)?;
-        let output = self.session.run(ort::inputs![INPUT => input]).map_err(runtime)?;
-        let (_, values) = output[OUTPUT].try_extract_tensor::<f32>().map_err(runtime)?;
-        Array2::from_shape_vec(self.shape, values.to_vec()).map_err(runtime)
+        Ok(all)
+    }
+
+    fn check(&self, rgb: &[u8], count: usize) -> Result<(), BackboneError> {
+        let (width, height) = (self.layout.image_width as usize, self.layout.image_height as usize);
+        match rgb.len() == 3 * width * height * count {
+            true => Ok(()),
+            false => Err(BackboneError::Pixels { width, height, got: rgb.len() }),
+        }
+    }
+
+    /// Packed RGB `[count, height, width, 3]`.
+    fn run(&mut self, rgb: &[u8], count: usize) -> Result<Vec<Array2<f32>>, BackboneError> {
+        self.check(rgb, count)?;
+        let (width, height) = (self.layout.image_width as usize, self.layout.image_height as usize);
+        let input = TensorRef::from_array_view(([count, height, width, 3], rgb)).map_err(BackboneError::runtime)?;
+        let output = self.session.run(ort::inputs![INPUT => input]).map_err(BackboneError::runtime)?;
+        let (_, values) = output[OUTPUT].try_extract_tensor::<f32>().map_err(BackboneError::runtime)?;
+        let image = self.shape.0 * self.shape.1;
+        if values.len() != count * image {
+            return Err(BackboneError::runtime(format!("{} values for {count} images of {image}", values.len())));
+        }
+        let features = |values: &[f32]| Array2::from_shape_vec(self.shape, values.to_vec());
+        values.chunks_exact(image).map(features).collect::<Result<_, _>>().map_err(BackboneError::runtime)
+    }
+}
+
+impl Placement {
+    /// A line for people, where it is not just the CPU in fp32.
+    pub fn note(&self) -> Option<String> {
+        let Self { device, precision, nodes_on_cpu, passed_over } = self;
+        if (*device, *precision) == (Device::Cpu, Precision::Fp32) && passed_over.is_empty() {
+            return None;
+        }
+        let mut note = format!("the model runs on {device} in {precision}");
+        if let Some((left @ 1.., all)) = nodes_on_cpu {
+            note += &format!(", but {left} of its {all} nodes on the CPU");
+        }
+        if !passed_over.is_empty() {
+            note += &format!(" ({})", passed_over.join("; "));
+        }
+        Some(note)
+    }
+}
+
+/// What a session is made of, whatever runs it.
+struct Opening<'a> {
+    checkpoint: &'a Checkpoint,
+    feature: Feature,
+    dialect: Dialect,
+    layout: PatchLayout,
+    environment: &'a Environment,
+    /// Of ONNX Runtime.
+    version: &'a str,
+}
+
+impl Opening<'_> {
+    fn on(&self, device: Device, options: &SessionOptions) -> Result<Backbone, BackboneError> {
+        let Self { checkpoint, feature, dialect, layout, .. } = self;
+        let precision = options.precision;
+        let batch = options.batch.unwrap_or(device.default_batch()).max(1);
+        let threads = options.threads.or_else(|| std::thread::available_parallelism().ok().map(usize::from));
+        let threads = threads.unwrap_or(1);
+        let mut store = Store::open(options.cache.as_deref());
+        let graph_precision = device.graph_precision(precision);
+        let graph_key = key(&[
+            checkpoint.hash().as_bytes(),
+            format!("{GRAPH_VERSION} {:?} {feature:?} {dialect:?} {layout:?} {graph_precision}", checkpoint.measures)
+                .as_bytes(),
+        ]);
+        let graph = |store: &mut Store| {
+            store.read(&graph_key).map_or_else(
+                || {
+                    let graph = graph::build(checkpoint, *feature, *dialect, layout)?;
+                    let graph = lowered(graph, graph_precision).map_err(BackboneError::runtime)?;
+                    store.write(&graph_key, &graph);
+                    Ok(graph)
+                },
+                Ok,
+            )
+        };
+        let builder = || session_builder(self.environment, threads);
+        let shape = match feature {
+            Feature::ClsAttention => (checkpoint.heads(), layout.grid.patches()),
+            _ => (layout.grid.patches(), checkpoint.dim()),
+        };
+        let backbone = |session, cache_warning| Backbone {
+            session,
+            layout: *layout,
+            shape,
+            batch,
+            placement: Placement { device, precision, nodes_on_cpu: None, passed_over: Vec::new() },
+            cache_warning,
+        };
+        if device == Device::Cpu {
+            let session_key = key(&[graph_key.as_bytes(), self.version.as_bytes(), processor().as_bytes()]);
+            let session = on_cpu(&builder, &mut store, &session_key, graph)?;
+            return Ok(backbone(session, store.warning));
+        }
+
+        let graph = graph(&mut store)?;
+        let compiled = match device {
+            Device::TensorRt(gpu) => {
+                let (machine, onnx_runtime) = (GpuMachine::here(gpu), self.version.to_owned());
+                let engine = EngineKey { graph: graph_key, precision, batch, machine, onnx_runtime };
+                store.folder(|cache| engine.folder(cache))
+            }
+            Device::OpenVino(OpenVino::Gpu | OpenVino::Npu) => {
+                store.folder(|cache| cache.folder_of("compiled", &device.to_string(), self.version))
+            }
+            _ => None,
+        };
+        let setup = Setup { precision, threads, batch, layout: *layout, compiled: compiled.as_deref() };
+        let failed = |error: &dyn std::fmt::Display| missing(device, &error.to_string());
+        let scratch = Scratch::new().map_err(|error| failed(&error))?;
+        let session = builder()
+            .and_then(|builder| device.register(builder, &setup))
+            .and_then(|builder| builder.with_profiling(scratch.0.join("profile"))?.commit_from_memory(&graph));
+        let mut backbone = backbone(session.map_err(|error| failed(&error))?, store.warning);
+        let black = vec![0; 3 * layout.image_width as usize * layout.image_height as usize];
+        backbone.features(&black).map_err(|error| failed(&error))?;
+        let profile = backbone.session.end_profiling().map_err(|error| failed(&error))?;
+        let nodes = nodes_on_cpu(&std::fs::read(profile).map_err(|error| failed(&error))?);
+        backbone.placement.nodes_on_cpu = nodes;
+        match nodes {
+            Some((left, all)) if left == all => Err(failed(&"it took none of the model's nodes")),
+            _ => Ok(backbone),
+        }
+    }
+}
+
+/// What was said about the device → an error that says what to do.
+fn missing(device: Device, why: &str) -> BackboneError {
+    // ONNX Runtime puts the place in its source first.
+    let why = why.rsplit("[ONNXRuntimeError] : ").next().unwrap_or(why);
+    let why = why.lines().map(str::trim).collect::<Vec<_>>().join(" ");
+    BackboneError::Device { device, why, needs: device.provider().map_or("nothing", |provider| provider.needs) }
+}
+
+/// The session on the CPU, whose optimised model is kept.
+fn on_cpu(
+    builder: &dyn Fn() -> ort::Result<SessionBuilder>,
+    store: &mut Store,
+    session_key: &blake3::Hash,
+    graph: impl FnOnce(&mut Store) -> Result<Vec<u8>, BackboneError>,
+) -> Result<Session, BackboneError> {
+    let kept = store.read(session_key).and_then(|model| {
+        let builder = builder().and_then(|b| Ok(b.with_optimization_level(GraphOptimizationLevel::Disable)?));
+        builder.and_then(|mut builder| builder.commit_from_memory(&model)).ok()
+    });
+    if let Some(session) = kept {
+        return Ok(session);
+    }
+    let graph = graph(store)?;
+    let unkept = || builder().and_then(|mut builder| builder.commit_from_memory(&graph));
+    let Some(scratch) = store.cache.as_ref().map(|(_, cache)| cache.scratch()) else {
+        return unkept().map_err(BackboneError::runtime);
+    };
+    let optimised =
+        builder().and_then(|builder| builder.with_optimized_model_path(&scratch)?.commit_from_memory(&graph));
+    match std::fs::read(&scratch) {
+        Ok(model) => store.write(session_key, &model),
+        Err(error) => store.failed(&error),
+    }
+    let _ = std::fs::remove_file(&scratch);
+    // The reason may be the file it could not write.
+    optimised.or_else(|_| unkept()).map_err(BackboneError::runtime)
+}
+
+/// Nodes that ran on the CPU, and all, in ONNX Runtime's profile of a run.
+fn nodes_on_cpu(profile: &[u8]) -> Option<(usize, usize)> {
+    let events: Vec<serde_json::Value> = serde_json::from_slice(profile).ok()?;
+    let is_run = |event: &&serde_json::Value| {
+        event["cat"] == "Node" && event["name"].as_str().is_some_and(|name| name.ends_with("_kernel_time"))
+    };
+    let providers: Vec<_> =
+        events.iter().filter(is_run).filter_map(|event| event["args"]["provider"].as_str()).collect();
+    let left = providers.iter().filter(|provider| **provider == "CPUExecutionProvider").count();
+    (!providers.is_empty()).then_some((left, providers.len()))
+}
+
+/// The cache, where there is one, and why it is of no use.
+struct Store {
+    cache: Option<(PathBuf, Cache)>,
+    warning: Option<String>,
+}
+
+impl Store {
+    fn open(folder: Option<&Path>) -> Self {
+        let mut store = Self { cache: None, warning: None };
+        match folder.map(|folder| (folder, Cache::open(folder))) {
+            None => {}
+            Some((folder, Ok(cache))) => store.cache = Some((folder.to_owned(), cache)),
+            Some((folder, Err(error))) => store.warning = Some(unusable(folder, &error)),
+        }
+        store
+    }
+
+    fn read(&self, key: &blake3::Hash) -> Option<Vec<u8>> {
+        self.cache.as_ref()?.1.read(key)
+    }
+
+    fn write(&mut self, key: &blake3::Hash, content: &[u8]) {
+        if let Some(Err(error)) = self.cache.as_ref().map(|(_, cache)| cache.write(key, content)) {
+            self.failed(&error);
+        }
+    }
+
+    fn folder(&mut self, of: impl FnOnce(&Cache) -> std::io::Result<PathBuf>) -> Option<PathBuf> {
+        let made = of(&self.cache.as_ref()?.1);
+        made.map_err(|error| self.failed(&error)).ok()
+    }
+
+    fn failed(&mut self, error: &std::io::Error) {
+        self.warning = self.cache.as_ref().map(|(folder, _)| unusable(folder, error));
+    }
+}
+
+fn unusable(folder: &Path, error: &std::io::Error) -> String {
+    format!("the cache {} is not used: {error}", folder.display())
+}
+
+/// A folder that nobody else can write to, and that goes with this.
+struct Scratch(PathBuf);
+
+impl Scratch {
+    fn new() -> std::io::Result<Self> {
+        let nanos = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default().as_nanos();
+        let folder = std::env::temp_dir().join(format!("mostream-{}-{nanos}", std::process::id()));
+        std::fs::DirBuilder::new().mode(0o700).create(&folder)?;
+        Ok(Self(folder))
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        // What cannot be removed is left to the system.
+        let _ = std::fs::remove_dir_all(&self.0);
     }
 }
 
@@ -159,22 +443,6 @@ fn session_builder(environment: &Environment, threads: usize) -> ort::Result<Ses
         .with_intra_op_spinning(false)?)
 }
 
-fn runtime(error: impl std::fmt::Display) -> BackboneError {
-    BackboneError::Runtime(error.to_string())
-}
-
-fn unusable(folder: &Path, error: &std::io::Error) -> String {
-    format!("the cache {} is not used: {error}", folder.display())
-}
-
-fn key(parts: &[&[u8]]) -> blake3::Hash {
-    let mut hasher = blake3::Hasher::new();
-    for part in parts {
-        hasher.update(&(part.len() as u64).to_le_bytes()).update(part);
-    }
-    hasher.finalize()
-}
-
 /// What an optimised model depends on besides the library: its kernels are chosen for the processor.
 fn processor() -> String {
     let text = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
@@ -184,120 +452,45 @@ fn processor() -> String {
     std::iter::once(std::env::consts::ARCH).chain(first.lines().filter(kept)).collect::<Vec<_>>().join("\n")
 }
 
-/// What an ONNX Runtime library is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RuntimeInfo {
-    pub version: String,
-    /// The names of its execution providers.
-    pub providers: Vec<String>,
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-/// Loads the library and asks it.
-pub fn runtime_info(library: &Path) -> Result<RuntimeInfo, BackboneError> {
-    let (_, version) = environment(library)?;
-    let (mut names, mut count) = (std::ptr::null_mut::<*mut c_char>(), 0);
-    // SAFETY: the library is loaded and has this API; it gives a list of `count` C strings, which is given back unchanged.
-    let providers = unsafe {
-        let status = (ort::api().GetAvailableProviders)(&mut names, &mut count);
-        ort::Error::result_from_status(status).map_err(runtime)?;
-        let text = |index| CStr::from_ptr(*names.offset(index)).to_string_lossy().into_owned();
-        let providers = (0..count as isize).map(text).collect();
-        let status = (ort::api().ReleaseAvailableProviders)(names, count);
-        ort::Error::result_from_status(status).map_err(runtime)?;
-        providers
-    };
-    Ok(RuntimeInfo { version, providers })
-}
-
-/// The one environment of the process and the library's version; loads the library on the first call.
-fn environment(library: &Path) -> Result<(Environment, String), BackboneError> {
-    static LOADED: Mutex<Option<(PathBuf, Environment, String)>> = Mutex::new(None);
-    let mut loaded = LOADED.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-    if let Some((path, environment, version)) = &*loaded {
-        if path != library {
-            let (path, library) = (path.display(), library.display());
-            return Err(BackboneError::Runtime(format!(
-                "{library} cannot be loaded: {path} is, and a process has room for one"
-            )));
-        }
-        return Ok((environment.clone(), version.clone()));
-    }
-    let version = version(library)?;
-    let environment = ort::init_from(library).map_err(runtime)?.build().map_err(runtime)?;
-    // What is fatal comes back as an error.
-    environment.set_log_level(LogLevel::Fatal);
-    *loaded = Some((library.to_owned(), environment.clone(), version.clone()));
-    Ok((environment, version))
-}
-
-/// The version of the library, which must have the API this program is built for: `ort` panics where it has not.
-fn version(library: &Path) -> Result<String, BackboneError> {
-    type GetApiBase = unsafe extern "C" fn() -> *const ort::sys::OrtApiBase;
-    let failed = |error: libloading::Error| {
-        let reason = error.source().map_or_else(|| error.to_string(), ToString::to_string);
-        BackboneError::LibraryMissing(format!(
-            "the ONNX Runtime library {} cannot be loaded: {reason}",
-            library.display()
-        ))
-    };
-    // SAFETY: the file is named as ONNX Runtime's library; its one exported function is called as its header declares it.
-    let (version, usable) = unsafe {
-        let loaded = libloading::Library::new(library).map_err(failed)?;
-        let get_api_base = loaded.get::<GetApiBase>(b"OrtGetApiBase").map_err(failed)?;
-        let Some(base) = get_api_base().as_ref() else {
-            return Err(BackboneError::Runtime(format!("{} has no API", library.display())));
+    #[test]
+    fn the_graph_in_f16_computes_what_it_does_in_f32() {
+        let checkpoint = Checkpoint::bundled().unwrap();
+        let layout = layout(checkpoint.patch(), 60, 48).unwrap();
+        let rgb: Vec<u8> =
+            (0..3 * 60 * 48).map(|at| (at % 3 * 60 + at / 3 % 60 * 2 + at / 180 * 37 % 90) as u8).collect();
+        let (environment, _) = environment(&find_library(None, Device::Cpu).unwrap()).unwrap();
+        let features = |precision| {
+            let graph = graph::build(&checkpoint, Feature::Keys, Dialect::Plain, &layout).unwrap();
+            let graph = lowered(graph, precision).unwrap();
+            let mut session = session_builder(&environment, 1).unwrap().commit_from_memory(&graph).unwrap();
+            let input = TensorRef::from_array_view(([1, 48, 60, 3], rgb.as_slice())).unwrap();
+            let output = session.run(ort::inputs![INPUT => input]).unwrap();
+            output[OUTPUT].try_extract_tensor::<f32>().unwrap().1.to_vec()
         };
-        let version = CStr::from_ptr((base.GetVersionString)()).to_string_lossy().into_owned();
-        let usable = !(base.GetApi)(ort::sys::ORT_API_VERSION).is_null();
-        // Unloading and loading again would run its static constructors twice.
-        std::mem::forget(loaded);
-        (version, usable)
-    };
-    match usable {
-        true => Ok(version),
-        false => Err(BackboneError::LibraryMissing(format!(
-            "ONNX Runtime {version} ({}) is too old (expected at least 1.{})",
-            library.display(),
-            ort::MINOR_VERSION
-        ))),
+        let (whole, half) = (features(Precision::Fp32), features(Precision::Fp16));
+        let norm = |values: &mut dyn Iterator<Item = f32>| values.map(|value| value * value).sum::<f32>().sqrt();
+        let error = norm(&mut whole.iter().zip(&half).map(|(a, b)| a - b)) / norm(&mut whole.iter().copied());
+        assert!(error > 0.0 && error < 0.01, "{error}");
     }
-}
 
-/// The ONNX Runtime library: `explicit`, else `ORT_DYLIB_PATH`, else the newest next to the program, in the project's `.venv`,
-/// in the active virtual environment, or in the system's library folders, in this order.
-pub fn find_library(explicit: Option<&Path>) -> Result<PathBuf, BackboneError> {
-    let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
-    if let Some(path) = explicit.map(Path::to_owned).or_else(|| set("ORT_DYLIB_PATH")) {
-        return match path.is_file() {
-            true => Ok(path),
-            false => {
-                Err(BackboneError::LibraryMissing(format!("there is no ONNX Runtime library at {}", path.display())))
-            }
+    #[test]
+    fn nodes_left_to_the_cpu_are_counted_in_the_profile() {
+        let node = |name: &str, provider: &str| {
+            format!(r#"{{"cat":"Node","name":"{name}","args":{{"op_name":"MatMul","provider":"{provider}"}}}}"#)
         };
+        let profile = [
+            r#"{"cat":"Session","name":"model_run","args":{}}"#.to_owned(),
+            node("MatMul_1_kernel_time", "CUDAExecutionProvider"),
+            node("MatMul_1_fence_before", "CPUExecutionProvider"),
+            node("Slice_2_kernel_time", "CPUExecutionProvider"),
+            node("MatMul_3_kernel_time", "CUDAExecutionProvider"),
+        ];
+        assert_eq!(nodes_on_cpu(format!("[{}]", profile.join(",")).as_bytes()), Some((1, 3)));
+        assert_eq!(nodes_on_cpu(b"[]"), None);
+        assert_eq!(nodes_on_cpu(b"[{"), None);
     }
-    let mut folders: Vec<PathBuf> =
-        std::env::current_exe().ok().and_then(|exe| Some(exe.parent()?.to_owned())).into_iter().collect();
-    let project = Path::new(env!("CARGO_MANIFEST_DIR")).join(".venv");
-    for environment in std::iter::once(project).chain(set("VIRTUAL_ENV")) {
-        for python in entries(&environment.join("lib"), "python3") {
-            folders.push(python.join("site-packages/onnxruntime/capi"));
-        }
-    }
-    folders.extend(set("LD_LIBRARY_PATH").iter().flat_map(std::env::split_paths));
-    folders.extend(["/usr/local/lib", "/usr/lib64", "/usr/lib"].map(PathBuf::from));
-    folders.push(format!("/usr/lib/{}-linux-gnu", std::env::consts::ARCH).into());
-    let newest = |folder: PathBuf| entries(&folder, LIBRARY).into_iter().max_by_key(|path| version_of_name(path));
-    folders.into_iter().find_map(newest).ok_or_else(|| BackboneError::LibraryMissing(format!("no {LIBRARY} was found")))
-}
-
-/// The entries of `folder` whose names begin like this.
-fn entries(folder: &Path, name: &str) -> Vec<PathBuf> {
-    let list = std::fs::read_dir(folder).into_iter().flatten().flatten();
-    list.filter(|entry| entry.file_name().to_string_lossy().starts_with(name)).map(|entry| entry.path()).collect()
-}
-
-/// `libonnxruntime.so.1.32.0` → `[1, 32, 0]`.
-fn version_of_name(path: &Path) -> Vec<u32> {
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    name.split('.').filter_map(|part| part.parse().ok()).collect()
 }

@@ -1,10 +1,10 @@
 //! `mostream doctor`: what is installed, and whether `mostream run` will work.
 
 use super::exit::{self, Exit};
-use super::model::cache_folder;
+use super::model::{DeviceArgs, cache_folder};
 use gst::prelude::*;
 use gstreamer as gst;
-use mostream::backbone::{self, Backbone, Checkpoint, Feature, SessionOptions};
+use mostream::backbone::{self, Backbone, Checkpoint, Feature, Placement, SessionOptions};
 use mostream::geometry::PixelBox;
 use mostream::localize::{Features, Localizer, PatchOutput};
 use mostream::stream::{self, launch, package_of};
@@ -68,6 +68,8 @@ pub struct Args {
     /// Print one JSON object
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    device: DeviceArgs,
 }
 
 #[derive(Serialize)]
@@ -133,13 +135,20 @@ struct SelfTest {
     /// Of the drawn object's box and the found one.
     iou: f64,
     patches: usize,
+    /// What ran the model, and in which precision.
+    device: String,
+    precision: String,
+    /// Nodes of the model that the device left to the CPU, and all.
+    nodes_on_cpu: Option<(usize, usize)>,
+    /// Why devices that would have been better do not work.
+    passed_over: Vec<String>,
     open_ms: f64,
     inference_ms: f64,
     localize_ms: f64,
 }
 
 pub fn run(args: Args) -> anyhow::Result<Exit> {
-    let report = Report::new();
+    let report = Report::new(args.device);
     let json = args.json.then(|| serde_json::to_string_pretty(&report)).transpose()?;
     exit::to_stdout(|out| match &json {
         Some(json) => writeln!(out, "{json}"),
@@ -149,7 +158,7 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
 }
 
 impl Report {
-    fn new() -> Self {
+    fn new(device: DeviceArgs) -> Self {
         let mut problems = Vec::new();
         let started = stream::init().map_err(|error| problems.push(error.to_string())).is_ok();
         let all = |names: &[&'static str], is_usable: &dyn Fn(&gst::Element) -> bool| -> Vec<Element> {
@@ -186,10 +195,10 @@ impl Report {
         });
 
         let mut told = |error: &dyn std::fmt::Display| problems.push(error.to_string());
-        let onnx_runtime = OnnxRuntime::find().map_err(|error| told(&error)).ok();
+        let onnx_runtime = OnnxRuntime::find(device).map_err(|error| told(&error)).ok();
         let checkpoint = Checkpoint::bundled().map_err(|error| told(&error)).ok();
         let self_test = match (&onnx_runtime, &checkpoint) {
-            (Some(_), Some(checkpoint)) => SelfTest::run(checkpoint).map_err(|error| told(&error)).ok(),
+            (Some(_), Some(checkpoint)) => SelfTest::run(checkpoint, device).map_err(|error| told(&error)).ok(),
             _ => None,
         };
         Self {
@@ -255,6 +264,14 @@ impl Report {
                 "self-test     a drawn object is boxed with an IoU of {:.2}; {} patches",
                 test.iou, test.patches
             )?;
+            let left = match test.nodes_on_cpu {
+                Some((left @ 1.., all)) => format!(", {left} of {all} nodes on the CPU"),
+                _ => String::new(),
+            };
+            writeln!(out, "  device      {} in {}{left}", test.device, test.precision)?;
+            for why in &test.passed_over {
+                writeln!(out, "  {:<11} {why}", "")?;
+            }
             writeln!(
                 out,
                 "  time        {:.0} ms to open the model, {:.0} ms per inference, {:.1} ms to find boxes",
@@ -289,8 +306,8 @@ impl Element {
 }
 
 impl OnnxRuntime {
-    fn find() -> Result<Self, backbone::BackboneError> {
-        let library = backbone::find_library(None)?;
+    fn find(args: DeviceArgs) -> Result<Self, backbone::BackboneError> {
+        let library = backbone::find_library(None, args.device)?;
         let info = backbone::runtime_info(&library)?;
         Ok(Self { version: info.version, library, providers: info.providers })
     }
@@ -307,13 +324,14 @@ impl Cache {
 
 impl SelfTest {
     /// Fails where a stage fails, and where the drawn object is not boxed.
-    fn run(checkpoint: &Checkpoint) -> anyhow::Result<Self> {
+    fn run(checkpoint: &Checkpoint, args: DeviceArgs) -> anyhow::Result<Self> {
         let ms = |start: Instant| start.elapsed().as_secs_f64() * 1e3;
         let (width, height) = (320, 240);
         let (rgb, drawn) = picture(width, height);
 
         let start = Instant::now();
-        let options = SessionOptions { cache: cache_folder(), ..SessionOptions::default() };
+        let DeviceArgs { device, precision, .. } = args;
+        let options = SessionOptions { device, precision, cache: cache_folder(), ..SessionOptions::default() };
         let mut backbone = Backbone::open(checkpoint, Feature::Keys, width, height, &options)?;
         let open_ms = ms(start);
         // The first run also makes room.
@@ -333,7 +351,18 @@ impl SelfTest {
             "the self-test failed: {} boxes, the best with an IoU of {iou:.2} (expected 0.5)",
             found.len()
         );
-        Ok(Self { iou, patches: layout.grid.patches(), open_ms, inference_ms, localize_ms })
+        let Placement { device, precision, nodes_on_cpu, passed_over } = backbone.placement().clone();
+        Ok(Self {
+            iou,
+            patches: layout.grid.patches(),
+            device: device.to_string(),
+            precision: precision.to_string(),
+            nodes_on_cpu,
+            passed_over,
+            open_ms,
+            inference_ms,
+            localize_ms,
+        })
     }
 }
 

@@ -11,7 +11,7 @@ use std::process::ExitCode;
 
 /// Printed below `--help`.
 pub const HELP: &str = "Exit codes: 0 done; 1 anything not named here; 2 bad command line; 3 the input cannot be used; \
-4 an output cannot be written; 5 the model cannot be used; 6 a GStreamer element or the ONNX Runtime library is missing; \
+4 an output cannot be written; 5 the model cannot be used; 6 a GStreamer element, the ONNX Runtime library or the device asked for is missing; \
 130 interrupted (the output is complete up to there).\n\nEnvironment: ORT_DYLIB_PATH is the ONNX Runtime library to load; \
 MOSTREAM_CACHE is where prepared models are kept (empty: nowhere).\n\nTo begin: mostream doctor, then mostream run VIDEO.";
 
@@ -85,8 +85,8 @@ impl From<&BackboneError> for Exit {
     fn from(error: &BackboneError) -> Self {
         match error {
             BackboneError::Read { .. } | BackboneError::Checkpoint { .. } => Self::Model,
-            BackboneError::LibraryMissing(_) => Self::Missing,
-            BackboneError::Size(_) => Self::Usage,
+            BackboneError::LibraryMissing(_) | BackboneError::Device { .. } => Self::Missing,
+            BackboneError::Size(_) | BackboneError::Precision(_) => Self::Usage,
             BackboneError::Pixels { .. } | BackboneError::Runtime(_) => Self::Other,
         }
     }

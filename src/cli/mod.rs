@@ -19,6 +19,7 @@ mod npy;
 mod progress;
 mod run;
 mod sources;
+mod warmup;
 
 use clap::{Parser, Subcommand};
 
@@ -51,6 +52,8 @@ enum Command {
     Doctor(doctor::Args),
     /// Make a training set from footage: pictures, boxes and masks in the layout of COCO, YOLO, VOC, CVAT or MOT
     Label(label::Args),
+    /// Make ahead of time what the model needs on a device: graphs, and TensorRT's engines
+    Warmup(warmup::Args),
     /// Measure how fast each stage is on this machine
     Bench(bench::Args),
     /// Measure how near the boxes come to those that people drew, over a data set
@@ -69,6 +72,7 @@ pub fn main() -> std::process::ExitCode {
         Command::Inspect(args) => inspect::run(args),
         Command::Doctor(args) => doctor::run(args),
         Command::Label(args) => label::run(args),
+        Command::Warmup(args) => warmup::run(args),
         Command::Bench(args) => bench::run(args),
         Command::Eval(args) => eval::run(args),
     };

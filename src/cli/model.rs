@@ -4,7 +4,9 @@ use super::exit::Failure;
 use anyhow::Context;
 use clap::ValueEnum;
 use mostream::analyzer::{Analyzer, ModelSize};
-use mostream::backbone::{Backbone, BackboneError, Checkpoint, DEFAULT_MAX_PATCHES, Feature, SessionOptions};
+use mostream::backbone::{
+    Backbone, BackboneError, Checkpoint, DEFAULT_MAX_PATCHES, Device, Feature, Precision, SessionOptions,
+};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -24,6 +26,22 @@ pub struct ModelArgs {
     /// Threads of the model [default: one per core]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub threads: Option<u16>,
+    #[command(flatten)]
+    pub device: DeviceArgs,
+}
+
+/// What computes, and how.
+#[derive(Clone, Copy, clap::Args)]
+pub struct DeviceArgs {
+    /// What runs the model: auto (the best that works), cpu, openvino[:CPU|GPU|NPU], cuda[:N] or tensorrt[:N]
+    #[arg(long, value_name = "DEVICE", default_value = "auto", value_parser = str::parse::<Device>)]
+    pub device: Device,
+    /// What the model computes in: fp32, fp16, bf16 or int8, as far as the device has it
+    #[arg(long, value_name = "PRECISION", default_value = "fp32", value_parser = str::parse::<Precision>)]
+    pub precision: Precision,
+    /// Pictures that wait in several sources and go through the model at once, at most [default: 1, on a GPU 8]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
+    pub batch: Option<u16>,
 }
 
 #[derive(Clone, clap::Args)]
@@ -89,20 +107,32 @@ impl ModelArgs {
 
     /// An analyzer for pictures of any size.
     pub fn analyzer(&self) -> Result<Analyzer, Failure> {
-        Ok(Analyzer::new(Arc::new(self.checkpoint()?), self.session_options(), self.model_size()))
+        Ok(self.analyzer_with(Arc::new(self.checkpoint()?), self.session_options()))
     }
 
     /// Like [`Self::analyzer`], for a checkpoint that is shared, with this many threads.
     pub fn analyzer_of(&self, checkpoint: Arc<Checkpoint>, threads: usize) -> Analyzer {
         let options = SessionOptions { threads: Some(threads), ..self.session_options() };
-        Analyzer::new(checkpoint, options, self.model_size())
+        self.analyzer_with(checkpoint, options)
+    }
+
+    fn analyzer_with(&self, checkpoint: Arc<Checkpoint>, options: SessionOptions) -> Analyzer {
+        Analyzer::new(checkpoint, options, self.model_size()).telling(|line| eprintln!("mostream: {line}"))
     }
 
     fn session_options(&self) -> SessionOptions {
-        SessionOptions { threads: self.threads.map(usize::from), library: None, cache: cache_folder() }
+        let DeviceArgs { device, precision, batch } = self.device;
+        SessionOptions {
+            device,
+            precision,
+            batch: batch.map(usize::from),
+            threads: self.threads.map(usize::from),
+            library: None,
+            cache: cache_folder(),
+        }
     }
 
-    /// The session for images of this size; says on stderr when the cache is of no use.
+    /// The session for images of this size; says on stderr what is to be said about it.
     pub fn open(&self, checkpoint: &Checkpoint, feature: Feature, size: (u32, u32)) -> Result<Backbone, Failure> {
         Ok(self.backbone(checkpoint, feature, size, |line| eprintln!("mostream: {line}"))?)
     }
@@ -116,9 +146,7 @@ impl ModelArgs {
         warn: impl Fn(&str),
     ) -> Result<Backbone, BackboneError> {
         let backbone = Backbone::open(checkpoint, feature, width, height, &self.session_options())?;
-        if let Some(warning) = backbone.cache_warning() {
-            warn(&format!("warning: {warning}"));
-        }
+        backbone.notes().iter().for_each(|note| warn(note));
         Ok(backbone)
     }
 }

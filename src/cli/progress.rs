@@ -40,6 +40,20 @@ impl Progress {
         Self::Bar(bar)
     }
 
+    /// Something whose length nobody knows, told by `what` and the time since; without a terminal it is told once.
+    pub fn waiting(what: &str) -> Self {
+        if !std::io::stderr().is_terminal() {
+            eprintln!("mostream: {what}");
+            return Self::Quiet;
+        }
+        let spinner = ProgressBar::new_spinner().with_message(what.to_owned());
+        if let Ok(style) = ProgressStyle::with_template("{spinner} {msg}, {elapsed}") {
+            spinner.set_style(style);
+        }
+        spinner.enable_steady_tick(Duration::from_millis(200));
+        Self::Bar(spinner)
+    }
+
     /// After each frame.
     pub fn update(&mut self, frames: u64, objects: u64) {
         match self {

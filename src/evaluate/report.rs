@@ -39,6 +39,11 @@ pub struct Machine {
     pub system: String,
     /// Version of the ONNX Runtime library.
     pub onnxruntime: String,
+    /// As asked for.
+    #[serde(default)]
+    pub device: String,
+    #[serde(default)]
+    pub precision: String,
     /// Pictures that were worked on at the same time, and threads of the model for each.
     pub jobs: usize,
     pub threads: usize,

@@ -13,9 +13,9 @@ use crate::discover::groups::Groups;
 use crate::geometry::PatchLayout;
 use crate::localize::{Detection, Localizer, Method, PatchOutput};
 use crate::record::TimingsRecord;
-use crate::stream::StreamError;
 use crate::stream::frame::Frame;
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
+use gstreamer as gst;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::thread::{Builder, Scope};
@@ -263,16 +263,34 @@ fn infer(
     let layout = *session.get_or_init(|| backbone.layout());
     let mut fitters: Vec<Fitter> = board.sources.iter().map(|_| Fitter::new(layout)).collect();
     loop {
-        let Waiting { frame, ticket } = item;
-        match analyse(method, &mut backbone, &mut fitters[source], frame) {
-            Ok((patches, part, timings)) => {
-                if to_localize.send(Inferred { source, ticket, patches, part, timings }).is_err() {
-                    return Ok(());
-                }
+        let mut items = vec![(source, item)];
+        while items.len() < backbone.batch()
+            && let Some(next) = inbox.take_waiting()
+        {
+            items.push(next);
+        }
+        let mut images = Vec::with_capacity(items.len());
+        for (source, Waiting { frame, ticket }) in items {
+            match fit(&mut fitters[source], frame) {
+                Some(fitted) => images.push((source, ticket, fitted)),
+                // The frame's own fault: a format that cannot be converted. It keeps the boxes before it.
+                None => board.sources[source].broken(1),
             }
-            // The frame's own fault: a format that cannot be converted. It keeps the boxes before it.
-            Err(Fault::Frame) => board.sources[source].broken(1),
-            Err(Fault::Backbone(error)) => return Err(error),
+        }
+        let start = Instant::now();
+        let pixels: Vec<&[u8]> = images.iter().map(|(.., fitted)| fitted.image.as_slice()).collect();
+        let values = backbone.features_batch(&pixels)?;
+        let inference = microseconds(start);
+        for ((source, ticket, Fitted { part, convert, .. }), values) in images.into_iter().zip(values) {
+            let timings = TimingsRecord { convert, inference, localize: 0 };
+            match patch_output(values, method == Method::DinoSeg, &layout, &part) {
+                Ok(patches) => {
+                    if to_localize.send(Inferred { source, ticket, patches, part, timings }).is_err() {
+                        return Ok(());
+                    }
+                }
+                Err(_) => board.sources[source].broken(1),
+            }
         }
         match inbox.take() {
             Some(next) => (source, item) = next,
@@ -281,34 +299,20 @@ fn infer(
     }
 }
 
-enum Fault {
-    Frame,
-    Backbone(BackboneError),
+/// A frame in the session's image.
+struct Fitted {
+    image: gst::MappedBuffer<gst::buffer::Readable>,
+    part: PatchLayout,
+    /// Microseconds.
+    convert: u64,
 }
 
-impl From<StreamError> for Fault {
-    fn from(_: StreamError) -> Self {
-        Self::Frame
-    }
-}
-
-fn analyse(
-    method: Method,
-    backbone: &mut Backbone,
-    fitter: &mut Fitter,
-    frame: Frame,
-) -> Result<(PatchOutput, PatchLayout, TimingsRecord), Fault> {
+/// The frame itself is given up, so that its picture can then be drawn on in place.
+fn fit(fitter: &mut Fitter, frame: Frame) -> Option<Fitted> {
     let start = Instant::now();
-    let (image, part) = fitter.fit(&frame)?;
-    // The picture can then be drawn on in place.
-    drop(frame);
-    let image = image.map_readable().map_err(|_| Fault::Frame)?;
-    let convert = microseconds(start);
-    let start = Instant::now();
-    let values = backbone.features(&image).map_err(Fault::Backbone)?;
-    let timings = TimingsRecord { convert, inference: microseconds(start), localize: 0 };
-    let patches = patch_output(values, method == Method::DinoSeg, &backbone.layout(), &part);
-    Ok((patches.map_err(|_| Fault::Frame)?, part, timings))
+    let (image, part) = fitter.fit(&frame).ok()?;
+    let image = image.into_mapped_buffer_readable().ok()?;
+    Some(Fitted { image, part, convert: microseconds(start) })
 }
 
 /// A frame whose objects cannot be found keeps the boxes before it.

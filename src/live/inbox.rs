@@ -71,15 +71,8 @@ impl<T> Inbox<T> {
     /// Waits for a frame; gives it with the number of its source. None once all sources have ended.
     pub fn take(&mut self) -> Option<(usize, Waiting<T>)> {
         loop {
-            for lane in (0..self.lanes.len()).map(|step| (self.next + step) % self.lanes.len()) {
-                match self.lanes[lane].try_recv() {
-                    Ok(item) => {
-                        self.next = lane + 1;
-                        return Some((lane, item));
-                    }
-                    Err(TryRecvError::Empty) => {}
-                    Err(TryRecvError::Disconnected) => self.is_open[lane] = false,
-                }
+            if let Some(item) = self.take_waiting() {
+                return Some(item);
             }
             let mut select = Select::new();
             let open = self.lanes.iter().zip(&self.is_open).filter(|(_, is_open)| **is_open);
@@ -88,6 +81,21 @@ impl<T> Inbox<T> {
             }
             select.ready();
         }
+    }
+
+    /// The same without waiting: none where no frame is there.
+    pub fn take_waiting(&mut self) -> Option<(usize, Waiting<T>)> {
+        for lane in (0..self.lanes.len()).map(|step| (self.next + step) % self.lanes.len()) {
+            match self.lanes[lane].try_recv() {
+                Ok(item) => {
+                    self.next = lane + 1;
+                    return Some((lane, item));
+                }
+                Err(TryRecvError::Empty) => {}
+                Err(TryRecvError::Disconnected) => self.is_open[lane] = false,
+            }
+        }
+        None
     }
 }
 

@@ -2,6 +2,7 @@
 //!
 //! The machine may do other things meanwhile, so everything is measured in turn, round after round, and compared within a round.
 
+mod accuracy;
 mod parts;
 mod peak;
 mod report;
@@ -13,6 +14,7 @@ use mostream::localize::{Localizer, Method};
 use mostream::runtime::Task;
 use mostream::stream::frame::Converter;
 use mostream::stream::preflight::Source;
+pub use parts::open as first_frame;
 use parts::{Bench, Scratch, peak_memory_mib};
 use report::{Input, Machine, Report, Setting};
 use std::time::Instant;
@@ -35,6 +37,12 @@ pub struct Args {
     /// Print one JSON object
     #[arg(long)]
     json: bool,
+    /// Compare every device and precision at hand instead: speed, memory, and how near the boxes come to those of the CPU in fp32
+    #[arg(long, conflicts_with_all = ["device", "precision", "batch"])]
+    accuracy: bool,
+    /// One of them
+    #[arg(long, hide = true)]
+    accuracy_part: bool,
     #[command(flatten)]
     model: ModelArgs,
 }
@@ -42,6 +50,14 @@ pub struct Args {
 pub fn run(args: Args) -> anyhow::Result<Exit> {
     if args.method == Method::DinoSeg {
         return Err(Failure::new(Exit::Usage, "bench measures the methods on features: most, lost or tokencut").into());
+    }
+    let cores = std::thread::available_parallelism()?.get();
+    let threads = args.model.threads.map_or(cores, usize::from);
+    if args.accuracy_part {
+        return accuracy::part(args);
+    }
+    if args.accuracy {
+        return accuracy::run(&args, threads, cores);
     }
     let source = Source::new(&args.input)?;
     let first = parts::open(&source)?.1;
@@ -51,8 +67,6 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
     let feature = Feature::from(args.model.feature);
     let mut backbone = args.model.open(&checkpoint, feature, size)?;
     let layout = backbone.layout();
-    let cores = std::thread::available_parallelism()?.get();
-    let threads = args.model.threads.map_or(cores, usize::from);
 
     // The first inference makes room, the second is timed.
     let image = Converter::to_model_rgb(layout.image_width, layout.image_height).convert(&first)?.0;
@@ -80,7 +94,7 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
             arch: std::env::consts::ARCH,
             cores,
             threads,
-            onnx_runtime: backbone::runtime_info(&backbone::find_library(None)?)?.version,
+            onnx_runtime: backbone::runtime_info(&backbone::find_library(None, args.model.device.device)?)?.version,
         },
         input: Input::new(display, layout.grid),
         model: checkpoint.id().to_owned(),

@@ -5,7 +5,7 @@ use mostream::backbone::Work;
 use mostream::geometry::Grid;
 use mostream::live::status::Percentiles;
 use mostream::localize::Method;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::io::{self, Write};
 
 /// Times and rates are medians over the rounds; ratios are medians of each round's own ratio, so that what else the machine did
@@ -44,7 +44,7 @@ pub struct Machine {
     pub onnx_runtime: String,
 }
 
-#[derive(Serialize)]
+#[derive(Clone, Serialize, Deserialize)]
 pub struct Input {
     pub width: u32,
     pub height: u32,
@@ -235,7 +235,7 @@ impl Input {
 }
 
 /// The middle one, or the mean of both in the middle.
-fn median(mut values: Vec<f64>) -> f64 {
+pub fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     let half = values.len() / 2;
     if values.len() % 2 == 1 { values[half] } else { (values[half - 1] + values[half]) / 2.0 }

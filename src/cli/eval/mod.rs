@@ -6,7 +6,7 @@ mod work;
 
 use super::exit::{Exit, Failure};
 use super::interrupt::stop_flag;
-use super::model::{CheckpointArgs, FeatureArg, ModelArgs};
+use super::model::{CheckpointArgs, DeviceArgs, FeatureArg, ModelArgs};
 use super::progress::Progress;
 use anyhow::Context;
 use mostream::analyzer::Analyzer;
@@ -90,6 +90,8 @@ pub struct Args {
     /// Threads of the model for each picture [default: the cores, shared by --jobs]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     threads: Option<u16>,
+    #[command(flatten)]
+    device: DeviceArgs,
 }
 
 /// What one `--method` asks for.
@@ -114,7 +116,7 @@ pub fn run(mut args: Args) -> anyhow::Result<Exit> {
     let stop = stop_flag()?;
     let (items, dataset, failures) = read(&args)?;
     let checkpoint = Arc::new(args.model_args(0).checkpoint()?);
-    let library = backbone::find_library(None)?;
+    let library = backbone::find_library(None, args.device.device)?;
     let machine = machine(&args, backbone::runtime_info(&library)?.version)?;
     let model =
         Model { id: checkpoint.id().to_owned(), patch: checkpoint.patch(), feature: args.feature.name().to_owned() };
@@ -236,6 +238,8 @@ fn machine(args: &Args, onnxruntime: String) -> anyhow::Result<Machine> {
         cores,
         system: format!("{} {}", std::env::consts::OS, std::env::consts::ARCH),
         onnxruntime,
+        device: args.device.device.to_string(),
+        precision: args.device.precision.to_string(),
         jobs,
         threads: args.threads.map_or((cores / jobs).max(1), usize::from),
     })
@@ -256,7 +260,8 @@ fn plan<'a>(args: &Args, items: &'a [Item], model: &Model, machine: &Machine) ->
     let program = std::env::current_exe().and_then(std::fs::read).context("the program's own file")?;
     let program = blake3::hash(&program).to_hex();
     let paper = args.paper.to_string();
-    let common_key = state::key(&[&program, &machine.onnxruntime, &model.id, &model.feature, &paper]);
+    let Machine { onnxruntime, device, precision, .. } = machine;
+    let common_key = state::key(&[&program, onnxruntime, device, precision, &model.id, &model.feature, &paper]);
     Ok(Plan {
         items,
         inputs,
@@ -306,6 +311,7 @@ impl Args {
             size: self.size,
             patches: self.patches[input],
             threads: self.threads,
+            device: self.device,
         }
     }
 }
