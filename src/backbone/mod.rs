@@ -10,12 +10,14 @@ mod error;
 mod graph;
 mod onnx;
 mod pickle;
+mod save;
 mod session;
 mod vit;
 mod work;
 
 pub use error::BackboneError;
 pub use graph::{Dialect, Feature};
+pub use save::{Description, Metadata, Onnx};
 pub use session::{Backbone, RuntimeInfo, SessionOptions, find_library, runtime_info};
 pub use vit::Checkpoint;
 pub use work::Work;

@@ -15,6 +15,7 @@ mod label;
 mod live;
 mod localize;
 mod model;
+mod models;
 mod npy;
 mod progress;
 mod run;
@@ -51,6 +52,9 @@ enum Command {
     Doctor(doctor::Args),
     /// Make a training set from footage: pictures, boxes and masks in the layout of COCO, YOLO, VOC, CVAT or MOT
     Label(label::Args),
+    /// Fetch, import, export and list models
+    #[command(subcommand)]
+    Model(models::ModelCommand),
     /// Measure how fast each stage is on this machine
     Bench(bench::Args),
     /// Measure how near the boxes come to those that people drew, over a data set
@@ -69,6 +73,7 @@ pub fn main() -> std::process::ExitCode {
         Command::Inspect(args) => inspect::run(args),
         Command::Doctor(args) => doctor::run(args),
         Command::Label(args) => label::run(args),
+        Command::Model(command) => models::run(command),
         Command::Bench(args) => bench::run(args),
         Command::Eval(args) => eval::run(args),
     };
