@@ -65,8 +65,9 @@ impl Store {
     }
 
     fn pull(&self, mirror: &str, more: &[&str]) -> Command {
-        let mut command = self.model(&["pull", "tiny", "--mirror", mirror, "--timeout", "1", "--retries", "2"]);
-        command.args(more);
+        let mut command = self.model(&["pull", "tiny", "--mirror", mirror, "--retries", "2"]);
+        let timeout: &[&str] = if more.contains(&"--timeout") { &[] } else { &["--timeout", "1"] };
+        command.args(timeout).args(more);
         command
     }
 
@@ -133,6 +134,12 @@ fn a_known_model_is_fetched_verified_and_installed() {
     store.pulls("http://127.0.0.1:1", &[]);
     store.pulls(&server.address(), &["--again"]);
     assert_eq!(server.seen().len(), 2);
+    // The environment may name the mirror; a file goes before it.
+    fs::write(store.path("tiny.pth"), &file).unwrap();
+    let asking = |more: &[&str]| store.model(more).env("MOSTREAM_MIRROR", server.address()).output().unwrap();
+    said(&asking(&["pull", "tiny", "--again"]), 0, &[]);
+    said(&asking(&["pull", "tiny", "--from", "tiny.pth"]), 0, &[]);
+    assert_eq!(server.seen().len(), 3);
 }
 
 #[test]
@@ -167,9 +174,8 @@ fn a_killed_download_goes_on_and_a_stopped_one_keeps_what_is_there() {
             stall(stream);
         }
     });
-    let patient = ["--timeout", "60"];
     let start = |bytes: usize| -> Child {
-        let child = store.pull(&server.address(), &[]).args(patient).spawn().unwrap();
+        let child = store.pull(&server.address(), &["--timeout", "60"]).spawn().unwrap();
         wait_for(&store.path("tiny.part"), bytes as u64);
         child
     };

@@ -15,7 +15,7 @@ use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-/// Of the bundled model, which is the program's.
+/// Of the bundled model, which is the program's own.
 const BUNDLED_LICENSE: &str = "Apache-2.0 OR MIT";
 /// The frame whose aspect an exported model has where nobody says a size.
 const USUAL_FRAME: (u32, u32) = (640, 480);
@@ -71,7 +71,7 @@ pub struct PullArgs {
     #[arg(long, value_name = "FILE")]
     from: Option<PathBuf>,
     /// Ask this server: it replaces the scheme and the host of the model's address
-    #[arg(long, value_name = "URL", env = "MOSTREAM_MIRROR", hide_env_values = true, conflicts_with = "from")]
+    #[arg(long, value_name = "URL", env = "MOSTREAM_MIRROR", hide_env_values = true)]
     mirror: Option<String>,
     /// Fetch it even if it is installed, and compare
     #[arg(long)]
@@ -181,7 +181,7 @@ fn list(json: bool) -> anyhow::Result<Exit> {
         patch: Some(about.patch as u64),
         width: Some(about.width as u64),
         parameters: Some(about.parameters),
-        license: Some(BUNDLED_LICENSE.to_owned()),
+        license: metadata(&bundled).remove("license"),
         bytes: bundled.bytes().len() as u64,
         sha256: Some(zoo::sha256(bundled.bytes())),
         hash: "published",
@@ -333,14 +333,19 @@ fn plain(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(200).collect()
 }
 
+/// As it is written, not as its bits are: 0.485.
+fn decimal(value: f32) -> f64 {
+    value.to_string().parse().unwrap_or(f64::from(value))
+}
+
 fn numbers(values: [f32; 3]) -> String {
     values.map(|value| value.to_string()).join(",")
 }
 
-/// What a model's file says about itself; the licence of the bundled one is known.
+/// What a model's file says about itself; the bundled one's says no licence.
 fn metadata(checkpoint: &Checkpoint) -> Metadata {
     let mut metadata = checkpoint.metadata();
-    if checkpoint.id().starts_with(&format!("{}@", Checkpoint::BUNDLED_NAME)) {
+    if Checkpoint::bundled().is_ok_and(|bundled| bundled.hash() == checkpoint.hash()) {
         metadata.entry("license".to_owned()).or_insert_with(|| BUNDLED_LICENSE.to_owned());
     }
     metadata
@@ -364,9 +369,8 @@ fn export(args: &ExportArgs) -> anyhow::Result<Exit> {
     ]);
     let grid = |side: u32| u64::from(side.div_ceil(checkpoint.patch()));
     words.insert("grid".to_owned(), format!("{},{}", grid(height), grid(width)));
-    for key in ["license", "address", "source_sha256"] {
-        metadata(&checkpoint).remove_entry(key).into_iter().for_each(|(key, value)| drop(words.insert(key, value)));
-    }
+    let stated = metadata(&checkpoint).into_iter();
+    words.extend(stated.filter(|(key, _)| ["license", "address", "source_sha256"].contains(&key.as_str())));
     let onnx = checkpoint.onnx(args.feature.into(), width, height, &words).map_err(Failure::from)?;
     partial::write(&args.output, &onnx.bytes)
         .map_err(|error| Failure::new(Exit::Output, format!("{} cannot be written: {error}", args.output.display())))?;
@@ -400,8 +404,8 @@ fn info(model: &Path, heads: Option<u16>, json: bool) -> anyhow::Result<Exit> {
         "parameters": parameters,
         "positions": [side, side],
         "dtypes": dtypes,
-        "mean": mean,
-        "std": std,
+        "mean": mean.map(decimal),
+        "std": std.map(decimal),
         "metadata": metadata,
         "bytes": checkpoint.bytes().len(),
         "blake3": checkpoint.hash().to_hex().as_str(),

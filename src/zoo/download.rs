@@ -151,18 +151,20 @@ pub(super) fn fetch(
     })?;
     let mut download = Download { address, expected, part, file, timeout: options.timeout, stop, tell };
     let (mut left, mut wait) = (options.retries, FIRST_WAIT.min(options.timeout));
+    // The most that was ever there: a server that begins anew each time brings nothing new.
+    let mut most = download.length()?;
     loop {
-        let before = download.length()?;
         let reason = match download.attempt() {
             Ok(()) => return Ok(download.file),
             Err(Failure::Final(error)) => return Err(error),
             Err(Failure::Again(reason)) => reason,
         };
-        let gained = download.length()?.saturating_sub(before);
+        let have = download.length()?;
         let total = expected.or(State::read(part).total).unwrap_or(u64::MAX);
-        if gained.saturating_mul(100) >= total {
+        if have.saturating_sub(most).saturating_mul(100) >= total {
             (left, wait) = (options.retries, FIRST_WAIT.min(options.timeout));
         }
+        most = most.max(have);
         let Some(rest) = left.checked_sub(1) else {
             let reason = format!("{reason}; given up. What is here is kept: the same command goes on where it was");
             return Err(ZooError::Fetch { address: address.shown.clone(), reason });

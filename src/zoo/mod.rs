@@ -63,7 +63,8 @@ pub struct Known {
     pub address: String,
     /// Of the file at the address.
     pub bytes: Option<u64>,
-    /// Of the file at the address, where it is known from several sources.
+    /// Of the file at the address. Those of the program's list are what several public projects record for these addresses;
+    /// where there is none, nobody could be asked, and the first pull pins it.
     pub sha256: Option<String>,
     pub patch: usize,
     pub width: usize,
