@@ -47,6 +47,8 @@ pub mod runtime;
 pub mod stream;
 #[cfg(feature = "cli")]
 pub mod web;
+#[cfg(feature = "zoo")]
+pub mod zoo;
 #[doc = include_str!("../README.md")]
 #[cfg(doctest)]
 struct ReadmeExamples;

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 /// A crate, and the files and folders of `src` that may name it.
-const RULES: [(&str, &[&str]); 16] = [
+const RULES: [(&str, &[&str]); 18] = [
     ("gstreamer", &["stream", "overlay.rs", "runtime.rs", "live", "cli/doctor.rs"]),
     ("gstreamer_rtsp_server", &["live/sinks/rtsp.rs"]),
     ("ort", &["backbone/session.rs", "backbone/library.rs", "backbone/provider.rs"]),
@@ -16,6 +16,8 @@ const RULES: [(&str, &[&str]); 16] = [
     ("kodama", &["discover/clustering.rs"]),
     ("hyper", &["web"]),
     ("tokio", &["web"]),
+    ("ureq", &["zoo/download.rs"]),
+    ("sha2", &["zoo"]),
     ("clap", &["main.rs", "cli"]),
     ("anyhow", &["cli"]),
     (
@@ -32,6 +34,7 @@ const RULES: [(&str, &[&str]); 16] = [
             "cli/eval",
             "backbone/session.rs",
             "backbone/cache.rs",
+            "zoo/download.rs",
         ],
     ),
     (
@@ -47,6 +50,7 @@ const RULES: [(&str, &[&str]); 16] = [
             "discover/collection.rs",
             "label",
             "web/metrics.rs",
+            "zoo",
             "cli",
         ],
     ),

@@ -20,6 +20,15 @@ impl Dtype {
     pub fn size(self) -> usize {
         if self == Dtype::F32 { 4 } else { 2 }
     }
+
+    /// `f32`, `f16` or `bf16`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Dtype::F32 => "f32",
+            Dtype::F16 => "f16",
+            Dtype::Bf16 => "bf16",
+        }
+    }
 }
 
 /// One tensor: C-order, little-endian.
@@ -67,6 +76,11 @@ impl Tensors {
         let by_name = metadata.tensors().into_iter().map(|(name, info)| (name, tensor(info))).collect();
         let metadata = metadata.metadata().clone().unwrap_or_default();
         Ok(Self { bytes, by_name, metadata })
+    }
+
+    /// The whole file.
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
     }
 
     /// Every name, ascending.

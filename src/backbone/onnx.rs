@@ -3,6 +3,8 @@
 mod precision;
 
 use prost::Message;
+use std::collections::BTreeMap;
+use std::iter::once;
 
 pub use precision::lowered;
 
@@ -10,7 +12,7 @@ pub const UINT8: i32 = 2;
 pub const FLOAT: i32 = 1;
 const INT64: i32 = 7;
 const IR_VERSION: i64 = 8;
-const OPSET: i64 = 17;
+pub const OPSET: i64 = 17;
 /// The domain of ONNX Runtime's own operators.
 pub const MICROSOFT: &str = "com.microsoft";
 
@@ -24,6 +26,13 @@ struct Model {
     graph: Option<Graph>,
     #[prost(message, repeated, tag = "8")]
     opset_import: Vec<OperatorSet>,
+}
+
+/// The part of a model that [`add_metadata`] writes.
+#[derive(Clone, PartialEq, Message)]
+struct ModelMetadata {
+    #[prost(btree_map = "string, string", tag = "14")]
+    metadata_props: BTreeMap<String, String>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -127,6 +136,11 @@ struct Dimension {
     name: Option<String>,
 }
 
+/// Adds words about the model to its file: messages are joined by putting one after the other.
+pub fn add_metadata(model: &mut Vec<u8>, words: &BTreeMap<String, String>) {
+    model.extend(ModelMetadata { metadata_props: words.clone() }.encode_to_vec());
+}
+
 /// An attribute that is one whole number.
 pub fn int(name: &str, value: usize) -> Attribute {
     Attribute { name: name.to_owned(), i: Some(value as i64), kind: 2, ..Attribute::default() }
@@ -207,11 +221,12 @@ impl Builder {
         self.graph.output.push(value_info(name, FLOAT, shape));
         self.graph.name = "backbone".to_owned();
         let set = |domain: &str, version| OperatorSet { domain: domain.to_owned(), version };
+        let is_fused = self.graph.node.iter().any(|node| node.domain == MICROSOFT);
         let model = Model {
             ir_version: IR_VERSION,
             producer_name: "mostream".to_owned(),
             graph: Some(self.graph),
-            opset_import: vec![set("", OPSET), set(MICROSOFT, 1)],
+            opset_import: once(set("", OPSET)).chain(is_fused.then(|| set(MICROSOFT, 1))).collect(),
         };
         model.encode_to_vec()
     }
@@ -230,7 +245,7 @@ impl Builder {
 fn value_info(name: &str, element: i32, shape: &[usize]) -> ValueInfo {
     let fixed = |&side: &usize| Dimension { value: Some(side as i64), name: None };
     let batch = Dimension { value: None, name: Some("batch".to_owned()) };
-    let dim = std::iter::once(batch).chain(shape.iter().map(fixed)).collect();
+    let dim = once(batch).chain(shape.iter().map(fixed)).collect();
     let tensor = TensorType { element, shape: Some(Shape { dim }) };
     ValueInfo { name: name.to_owned(), kind: Some(Type { tensor: Some(tensor) }) }
 }

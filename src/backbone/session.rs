@@ -424,7 +424,8 @@ impl Drop for Scratch {
     }
 }
 
-fn layout(patch: u32, width: u32, height: u32) -> Result<PatchLayout, BackboneError> {
+/// How the patches lie over an image of this size; an error where there are none or too many.
+pub(super) fn layout(patch: u32, width: u32, height: u32) -> Result<PatchLayout, BackboneError> {
     let grid = Grid { rows: height.div_ceil(patch) as usize, cols: width.div_ceil(patch) as usize };
     match grid.rows.checked_mul(grid.cols) {
         Some(1..=MAX_PATCHES) => Ok(PatchLayout { grid, patch, image_width: width, image_height: height }),

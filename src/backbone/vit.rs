@@ -21,7 +21,7 @@ const BLOCK: [&str; 6] = ["norm1", "attn.qkv", "attn.proj", "norm2", "mlp.fc1", 
 pub struct Checkpoint {
     id: String,
     hash: blake3::Hash,
-    tensors: Tensors,
+    pub(super) tensors: Tensors,
     /// What comes before `cls_token` in its tensors' names.
     prefix: String,
     pub(super) measures: Measures,
@@ -42,9 +42,12 @@ pub(super) struct Measures {
 }
 
 impl Checkpoint {
+    /// What the model that comes with the program is called.
+    pub const BUNDLED_NAME: &str = "mostream-vit-tiny-8";
+
     /// The model that comes with the program.
     pub fn bundled() -> Result<Self, BackboneError> {
-        let name = "mostream-vit-tiny-8";
+        let name = Self::BUNDLED_NAME;
         Self::parse(name, name.to_owned(), Cow::Borrowed(BUNDLED), None)
     }
 
@@ -112,8 +115,13 @@ impl Checkpoint {
     }
 
     /// BLAKE3 of the whole file.
-    pub(super) fn hash(&self) -> &blake3::Hash {
+    pub fn hash(&self) -> &blake3::Hash {
         &self.hash
+    }
+
+    /// A tensor's name without what the model is wrapped in; none where it is not the model's.
+    pub(super) fn prefix_stripped<'a>(&self, name: &'a str) -> Option<&'a str> {
+        name.strip_prefix(&self.prefix)
     }
 
     /// The numbers of a tensor, in C-order.

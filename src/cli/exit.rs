@@ -6,6 +6,7 @@ use mostream::live::engine::EngineError;
 use mostream::picture::PictureError;
 use mostream::runtime::RunError;
 use mostream::stream::{StreamError, redact};
+use mostream::zoo::ZooError;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
@@ -13,7 +14,8 @@ use std::process::ExitCode;
 pub const HELP: &str = "Exit codes: 0 done; 1 anything not named here; 2 bad command line; 3 the input cannot be used; \
 4 an output cannot be written; 5 the model cannot be used; 6 a GStreamer element, the ONNX Runtime library or the device asked for is missing; \
 130 interrupted (the output is complete up to there).\n\nEnvironment: ORT_DYLIB_PATH is the ONNX Runtime library to load; \
-MOSTREAM_CACHE is where prepared models are kept (empty: nowhere).\n\nTo begin: mostream doctor, then mostream run VIDEO.";
+MOSTREAM_CACHE is where prepared models are kept (empty: nowhere); MOSTREAM_MODELS is where installed models are; \
+MOSTREAM_MIRROR is whom `model pull` asks.\n\nTo begin: mostream doctor, then mostream run VIDEO.";
 
 /// Why the program ends, for scripts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,6 +52,9 @@ pub fn exit_of(error: &anyhow::Error) -> Exit {
         return failure.exit;
     }
     if let Some(error) = error.downcast_ref::<StreamError>() {
+        return error.into();
+    }
+    if let Some(error) = error.downcast_ref::<ZooError>() {
         return error.into();
     }
     if error.is::<PictureError>() {
@@ -89,6 +94,24 @@ impl From<&BackboneError> for Exit {
             BackboneError::Size(_) | BackboneError::Precision(_) => Self::Usage,
             BackboneError::Pixels { .. } | BackboneError::Runtime(_) => Self::Other,
         }
+    }
+}
+
+impl From<&ZooError> for Exit {
+    fn from(error: &ZooError) -> Self {
+        match error {
+            ZooError::Name(_) | ZooError::List { .. } | ZooError::Usage(_) => Self::Usage,
+            ZooError::Unknown { .. } | ZooError::Fetch { .. } | ZooError::Bytes { .. } => Self::Model,
+            ZooError::Taken(_) | ZooError::Bundled(_) | ZooError::File { .. } => Self::Output,
+            ZooError::Stopped => Self::Interrupted,
+            ZooError::Backbone(error) => error.into(),
+        }
+    }
+}
+
+impl From<ZooError> for Failure {
+    fn from(error: ZooError) -> Self {
+        Self::new(Exit::from(&error), error)
     }
 }
 

@@ -15,6 +15,7 @@ mod label;
 mod live;
 mod localize;
 mod model;
+mod models;
 mod npy;
 mod progress;
 mod run;
@@ -54,6 +55,9 @@ enum Command {
     Label(label::Args),
     /// Make ahead of time what the model needs on a device: graphs, and TensorRT's engines
     Warmup(warmup::Args),
+    /// Fetch, import, export and list models
+    #[command(subcommand)]
+    Model(models::ModelCommand),
     /// Measure how fast each stage is on this machine
     Bench(bench::Args),
     /// Measure how near the boxes come to those that people drew, over a data set
@@ -73,6 +77,7 @@ pub fn main() -> std::process::ExitCode {
         Command::Doctor(args) => doctor::run(args),
         Command::Label(args) => label::run(args),
         Command::Warmup(args) => warmup::run(args),
+        Command::Model(command) => models::run(command),
         Command::Bench(args) => bench::run(args),
         Command::Eval(args) => eval::run(args),
     };

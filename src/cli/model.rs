@@ -1,6 +1,7 @@
 //! The flags that choose the backbone, for every subcommand that runs it.
 
 use super::exit::Failure;
+use super::models;
 use anyhow::Context;
 use clap::ValueEnum;
 use mostream::analyzer::{Analyzer, ModelSize};
@@ -46,8 +47,8 @@ pub struct DeviceArgs {
 
 #[derive(Clone, clap::Args)]
 pub struct CheckpointArgs {
-    /// A checkpoint in DINO's layout, .safetensors or .pth [default: the bundled one]
-    #[arg(long, value_name = "FILE")]
+    /// A checkpoint, .safetensors or .pth, or the name of an installed model [default: the bundled one]
+    #[arg(long, value_name = "FILE|NAME")]
     model: Option<PathBuf>,
     /// Attention heads of the checkpoint, where it does not say [default: one per 64 of its width]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..), requires = "model")]
@@ -86,14 +87,20 @@ impl From<FeatureArg> for Feature {
     }
 }
 
+impl CheckpointArgs {
+    /// The checkpoint asked for.
+    pub fn read(&self) -> Result<Checkpoint, Failure> {
+        match &self.model {
+            Some(model) => models::open(model, self.heads.map(usize::from)),
+            None => Ok(Checkpoint::bundled()?),
+        }
+    }
+}
+
 impl ModelArgs {
     /// The checkpoint asked for.
     pub fn checkpoint(&self) -> Result<Checkpoint, Failure> {
-        let CheckpointArgs { model, heads } = &self.checkpoint;
-        Ok(match model {
-            Some(path) => Checkpoint::read_with_heads(path, heads.map(usize::from))?,
-            None => Checkpoint::bundled()?,
-        })
+        self.checkpoint.read()
     }
 
     /// The model's input `(width, height)` for a frame of this size.
