@@ -117,9 +117,9 @@ def main() -> None:
 
     cv2.setNumThreads(1)
     common = ["--patches", str(arguments.patches), "--every", str(arguments.every)]
-    common += ["--limit", str(arguments.limit)] if arguments.limit else []
-    excluded = ["--exclude", str(arguments.exclude)] if arguments.exclude else []
-    sets = [(f"{data.stem} {number}", data, excluded, ON_OBJECTS) for number, data in enumerate(arguments.data, 1)]
+    only = ["--exclude", str(arguments.exclude)] if arguments.exclude else []
+    only += ["--limit", str(arguments.limit)] if arguments.limit else []
+    sets = [(f"{data.stem} {number}", data, only, ON_OBJECTS) for number, data in enumerate(arguments.data, 1)]
     for name, scenes in (("trained", empty.SCENES), ("unseen", empty.UNSEEN)):
         path = draw_empty(arguments.out / f"empty-{name}", scenes, arguments.empty)
         sets.append((f"empty, {name} kinds", path, [], ON_NOTHING))

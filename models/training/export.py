@@ -9,7 +9,7 @@ import os
 from pathlib import Path
 
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 import vit
@@ -40,7 +40,7 @@ def card(log: Path) -> str:
     sizes = ", then ".join("/".join(map(str, stage)) for stage in chosen["sizes"])
     names = "composite", "over_empty", "empty", "smallest", "largest", "touching"
     rows = {
-        "from": chosen["init"] or "random weights",
+        "from": Path(chosen["init"]).name if chosen["init"] else "random weights",
         "photos": f"{start['photos']} of {Path(chosen['pool']).name}, quality from {chosen['min_quality']}",
         "training": f"{last['seconds'] / 60:.0f} min, {last['views']} views, {sizes} px; {start['device']}, "
         f"{chosen['precision']}; {chosen['optimizer']}, rate {chosen['lr']}, cosine, EMA {chosen['average']}; "
@@ -63,7 +63,7 @@ def main() -> None:
     metadata = {name: str(getattr(measures, name)) for name in ("patch", "dim", "heads", "depth")}
     metadata |= {name: ",".join(map(str, value)) for name, value in (("mean", vit.MEAN), ("std", vit.STD))}
     partial = arguments.model.with_suffix(".partial")
-    save_file(tensors, partial, metadata={"architecture": "dino-vit", **metadata})
+    partial.write_bytes(save(tensors, metadata={"architecture": "dino-vit", **metadata}))
     os.replace(partial, arguments.model)
     parameters = sum(tensor.numel() for tensor in tensors.values())
     print(f"{arguments.model}: {parameters} parameters, {arguments.model.stat().st_size / 1e6:.1f} MB\n")

@@ -111,6 +111,7 @@ def working_size(rgb: np.ndarray) -> np.ndarray:
 def sharpen(rgb: np.ndarray, trimap: np.ndarray, rounds: int) -> np.ndarray | None:
     """GrabCut from a trimap of its own classes, specks and pinholes removed: bool `[H, W]`. None where it cannot tell."""
     trimap = trimap.astype(np.uint8)
+    cv2.setRNGSeed(0)  # GrabCut begins with random clusters: the same photo always gets the same mask
     try:
         cv2.grabCut(rgb, trimap, None, np.zeros((1, 65)), np.zeros((1, 65)), rounds, cv2.GC_INIT_WITH_MASK)
     except cv2.error:

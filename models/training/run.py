@@ -12,7 +12,8 @@ from torch import nn
 
 import vit
 
-WARM_UP_STEPS = 200
+WARM_UP = 0.03
+"""Of the time, in which the learning rate rises."""
 LAST_RATE = 0.02
 """Of the learning rate, at the end of the cosine."""
 MAY_CHANGE = {"minutes", "threads", "workers", "compile", "device"}
@@ -37,8 +38,8 @@ class Run:
         self.seconds = 0.0
 
     def is_frozen(self, name: str) -> bool:
-        block = int(name.split(".")[1]) if name.startswith("blocks.") else -1
-        return block < self.arguments.freeze if self.arguments.freeze else False
+        block = int(name.split(".")[1]) if name.startswith("blocks.") else -1  # the embeddings come first
+        return self.arguments.freeze > 0 and block < self.arguments.freeze
 
     def progress(self) -> float:
         """0 to 1."""
@@ -46,7 +47,8 @@ class Run:
 
     def set_rate(self) -> float:
         cosine = (1 + math.cos(math.pi * self.progress())) / 2
-        rate = self.arguments.lr * min(1, (self.step + 1) / WARM_UP_STEPS) * (LAST_RATE + (1 - LAST_RATE) * cosine)
+        rise = min(1.0, (self.progress() + 1e-3) / WARM_UP)
+        rate = self.arguments.lr * rise * (LAST_RATE + (1 - LAST_RATE) * cosine)
         for optimizer in self.optimizers:
             for group in optimizer.param_groups:
                 group["lr"] = rate

@@ -58,6 +58,12 @@ class Plan:
             self.next += count
 
 
+def begin_worker(_: int) -> None:
+    """One thread; Ctrl-C is the parent's to handle."""
+    cv2.setNumThreads(1)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
 def train(run: Run, folder: Path, pool: Pool, weights: Weights, mix: Mix) -> None:
     arguments, device, patch = run.arguments, run.device, run.model.measures.patch
     log = open(folder / "log.jsonl", "a")
@@ -76,10 +82,10 @@ def train(run: Run, folder: Path, pool: Pool, weights: Weights, mix: Mix) -> Non
     maker = SceneMaker(pool, mix, arguments.seed, patch)
     loader = DataLoader(Batches(maker), batch_size=None, sampler=Plan(arguments, run.views, run.progress),
                         num_workers=arguments.workers, pin_memory=device.type == "cuda",
-                        worker_init_fn=lambda _: (cv2.setNumThreads(1), signal.signal(signal.SIGINT, signal.SIG_IGN)))
+                        worker_init_fn=begin_worker)
     forward = torch.compile(run.model, dynamic=False) if arguments.compile else run.model
     trained = [parameter for parameter in run.model.parameters() if parameter.requires_grad]
-    sums: dict[str, float] = {}
+    sums: dict[str, Tensor] = {}
     counted = 0
     saved, last, since = time.monotonic(), time.monotonic(), (run.seconds, run.views)
     for batch in loader:
@@ -105,7 +111,7 @@ def train(run: Run, folder: Path, pool: Pool, weights: Weights, mix: Mix) -> Non
         run.views += len(pictures)
         run.update_average()
         for name, value in {"loss": loss, **parts}.items():
-            sums[name] = sums.get(name, 0.0) + value.item()
+            sums[name] = sums.get(name, 0.0) + value.detach()
         counted += 1
         now = time.monotonic()
         run.seconds, last = run.seconds + now - last, now
@@ -113,7 +119,7 @@ def train(run: Run, folder: Path, pool: Pool, weights: Weights, mix: Mix) -> Non
         if run.step % LOG_STEPS == 0:
             speed = (run.views - since[1]) / max(run.seconds - since[0], 1e-9)
             note(step=run.step, views=run.views, seconds=round(run.seconds, 1), rate=float(f"{rate:.3g}"),
-                 views_per_second=round(speed, 1), **{name: round(value / counted, 4) for name, value in sums.items()},
+                 views_per_second=round(speed, 1), **{name: round(value.item() / counted, 4) for name, value in sums.items()},
                  right={kind: round(share, 3) for kind, share in right_signs(output, labels, rows).items()})
             sums, counted, since = {}, 0, (run.seconds, run.views)
         if is_over or now - saved > SAVE_SECONDS:
