@@ -24,7 +24,7 @@ class Weights:
     inside: float = 1.0
     """Two patches of one object."""
     background: float = 1.0
-    """Two patches of the background; in an empty scene, any two."""
+    """Two patches of the background; in an empty scene, any two. More for those that are alone in it."""
     outside: float = 1.5
     """An object and the background."""
     surroundings: float = 1.0
@@ -81,9 +81,13 @@ def losses(output: Output, labels: Tensor, rows: int, weights: Weights) -> tuple
 
     scale = keys.shape[2] ** -0.5
     product = scale * keys @ keys.transpose(1, 2)
-    mean_product = between(product, groups)
-    together = between(F.softplus(-product), groups)
-    parts = by_kind(together, together + mean_product)  # softplus(x) = softplus(-x) + x
+    alone = F.softplus(-product)
+    together = between(alone, groups)
+    parts = by_kind(together, together + between(product, groups))  # softplus(x) = softplus(-x) + x
+    # A patch of the background that is alone in it becomes MOST's seed: those count more.
+    background = groups[:, :, :1]
+    aloneness = (alone @ background).square()
+    parts["background"] = parts["background"] + mean_where((background * aloneness).sum((1, 2)), present[:, 0].float())
 
     unit = F.normalize(keys, dim=2)
     cosine = unit @ unit.transpose(1, 2)
