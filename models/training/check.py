@@ -1,8 +1,9 @@
-"""Is a model better than another? Runs `mostream eval` with both over data sets and over drawn scenes with nothing in them.
+"""Is a model better than another? Runs `mostream eval` with both over data sets and over drawn scenes with nothing in
+them.
 
-Differences have a 95 % interval, by a paired bootstrap over pictures (clips as a whole). The new model is better where a measure
-gets better beyond its interval and none gets worse beyond it; the exit code is then 0, else 1. The same command goes on where it
-was cut off: `mostream eval` keeps what it found.
+Differences have a 95 % interval, by a paired bootstrap over pictures (clips as a whole). The new model is better where
+a measure gets better beyond its interval and none gets worse beyond it; the exit code is then 0, else 1. The same
+command goes on where it was cut off: `mostream eval` keeps what it found.
 """
 
 import argparse
@@ -56,13 +57,17 @@ def draw_empty(folder: Path, scenes: tuple[empty.Scene, ...], count: int) -> Pat
             random = np.random.default_rng([EMPTY_SEED, number])
             picture = camera.camera(empty.draw(random, EMPTY_SIDE, (scenes[number % len(scenes)],)), random)
             (images / name).write_bytes(encode(picture, ".png"))
-    entries = [{"id": id, "file_name": name, "width": EMPTY_SIDE, "height": EMPTY_SIDE} for id, name in enumerate(names, 1)]
+    entries = [
+        {"id": id, "file_name": name, "width": EMPTY_SIDE, "height": EMPTY_SIDE} for id, name in enumerate(names, 1)
+    ]
     annotations = {"images": entries, "annotations": [], "categories": [{"id": 1, "name": "object"}]}
     (folder / "annotations.json").write_text(json.dumps(annotations))
     return folder / "annotations.json"
 
 
-def evaluate(program: Path, model: Path, data: Path, report: Path, flags: list[str]) -> dict[tuple[str, str], dict[str, str]]:
+def evaluate(
+    program: Path, model: Path, data: Path, report: Path, flags: list[str]
+) -> dict[tuple[str, str], dict[str, str]]:
     """The rows of the report, by item and frame."""
     report.parent.mkdir(parents=True, exist_ok=True)
     rows = report.with_suffix(".csv")
@@ -86,7 +91,7 @@ def compare(old: dict, new: dict, measure: Measure) -> dict | None:
         index = items.setdefault(key[0], len(items))
         if index == len(sums):
             sums.append([0.0, 0.0, 0.0])
-        sums[index] = [total + part for total, part in zip(sums[index], (before, after, 1))]
+        sums[index] = [total + part for total, part in zip(sums[index], (before, after, 1), strict=True)]
     if not sums:
         return None
     table = np.array(sums)
@@ -97,8 +102,16 @@ def compare(old: dict, new: dict, measure: Measure) -> dict | None:
     verdict = "better" if low > 0 else "worse" if high < 0 else "no difference"
     if not measure.more_is_better and verdict != "no difference":
         verdict = "worse" if verdict == "better" else "better"
-    return {"measure": measure.name, "pictures": int(table[:, 2].sum()), "old": before, "new": after,
-            "difference": after - before, "low": low, "high": high, "verdict": verdict}
+    return {
+        "measure": measure.name,
+        "pictures": int(table[:, 2].sum()),
+        "old": before,
+        "new": after,
+        "difference": after - before,
+        "low": low,
+        "high": high,
+        "verdict": verdict,
+    }
 
 
 def main() -> None:
@@ -127,8 +140,13 @@ def main() -> None:
     found = []
     for name, data, flags, measures in sets:
         reports = [
-            evaluate(arguments.program, model, data, arguments.out / f"{name.replace(', ', '-').replace(' ', '-')}-{which}.json",
-                     common + flags)
+            evaluate(
+                arguments.program,
+                model,
+                data,
+                arguments.out / f"{name.replace(', ', '-').replace(' ', '-')}-{which}.json",
+                common + flags,
+            )
             for which, model in (("old", arguments.old), ("new", arguments.new))
         ]
         compared = (compare(*reports, measure) for measure in measures)

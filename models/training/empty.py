@@ -1,4 +1,5 @@
-"""Scenes with nothing to find, drawn: surfaces, skies, roads, rooms, noise. All are float32 RGB `[size, size, 3]` from 0 to 255.
+"""Scenes with nothing to find, drawn: surfaces, skies, roads, rooms, noise. All are float32 RGB `[size, size, 3]` from
+0 to 255.
 
 `SCENES` are trained on. `UNSEEN` are of other kinds and never trained on: `check.py` asks about both.
 """

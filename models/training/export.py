@@ -6,6 +6,7 @@ The averaged weights, as f16 safetensors in DINO's layout; what is not trained i
 import argparse
 import json
 import os
+from dataclasses import Field, fields
 from pathlib import Path
 
 import torch
@@ -13,6 +14,8 @@ from safetensors.torch import save
 from torch import Tensor
 
 import vit
+from losses import Weights
+from scenes import Mix
 
 
 def exported(state: dict[str, Tensor], measures: vit.Measures, dtype: torch.dtype) -> dict[str, Tensor]:
@@ -38,14 +41,19 @@ def card(log: Path) -> str:
     start = starts[-1]
     chosen = start["settings"]
     sizes = ", then ".join("/".join(map(str, stage)) for stage in chosen["sizes"])
-    names = "composite", "over_empty", "empty", "smallest", "largest", "touching"
+
+    def values(names: tuple[Field, ...]) -> str:
+        return ", ".join(f"{field.name.replace('_', ' ')} {chosen[field.name]:g}" for field in names)
+
     rows = {
         "from": Path(chosen["init"]).name if chosen["init"] else "random weights",
         "photos": f"{start['photos']} of {Path(chosen['pool']).name}, quality from {chosen['min_quality']}",
         "training": f"{last['seconds'] / 60:.0f} min, {last['views']} views, {sizes} px; {start['device']}, "
         f"{chosen['precision']}; {chosen['optimizer']}, rate {chosen['lr']}, cosine, EMA {chosen['average']}; "
-        f"seed {chosen['seed']}; PyTorch {start['torch']}" + (f"; gone on with {len(starts) - 1} times" if starts[1:] else ""),
-        "scenes": ", ".join(f"{name.replace('_', ' ')} {chosen[name]:g}" for name in names),
+        f"seed {chosen['seed']}; PyTorch {start['torch']}"
+        + (f"; gone on with {len(starts) - 1} times" if starts[1:] else ""),
+        "scenes": values(fields(Mix)),
+        "losses": values(fields(Weights)),
         "frozen": f"the first {chosen['freeze']} blocks" if chosen["freeze"] else "nothing",
     }
     return "\n".join(f"| {name} | {text} |" for name, text in rows.items())

@@ -1,8 +1,8 @@
 """What is optimised: the sign of the product of two keys says whether their patches belong together.
 
-MOST and LOST look at nothing but these signs; MOST draws a box around the positive products with the sum of an object's keys
-(`extent`), TokenCut and the score look at the cosine, DINO-seg at the CLS token's attention. Every object counts the same, however
-small it is.
+MOST and LOST look at nothing but these signs; MOST draws a box around the positive products with the sum of an object's
+keys (`extent`), TokenCut and the score look at the cosine, DINO-seg at the CLS token's attention. Every object counts
+the same, however small it is.
 """
 
 from dataclasses import dataclass, fields
@@ -16,14 +16,15 @@ from vit import Output
 RING = 2
 """Background this near to an object, in patches, is its surroundings."""
 SAME_COSINE, OTHER_COSINE = 0.5, -0.1
-"""The cosine is to be at least this within an object or the background, and at most this across. TokenCut cuts at 0.2."""
+"""The cosine is to be at least this within an object or the background, and at most this across. TokenCut cuts at
+0.2."""
 
 
 @dataclass(frozen=True)
 class Weights:
     inside: float = 1.0
     """Two patches of one object."""
-    background: float = 1.0
+    background: float = 1.5
     """Two patches of the background; in an empty scene, any two. More for those that are alone in it."""
     outside: float = 1.5
     """An object and the background."""
@@ -39,8 +40,8 @@ class Weights:
 
 
 def memberships(labels: Tensor, rows: int) -> tuple[Tensor, Tensor]:
-    """`[B, N, G]`, the share of each patch in its group, and `[B, G]`, whether the group has any patch. The groups are the background,
-    the background next to objects, and the objects 1..; labels are `[B, N]`, -1 not known."""
+    """`[B, N, G]`, the share of each patch in its group, and `[B, G]`, whether the group has any patch. The groups are
+    the background, the background next to objects, and the objects 1..; labels are `[B, N]`, -1 not known."""
     is_object = (labels > 0).float().view(len(labels), 1, rows, -1)
     near = F.max_pool2d(is_object, 2 * RING + 1, stride=1, padding=RING).flatten(1) > 0
     background = labels == 0
@@ -70,7 +71,8 @@ def losses(output: Output, labels: Tensor, rows: int, weights: Weights) -> tuple
     with_background, with_ring = (is_object * there[:, group] for group in (0, 1))
 
     def by_kind(together: Tensor, apart: Tensor) -> dict[str, Tensor]:
-        """From the loss of pairs that should be together, and of pairs that should be apart, means over groups `[B, G, G]`."""
+        """From the loss of pairs that should be together, and of pairs that should be apart, means over groups `[B, G,
+        G]`."""
         return {
             "inside": mean_where(together, same_object),
             "background": mean_where(together[:, 0, 0], there[:, 0, 0]),
@@ -99,7 +101,9 @@ def losses(output: Output, labels: Tensor, rows: int, weights: Weights) -> tuple
     with_mean = scale * keys @ (groups.transpose(1, 2) @ keys).transpose(1, 2)
     on = groups.transpose(1, 2) @ F.softplus(-with_mean)
     off = groups.transpose(1, 2) @ F.softplus(with_mean)
-    parts["extent"] = mean_where(on, same_object) + mean_where(off[:, 1], with_ring) + mean_where(off[:, 0], with_background)
+    parts["extent"] = (
+        mean_where(on, same_object) + mean_where(off[:, 1], with_ring) + mean_where(off[:, 0], with_background)
+    )
 
     known, is_on = (labels >= 0).float(), (labels > 0).float()
     total = F.binary_cross_entropy_with_logits(output.foreground().float(), is_on, reduction="none")

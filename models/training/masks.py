@@ -1,8 +1,9 @@
 """First masks, without learning and without labels: what of a photo is probably an object.
 
-Background is what the border of the photo reaches without crossing strong edges (robust background detection: Zhu, Liang, Wei,
-Sun: Saliency Optimization from Robust Background Detection, CVPR 2014), on SLIC superpixels; GrabCut sharpens the outline. A
-quality from 0 to 1 says how far both agree and how well the object is set off: from 0.35 on, most masks are good.
+Background is what the border of the photo reaches without crossing strong edges (robust background detection: Zhu,
+Liang, Wei, Sun: Saliency Optimization from Robust Background Detection, CVPR 2014), on SLIC superpixels; GrabCut
+sharpens the outline. A quality from 0 to 1 says how far both agree and how well the object is set off: from 0.35 on,
+most masks are good.
 """
 
 from dataclasses import dataclass
@@ -109,7 +110,8 @@ def working_size(rgb: np.ndarray) -> np.ndarray:
 
 
 def sharpen(rgb: np.ndarray, trimap: np.ndarray, rounds: int) -> np.ndarray | None:
-    """GrabCut from a trimap of its own classes, specks and pinholes removed: bool `[H, W]`. None where it cannot tell."""
+    """GrabCut from a trimap of its own classes, specks and pinholes removed: bool `[H, W]`. None where it cannot
+    tell."""
     trimap = trimap.astype(np.uint8)
     cv2.setRNGSeed(0)  # GrabCut begins with random clusters: the same photo always gets the same mask
     try:
@@ -123,8 +125,8 @@ def sharpen(rgb: np.ndarray, trimap: np.ndarray, rounds: int) -> np.ndarray | No
 
 
 def components(mask: np.ndarray, least_share: float, least_pixels: int = 1, most: int = 5) -> tuple[np.ndarray, int]:
-    """The mask's 4-connected parts as labels 1.., the largest first, and their number. Left out is what is smaller than this
-    share of the largest one, or than these pixels."""
+    """The mask's 4-connected parts as labels 1.., the largest first, and their number. Left out is what is smaller than
+    this share of the largest one, or than these pixels."""
     _, parts, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=4)
     areas = stats[1:, cv2.CC_STAT_AREA]
     labels, count = np.zeros(mask.shape, np.uint8), 0

@@ -6,20 +6,20 @@ A pool is a folder, or an uncompressed tar archive of its files:
     NNNNNN.png      its labels: 0 background, 1 to 5 objects; smaller, of the same aspect
     quality.json    {"NNNNNN": 0 to 1}, how good the labels are
 
-While a folder is being made, `journal.jsonl` in it says what became of every photo: the same command goes on where it was cut
-off. `tar -cf pool.tar -C POOL .` makes an archive to carry to another machine.
+While a folder is being made, `journal.jsonl` in it says what became of every photo: the same command goes on where it
+was cut off. `tar -cf pool.tar -C POOL .` makes an archive to carry to another machine.
 """
 
 import argparse
 import hashlib
-import io
 import json
 import multiprocessing
 import os
 import sys
 import tarfile
 import zipfile
-from collections.abc import Iterable, Iterator
+import zlib
+from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from pathlib import Path, PurePosixPath
 
@@ -156,26 +156,34 @@ def photos(path: Path) -> Iterator[tuple[str, bytes | str]]:
     def is_photo(name: str) -> bool:
         return PurePosixPath(name).suffix.lower() in SUFFIXES
 
-    def content(size: int, file) -> bytes | str:
+    def content(size: int, read: Callable[[], bytes]) -> bytes | str:
         try:
-            return file().read() if size <= LARGEST_FILE else f"{size} bytes (at most {LARGEST_FILE} are read)"
-        except (OSError, zipfile.BadZipFile, RuntimeError) as error:
+            return read() if size <= LARGEST_FILE else f"{size} bytes (at most {LARGEST_FILE} are read)"
+        except (OSError, EOFError, RuntimeError, zipfile.BadZipFile, tarfile.TarError, zlib.error) as error:
             return str(error)
 
     if path.is_dir():
         for file in sorted(path.rglob("*")):
             if is_photo(file.name) and file.is_file():
-                yield file.relative_to(path).as_posix(), content(file.stat().st_size, lambda: open(file, "rb"))
+                yield file.relative_to(path).as_posix(), content(file.stat().st_size, file.read_bytes)
     elif zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as archive:
             for entry in archive.infolist():
                 if is_photo(entry.filename) and not entry.is_dir():
-                    yield entry.filename, content(entry.file_size, lambda: archive.open(entry))
+                    yield entry.filename, content(entry.file_size, lambda: archive.read(entry))
     else:
         with tarfile.open(path) as archive:
-            for member in archive:
+            for member in members(archive):
                 if is_photo(member.name) and member.isfile():
-                    yield member.name, content(member.size, lambda: archive.extractfile(member) or io.BytesIO())
+                    yield member.name, content(member.size, lambda: archive.extractfile(member).read())
+
+
+def members(archive: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
+    """Of an archive that was cut off, those before the cut."""
+    try:
+        yield from archive
+    except (tarfile.TarError, EOFError, OSError, zlib.error) as error:
+        print(f"{archive.name}: {error}: the rest of the archive is left out", file=sys.stderr)
 
 
 def first_labels(photo: tuple[str, bytes | str]) -> tuple[str, str | tuple[bytes, np.ndarray, float]]:
@@ -239,7 +247,9 @@ def main() -> None:
             print(f"{len(writer.done)} photos", file=sys.stderr)
     writer.finish()
     good = sum(quality >= 0.35 for quality in writer.quality.values())
-    print(f"{len(writer.done)} photos seen, {len(writer.quality)} kept, {good} of them with good masks: {arguments.pool}")
+    print(
+        f"{len(writer.done)} photos seen, {len(writer.quality)} kept, {good} of them with good masks: {arguments.pool}"
+    )
 
 
 if __name__ == "__main__":

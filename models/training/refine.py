@@ -1,7 +1,7 @@
 """Self-training: a pool and a model → a pool whose masks are what the model sees, sharpened.
 
-The model's foreground map is smoothed over its own affinity and sharpened by GrabCut; parts that do not touch are objects of their
-own. Labels that were good before have a say. The same command goes on where it was cut off.
+The model's foreground map is smoothed over its own affinity and sharpened by GrabCut; parts that do not touch are
+objects of their own. Labels that were good before have a say. The same command goes on where it was cut off.
 """
 
 import argparse
@@ -40,7 +40,9 @@ def foreground(model: vit.VisionTransformer, photo: np.ndarray, long_side: int, 
     return ((probability + smoothed) / 2).view(height // patch, -1).cpu().numpy()
 
 
-def refined(photo: np.ndarray, old: np.ndarray, old_quality: float, chances: np.ndarray) -> tuple[np.ndarray, float] | None:
+def refined(
+    photo: np.ndarray, old: np.ndarray, old_quality: float, chances: np.ndarray
+) -> tuple[np.ndarray, float] | None:
     """New labels at working size, and their quality; None where nothing, or nearly all, is foreground."""
     small = working_size(photo)
     size = small.shape[1], small.shape[0]
@@ -90,11 +92,15 @@ def main() -> None:
         for chunk in in_chunks(todo, 128):
             photos = [pool.photo(index) for index in chunk]
             work = [
-                (photo, pool.labels(index), pool.quality[pool.names[index]],
-                 foreground(model, photo, arguments.long_side, device))
-                for index, photo in zip(chunk, photos)
+                (
+                    photo,
+                    pool.labels(index),
+                    pool.quality[pool.names[index]],
+                    foreground(model, photo, arguments.long_side, device),
+                )
+                for index, photo in zip(chunk, photos, strict=True)
             ]
-            for index, result in zip(chunk, workers.starmap(refined, work, chunksize=8)):
+            for index, result in zip(chunk, workers.starmap(refined, work, chunksize=8), strict=True):
                 name = pool.names[index]
                 if result is None:
                     writer.skip(name, "nothing, or nearly everything, is foreground")

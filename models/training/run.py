@@ -26,8 +26,12 @@ class Run:
     def __init__(self, arguments: argparse.Namespace, device: torch.device):
         torch.manual_seed(arguments.seed)
         self.arguments, self.device = arguments, device
-        self.model = vit.load(arguments.init) if arguments.init else vit.VisionTransformer(
-            vit.Measures(arguments.patch, arguments.dim, arguments.dim // vit.HEAD_WIDTH, arguments.depth)
+        self.model = (
+            vit.load(arguments.init)
+            if arguments.init
+            else vit.VisionTransformer(
+                vit.Measures(arguments.patch, arguments.dim, arguments.dim // vit.HEAD_WIDTH, arguments.depth)
+            )
         )
         self.model.to(device)
         self.average = copy.deepcopy(self.model).requires_grad_(False)
@@ -82,7 +86,8 @@ class Run:
         for name in now.keys() - MAY_CHANGE:
             if now[name] != then.get(name):
                 raise SystemExit(
-                    f"{path.parent} was begun with {name} {then.get(name)} (now {now[name]}): give the same, or another folder"
+                    f"{path.parent} was begun with {name} {then.get(name)} (now {now[name]}): "
+                    "give the same, or another folder"
                 )
         self.model.load_state_dict(state["model"])
         self.average.load_state_dict(state["average"])
@@ -101,8 +106,8 @@ def settings(arguments: argparse.Namespace) -> dict:
 def optimizers(model: nn.Module, arguments: argparse.Namespace) -> list[torch.optim.Optimizer]:
     """Muon for the blocks' matrices if it is asked for, AdamW for the rest; no decay of biases, norms and positions."""
     trained = [(name, parameter) for name, parameter in model.named_parameters() if parameter.requires_grad]
-    is_matrix = lambda name, parameter: parameter.ndim == 2 and name.startswith("blocks.")
-    by_muon = [p for name, p in trained if is_matrix(name, p)] if arguments.optimizer == "muon" else []
+    matrices = [p for name, p in trained if p.ndim == 2 and name.startswith("blocks.")]
+    by_muon = matrices if arguments.optimizer == "muon" else []
     rest = [(name, p) for name, p in trained if not any(p is other for other in by_muon)]
     decayed = [p for name, p in rest if p.ndim > 1 and name not in ("cls_token", "pos_embed")]
     kept = [p for name, p in rest if not any(p is other for other in decayed)]

@@ -1,7 +1,8 @@
-"""What is trained on: views of photos, composites of objects over photos and over empty scenes, and scenes with nothing in them.
+"""What is trained on: views of photos, composites of objects over photos and over empty scenes, and scenes with nothing
+in them.
 
-A scene is a function of the seed and its number alone, so that a run that was cut off goes on with the scenes it would have
-seen. Its labels are per patch: 0 background, 1.. objects, -1 not known.
+A scene is a function of the seed and its number alone, so that a run that was cut off goes on with the scenes it would
+have seen. Its labels are per patch: 0 background, 1.. objects, -1 not known.
 """
 
 from dataclasses import dataclass
@@ -30,7 +31,8 @@ class Mix:
     """Objects over a photo or an empty scene."""
     over_empty: float = 0.5
     """Of the composites, how many are over an empty scene, where it is certain that nothing else is there."""
-    empty: float = 0.15
+    empty: float = 0.25
+    """Scenes with nothing in them."""
     smallest: float = 0.003
     largest: float = 0.3
     """Area of a pasted object as a share of the scene's, log-uniform, but never below about two patches."""
@@ -95,7 +97,8 @@ class SceneMaker:
         return camera.light(resized(photo, size).astype(np.float32), random), masks
 
     def _nothing(self, random: Generator, size: int) -> Picture:
-        """Drawn, or what is background in a photo: a part without objects, repeated, or with the objects painted over."""
+        """Drawn, or what is background in a photo: a part without objects, repeated, or with the objects painted
+        over."""
         if chance(random, 0.6):
             return empty.draw(random, size)
         photo, labels = self._load(random)
@@ -205,8 +208,8 @@ def beside(random: Generator, at: tuple[float, float, int, int], height: int, wi
 
 
 def blended(random: Generator, look: Picture, mask: np.ndarray, scene: Picture, where: np.ndarray) -> Picture:
-    """The object's picture, half the time with its mean moved towards that of the scene behind it, so that it is not found by
-    brightness and colour alone."""
+    """The object's picture, half the time with its mean moved towards that of the scene behind it, so that it is not
+    found by brightness and colour alone."""
     if chance(random, 0.5):
         own = (look * mask[..., None]).sum((0, 1)) / mask.sum()
         behind = (scene * where[..., None]).sum((0, 1)) / where.sum()
@@ -224,8 +227,8 @@ def shadowed(random: Generator, scene: Picture, mask: np.ndarray) -> Picture:
 
 
 def patch_labels(objects: list[np.ndarray], size: int, patch: int) -> np.ndarray:
-    """Which object covers a patch: at least half of it, or nearly as much as of any patch where the object is small. Patches
-    that are covered less, but not hardly at all, are not known."""
+    """Which object covers a patch: at least half of it, or nearly as much as of any patch where the object is small.
+    Patches that are covered less, but not hardly at all, are not known."""
     side = size // patch
     labels = np.zeros((side, side), np.int64)
     if not objects:

@@ -1,7 +1,9 @@
-"""The vision transformer in DINO's layout, as far as the program reads it: the last block's keys, and the CLS token's attention.
+"""The vision transformer in DINO's layout, as far as the program reads it: the last block's keys, and the CLS token's
+attention.
 
-The names of the parameters are those of DINO's files, so that a state dict is a checkpoint. Of the last block only `norm1` and the
-queries and keys of `attn.qkv` are used; the rest of it, and the final norm, are there for the layout alone and are not trained.
+The names of the parameters are those of DINO's files, so that a state dict is a checkpoint. Of the last block only
+`norm1` and the queries and keys of `attn.qkv` are used; the rest of it, and the final norm, are there for the layout
+alone and are not trained.
 """
 
 from dataclasses import dataclass
@@ -151,7 +153,9 @@ def load(path: Path) -> VisionTransformer:
         tensors = {name: file.get_tensor(name).float() for name in file.keys()}
     missing = {"cls_token", "pos_embed", "patch_embed.proj.weight"} - tensors.keys()
     if missing:
-        raise ValueError(f"{path}: tensor {sorted(missing)[0]} is missing: it is no vision transformer in DINO's layout")
+        raise ValueError(
+            f"{path}: tensor {sorted(missing)[0]} is missing: it is no vision transformer in DINO's layout"
+        )
     dim, _, patch, _ = tensors["patch_embed.proj.weight"].shape
     side = round((tensors["pos_embed"].shape[1] - 1) ** 0.5)
     depth = 1 + max(int(name.split(".")[1]) for name in tensors if name.startswith("blocks."))
