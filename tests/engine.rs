@@ -188,11 +188,11 @@ fn a_thread_that_dies_ends_the_run() {
 }
 
 /// Says what a test has written down, each when it is time.
-struct Script<'a>(Box<dyn FnMut(&dyn Fn() -> bool) -> Option<Event> + Send + 'a>, bool);
+struct Script<F>(F, bool);
 
-impl Feed for Script<'_> {
-    fn next(&mut self, stop: &dyn Fn() -> bool) -> Option<Event> {
-        (self.0)(stop)
+impl<F: FnMut() -> Option<Event> + Send> Feed for Script<F> {
+    fn next(&mut self, _: &dyn Fn() -> bool) -> Option<Event> {
+        (self.0)()
     }
 
     fn is_live(&self) -> bool {
@@ -200,8 +200,8 @@ impl Feed for Script<'_> {
     }
 }
 
-fn script(is_live: bool, next: impl FnMut(&dyn Fn() -> bool) -> Option<Event> + Send + 'static) -> Box<dyn Feed> {
-    Box::new(Script(Box::new(next), is_live))
+fn script(is_live: bool, next: impl FnMut() -> Option<Event> + Send + 'static) -> Box<dyn Feed> {
+    Box::new(Script(next, is_live))
 }
 
 /// Waits, as long as a test may.
@@ -263,7 +263,7 @@ fn a_sink_that_takes_nothing_stalls_nobody_and_misses_no_change_of_state() {
     stuck.is_held.store(true, Ordering::Relaxed);
     let (seen, held, frame) = (good.clone(), stuck.is_held.clone(), frame());
     let (mut frames, mut states) = (0, 0);
-    let feed = script(true, move |_| {
+    let feed = script(true, move || {
         // One thing after the other: the good sink has time for all of them.
         until("the others stand still", || {
             seen.records.lock().unwrap().len() + seen.states.lock().unwrap().len() == frames as usize + states
@@ -313,7 +313,7 @@ fn large_pictures_that_wait_are_few_and_every_frame_has_its_record() {
     let board = Board::new(["a".to_owned()]);
     let (shown, recorded) = (Kept { wants_one_in: Some(1), ..Kept::default() }, Kept::default());
     let (now, peak, mut frames) = (alive.clone(), most.clone(), 0);
-    let feed = script(true, move |_| {
+    let feed = script(true, move || {
         // Much faster than the model.
         std::thread::sleep(Duration::from_millis(5));
         peak.fetch_max(now.fetch_add(1, Ordering::Relaxed) + 1, Ordering::Relaxed);
@@ -341,7 +341,7 @@ fn pictures_nobody_wants_are_not_drawn_and_the_records_stay_the_same() {
     let records = [None, Some(1), Some(5)].map(|wants_one_in| {
         let board = Board::new(["a".to_owned()]);
         let (frame, mut frames) = (frame(), 0);
-        let feed = script(false, move |_| {
+        let feed = script(false, move || {
             frames += 1;
             (frames <= FRAMES).then(|| Event::Frame(Frame { index: frames - 1, pts_ns: frames, ..frame.clone() }))
         });
@@ -350,8 +350,7 @@ fn pictures_nobody_wants_are_not_drawn_and_the_records_stay_the_same() {
         run(vec![input], &board, &AtomicBool::new(false), || backbone(64, 48)).unwrap();
         let wanted = (0..FRAMES).filter(|index| wants_one_in.is_some_and(|one_in| index % one_in == 0));
         assert_eq!(*kept.pictures.lock().unwrap(), Vec::from_iter(wanted));
-        let records = kept.records.lock().unwrap().clone();
-        records
+        kept.records.lock().unwrap().clone()
     });
     assert_eq!(records[0].len() as u64, FRAMES);
     assert!(records[1..].iter().all(|other| *other == records[0]));

@@ -179,3 +179,29 @@ fn bytes_of(message: &Message) -> Option<usize> {
         Message::State(_) => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::live::status::Board;
+    use crate::record::{SourceState, VERSION};
+
+    #[test]
+    fn of_more_changes_of_state_than_may_wait_the_last_comes_in_the_end() {
+        let board = Board::new(["a".to_owned()]);
+        let mut outbox = Outbox::new(true, &board.sources[0]);
+        let parcels = outbox.exit();
+        for at_unix_ns in 0..500 {
+            let (source, state) = ("a".into(), SourceState::Lost);
+            outbox.send_state(Arc::new(StateRecord { version: VERSION, source, state, at_unix_ns, why: None }));
+        }
+        let number = |parcel: Parcel| match parcel.message {
+            Message::State(record) => record.at_unix_ns,
+            Message::Frame { .. } => u64::MAX,
+        };
+        let waited: Vec<u64> = parcels.try_iter().map(number).collect();
+        assert!(waited.len() >= STATES && waited.iter().copied().eq(0..waited.len() as u64));
+        outbox.close();
+        assert_eq!(parcels.iter().map(number).collect::<Vec<_>>(), [499]);
+    }
+}
