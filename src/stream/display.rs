@@ -7,11 +7,14 @@ use gstreamer_app as gst_app;
 use gstreamer_video as gst_video;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::sync_channel;
 use std::time::Duration;
 
 const WINDOW: &str = include_str!("../../pipelines/window.launch");
 /// How long a window that shows frames as they come may take none.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// How long it may take to close.
+const GOODBYE: Duration = Duration::from_secs(2);
 
 /// A window.
 pub struct Display {
@@ -78,6 +81,12 @@ fn fault(why: String) -> StreamError {
 
 impl Drop for Display {
     fn drop(&mut self) {
-        self.pipeline.set_state(gst::State::Null).ok();
+        let (to_here, gone) = sync_channel(1);
+        self.pipeline.call_async(move |pipeline| {
+            pipeline.set_state(gst::State::Null).ok();
+            to_here.send(()).ok();
+        });
+        // A screen that answers no more would keep it for ever.
+        gone.recv_timeout(GOODBYE).ok();
     }
 }

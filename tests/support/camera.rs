@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 /// A port that nobody listens on.
 pub fn free_port() -> u16 {
@@ -27,14 +28,20 @@ pub struct RtspCamera {
 }
 
 impl RtspCamera {
-    /// Starts it, and waits until it listens.
+    /// Starts it, and waits until it listens. While it was down another process may have been given its port, for a moment.
     pub fn start(port: u16, options: &[&str]) -> Self {
-        let mut command = Command::new(example("rtsp_camera"));
-        let mut child = command.arg(port.to_string()).args(options).stdout(Stdio::piped()).spawn().unwrap();
-        let mut line = String::new();
-        BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
-        assert!(line.starts_with("rtsp://"), "the camera does not start: {line:?}");
-        Self { child, port }
+        for _ in 0..100 {
+            let mut command = Command::new(example("rtsp_camera"));
+            let mut child = command.arg(port.to_string()).args(options).stdout(Stdio::piped()).spawn().unwrap();
+            let mut line = String::new();
+            BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
+            if line.starts_with("rtsp://") {
+                return Self { child, port };
+            }
+            child.wait().unwrap();
+            std::thread::sleep(Duration::from_millis(100));
+        }
+        panic!("the camera does not start on port {port}");
     }
 
     pub fn url(&self) -> String {
