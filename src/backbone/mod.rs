@@ -1,6 +1,7 @@
 //! A frame's pixels → patch features: a DINO checkpoint becomes an ONNX graph for one grid, run by ONNX Runtime.
 //!
-//! Reading order: [`checkpoint`] (named tensors in a file), [`vit`] (the transformer they make), [`graph`] (its ONNX graph),
+//! Reading order: [`checkpoint`] (named tensors in a file), `layout` (their names in every
+//! library), [`vit`] (the transformer they make), [`graph`] (its ONNX graph),
 //! [`session`] (ONNX Runtime); [`work`] counts what it costs. Deliberately absent: the last block's attention and MLP, and the final norm, whose outputs
 //! nobody reads.
 
@@ -8,8 +9,10 @@ mod cache;
 mod checkpoint;
 mod error;
 mod graph;
+mod layout;
 mod onnx;
 mod pickle;
+mod position;
 mod session;
 mod vit;
 mod work;
