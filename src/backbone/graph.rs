@@ -118,9 +118,9 @@ impl Writer<'_> {
         let added = self.graph.weight(&[1, tokens, dim], &added);
         let pads = self.graph.list(&[0, prefix as i64, 0, 0, 0, 0]);
         let patches = self.graph.op("Pad", &[&patches, &pads], &[]);
-        if let Some((cosines, sines)) = self.checkpoint.rotation(rows, cols)? {
+        if let Some(rotation) = self.checkpoint.rotation(rows, cols)? {
             let shape = [tokens, 1, dim / measures.heads];
-            self.rotation = Some([cosines, sines].map(|values| self.graph.weight(&shape, &values)));
+            self.rotation = Some(rotation.map(|values| self.graph.weight(&shape, &values)));
         }
         Ok(self.graph.op("Add", &[&patches, &added], &[]))
     }

@@ -243,7 +243,7 @@ fn place(name: &str) -> Result<Option<Place>, String> {
     {
         (block, layer) = (second, rest);
     }
-    if GATED.iter().any(|gated| *gated == layer) {
+    if GATED.contains(&layer) {
         return Err("belongs to a gated MLP (SwiGLU), which giant models have and which is not supported".to_owned());
     }
     let part = SEPARATE.iter().position(|names| names.contains(&layer));

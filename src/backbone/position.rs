@@ -82,7 +82,7 @@ fn cubic(distance: f64, a: f64) -> f64 {
 /// Cosines and sines `[prefix + rows·cols, width]` that turn a head's numbers; those before the patches do not turn. Number j
 /// is turned with number j + width/2; the sines' first half is negative. A patch's centre is a row and a column from −1 to 1, by each a
 /// quarter of the pairs is turned, 2π over each period.
-pub fn rotation(periods: &[f32], prefix: usize, rows: usize, cols: usize) -> (Vec<f32>, Vec<f32>) {
+pub fn rotation(periods: &[f32], prefix: usize, rows: usize, cols: usize) -> [Vec<f32>; 2] {
     let width = 4 * periods.len();
     let (mut cosines, mut sines) = (vec![1.0; prefix * width], vec![0.0; prefix * width]);
     let centre = |index: usize, count: usize| 2.0 * (index as f64 + 0.5) / count as f64 - 1.0;
@@ -94,5 +94,5 @@ pub fn rotation(periods: &[f32], prefix: usize, rows: usize, cols: usize) -> (Ve
         sines.extend(angles.iter().map(|angle| -angle.sin() as f32));
         sines.extend(angles.iter().map(|angle| angle.sin() as f32));
     }
-    (cosines, sines)
+    [cosines, sines]
 }

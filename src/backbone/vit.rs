@@ -186,7 +186,7 @@ impl Checkpoint {
     }
 
     /// The cosines and sines of [`position::rotation`] for every token; none where positions are added.
-    pub(super) fn rotation(&self, rows: usize, cols: usize) -> Result<Option<(Vec<f32>, Vec<f32>)>, BackboneError> {
+    pub(super) fn rotation(&self, rows: usize, cols: usize) -> Result<Option<[Vec<f32>; 2]>, BackboneError> {
         if !self.measures.is_rotary() {
             return Ok(None);
         }
