@@ -7,10 +7,11 @@ use crate::geometry::PatchLayout;
 /// What the graph puts out.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Feature {
-    /// Keys of the last block, `[N, D]`.
+    /// Keys of the last block, `[N, D]`; as projected, also where attention turns them by their place (DINOv3): what a patch
+    /// looks like must not depend on where it is.
     #[default]
     Keys,
-    /// Queries of the last block, `[N, D]`.
+    /// Queries of the last block, `[N, D]`, as projected.
     Queries,
     /// Values of the last block, `[N, D]`.
     Values,
@@ -31,8 +32,6 @@ pub enum Dialect {
 pub const INPUT: &str = "image";
 pub const OUTPUT: &str = "features";
 
-const EPSILON: f32 = 1e-6;
-
 /// The graph of `checkpoint` as ONNX, for images of `layout`.
 pub fn build(
     checkpoint: &Checkpoint,
@@ -40,7 +39,7 @@ pub fn build(
     dialect: Dialect,
     layout: &PatchLayout,
 ) -> Result<Vec<u8>, BackboneError> {
-    let mut writer = Writer { checkpoint, dialect, graph: Builder::default() };
+    let mut writer = Writer { checkpoint, dialect, graph: Builder::default(), rotation: None };
     let depth = checkpoint.measures.depth;
     let mut tokens = writer.tokens(layout)?;
     for index in 0..depth - 1 {
@@ -56,7 +55,7 @@ pub fn build(
         Feature::Keys => 1,
         Feature::Values => 2,
     };
-    let patch_tokens = writer.slice(&tokens, 1, 1, i64::MAX);
+    let patch_tokens = writer.slice(&tokens, 1, checkpoint.measures.prefix() as i64, i64::MAX);
     let normal = writer.norm(depth - 1, "norm1", &patch_tokens)?;
     let features = writer.projection(depth - 1, rows, &normal)?;
     Ok(writer.graph.finish(&features, OUTPUT, &[patches, dim]))
@@ -66,10 +65,12 @@ struct Writer<'a> {
     checkpoint: &'a Checkpoint,
     dialect: Dialect,
     graph: Builder,
+    /// The constants that turn queries and keys: cosines and sines, `[tokens, 1, width]`.
+    rotation: Option<[String; 2]>,
 }
 
 impl Writer<'_> {
-    /// Pixels → tokens `[batch, 1 + N, D]`, the CLS token first.
+    /// Pixels → tokens `[batch, prefix + N, D]`, the CLS token and the registers first.
     fn tokens(&mut self, layout: &PatchLayout) -> Result<String, BackboneError> {
         let measures = &self.checkpoint.measures;
         let (patch, dim) = (measures.patch, measures.dim);
@@ -103,29 +104,38 @@ impl Writer<'_> {
         let product = self.graph.weight(&[3 * patch * patch, dim], &product);
         let patches = self.graph.op("MatMul", &[&pixels, &product], &[]);
 
-        // One addition for the CLS token, the convolution's bias and the positions.
-        let mut positions = self.checkpoint.positions(rows, cols)?;
-        let (cls, rest) = positions.split_at_mut(dim);
+        // One addition for the CLS token, the registers, the convolution's bias and the positions.
+        let mut added = self.checkpoint.positions(rows, cols)?;
+        let (cls, rest) = added.split_at_mut(dim);
         add(cls, &self.checkpoint.values("cls_token")?);
         let bias = self.checkpoint.values("patch_embed.proj.bias")?;
         rest.chunks_exact_mut(dim).for_each(|position| add(position, &bias));
-        let positions = self.graph.weight(&[1, 1 + rows * cols, dim], &positions);
-        let pads = self.graph.list(&[0, 1, 0, 0, 0, 0]);
-        let tokens = self.graph.op("Pad", &[&patches, &pads], &[]);
-        Ok(self.graph.op("Add", &[&tokens, &positions], &[]))
+        let prefix = measures.prefix();
+        if measures.registers > 0 {
+            added.splice(dim..dim, self.checkpoint.values("register_tokens")?);
+        }
+        let tokens = prefix + rows * cols;
+        let added = self.graph.weight(&[1, tokens, dim], &added);
+        let pads = self.graph.list(&[0, prefix as i64, 0, 0, 0, 0]);
+        let patches = self.graph.op("Pad", &[&patches, &pads], &[]);
+        if let Some(rotation) = self.checkpoint.rotation(rows, cols)? {
+            let shape = [tokens, 1, dim / measures.heads];
+            self.rotation = Some(rotation.map(|values| self.graph.weight(&shape, &values)));
+        }
+        Ok(self.graph.op("Add", &[&patches, &added], &[]))
     }
 
     /// One whole block.
     fn block(&mut self, index: usize, tokens: &str) -> Result<String, BackboneError> {
         let normal = self.norm(index, "norm1", tokens)?;
         let attended = self.attention(index, &normal)?;
-        let projected = self.linear(&format!("blocks.{index}.attn.proj"), &attended)?;
+        let projected = self.scaled(index, "attn.proj", "ls1", &attended)?;
         let tokens = self.graph.op("Add", &[tokens, &projected], &[]);
 
         let normal = self.norm(index, "norm2", &tokens)?;
-        let hidden = self.linear(&format!("blocks.{index}.mlp.fc1"), &normal)?;
+        let hidden = self.linear(index, "mlp.fc1", &normal)?;
         let hidden = self.gelu(&hidden);
-        let hidden = self.linear(&format!("blocks.{index}.mlp.fc2"), &hidden)?;
+        let hidden = self.scaled(index, "mlp.fc2", "ls2", &hidden)?;
         Ok(self.graph.op("Add", &[&tokens, &hidden], &[]))
     }
 
@@ -136,6 +146,7 @@ impl Writer<'_> {
         let queries = self.projection(index, 0, normal)?;
         let keys = self.projection(index, 1, normal)?;
         let values = self.projection(index, 2, normal)?;
+        let (queries, keys) = (self.turned(queries), self.turned(keys));
         if self.dialect == Dialect::Fused {
             let heads = int("num_heads", heads);
             let [attended] = self.graph.ops(MICROSOFT, "MultiHeadAttention", &[&queries, &keys, &values], &[heads]);
@@ -164,11 +175,27 @@ impl Writer<'_> {
         let normal = self.norm(index, "norm1", tokens)?;
         let cls = self.slice(&normal, 1, 0, 1);
         let queries = self.projection(index, 0, &cls)?;
+        // The CLS token has no place to be turned by.
         let keys = self.projection(index, 1, &normal)?;
+        let keys = self.turned(keys);
         let weights = self.attention_weights(&queries, &keys);
-        let weights = self.slice(&weights, 3, 1, i64::MAX);
+        let weights = self.slice(&weights, 3, self.checkpoint.measures.prefix() as i64, i64::MAX);
         let axes = self.graph.list(&[2]);
         Ok(self.graph.op("Squeeze", &[&weights, &axes], &[]))
+    }
+
+    /// Queries or keys of all tokens, each head's halves turned with each other by the token's place, where the model does so.
+    fn turned(&mut self, input: String) -> String {
+        let Some([cosines, sines]) = self.rotation.clone() else { return input };
+        let (dim, heads) = (self.checkpoint.dim(), self.checkpoint.heads());
+        let width = (dim / heads) as i64;
+        let split = self.reshape(&input, &[0, 0, heads as i64, width]);
+        let (low, high) = (self.slice(&split, 3, 0, width / 2), self.slice(&split, 3, width / 2, width));
+        let swapped = self.graph.op("Concat", &[&high, &low], &[int("axis", 3)]);
+        let kept = self.graph.op("Mul", &[&split, &cosines], &[]);
+        let moved = self.graph.op("Mul", &[&swapped, &sines], &[]);
+        let turned = self.graph.op("Add", &[&kept, &moved], &[]);
+        self.reshape(&turned, &[0, 0, dim as i64])
     }
 
     /// The queries (0), keys (1) or values (2) of normalised tokens.
@@ -180,9 +207,25 @@ impl Writer<'_> {
         self.affine(&weight[rows.start * dim..rows.end * dim], &bias[rows], normal)
     }
 
-    fn linear(&mut self, name: &str, input: &str) -> Result<String, BackboneError> {
-        let weight = self.checkpoint.values(&format!("{name}.weight"))?;
-        let bias = self.checkpoint.values(&format!("{name}.bias"))?;
+    fn linear(&mut self, index: usize, name: &str, input: &str) -> Result<String, BackboneError> {
+        let weight = self.checkpoint.values(&format!("blocks.{index}.{name}.weight"))?;
+        let bias = self.checkpoint.values(&format!("blocks.{index}.{name}.bias"))?;
+        self.affine(&weight, &bias, input)
+    }
+
+    /// Like [`Self::linear`], its results multiplied by the layer scale where there is one: into the weights, for nothing.
+    fn scaled(&mut self, index: usize, name: &str, scale: &str, input: &str) -> Result<String, BackboneError> {
+        if !self.checkpoint.measures.layer_scale {
+            return self.linear(index, name, input);
+        }
+        let gamma = self.checkpoint.values(&format!("blocks.{index}.{scale}.gamma"))?;
+        let mut weight = self.checkpoint.values(&format!("blocks.{index}.{name}.weight"))?;
+        let mut bias = self.checkpoint.values(&format!("blocks.{index}.{name}.bias"))?;
+        let inner = weight.len() / gamma.len();
+        for ((row, bias), gamma) in weight.chunks_exact_mut(inner).zip(&mut bias).zip(&gamma) {
+            row.iter_mut().for_each(|value| *value *= gamma);
+            *bias *= gamma;
+        }
         self.affine(&weight, &bias, input)
     }
 
@@ -205,7 +248,11 @@ impl Writer<'_> {
         let bias = self.checkpoint.values(&format!("blocks.{index}.{name}.bias"))?;
         let weight = self.graph.weight(&[weight.len()], &weight);
         let bias = self.graph.weight(&[bias.len()], &bias);
-        Ok(self.graph.op("LayerNormalization", &[input, &weight, &bias], &[float("epsilon", EPSILON)]))
+        Ok(self.graph.op(
+            "LayerNormalization",
+            &[input, &weight, &bias],
+            &[float("epsilon", self.checkpoint.measures.epsilon())],
+        ))
     }
 
     /// x/2 · (1 + erf(x/√2)), in the order ONNX Runtime fuses.

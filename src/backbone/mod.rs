@@ -1,16 +1,19 @@
 //! A frame's pixels → patch features: a DINO checkpoint becomes an ONNX graph for one grid, run by ONNX Runtime.
 //!
-//! Reading order: [`checkpoint`] (named tensors in a file), [`vit`] (the transformer they make), [`graph`] (its ONNX graph),
-//! [`library`], [`provider`] and [`session`] (ONNX Runtime: its library, the devices, running it); [`work`] counts what it costs. Deliberately absent: the last block's attention and MLP, and the final norm, whose outputs
+//! Reading order: [`checkpoint`] (named tensors in a file), `layout` (their names in every library), [`vit`] (the transformer they
+//! make), [`graph`] (its ONNX graph), [`library`], [`provider`] and [`session`] (ONNX Runtime: its library, the devices, running it);
+//! [`work`] counts what it costs. Deliberately absent: the last block's attention and MLP, and the final norm, whose outputs
 //! nobody reads.
 
 mod cache;
 mod checkpoint;
 mod error;
 mod graph;
+mod layout;
 mod library;
 mod onnx;
 mod pickle;
+mod position;
 mod provider;
 mod save;
 mod session;

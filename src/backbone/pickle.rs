@@ -45,6 +45,8 @@ enum Global {
     Namespace,
     RebuildTensor,
     RebuildParameter,
+    /// NumPy's scalars, which DINO's schedules leave in the optimizer's state: nobody reads them.
+    Scalar,
     /// A kind of number; none where the backbone does not read it.
     Storage(Option<Dtype>),
 }
@@ -54,6 +56,8 @@ impl Global {
         Ok(match (module, name) {
             ("collections", "OrderedDict") => Self::OrderedDict,
             ("argparse", "Namespace") => Self::Namespace,
+            ("numpy.core.multiarray" | "numpy._core.multiarray", "scalar") => Self::Scalar,
+            ("numpy", "dtype") | ("_codecs", "encode") => Self::Scalar,
             ("torch._utils", "_rebuild_tensor_v2") => Self::RebuildTensor,
             ("torch._utils", "_rebuild_parameter") => Self::RebuildParameter,
             ("torch", "FloatStorage") => Self::Storage(Some(Dtype::F32)),
@@ -255,7 +259,7 @@ impl Machine {
         };
         match (function, arguments.first().map(|&first| &self.values[first])) {
             (Global::OrderedDict, _) => Ok(Value::Dict(Vec::new())),
-            (Global::Namespace, _) => Ok(Value::Opaque),
+            (Global::Namespace | Global::Scalar, _) => Ok(Value::Opaque),
             (Global::RebuildTensor, _) => self.tensor(arguments),
             (Global::RebuildParameter, Some(tensor @ Value::Tensor { .. })) => Ok(tensor.clone()),
             _ => Err("its pickle makes a parameter of something else than a tensor".to_owned()),

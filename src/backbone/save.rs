@@ -21,7 +21,7 @@ const MAX_ONNX_BYTES: usize = i32::MAX as usize;
 /// What a checkpoint is.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Description {
-    /// As the file says; DINO where it does not.
+    /// As the file says, or its tensors: DINO, DINOv2, DINOv3.
     pub family: String,
     pub patch: usize,
     /// Of keys, queries and values.
@@ -30,7 +30,7 @@ pub struct Description {
     pub heads: usize,
     /// Numbers of all its tensors.
     pub parameters: u64,
-    /// Patches per side of the position embedding.
+    /// Patches per side of the position embedding; 0 where positions are rotary.
     pub side: usize,
     /// How its numbers are stored: `f32`, `f16`, `bf16`.
     pub dtypes: Vec<&'static str>,
@@ -71,7 +71,7 @@ impl Checkpoint {
         let count = |tensor: &Tensor| tensor.shape.iter().map(|&side| side as u64).product::<u64>();
         let dtypes: BTreeSet<&str> = own.iter().map(|(.., dtype)| dtype.name()).collect();
         Description {
-            family: self.tensors.metadata.get("family").cloned().unwrap_or_else(|| "DINO".to_owned()),
+            family: self.tensors.metadata.get("family").cloned().unwrap_or_else(|| measures.family().to_owned()),
             patch: measures.patch,
             width: measures.dim,
             depth: measures.depth,
@@ -91,7 +91,8 @@ impl Checkpoint {
             let short = self.prefix_stripped(name)?;
             let first = short.split('.').next().unwrap_or_default();
             let tensor = self.tensors.get(name).ok()?;
-            let is_own = !WRAPPERS.contains(&first) && !HEADS.contains(&first);
+            // In transformers' DINOv3 the blocks are the model's.
+            let is_own = short.starts_with("model.layer.") || !WRAPPERS.contains(&first) && !HEADS.contains(&first);
             Some((short, tensor, tensor.dtype.filter(|_| is_own)?))
         };
         self.tensors.names().filter_map(own).collect()

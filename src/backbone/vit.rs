@@ -1,9 +1,9 @@
-//! The vision transformer that named tensors make: its measures, its weights checked against them, its position embedding
-//! at another size.
+//! The vision transformer that named tensors make: its measures, its weights checked against them, its positions.
 
 use super::BackboneError;
-use super::checkpoint::{Tensor, Tensors};
-use super::pickle::WRAPPERS;
+use super::checkpoint::Tensors;
+use super::layout::Layout;
+use super::position;
 use std::borrow::Cow;
 use std::io::Read;
 use std::path::Path;
@@ -13,17 +13,17 @@ const BUNDLED: &[u8] = include_bytes!("../../models/mostream-vit-tiny-8.safetens
 /// Of ImageNet, which DINO is trained with.
 const MEAN: [f32; 3] = [0.485, 0.456, 0.406];
 const STD: [f32; 3] = [0.229, 0.224, 0.225];
-/// The layers of a block; a block that holds others is of another architecture.
-const BLOCK: [&str; 6] = ["norm1", "attn.qkv", "attn.proj", "norm2", "mlp.fc1", "mlp.fc2"];
+const PERIODS: &str = "rope_embed.periods";
+/// Of DINOv3's periods, where the file does not hold them.
+const ROTARY_BASE: f64 = 100.0;
 
-/// A vision transformer in DINO's layout. Its weights stay as they are in the file until a graph is built.
+/// A vision transformer: DINO, DINOv2 or DINOv3. Its weights stay as they are in the file until a graph is built.
 #[derive(Debug)]
 pub struct Checkpoint {
     id: String,
     hash: blake3::Hash,
     pub(super) tensors: Tensors,
-    /// What comes before `cls_token` in its tensors' names.
-    prefix: String,
+    layout: Layout,
     pub(super) measures: Measures,
 }
 
@@ -34,8 +34,14 @@ pub(super) struct Measures {
     pub dim: usize,
     pub heads: usize,
     pub depth: usize,
-    /// Patches per side of the position embedding.
+    /// Patches per side of the position embedding; 0 where there is none, as positions are rotary.
     pub side: usize,
+    /// Whether the position embedding begins with the CLS token's.
+    pub has_cls_position: bool,
+    /// Tokens between CLS and the patches.
+    pub registers: usize,
+    /// Whether what attention and MLP give is multiplied, number by number, before it is added.
+    pub layer_scale: bool,
     /// Of RGB in 0..=1.
     pub mean: [f32; 3],
     pub std: [f32; 3],
@@ -85,9 +91,9 @@ impl Checkpoint {
         let id = format!("{name}@{}", &hash.to_hex()[..12]);
         let read = || {
             let tensors = Tensors::parse(bytes)?;
-            let prefix = prefix(&tensors)?;
-            let measures = Measures::new(&tensors, &prefix, heads)?;
-            let checkpoint = Self { id, hash, tensors, prefix, measures };
+            let layout = Layout::new(&tensors)?;
+            let measures = Measures::new(&tensors, &layout, heads)?;
+            let checkpoint = Self { id, hash, tensors, layout, measures };
             checkpoint.check()?;
             Ok(checkpoint)
         };
@@ -121,24 +127,31 @@ impl Checkpoint {
 
     /// A tensor's name without what the model is wrapped in; none where it is not the model's.
     pub(super) fn prefix_stripped<'a>(&self, name: &'a str) -> Option<&'a str> {
-        name.strip_prefix(&self.prefix)
+        name.strip_prefix(&self.layout.prefix)
     }
 
-    /// The numbers of a tensor, in C-order.
+    /// The numbers of the tensor DINO calls this, in C-order.
     pub(super) fn values(&self, name: &str) -> Result<Vec<f32>, BackboneError> {
-        let values = self.tensors.values(&format!("{}{name}", self.prefix));
+        let values = self.layout.values(&self.tensors, name);
         values.map_err(|reason| BackboneError::Checkpoint { name: self.id.clone(), reason })
     }
 
     /// Every tensor a graph reads has the shape the others give it, and finite numbers.
     fn check(&self) -> Result<(), String> {
-        let Measures { patch, dim, depth, side, .. } = self.measures;
+        let Measures { patch, dim, heads, depth, side, has_cls_position, registers, layer_scale, .. } = self.measures;
         let mut expected = vec![
             ("cls_token".to_owned(), vec![1, 1, dim]),
-            ("pos_embed".to_owned(), vec![1, side * side + 1, dim]),
             ("patch_embed.proj.weight".to_owned(), vec![dim, 3, patch, patch]),
             ("patch_embed.proj.bias".to_owned(), vec![dim]),
         ];
+        if side > 0 {
+            expected.push(("pos_embed".to_owned(), vec![1, side * side + usize::from(has_cls_position), dim]));
+        } else if self.layout.has(PERIODS) {
+            expected.push((PERIODS.to_owned(), vec![dim / heads / 4]));
+        }
+        if registers > 0 {
+            expected.push(("register_tokens".to_owned(), vec![1, registers, dim]));
+        }
         for index in 0..depth {
             let mut layer = |name: &str, shape: &[usize]| {
                 expected.push((format!("blocks.{index}.{name}.weight"), shape.to_vec()));
@@ -152,108 +165,73 @@ impl Checkpoint {
                 layer("norm2", &[dim]);
                 layer("mlp.fc1", &[hidden, dim]);
                 layer("mlp.fc2", &[dim, hidden]);
+                if layer_scale {
+                    expected.extend(["ls1", "ls2"].map(|name| (format!("blocks.{index}.{name}.gamma"), vec![dim])));
+                }
             }
         }
-        for (name, shape) in expected {
-            let tensor = self.get(&name)?;
-            if tensor.shape != shape {
-                return Err(format!("tensor {name} has shape {:?} (expected {shape:?})", tensor.shape));
-            }
-            let values = self.tensors.values(&format!("{}{name}", self.prefix))?;
-            if let Some(value) = values.iter().find(|value| !value.is_finite()) {
-                return Err(format!("tensor {name} holds {value} (expected finite numbers)"));
-            }
-        }
-        Ok(())
+        expected.iter().try_for_each(|(name, shape)| self.layout.check(&self.tensors, name, shape))
     }
 
     /// The width of a block's MLP.
     pub(super) fn hidden(&self, block: usize) -> Result<usize, String> {
-        Ok(self.get(&format!("blocks.{block}.mlp.fc1.weight"))?.shape.first().copied().unwrap_or(0))
+        let shape = self.layout.shape(&self.tensors, &format!("blocks.{block}.mlp.fc1.weight"))?;
+        Ok(shape.first().copied().unwrap_or(0))
     }
 
-    fn get(&self, name: &str) -> Result<&Tensor, String> {
-        self.tensors.get(&format!("{}{name}", self.prefix))
-    }
-
-    /// The position embedding `[1 + rows·cols, dim]`, the CLS token's first, interpolated from the square it was trained at:
-    /// bicubic with a = −0.75, sampled at half-pixel positions, scaled by (side + 0.1) / trained side as DINO does.
+    /// What is added to the CLS token and the patches of a grid, `[1 + rows·cols, dim]`; nothing where positions are turned.
     pub(super) fn positions(&self, rows: usize, cols: usize) -> Result<Vec<f32>, BackboneError> {
-        let Measures { dim, side, .. } = self.measures;
+        let dim = self.measures.dim;
+        if self.measures.is_rotary() {
+            return Ok(vec![0.0; (1 + rows * cols) * dim]);
+        }
         let trained = self.values("pos_embed")?;
-        if (rows, cols) == (side, side) {
-            return Ok(trained);
-        }
-        let (cls, square) = trained.split_at(dim);
-        let (by_row, by_col) = (taps(rows, side), taps(cols, side));
-        let mut positions = Vec::with_capacity((1 + rows * cols) * dim);
-        positions.extend_from_slice(cls);
-        let mut sum = vec![0f64; dim];
-        for row in &by_row {
-            for col in &by_col {
-                sum.fill(0.0);
-                for &(y, wy) in row {
-                    for &(x, wx) in col {
-                        let start = (y * side + x) * dim;
-                        for (sum, &value) in sum.iter_mut().zip(&square[start..start + dim]) {
-                            *sum += wy * wx * f64::from(value);
-                        }
-                    }
-                }
-                positions.extend(sum.iter().map(|&value| value as f32));
-            }
-        }
+        let (cls, square) = trained.split_at(if self.measures.has_cls_position { dim } else { 0 });
+        let mut positions = cls.to_vec();
+        positions.resize(dim, 0.0);
+        positions.extend(position::resampled(&self.measures, square, rows, cols));
         Ok(positions)
     }
-}
 
-/// For each of `to` places the four samples among `from` that make it, with their weights; past the edge, the edge repeats.
-fn taps(to: usize, from: usize) -> Vec<[(usize, f64); 4]> {
-    const A: f64 = -0.75;
-    let near = |t: f64| ((A + 2.0) * t - (A + 3.0)) * t * t + 1.0;
-    let far = |t: f64| ((A * t - 5.0 * A) * t + 8.0 * A) * t - 4.0 * A;
-    let scale = from as f64 / (to as f64 + 0.1);
-    let tap = |place: usize| {
-        let at = (place as f64 + 0.5) * scale - 0.5;
-        let (base, t) = (at.floor() as i64, at - at.floor());
-        let weights = [far(t + 1.0), near(t), near(1.0 - t), far(2.0 - t)];
-        std::array::from_fn(|k| ((base - 1 + k as i64).clamp(0, from as i64 - 1) as usize, weights[k]))
-    };
-    (0..to).map(tap).collect()
-}
-
-/// What comes before `cls_token`: a full DINO checkpoint holds a teacher and a student, of which the teacher is better.
-fn prefix(tensors: &Tensors) -> Result<String, String> {
-    let known = |prefix: &&str| prefix.split_terminator('.').all(|part| WRAPPERS.contains(&part));
-    let prefixes = tensors.names().filter_map(|name| name.strip_suffix("cls_token")).filter(known);
-    let best = prefixes.min_by_key(|prefix| (!prefix.contains("teacher"), prefix.len()));
-    best.map(str::to_owned)
-        .ok_or_else(|| "tensor cls_token is missing: it is no vision transformer in DINO's layout".to_owned())
+    /// The cosines and sines of [`position::rotation`] for every token; none where positions are added.
+    pub(super) fn rotation(&self, rows: usize, cols: usize) -> Result<Option<[Vec<f32>; 2]>, BackboneError> {
+        if !self.measures.is_rotary() {
+            return Ok(None);
+        }
+        let width = self.measures.dim / self.measures.heads;
+        let periods = match self.layout.has(PERIODS) {
+            true => self.values(PERIODS)?,
+            false => (0..width / 4).map(|k| ROTARY_BASE.powf(4.0 * k as f64 / width as f64) as f32).collect(),
+        };
+        Ok(Some(position::rotation(&periods, self.measures.prefix(), rows, cols)))
+    }
 }
 
 impl Measures {
-    fn new(tensors: &Tensors, prefix: &str, heads: Option<usize>) -> Result<Self, String> {
-        let shape = |name: &str| tensors.get(&format!("{prefix}{name}")).map(|tensor| tensor.shape.as_slice());
+    fn new(tensors: &Tensors, layout: &Layout, heads: Option<usize>) -> Result<Self, String> {
+        let shape = |name: &str| layout.shape(tensors, name);
         let wrong = |name: &str, got: &[usize], expected: &str| {
             format!("tensor {name} has shape {got:?} (expected {expected})")
         };
-        let (dim, patch) = match shape("patch_embed.proj.weight")? {
-            &[dim, 3, patch, across] if patch == across && (1..=64).contains(&patch) && (1..=4096).contains(&dim) => {
+        let kernel = shape("patch_embed.proj.weight")?;
+        let (dim, patch) = match kernel[..] {
+            [dim, 3, patch, across] if patch == across && (1..=64).contains(&patch) && (1..=4096).contains(&dim) => {
                 (dim, patch)
             }
-            other => {
-                return Err(wrong(
-                    "patch_embed.proj.weight",
-                    other,
-                    "[dim, 3, patch, patch], dim to 4096, patch to 64",
-                ));
+            _ => {
+                let expected = "[dim, 3, patch, patch], dim to 4096, patch to 64";
+                return Err(wrong("patch_embed.proj.weight", &kernel, expected));
             }
         };
-        let side = match shape("pos_embed")? {
-            &[1, tokens, _] if tokens > 1 && (tokens - 1).isqrt().pow(2) == tokens - 1 => (tokens - 1).isqrt(),
-            other => return Err(wrong("pos_embed", other, "[1, 1 + side², dim]")),
+        let registers = match layout.has("register_tokens").then(|| shape("register_tokens")).transpose()?.as_deref() {
+            None => 0,
+            Some(&[1, count @ 0..=64, _]) => count,
+            Some(other) => return Err(wrong("register_tokens", other, "[1, count, dim], count to 64")),
         };
-        let depth = depth(tensors, prefix)?;
+        let is_rotary = !layout.has("pos_embed") && (layout.has("register_tokens") || layout.has(PERIODS));
+        let (side, has_cls_position) = if is_rotary { (0, false) } else { side(&shape("pos_embed")?, registers > 0)? };
+        let depth = layout.depth;
+        let layer_scale = (0..depth).any(|block| layout.has(&format!("blocks.{block}.ls1.gamma")));
         let stated = |name: &str| tensors.metadata.get(name).map(String::as_str);
         let heads = match stated("heads") {
             Some(text) => text.parse().map_err(|_| format!("its metadata has heads {text:?} (expected a number)"))?,
@@ -267,30 +245,53 @@ impl Measures {
         if heads == 0 || dim % heads != 0 {
             return Err(format!("its width of {dim} cannot be split into {heads} heads"));
         }
+        if is_rotary && !(dim / heads).is_multiple_of(4) {
+            return Err(format!(
+                "its {heads} heads of {} numbers cannot be turned (expected a multiple of 4)",
+                dim / heads
+            ));
+        }
         let (mean, std) = (channels(stated("mean"), MEAN, 0.0)?, channels(stated("std"), STD, 1e-3)?);
-        Ok(Self { patch, dim, heads, depth, side, mean, std })
+        Ok(Self { patch, dim, heads, depth, side, has_cls_position, registers, layer_scale, mean, std })
+    }
+
+    /// Whether positions are turned into queries and keys, as in DINOv3.
+    pub fn is_rotary(&self) -> bool {
+        self.side == 0
+    }
+
+    /// Which family has these measures.
+    pub fn family(&self) -> &'static str {
+        match (self.is_rotary(), self.layer_scale) {
+            (true, _) => "DINOv3",
+            (false, true) => "DINOv2",
+            (false, false) => "DINO",
+        }
+    }
+
+    /// Tokens before the patches: CLS and the registers.
+    pub fn prefix(&self) -> usize {
+        1 + self.registers
+    }
+
+    /// What keeps a norm from dividing by zero; DINOv3 has its own.
+    pub fn epsilon(&self) -> f32 {
+        if self.is_rotary() { 1e-5 } else { 1e-6 }
     }
 }
 
-/// The number of blocks, all of them in DINO's layout.
-fn depth(tensors: &Tensors, prefix: &str) -> Result<usize, String> {
-    let mut depth = 0;
-    for name in tensors.names() {
-        let Some(rest) = name.strip_prefix(prefix) else { continue };
-        let Some((index, layer)) = rest.strip_prefix("blocks.").and_then(|rest| rest.split_once('.')) else {
-            if ["register_tokens", "storage_tokens", "reg_token"].contains(&rest) {
-                return Err(format!("tensor {name} is not part of DINO's layout"));
-            }
-            continue;
-        };
-        let kind = layer.strip_suffix(".weight").or(layer.strip_suffix(".bias"));
-        let index = index.parse().ok().filter(|&index: &usize| index < 128);
-        match (index, kind) {
-            (Some(index), Some(kind)) if BLOCK.contains(&kind) => depth = depth.max(index + 1),
-            _ => return Err(format!("tensor {name} is not part of DINO's layout")),
+/// The patches per side of a position embedding of this shape, and whether the CLS token's comes before: timm adds that to the
+/// token itself where there are registers.
+fn side(shape: &[usize], has_registers: bool) -> Result<(usize, bool), String> {
+    if let [1, tokens, _] = *shape {
+        let root = |count: usize| Some(count.isqrt()).filter(|side| *side > 0 && side * side == count);
+        let with_cls = tokens.checked_sub(1).and_then(root).map(|side| (side, true));
+        let found = with_cls.or_else(|| root(tokens).filter(|_| has_registers).map(|side| (side, false)));
+        if let Some(found) = found {
+            return Ok(found);
         }
     }
-    if depth == 0 { Err("tensor blocks.0.norm1.weight is missing".to_owned()) } else { Ok(depth) }
+    Err(format!("tensor pos_embed has shape {shape:?} (expected [1, 1 + side², dim])"))
 }
 
 /// Three numbers, `least` to 1, from metadata.

@@ -22,7 +22,7 @@ impl Work {
     pub fn of(checkpoint: &Checkpoint, feature: Feature, layout: &PatchLayout) -> Self {
         let measures = &checkpoint.measures;
         let (dim, patches) = (measures.dim, layout.grid.patches());
-        let tokens = patches + 1;
+        let tokens = patches + measures.prefix();
         let mut work = Self::default();
         work.product(patches, 3 * measures.patch * measures.patch, dim);
         for block in 0..measures.depth - 1 {
