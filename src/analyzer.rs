@@ -36,6 +36,14 @@ impl Default for ModelSize {
 }
 
 impl ModelSize {
+    /// `(width, height)` of this model's input in pixels, for a picture of this size.
+    pub fn for_model(self, checkpoint: &Checkpoint, width: u32, height: u32) -> (u32, u32) {
+        match (self, checkpoint.fixed_size()) {
+            (Self::MaxPatches(_), Some(fixed)) => fixed,
+            _ => self.for_picture(width, height, checkpoint.patch()),
+        }
+    }
+
     /// `(width, height)` of the model's input in pixels, for a picture of this size and patches of this side.
     pub fn for_picture(self, width: u32, height: u32, patch: u32) -> (u32, u32) {
         match self {
@@ -85,7 +93,7 @@ impl Analyzer {
 
     /// `(width, height)` of the model's input for a picture of this size.
     pub fn model_size(&self, width: u32, height: u32) -> (u32, u32) {
-        self.size.for_picture(width, height, self.checkpoint.patch())
+        self.size.for_model(&self.checkpoint, width, height)
     }
 
     /// Runs the backbone on a picture of any size.

@@ -78,6 +78,11 @@ impl Tensors {
         Ok(Self { bytes, by_name, metadata })
     }
 
+    /// A file that holds other things than tensors by name.
+    pub fn none(bytes: Cow<'static, [u8]>, metadata: HashMap<String, String>) -> Self {
+        Self { bytes, by_name: BTreeMap::new(), metadata }
+    }
+
     /// The whole file.
     pub fn bytes(&self) -> &[u8] {
         &self.bytes

@@ -57,7 +57,7 @@ const SEPARATE: [[&str; 2]; 3] = [
 const GATED: [&str; 4] = ["mlp.w1", "mlp.w12", "mlp.gate_proj", "mlp.weights_in"];
 
 /// The tensors of one checkpoint by DINO's names for them.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Layout {
     /// What comes before every tensor of the model.
     pub prefix: String,

@@ -27,7 +27,7 @@ pub use library::{RuntimeInfo, find_library, runtime_info};
 pub use provider::{Device, OpenVino, Precision, Provider};
 pub use save::{Description, Metadata, Onnx};
 pub use session::{Backbone, Placement, SessionOptions};
-pub use vit::Checkpoint;
+pub use vit::{Checkpoint, Hints};
 pub use work::Work;
 
 /// Patches of the model's input where nobody asks for a size: attention is quadratic in them.

@@ -1,12 +1,14 @@
 //! The part of ONNX's wire format that a vision transformer needs, and a builder that names every value.
 
 mod precision;
+mod user;
 
 use prost::Message;
 use std::collections::BTreeMap;
 use std::iter::once;
 
 pub use precision::lowered;
+pub use user::UserModel;
 
 pub const UINT8: i32 = 2;
 pub const FLOAT: i32 = 1;

@@ -1,8 +1,7 @@
 //! Which device computes, and in which precision: ONNX Runtime's execution providers, and what each of them needs.
 
 use super::BackboneError;
-use super::graph::{Dialect, INPUT};
-use crate::geometry::PatchLayout;
+use super::graph::Dialect;
 use ort::ep::{self, ArbitrarilyConfigurableExecutionProvider};
 use ort::session::builder::SessionBuilder;
 use std::fmt::{self, Display, Formatter};
@@ -76,10 +75,11 @@ const TENSORRT: Provider = Provider {
 
 /// All that a provider is told about a session.
 pub(super) struct Setup<'a> {
+    /// The input's name, and its shape without the batch.
+    pub input: (&'a str, [u32; 3]),
     pub precision: Precision,
     pub threads: usize,
     pub batch: usize,
-    pub layout: PatchLayout,
     /// Where what is compiled for the device is kept.
     pub compiled: Option<&'a Path>,
 }
@@ -188,7 +188,7 @@ impl Device {
 
     /// The provider's own options.
     fn options(self, setup: &Setup) -> Options {
-        let Setup { precision, threads, batch, layout, compiled } = setup;
+        let Setup { input: (input, [a, b, c]), precision, threads, batch, compiled } = setup;
         let compiled = compiled.map(|folder| folder.display().to_string());
         match self {
             Self::Auto | Self::Cpu => Vec::new(),
@@ -209,7 +209,7 @@ impl Device {
             // TF32 would be a precision of its own: ten bits.
             Self::Cuda(gpu) => vec![("device_id", gpu.to_string()), ("use_tf32", "0".into())],
             Self::TensorRt(gpu) => {
-                let shape = |batch| format!("{INPUT}:{batch}x{}x{}x3", layout.image_height, layout.image_width);
+                let shape = |batch| format!("{input}:{batch}x{a}x{b}x{c}");
                 let is = |wanted| u8::from(*precision == wanted).to_string();
                 let mut options = vec![
                     ("device_id", gpu.to_string()),
@@ -311,10 +311,8 @@ impl FromStr for Precision {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::geometry::Grid;
 
-    const LAYOUT: PatchLayout =
-        PatchLayout { grid: Grid { rows: 30, cols: 40 }, patch: 8, image_width: 320, image_height: 237 };
+    const INPUT: (&str, [u32; 3]) = ("image", [237, 320, 3]);
 
     fn option(device: Device, setup: &Setup, key: &str) -> Option<String> {
         let found: Vec<_> = device.options(setup).into_iter().filter(|(name, _)| *name == key).collect();
@@ -326,7 +324,7 @@ mod tests {
     fn tensorrt_is_told_the_batch_the_precision_and_where_engines_are_kept() {
         let folder = Path::new("/kept/engines");
         let mut setup =
-            Setup { precision: Precision::Fp16, threads: 2, batch: 8, layout: LAYOUT, compiled: Some(folder) };
+            Setup { precision: Precision::Fp16, threads: 2, batch: 8, input: INPUT, compiled: Some(folder) };
         let device = Device::TensorRt(1);
         for (key, value) in [
             ("device_id", "1"),
@@ -347,7 +345,7 @@ mod tests {
 
     #[test]
     fn openvino_is_told_its_unit_and_precision() {
-        let setup = |precision| Setup { precision, threads: 3, batch: 1, layout: LAYOUT, compiled: None };
+        let setup = |precision| Setup { precision, threads: 3, batch: 1, input: INPUT, compiled: None };
         let hint = |unit, precision| {
             let text = option(Device::OpenVino(unit), &setup(precision), "load_config").unwrap();
             let config: serde_json::Value = serde_json::from_str(&text).unwrap();

@@ -21,7 +21,7 @@ const MAX_ONNX_BYTES: usize = i32::MAX as usize;
 /// What a checkpoint is.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Description {
-    /// As the file says, or its tensors: DINO, DINOv2, DINOv3.
+    /// As the file says, or its tensors: DINO, DINOv2, DINOv3; ONNX for a file that holds more than tensors.
     pub family: String,
     pub patch: usize,
     /// Of keys, queries and values.
@@ -54,6 +54,10 @@ pub struct Onnx {
 }
 
 impl Checkpoint {
+    fn family(&self) -> &'static str {
+        if self.is_onnx() { "ONNX" } else { self.measures.family() }
+    }
+
     /// The whole file.
     pub fn bytes(&self) -> &[u8] {
         self.tensors.bytes()
@@ -71,7 +75,7 @@ impl Checkpoint {
         let count = |tensor: &Tensor| tensor.shape.iter().map(|&side| side as u64).product::<u64>();
         let dtypes: BTreeSet<&str> = own.iter().map(|(.., dtype)| dtype.name()).collect();
         Description {
-            family: self.tensors.metadata.get("family").cloned().unwrap_or_else(|| measures.family().to_owned()),
+            family: self.tensors.metadata.get("family").cloned().unwrap_or_else(|| self.family().to_owned()),
             patch: measures.patch,
             width: measures.dim,
             depth: measures.depth,
@@ -134,6 +138,10 @@ impl Checkpoint {
 
     /// The model in standard ONNX, for images of `width` × `height` pixels, with `more` in its metadata.
     pub fn onnx(&self, feature: Feature, width: u32, height: u32, more: &Metadata) -> Result<Onnx, BackboneError> {
+        if self.is_onnx() {
+            let reason = "it is an ONNX file already".to_owned();
+            return Err(BackboneError::Checkpoint { name: self.id().to_owned(), reason });
+        }
         let layout = session::layout(self.patch(), width, height)?;
         let mut bytes = graph::build(self, feature, Dialect::Plain, &layout)?;
         onnx::add_metadata(&mut bytes, more);

@@ -3,15 +3,15 @@
 use super::cache::{Cache, key};
 use super::graph::{self, Dialect, Feature, INPUT, OUTPUT};
 use super::library::{environment, find_library, providers};
-use super::onnx::lowered;
+use super::onnx::{UserModel, lowered};
 use super::provider::{Device, OpenVino, Precision, Setup};
 use super::tensorrt::{EngineKey, GpuMachine};
 use super::{BackboneError, Checkpoint};
 use crate::geometry::{Grid, PatchLayout};
 use ndarray::Array2;
 use ort::environment::Environment;
-use ort::session::Session;
 use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
+use ort::session::{Session, SessionInputValue};
 use ort::value::TensorRef;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
@@ -56,6 +56,8 @@ pub struct Backbone {
     layout: PatchLayout,
     /// `[N, D]` or `[heads, N]`.
     shape: (usize, usize),
+    /// For an ONNX file of the user's own: how it is run, the mean and the standard deviation of its pixels.
+    user: Option<(UserModel, [f32; 3], [f32; 3])>,
     batch: usize,
     placement: Placement,
     cache_warning: Option<String>,
@@ -94,6 +96,9 @@ impl Backbone {
         options: &SessionOptions,
     ) -> Result<Self, BackboneError> {
         let layout = layout(checkpoint.patch(), width, height)?;
+        if let Some(user) = &checkpoint.user {
+            check_user(user, checkpoint, feature, &layout)?;
+        }
         if options.device != Device::Auto {
             options.device.check(options.precision)?;
         }
@@ -198,6 +203,23 @@ impl Backbone {
     fn run(&mut self, rgb: &[u8], count: usize) -> Result<Vec<Array2<f32>>, BackboneError> {
         self.check(rgb, count)?;
         let (width, height) = (self.layout.image_width as usize, self.layout.image_height as usize);
+        if let Some((user, mean, std)) = &self.user {
+            let planes = if user.is_planar { user.planes(rgb, width * height, *mean, *std) } else { Vec::new() };
+            let input = match user.is_planar {
+                true => SessionInputValue::from(
+                    TensorRef::from_array_view(([count, 3, height, width], &planes[..]))
+                        .map_err(BackboneError::runtime)?,
+                ),
+                false => {
+                    TensorRef::from_array_view(([count, height, width, 3], rgb)).map_err(BackboneError::runtime)?.into()
+                }
+            };
+            let output =
+                self.session.run(ort::inputs![user.input.as_str() => input]).map_err(BackboneError::runtime)?;
+            let (shape, values) =
+                output[user.output.as_str()].try_extract_tensor::<f32>().map_err(BackboneError::runtime)?;
+            return user.features(shape, values, count, &self.layout).map_err(BackboneError::Size);
+        }
         let input = TensorRef::from_array_view(([count, height, width, 3], rgb)).map_err(BackboneError::runtime)?;
         let output = self.session.run(ort::inputs![INPUT => input]).map_err(BackboneError::runtime)?;
         let (_, values) = output[OUTPUT].try_extract_tensor::<f32>().map_err(BackboneError::runtime)?;
@@ -243,17 +265,27 @@ impl Opening<'_> {
     fn on(&self, device: Device, options: &SessionOptions) -> Result<Backbone, BackboneError> {
         let Self { checkpoint, feature, dialect, layout, .. } = self;
         let precision = options.precision;
-        let batch = options.batch.unwrap_or(device.default_batch()).max(1);
+        let is_single = checkpoint.user.as_ref().is_some_and(|user| user.is_single);
+        let batch = if is_single { 1 } else { options.batch.unwrap_or(device.default_batch()).max(1) };
         let threads = options.threads.or_else(|| std::thread::available_parallelism().ok().map(usize::from));
         let threads = threads.unwrap_or(1);
         let mut store = Store::open(options.cache.as_deref());
         let graph_precision = device.graph_precision(precision);
+        if checkpoint.is_onnx() && graph_precision != Precision::Fp32 {
+            return Err(BackboneError::Precision(format!(
+                "{} is an ONNX file, which {device} computes in what it is written in: leave --precision {precision} out",
+                checkpoint.id()
+            )));
+        }
         let graph_key = key(&[
             checkpoint.hash().as_bytes(),
             format!("{GRAPH_VERSION} {:?} {feature:?} {dialect:?} {layout:?} {graph_precision}", checkpoint.measures)
                 .as_bytes(),
         ]);
         let graph = |store: &mut Store| {
+            if checkpoint.is_onnx() {
+                return Ok(checkpoint.bytes().to_vec());
+            }
             store.read(&graph_key).map_or_else(
                 || {
                     let graph = graph::build(checkpoint, *feature, *dialect, layout)?;
@@ -273,6 +305,7 @@ impl Opening<'_> {
             session,
             layout: *layout,
             shape,
+            user: checkpoint.user.clone().map(|user| (user, checkpoint.measures.mean, checkpoint.measures.std)),
             batch,
             placement: Placement { device, precision, nodes_on_cpu: None, passed_over: Vec::new() },
             cache_warning,
@@ -280,7 +313,12 @@ impl Opening<'_> {
         if device == Device::Cpu {
             let session_key = key(&[graph_key.as_bytes(), self.version.as_bytes(), processor().as_bytes()]);
             let session = on_cpu(&builder, &mut store, &session_key, graph)?;
-            return Ok(backbone(session, store.warning));
+            let mut backbone = backbone(session, store.warning);
+            if checkpoint.is_onnx() {
+                // Only a run shows what it gives.
+                backbone.features(&black(layout))?;
+            }
+            return Ok(backbone);
         }
 
         let graph = graph(&mut store)?;
@@ -295,15 +333,14 @@ impl Opening<'_> {
             }
             _ => None,
         };
-        let setup = Setup { precision, threads, batch, layout: *layout, compiled: compiled.as_deref() };
+        let setup = Setup { input: self.input(), precision, threads, batch, compiled: compiled.as_deref() };
         let failed = |error: &dyn std::fmt::Display| missing(device, &error.to_string());
         let scratch = Scratch::new().map_err(|error| failed(&error))?;
         let session = builder()
             .and_then(|builder| device.register(builder, &setup))
             .and_then(|builder| builder.with_profiling(scratch.0.join("profile"))?.commit_from_memory(&graph));
         let mut backbone = backbone(session.map_err(|error| failed(&error))?, store.warning);
-        let black = vec![0; 3 * layout.image_width as usize * layout.image_height as usize];
-        backbone.features(&black).map_err(|error| failed(&error))?;
+        backbone.features(&black(layout)).map_err(|error| failed(&error))?;
         let profile = backbone.session.end_profiling().map_err(|error| failed(&error))?;
         let nodes = nodes_on_cpu(&std::fs::read(profile).map_err(|error| failed(&error))?);
         backbone.placement.nodes_on_cpu = nodes;
@@ -311,6 +348,46 @@ impl Opening<'_> {
             Some((left, all)) if left == all => Err(failed(&"it took none of the model's nodes")),
             _ => Ok(backbone),
         }
+    }
+}
+
+impl Opening<'_> {
+    /// The input's name, and its shape without the batch.
+    fn input(&self) -> (&str, [u32; 3]) {
+        let PatchLayout { image_width: width, image_height: height, .. } = self.layout;
+        match &self.checkpoint.user {
+            Some(user) if user.is_planar => (&user.input, [3, height, width]),
+            Some(user) => (&user.input, [height, width, 3]),
+            None => (INPUT, [height, width, 3]),
+        }
+    }
+}
+
+fn black(layout: &PatchLayout) -> Vec<u8> {
+    vec![0; 3 * layout.image_width as usize * layout.image_height as usize]
+}
+
+/// Whether an ONNX file of the user's own gives this feature of images of this layout.
+fn check_user(
+    user: &UserModel,
+    checkpoint: &Checkpoint,
+    feature: Feature,
+    layout: &PatchLayout,
+) -> Result<(), BackboneError> {
+    let id = checkpoint.id();
+    if feature != Feature::Keys {
+        let reason = "it is an ONNX file, which gives its own features and no others (--feature, dino-seg and inspect need a checkpoint)";
+        return Err(BackboneError::Checkpoint { name: id.to_owned(), reason: reason.to_owned() });
+    }
+    let (width, height, patch) = (layout.image_width, layout.image_height, layout.patch);
+    match user.size {
+        Some((w, h)) if (w, h) != (width, height) => {
+            Err(BackboneError::Size(format!("{id} takes images of {w}x{h} pixels (asked for {width}x{height})")))
+        }
+        None if !width.is_multiple_of(patch) || !height.is_multiple_of(patch) => {
+            Err(BackboneError::Size(format!("{id} takes whole patches of {patch} pixels (asked for {width}x{height})")))
+        }
+        _ => Ok(()),
     }
 }
 

@@ -3,6 +3,7 @@
 use super::BackboneError;
 use super::checkpoint::Tensors;
 use super::layout::Layout;
+use super::onnx::UserModel;
 use super::position;
 use std::borrow::Cow;
 use std::io::Read;
@@ -25,6 +26,18 @@ pub struct Checkpoint {
     pub(super) tensors: Tensors,
     layout: Layout,
     pub(super) measures: Measures,
+    /// For an ONNX file of the user's own, which is run as it is.
+    pub(super) user: Option<UserModel>,
+}
+
+/// What a file may not say of itself.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Hints {
+    /// Attention heads; no tensor's shape says how many. The default is one per 64 of the width, as in every model DINO published,
+    /// or per 32 where 64 does not divide it.
+    pub heads: Option<usize>,
+    /// The side of a patch in pixels, of an ONNX file.
+    pub patch: Option<usize>,
 }
 
 /// What the shapes of the tensors say, and the normalisation.
@@ -54,17 +67,16 @@ impl Checkpoint {
     /// The model that comes with the program.
     pub fn bundled() -> Result<Self, BackboneError> {
         let name = Self::BUNDLED_NAME;
-        Self::parse(name, name.to_owned(), Cow::Borrowed(BUNDLED), None)
+        Self::parse(name, name.to_owned(), Cow::Borrowed(BUNDLED), Hints::default())
     }
 
-    /// Reads a `.safetensors` or `.pth` file, told apart by content.
+    /// Reads a `.safetensors`, `.pth` or `.onnx` file, told apart by content.
     pub fn read(path: &Path) -> Result<Self, BackboneError> {
-        Self::read_with_heads(path, None)
+        Self::read_with(path, Hints::default())
     }
 
-    /// Like [`Self::read`], with this number of attention heads where the file does not say: no tensor's shape does. The
-    /// default is one head per 64 of the width, as in every model DINO published, or per 32 where 64 does not divide it.
-    pub fn read_with_heads(path: &Path, heads: Option<usize>) -> Result<Self, BackboneError> {
+    /// Like [`Self::read`], for a file that does not say everything.
+    pub fn read_with(path: &Path, hints: Hints) -> Result<Self, BackboneError> {
         let failed = |source| BackboneError::Read { path: path.to_owned(), source };
         let name = path.file_stem().unwrap_or_default().to_string_lossy();
         let length = match std::fs::metadata(path).map_err(failed)? {
@@ -77,23 +89,31 @@ impl Checkpoint {
         }
         let mut bytes = Vec::new();
         std::fs::File::open(path).and_then(|file| file.take(length).read_to_end(&mut bytes)).map_err(failed)?;
-        Self::parse(&name, path.display().to_string(), Cow::Owned(bytes), heads)
+        Self::parse(&name, path.display().to_string(), Cow::Owned(bytes), hints)
     }
 
     /// `name` goes into the id, `shown` into errors.
-    fn parse(
-        name: &str,
-        shown: String,
-        bytes: Cow<'static, [u8]>,
-        heads: Option<usize>,
-    ) -> Result<Self, BackboneError> {
+    fn parse(name: &str, shown: String, bytes: Cow<'static, [u8]>, hints: Hints) -> Result<Self, BackboneError> {
         let hash = blake3::hash(&bytes);
         let id = format!("{name}@{}", &hash.to_hex()[..12]);
         let read = || {
+            // The other formats begin in ways of their own.
+            let is_other = bytes.starts_with(b"PK") || bytes.first() == Some(&0x80) || bytes.get(8) == Some(&b'{');
+            if let Some((user, words)) = if is_other { None } else { UserModel::parse(&bytes, hints.patch)? } {
+                let tensors = Tensors::none(bytes, words.into_iter().collect());
+                let measures = Measures::of_user(&user, &tensors)?;
+                return Ok(Self { id, hash, tensors, layout: Layout::default(), measures, user: Some(user) });
+            }
             let tensors = Tensors::parse(bytes)?;
             let layout = Layout::new(&tensors)?;
-            let measures = Measures::new(&tensors, &layout, heads)?;
-            let checkpoint = Self { id, hash, tensors, layout, measures };
+            let measures = Measures::new(&tensors, &layout, hints.heads)?;
+            if let Some(patch) = hints.patch.filter(|&patch| patch != measures.patch) {
+                return Err(format!(
+                    "its patches are of {} pixels, not {patch} (`--patch` is for ONNX files)",
+                    measures.patch
+                ));
+            }
+            let checkpoint = Self { id, hash, tensors, layout, measures, user: None };
             checkpoint.check()?;
             Ok(checkpoint)
         };
@@ -110,12 +130,22 @@ impl Checkpoint {
         self.measures.patch as u32
     }
 
+    /// `(width, height)` of the model's input in pixels, where it takes no other.
+    pub fn fixed_size(&self) -> Option<(u32, u32)> {
+        self.user.as_ref()?.size
+    }
+
+    /// Whether it is an ONNX file, which gives one kind of features.
+    pub fn is_onnx(&self) -> bool {
+        self.user.is_some()
+    }
+
     /// The number of attention heads.
     pub fn heads(&self) -> usize {
         self.measures.heads
     }
 
-    /// The width of keys, queries and values.
+    /// The width of keys, queries and values; 0 where only a run tells.
     pub fn dim(&self) -> usize {
         self.measures.dim
     }
@@ -208,6 +238,26 @@ impl Checkpoint {
 }
 
 impl Measures {
+    /// What is known of an ONNX file: the rest is nobody's business.
+    fn of_user(user: &UserModel, tensors: &Tensors) -> Result<Self, String> {
+        let stated = |name: &str| tensors.metadata.get(name).map(String::as_str);
+        let (mean, std) = (channels(stated("mean"), MEAN, 0.0)?, channels(stated("std"), STD, 1e-3)?);
+        let dim = user.dim.unwrap_or(0);
+        let none = Self {
+            patch: user.patch,
+            dim,
+            heads: 0,
+            depth: 0,
+            side: 0,
+            has_cls_position: false,
+            registers: 0,
+            layer_scale: false,
+            mean,
+            std,
+        };
+        Ok(none)
+    }
+
     fn new(tensors: &Tensors, layout: &Layout, heads: Option<usize>) -> Result<Self, String> {
         let shape = |name: &str| layout.shape(tensors, name);
         let wrong = |name: &str, got: &[usize], expected: &str| {

@@ -6,7 +6,7 @@ use anyhow::Context;
 use clap::ValueEnum;
 use mostream::analyzer::{Analyzer, ModelSize};
 use mostream::backbone::{
-    Backbone, BackboneError, Checkpoint, DEFAULT_MAX_PATCHES, Device, Feature, Precision, SessionOptions,
+    Backbone, BackboneError, Checkpoint, DEFAULT_MAX_PATCHES, Device, Feature, Hints, Precision, SessionOptions,
 };
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -47,12 +47,15 @@ pub struct DeviceArgs {
 
 #[derive(Clone, clap::Args)]
 pub struct CheckpointArgs {
-    /// A checkpoint, .safetensors or .pth, or the name of an installed model [default: the bundled one]
+    /// A checkpoint, .safetensors or .pth, an ONNX file that gives features, or the name of an installed model [default: the bundled one]
     #[arg(long, value_name = "FILE|NAME")]
     model: Option<PathBuf>,
     /// Attention heads of the checkpoint, where it does not say [default: one per 64 of its width]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..), requires = "model")]
     heads: Option<u16>,
+    /// Side of the patches of an ONNX file in pixels, where it does not say
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64), requires = "model")]
+    patch: Option<u16>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
@@ -91,7 +94,9 @@ impl CheckpointArgs {
     /// The checkpoint asked for.
     pub fn read(&self) -> Result<Checkpoint, Failure> {
         match &self.model {
-            Some(model) => models::open(model, self.heads.map(usize::from)),
+            Some(model) => {
+                models::open(model, Hints { heads: self.heads.map(usize::from), patch: self.patch.map(usize::from) })
+            }
             None => Ok(Checkpoint::bundled()?),
         }
     }
@@ -105,7 +110,7 @@ impl ModelArgs {
 
     /// The model's input `(width, height)` for a frame of this size.
     pub fn size_for(&self, checkpoint: &Checkpoint, width: u32, height: u32) -> (u32, u32) {
-        self.model_size().for_picture(width, height, checkpoint.patch())
+        self.model_size().for_model(checkpoint, width, height)
     }
 
     fn model_size(&self) -> ModelSize {

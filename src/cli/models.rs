@@ -6,7 +6,7 @@ use super::model::{CheckpointArgs, FeatureArg, size};
 use anyhow::Context;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use mostream::analyzer::ModelSize;
-use mostream::backbone::{Checkpoint, DEFAULT_MAX_PATCHES, Description, Metadata};
+use mostream::backbone::{Checkpoint, DEFAULT_MAX_PATCHES, Description, Hints, Metadata};
 use mostream::partial;
 use mostream::stream::redact;
 use mostream::zoo::{self, Event, Known, Options, Store, ZooError};
@@ -139,13 +139,13 @@ fn store() -> Result<Store, Failure> {
 }
 
 /// The checkpoint in a file, or the installed or bundled one of this name.
-pub fn open(model: &Path, heads: Option<usize>) -> Result<Checkpoint, Failure> {
+pub fn open(model: &Path, hints: Hints) -> Result<Checkpoint, Failure> {
     let is_path = || model.components().count() > 1 || model.extension().is_some() || model.is_absolute();
     if model.is_file() {
-        return Ok(Checkpoint::read_with_heads(model, heads)?);
+        return Ok(Checkpoint::read_with(model, hints)?);
     }
-    match (store()?.open(&model.to_string_lossy(), heads), is_path()) {
-        (Err(ZooError::Name(_) | ZooError::Unknown { .. }), true) => Ok(Checkpoint::read_with_heads(model, heads)?),
+    match (store()?.open(&model.to_string_lossy(), hints), is_path()) {
+        (Err(ZooError::Name(_) | ZooError::Unknown { .. }), true) => Ok(Checkpoint::read_with(model, hints)?),
         (opened, _) => Ok(opened?),
     }
 }
@@ -390,7 +390,7 @@ fn export(args: &ExportArgs) -> anyhow::Result<Exit> {
 }
 
 fn info(model: &Path, heads: Option<u16>, json: bool) -> anyhow::Result<Exit> {
-    let checkpoint = open(model, heads.map(usize::from))?;
+    let checkpoint = open(model, Hints { heads: heads.map(usize::from), patch: None })?;
     let Description { family, patch, width, depth, heads, parameters, side, dtypes, mean, std } =
         checkpoint.description();
     let metadata = metadata(&checkpoint);

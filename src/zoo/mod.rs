@@ -6,7 +6,7 @@
 
 mod download;
 
-use crate::backbone::{BackboneError, Checkpoint, Metadata};
+use crate::backbone::{BackboneError, Checkpoint, Hints, Metadata};
 use crate::partial::PartialFile;
 pub use download::{Event, Options};
 use serde::{Deserialize, Serialize};
@@ -160,9 +160,9 @@ impl Store {
     }
 
     /// Reads a model by its name: one in the store, or the one that comes with the program.
-    pub fn open(&self, name: &str, heads: Option<usize>) -> Result<Checkpoint, ZooError> {
+    pub fn open(&self, name: &str, hints: Hints) -> Result<Checkpoint, ZooError> {
         if let Some(path) = self.find(name) {
-            return Ok(Checkpoint::read_with_heads(&path, heads)?);
+            return Ok(Checkpoint::read_with(&path, hints)?);
         }
         match name == Checkpoint::BUNDLED_NAME {
             true => Ok(Checkpoint::bundled()?),
@@ -189,7 +189,11 @@ impl Store {
         if path.exists() {
             return Err(ZooError::Taken(name.to_owned()));
         }
-        let checkpoint = Checkpoint::read_with_heads(file, heads)?;
+        let checkpoint = Checkpoint::read_with(file, Hints { heads, patch: None })?;
+        if checkpoint.is_onnx() {
+            let file = file.display();
+            return Err(ZooError::Usage(format!("{file} is an ONNX file, which is used where it is: --model {file}")));
+        }
         self.install(&path, &checkpoint, file, Metadata::new())?;
         Ok(path)
     }
@@ -342,10 +346,11 @@ fn checked(known: &Known, pin: Option<&str>, file: &Path, from: &str) -> Result<
              one stays. To accept the new one: mostream model remove {name}, then pull it again"
         )));
     }
-    let checkpoint = Checkpoint::read_with_heads(file, Some(known.heads)).map_err(|error| match error {
-        BackboneError::Checkpoint { reason, .. } => wrong(format!("what came is no model: {reason}")),
-        other => other.into(),
-    })?;
+    let checkpoint =
+        Checkpoint::read_with(file, Hints { heads: Some(known.heads), patch: None }).map_err(|error| match error {
+            BackboneError::Checkpoint { reason, .. } => wrong(format!("what came is no model: {reason}")),
+            other => other.into(),
+        })?;
     if sha256(checkpoint.bytes()) != hash {
         return Err(wrong("the file changes while it is read".to_owned()));
     }

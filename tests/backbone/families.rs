@@ -1,7 +1,7 @@
 //! Every family in every library's layout against `tests/golden/families`: what transformers and timm gave.
 
 use crate::{FEATURES, Tensor, difference, expect, features_of, saved, tensors_of};
-use mostream::backbone::{Checkpoint, Dialect};
+use mostream::backbone::{Checkpoint, Dialect, Hints};
 use ndarray::{Array2, Array3};
 use safetensors::tensor::Dtype;
 use serde_json::Value;
@@ -16,7 +16,7 @@ fn read(bytes: &[u8]) -> Checkpoint {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("model.bin");
     fs::write(&path, bytes).unwrap();
-    Checkpoint::read_with_heads(&path, Some(3)).unwrap()
+    Checkpoint::read_with(&path, Hints { heads: Some(3), patch: None }).unwrap()
 }
 
 /// The image of a case, and what is expected of it.
@@ -46,7 +46,7 @@ fn every_family_in_every_layout_agrees_with_its_library() {
         for file in case["checkpoints"].as_array().unwrap() {
             let file = file.as_str().unwrap();
             let heads = case["heads"].as_u64().unwrap() as usize;
-            let checkpoint = Checkpoint::read_with_heads(&folder().join(file), Some(heads)).unwrap();
+            let checkpoint = Checkpoint::read_with(&folder().join(file), Hints { heads: Some(heads), patch: None }).unwrap();
             agrees(case["name"].as_str().unwrap(), file, &checkpoint);
             files.insert(file.to_owned());
         }
