@@ -301,3 +301,26 @@ fn what_is_exported_runs_in_python() {
     place.fails(&["model", "export", "nowhere/out.onnx"], 4, &["nowhere/out.onnx"]);
     place.fails(&["model", "export", "out.onnx", "--size", "9000x9000", "--model", "full"], 2, &["9000x9000"]);
 }
+
+#[test]
+fn what_is_exported_is_a_model_as_well() {
+    let place = Place::new();
+    place.prints(&["model", "export", "own.onnx", "--size", "160x120"]);
+    let own = place.features(&["--model", "own.onnx"]);
+    assert_eq!(own.len(), place.features(&["--size", "160x120"]).len());
+    let numbers = |bytes: &[u8]| -> Vec<f32> {
+        bytes[128..].chunks_exact(4).map(|value| f32::from_le_bytes(value.try_into().unwrap())).collect()
+    };
+    let (own, built) = (numbers(&own), numbers(&place.features(&["--size", "160x120"])));
+    let largest = built.iter().fold(0f32, |largest, value| largest.max(value.abs()));
+    assert!(own.iter().zip(&built).all(|(a, b)| (a - b).abs() <= 2e-5 * largest));
+    let info = place.json(&["model", "info", "own.onnx", "--json"]);
+    assert_eq!((&info["patch"], &info["width"]), (&json!(8), &json!(192)));
+    place.fails(
+        &["features", "in.png", "-o", "o.npy", "--model", "own.onnx", "--size", "80x80"],
+        2,
+        &["160x120", "80x80"],
+    );
+    place.fails(&["model", "import", "own.onnx"], 2, &["own.onnx", "--model own.onnx"]);
+    place.fails(&["model", "export", "again.onnx", "--model", "own.onnx"], 5, &["ONNX file already"]);
+}

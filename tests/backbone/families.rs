@@ -46,7 +46,8 @@ fn every_family_in_every_layout_agrees_with_its_library() {
         for file in case["checkpoints"].as_array().unwrap() {
             let file = file.as_str().unwrap();
             let heads = case["heads"].as_u64().unwrap() as usize;
-            let checkpoint = Checkpoint::read_with(&folder().join(file), Hints { heads: Some(heads), patch: None }).unwrap();
+            let checkpoint =
+                Checkpoint::read_with(&folder().join(file), Hints { heads: Some(heads), patch: None }).unwrap();
             agrees(case["name"].as_str().unwrap(), file, &checkpoint);
             files.insert(file.to_owned());
         }

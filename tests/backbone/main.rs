@@ -3,6 +3,7 @@
 //! Families of models are in `families.rs`. Needs the ONNX Runtime library: `make setup`, or ORT_DYLIB_PATH.
 
 mod families;
+mod user_onnx;
 
 use half::{bf16, f16};
 use mostream::backbone::{

@@ -33,6 +33,8 @@ struct Ends {
 
 #[derive(Clone, PartialEq, Message)]
 struct Constant {
+    #[prost(int64, repeated, tag = "1")]
+    dims: Vec<i64>,
     #[prost(string, tag = "8")]
     name: String,
     /// 1 where the numbers are in another file.
@@ -108,7 +110,8 @@ impl UserModel {
         };
         let number = |key: &str| words.get(key).and_then(|text| text.parse().ok());
         let patch = patch.or_else(|| number("patch")).or_else(|| number("patch_size"));
-        let patch = patch.or_else(|| patch_of(size?, &dims(output)?)).ok_or_else(|| {
+        let patch = patch.or_else(|| patch_of(size?, &dims(output)?)).or_else(|| kernel(&ends.initializer));
+        let patch = patch.ok_or_else(|| {
             format!(
                 "nothing says how large its patches are: its input is {}, its output {}; say so (`--patch`)",
                 shown(input),
@@ -196,6 +199,16 @@ fn patch_of((width, height): (u32, u32), output: &Dims) -> Option<usize> {
     };
     // With the fewest tokens before the patches.
     (1..=MAX_PATCH).find(fits)
+}
+
+/// The side of the one kernel that takes RGB in, `[width, 3, side, side]`: the patch embedding.
+fn kernel(constants: &[Constant]) -> Option<usize> {
+    let side = |constant: &Constant| match constant.dims[..] {
+        [_, 3, side, across] if side == across => usize::try_from(side).ok(),
+        _ => None,
+    };
+    let mut sides = constants.iter().filter_map(side);
+    sides.next().filter(|_| sides.next().is_none())
 }
 
 fn element(value: &ValueInfo) -> i32 {
