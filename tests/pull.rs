@@ -6,6 +6,7 @@ mod server;
 use serde_json::json;
 use server::{Request, Server, respond, serve, stall};
 use std::fs;
+use std::io::{BufRead, BufReader};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -188,7 +189,7 @@ fn a_killed_download_goes_on_and_a_stopped_one_keeps_what_is_there() {
     let stopped = start(half + 1000);
     for _ in 0..2 {
         assert!(Command::new("kill").args(["-INT", &stopped.id().to_string()]).status().unwrap().success());
-        std::thread::sleep(Duration::from_millis(200));
+        std::thread::sleep(Duration::from_millis(500));
     }
     assert_eq!(stopped.wait_with_output().unwrap().status.code(), Some(130));
     assert!(!store.path("tiny.safetensors").exists());
@@ -339,6 +340,43 @@ fn the_proxy_of_the_environment_is_asked() {
     let output = pull.env("http_proxy", proxy.address()).env("no_proxy", "localhost, 127.0.0.1").output().unwrap();
     said(&output, 0, &[]);
     assert_eq!((proxy.seen().len(), server.seen().len()), (1, 1));
+}
+
+#[test]
+fn https_is_for_servers_whose_certificate_is_trusted() {
+    let store = Store::new(json!({ "sha256": sha256(&file()) }));
+    fs::create_dir(store.path("files")).unwrap();
+    fs::write(store.path("files/tiny.pth"), file()).unwrap();
+    let made = Command::new("openssl")
+        .args(["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", "key.pem", "-out", "certificate.pem"])
+        .args(["-subj", "/CN=mirror", "-addext", "subjectAltName=IP:127.0.0.1", "-addext"])
+        .arg("basicConstraints=critical,CA:FALSE")
+        .current_dir(store.path(""))
+        .output()
+        .unwrap();
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    // Files below its folder, by HTTP 1.0.
+    let mut server = Command::new("openssl")
+        .args(["s_server", "-accept", "127.0.0.1:0", "-WWW", "-key", "key.pem", "-cert", "certificate.pem"])
+        .current_dir(store.path(""))
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let port = BufReader::new(server.stdout.take().unwrap())
+        .lines()
+        .find_map(|line| Some(line.ok()?.strip_prefix("ACCEPT 127.0.0.1:")?.to_owned()));
+    let mirror = format!("https://127.0.0.1:{}", port.unwrap());
+    let pull = || store.pull(&mirror, &["--timeout", "10"]);
+    let refused = pull().env_remove("SSL_CERT_FILE").output().unwrap();
+    let refused = said(&refused, 5, &["/files/tiny.pth", "certificate", "SSL_CERT_FILE"]);
+    assert!(!refused.contains("trying again"), "{refused}");
+    let trusting = pull().env("SSL_CERT_FILE", store.path("certificate.pem")).output();
+    server.kill().unwrap();
+    server.wait().unwrap();
+    said(&trusting.unwrap(), 0, &[]);
+    assert_eq!(store.source(), sha256(&file()));
 }
 
 #[test]

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use ureq::http::{HeaderMap, Response, StatusCode, Uri, header};
+use ureq::tls::{Certificate, RootCerts, TlsConfig};
 use ureq::{Agent, Body, Proxy};
 
 const MAX_BYTES: u64 = 8 << 30;
@@ -319,6 +320,11 @@ impl Download<'_> {
             }
             let response = request.call().map_err(|error| match error {
                 ureq::Error::BadUri(_) | ureq::Error::InvalidProxyUrl => self.refused(self.reason(error)),
+                // What TLS finds wrong, which is no better the next time.
+                ureq::Error::Io(error) if error.kind() == io::ErrorKind::InvalidData => self.refused(format!(
+                    "{error}: where the network or the mirror has a certificate authority of its own, SSL_CERT_FILE=FILE.pem \
+                     names its certificates"
+                )),
                 error => Failure::Again(self.reason(error)),
             })?;
             if ![301, 302, 303, 307, 308].contains(&response.status().as_u16()) {
@@ -346,6 +352,7 @@ impl Download<'_> {
             .timeout_recv_response(Some(self.timeout))
             .timeout_per_read(Some(self.timeout))
             .user_agent(concat!("mostream/", env!("CARGO_PKG_VERSION")))
+            .tls_config(TlsConfig::builder().root_certs(trusted()).build())
             .proxy(proxy);
         Ok(config.build().new_agent())
     }
@@ -359,6 +366,15 @@ impl Download<'_> {
             ureq::Error::Io(error) => error.to_string(),
             error => error.to_string(),
         }
+    }
+}
+
+/// The certificate authorities of the system, or of `SSL_CERT_FILE` and `SSL_CERT_DIR`; Mozilla's where it has none.
+fn trusted() -> RootCerts {
+    let certificates = rustls_native_certs::load_native_certs().certs;
+    match certificates.is_empty() {
+        true => RootCerts::WebPki,
+        false => certificates.iter().map(|certificate| Certificate::from_der(certificate).to_owned()).into(),
     }
 }
 
