@@ -18,13 +18,13 @@ pub struct Work {
 }
 
 impl Work {
-    /// Of the graph that gives this feature of images of this layout.
-    pub fn of(checkpoint: &Checkpoint, feature: Feature, layout: &PatchLayout) -> Self {
-        let measures = &checkpoint.measures;
-        if measures.depth == 0 {
-            // An ONNX file of the user's own: nobody counts what is in it.
-            return Self::default();
+    /// Of the graph that gives this feature of images of this layout. None for an ONNX file of the user's own: nobody counts
+    /// what is in it.
+    pub fn of(checkpoint: &Checkpoint, feature: Feature, layout: &PatchLayout) -> Option<Self> {
+        if checkpoint.is_onnx() {
+            return None;
         }
+        let measures = &checkpoint.measures;
         let (dim, patches) = (measures.dim, layout.grid.patches());
         let tokens = patches + measures.prefix();
         let mut work = Self::default();
@@ -47,7 +47,7 @@ impl Work {
         } else {
             work.product(patches, dim, dim);
         }
-        work
+        Some(work)
     }
 
     /// Adds `[rows, inner]` times weights `[inner, cols]`.
@@ -87,7 +87,7 @@ mod tests {
             }
         }
         let layout = PatchLayout { grid: Grid { rows: 6, cols: 8 }, patch: 8, image_width: 64, image_height: 48 };
-        let work = Work::of(&checkpoint, Feature::Keys, &layout);
+        let work = Work::of(&checkpoint, Feature::Keys, &layout).unwrap();
         assert_eq!(work.weight_bytes, 4 * weights as u64);
         // 49 tokens use each weight once, but for the 48 of the patches alone; every token meets every token twice.
         let patches_only = 3 * 64 * dim + dim * dim;

@@ -30,7 +30,8 @@ pub struct Report {
     pub canvas: Canvas,
     /// Multiply-adds of f32 in registers, on all threads of the model, counted as two operations each; the best round's.
     pub peak_gflop_per_s: f64,
-    pub backbone: Products,
+    /// None where the model's operations are not known.
+    pub backbone: Option<Products>,
     /// The signs of the affinity, half of them by symmetry, on one thread; a product of integers may exceed the peak of f32.
     pub affinity: Products,
 }
@@ -101,7 +102,7 @@ pub struct Setting {
     pub input: Input,
     pub model: String,
     pub method: Method,
-    pub backbone: Work,
+    pub backbone: Option<Work>,
     pub affinity: Work,
     pub records_memory_mib: Option<f64>,
     pub video_memory_mib: Option<f64>,
@@ -159,7 +160,7 @@ impl Report {
                 converted: rounds.iter().map(|round| round.video.canvas.converted).sum(),
             },
             peak_gflop_per_s: peak / 1e9,
-            backbone: products(backbone, &|round| round.infer.wall_ms, 1.0),
+            backbone: backbone.map(|work| products(work, &|round| round.infer.wall_ms, 1.0)),
             affinity: products(affinity, &|round| round.signs.wall_ms, 1.0 / threads),
             machine,
             input,
@@ -212,7 +213,11 @@ impl Report {
         writeln!(out, "  drawn in place {in_place}, copied {copied}, converted {converted}")?;
 
         writeln!(out, "\nmatrix products    GFLOP/frame  weights MiB  activations MiB  FLOP/byte  GFLOP/s  of peak")?;
-        for (name, work) in [("backbone", &self.backbone), ("affinity signs", &self.affinity)] {
+        for (name, work) in [("backbone", self.backbone.as_ref()), ("affinity signs", Some(&self.affinity))] {
+            let Some(work) = work else {
+                writeln!(out, "  {name:<16} unknown: an ONNX file's operations are not counted")?;
+                continue;
+            };
             writeln!(
                 out,
                 "  {name:<16} {:>11.2} {:>12.1} {:>16.1} {:>10.1} {:>8.1} {:>8.3}",
