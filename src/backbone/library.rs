@@ -129,7 +129,7 @@ pub fn find_library(explicit: Option<&Path>, device: Device) -> Result<PathBuf, 
 /// The first of these libraries that has the provider of `device` beside it, else the first.
 fn best(libraries: &[PathBuf], device: Device) -> Option<PathBuf> {
     let wanted = match device {
-        Device::Auto => Device::AUTOMATIC.to_vec(),
+        Device::Auto => Device::automatic(),
         device => vec![device],
     };
     let files = wanted.iter().filter_map(|device| device.provider()).map(|provider| provider.file);

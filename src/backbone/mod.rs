@@ -5,6 +5,7 @@
 //! [`work`] counts what it costs. Deliberately absent: the last block's attention and MLP, and the final norm, whose outputs
 //! nobody reads.
 
+mod binding;
 mod cache;
 mod checkpoint;
 mod error;

@@ -11,7 +11,7 @@ use std::str::FromStr;
 /// Where the backbone runs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Device {
-    /// The first of TensorRT, CUDA, OpenVINO (CPU) and the CPU that works with the library.
+    /// The first of TensorRT, CUDA, OpenVINO (on Intel's processors) and the CPU that works with the library.
     #[default]
     Auto,
     /// ONNX Runtime's own kernels.
@@ -85,8 +85,16 @@ pub(super) struct Setup<'a> {
 }
 
 impl Device {
-    /// What [`Device::Auto`] tries, in this order.
-    pub const AUTOMATIC: [Self; 4] = [Self::TensorRt(0), Self::Cuda(0), Self::OpenVino(OpenVino::Cpu), Self::Cpu];
+    /// What [`Device::Auto`] tries on this machine, in this order.
+    pub fn automatic() -> Vec<Self> {
+        let mut devices = vec![Self::TensorRt(0), Self::Cuda(0)];
+        // On others' processors it is slower than ONNX Runtime's own kernels: 1.6 times on a Zen 3.
+        if processor_info().contains("GenuineIntel") {
+            devices.push(Self::OpenVino(OpenVino::Cpu));
+        }
+        devices.push(Self::Cpu);
+        devices
+    }
 
     /// Every device there may be one of.
     pub const ALL: [Self; 6] = [
@@ -235,8 +243,13 @@ impl Device {
 
 type Options = Vec<(&'static str, String)>;
 
+/// As Linux describes it; empty elsewhere.
+pub(super) fn processor_info() -> String {
+    std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default()
+}
+
 fn processor_has_bf16() -> bool {
-    let text = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let text = processor_info();
     let flags = text.lines().find(|line| line.starts_with("flags") || line.starts_with("Features")).unwrap_or_default();
     flags.split_whitespace().any(|flag| ["avx512_bf16", "amx_bf16", "bf16"].contains(&flag))
 }

@@ -1,10 +1,11 @@
 //! A session of ONNX Runtime: made on the device asked for, and run.
 
+use super::binding::Bound;
 use super::cache::{Cache, key};
 use super::graph::{self, Dialect, Feature, INPUT, OUTPUT};
 use super::library::{environment, find_library, providers};
 use super::onnx::{UserModel, lowered};
-use super::provider::{Device, OpenVino, Precision, Setup};
+use super::provider::{Device, OpenVino, Precision, Setup, processor_info};
 use super::tensorrt::{EngineKey, GpuMachine};
 use super::{BackboneError, Checkpoint};
 use crate::geometry::{Grid, PatchLayout};
@@ -59,6 +60,8 @@ pub struct Backbone {
     /// For an ONNX file of the user's own: how it is run, the mean and the standard deviation of its pixels.
     user: Option<(UserModel, [f32; 3], [f32; 3])>,
     batch: usize,
+    /// On NVIDIA's GPUs.
+    pub(super) bound: Option<Bound>,
     placement: Placement,
     cache_warning: Option<String>,
 }
@@ -110,7 +113,7 @@ impl Backbone {
         let devices = match options.device {
             Device::Auto => {
                 let works = |device: &Device| has(device) && device.check(options.precision).is_ok();
-                Device::AUTOMATIC.into_iter().filter(works).collect()
+                Device::automatic().into_iter().filter(works).collect()
             }
             device if has(&device) => vec![device],
             device => {
@@ -220,8 +223,13 @@ impl Backbone {
                 output[user.output.as_str()].try_extract_tensor::<f32>().map_err(BackboneError::runtime)?;
             return user.features(shape, values, count, &self.layout).map_err(BackboneError::Size);
         }
-        let input = TensorRef::from_array_view(([count, height, width, 3], rgb)).map_err(BackboneError::runtime)?;
-        let output = self.session.run(ort::inputs![INPUT => input]).map_err(BackboneError::runtime)?;
+        let shape = [count, height, width, 3];
+        let output = match &mut self.bound {
+            Some(bound) => bound.run(&mut self.session, shape, rgb),
+            None => TensorRef::from_array_view((shape, rgb))
+                .and_then(|input| self.session.run(ort::inputs![INPUT => input])),
+        };
+        let output = output.map_err(BackboneError::runtime)?;
         let (_, values) = output[OUTPUT].try_extract_tensor::<f32>().map_err(BackboneError::runtime)?;
         let image = self.shape.0 * self.shape.1;
         if values.len() != count * image {
@@ -307,6 +315,7 @@ impl Opening<'_> {
             shape,
             user: checkpoint.user.clone().map(|user| (user, checkpoint.measures.mean, checkpoint.measures.std)),
             batch,
+            bound: None,
             placement: Placement { device, precision, nodes_on_cpu: None, passed_over: Vec::new() },
             cache_warning,
         };
@@ -340,7 +349,13 @@ impl Opening<'_> {
             .and_then(|builder| device.register(builder, &setup))
             .and_then(|builder| builder.with_profiling(scratch.0.join("profile"))?.commit_from_memory(&graph));
         let mut backbone = backbone(session.map_err(|error| failed(&error))?, store.warning);
-        backbone.features(&black(layout)).map_err(|error| failed(&error))?;
+        let is_nvidia = matches!(device, Device::Cuda(_) | Device::TensorRt(_));
+        backbone.bound = (is_nvidia && !checkpoint.is_onnx()).then(Bound::page_locked);
+        if backbone.bound.is_none() || backbone.features(&black(layout)).is_err() {
+            // Where there is no page-locked memory, it is slower.
+            backbone.bound = None;
+            backbone.features(&black(layout)).map_err(|error| failed(&error))?;
+        }
         let profile = backbone.session.end_profiling().map_err(|error| failed(&error))?;
         let nodes = nodes_on_cpu(&std::fs::read(profile).map_err(|error| failed(&error))?);
         backbone.placement.nodes_on_cpu = nodes;
@@ -523,7 +538,7 @@ fn session_builder(environment: &Environment, threads: usize) -> ort::Result<Ses
 
 /// What an optimised model depends on besides the library: its kernels are chosen for the processor.
 fn processor() -> String {
-    let text = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let text = processor_info();
     let kept =
         |line: &&str| ["model name", "flags", "Features", "CPU part"].iter().any(|field| line.starts_with(field));
     let first = text.split("\n\n").next().unwrap_or_default();
