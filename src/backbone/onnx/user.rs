@@ -59,13 +59,16 @@ pub struct UserModel {
     pub dim: Option<usize>,
 }
 
+/// What an ONNX file says about the model in it.
+type Words = BTreeMap<String, String>;
+
 /// A dimension by its number; a free one has none.
 type Dims = Vec<Option<i64>>;
 
 impl UserModel {
-    /// Of a file with this content, and the words about the model in it; none where it is no ONNX file. `patch` is for files that do
+    /// Of a file with this content, and what it says about the model in it; none where it is no ONNX file. `patch` is for files that do
     /// not say. The error is a reason.
-    pub fn parse(bytes: &[u8], patch: Option<usize>) -> Result<Option<(Self, BTreeMap<String, String>)>, String> {
+    pub fn parse(bytes: &[u8], patch: Option<usize>) -> Result<Option<(Self, Words)>, String> {
         let Ok(Interface { graph: Some(ends) }) = Interface::decode(bytes) else { return Ok(None) };
         if ends.output.is_empty() {
             return Ok(None);
