@@ -3,10 +3,10 @@
 use std::path::{Path, PathBuf};
 
 /// A crate, and the files and folders of `src` that may name it.
-const RULES: [(&str, &[&str]); 18] = [
+const RULES: [(&str, &[&str]); 19] = [
     ("gstreamer", &["stream", "overlay.rs", "runtime.rs", "live", "cli/doctor.rs"]),
     ("gstreamer_rtsp_server", &["live/sinks/rtsp.rs"]),
-    ("ort", &["backbone/session.rs", "backbone/library.rs", "backbone/provider.rs"]),
+    ("ort", &["backbone/session.rs", "backbone/library.rs", "backbone/provider.rs", "backbone/binding.rs"]),
     ("opencv", &["overlay.rs"]),
     ("crossbeam_channel", &["runtime.rs", "live"]),
     ("image", &["picture.rs"]),
@@ -17,6 +17,7 @@ const RULES: [(&str, &[&str]); 18] = [
     ("hyper", &["web"]),
     ("tokio", &["web"]),
     ("ureq", &["zoo/download.rs"]),
+    ("rustls_native_certs", &["zoo/download.rs"]),
     ("sha2", &["zoo"]),
     ("clap", &["main.rs", "cli"]),
     ("anyhow", &["cli"]),
