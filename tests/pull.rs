@@ -369,12 +369,13 @@ fn https_is_for_servers_whose_certificate_is_trusted() {
         .find_map(|line| Some(line.ok()?.strip_prefix("ACCEPT 127.0.0.1:")?.to_owned()));
     let mirror = format!("https://127.0.0.1:{}", port.unwrap());
     let pull = || store.pull(&mirror, &["--timeout", "10"]);
-    let refused = pull().env_remove("SSL_CERT_FILE").output().unwrap();
-    let refused = said(&refused, 5, &["/files/tiny.pth", "certificate", "SSL_CERT_FILE"]);
-    assert!(!refused.contains("trying again"), "{refused}");
+    let refused = pull().env_remove("SSL_CERT_FILE").output();
     let trusting = pull().env("SSL_CERT_FILE", store.path("certificate.pem")).output();
+    // Before anything is asserted, which would leave it behind.
     server.kill().unwrap();
     server.wait().unwrap();
+    let refused = said(&refused.unwrap(), 5, &["/files/tiny.pth", "certificate", "SSL_CERT_FILE"]);
+    assert!(!refused.contains("trying again"), "{refused}");
     said(&trusting.unwrap(), 0, &[]);
     assert_eq!(store.source(), sha256(&file()));
 }

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use ureq::http::{HeaderMap, Response, StatusCode, Uri, header};
@@ -352,7 +353,7 @@ impl Download<'_> {
             .timeout_recv_response(Some(self.timeout))
             .timeout_per_read(Some(self.timeout))
             .user_agent(concat!("mostream/", env!("CARGO_PKG_VERSION")))
-            .tls_config(TlsConfig::builder().root_certs(trusted()).build())
+            .tls_config(TlsConfig::builder().root_certs(TRUSTED.clone()).build())
             .proxy(proxy);
         Ok(config.build().new_agent())
     }
@@ -369,14 +370,15 @@ impl Download<'_> {
     }
 }
 
-/// The certificate authorities of the system, or of `SSL_CERT_FILE` and `SSL_CERT_DIR`; Mozilla's where it has none.
-fn trusted() -> RootCerts {
+/// The certificate authorities of the system, or of `SSL_CERT_FILE` and `SSL_CERT_DIR`; Mozilla's where it has none. Read
+/// once, not for each request.
+static TRUSTED: LazyLock<RootCerts> = LazyLock::new(|| {
     let certificates = rustls_native_certs::load_native_certs().certs;
     match certificates.is_empty() {
         true => RootCerts::WebPki,
         false => certificates.iter().map(|certificate| Certificate::from_der(certificate).to_owned()).into(),
     }
-}
+});
 
 /// The proxy for an address, as curl and most others read it from the environment.
 fn proxy(uri: &Uri, variable: impl Fn(&str) -> Option<String>) -> Result<Option<Proxy>, String> {
