@@ -327,7 +327,8 @@ fn groups_that_somebody_named_are_the_classes_of_every_format() {
     for variant in 0..5 {
         ["ball", "star"].iter().for_each(|kind| one_of(&at.join("seen"), kind, variant));
     }
-    mostream(at, &["discover", "seen", "-o", "found", "--method", "tokencut", "--groups", "2", "--quiet"]);
+    let method = ["--method", "tokencut", "--size", "320x240"];
+    mostream(at, &[&["discover", "seen", "-o", "found", "--groups", "2", "--quiet"][..], &method].concat());
     let groups: Value = serde_json::from_slice(&std::fs::read(at.join("found/groups.json")).unwrap()).unwrap();
     let mut groups = groups["groups"].as_array().unwrap().iter();
     let is_of_balls = |group: &&Value| group["members"][0]["source"].as_str().unwrap().contains("ball");
@@ -341,7 +342,7 @@ fn groups_that_somebody_named_are_the_classes_of_every_format() {
     for variant in 5..9 {
         ["ball", "star"].iter().for_each(|kind| one_of(&at.join("new"), kind, variant));
     }
-    let options = ["--method", "tokencut", "--groups", "found/groups.json", "--val", "0.5", "--size", "320x240"];
+    let options = [&["--groups", "found/groups.json", "--val", "0.5"][..], &method].concat();
     for format in FORMATS {
         done(at, &[&["new", "-o", format, "--format", format][..], &options].concat());
         let found = read_classes(format, &at.join(format), &["object", name]);

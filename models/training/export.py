@@ -1,6 +1,8 @@
 """A run → a model file that `mostream --model` reads, and its rows for the card (`models/README.md`).
 
-The averaged weights, as f16 safetensors in DINO's layout; what is not trained is zero.
+The averaged weights, as f16 safetensors in DINO's layout; what is not trained is zero. `--with FILE` writes the mean of
+these and of the file that the run began from: what was learnt before and what the run added, the best of both more
+often than not (Wortsman et al., Robust fine-tuning of zero-shot models, CVPR 2022).
 """
 
 import argparse
@@ -10,7 +12,7 @@ from dataclasses import Field, fields
 from pathlib import Path
 
 import torch
-from safetensors.torch import save
+from safetensors.torch import load_file, save
 from torch import Tensor
 
 import vit
@@ -33,7 +35,15 @@ def exported(state: dict[str, Tensor], measures: vit.Measures, dtype: torch.dtyp
     return tensors
 
 
-def card(log: Path) -> str:
+def mean_with(state: dict[str, Tensor], file: Path) -> dict[str, Tensor]:
+    other = load_file(file)
+    shapes = [{name: tensor.shape for name, tensor in tensors.items()} for tensors in (state, other)]
+    if shapes[0] != shapes[1]:
+        raise SystemExit(f"{file}: its tensors are not those of the run")
+    return {name: (tensor.float() + other[name].float()) / 2 for name, tensor in state.items()}
+
+
+def card(log: Path, other: Path | None) -> str:
     """What the log says of the run, as rows of a table."""
     entries = [json.loads(line) for line in log.read_text().splitlines()]
     starts = [entry for entry in entries if entry.get("event") == "start"]
@@ -56,6 +66,8 @@ def card(log: Path) -> str:
         "losses": values(fields(Weights)),
         "frozen": f"the first {chosen['freeze']} blocks" if chosen["freeze"] else "nothing",
     }
+    if other:
+        rows["weights"] = f"mean of the run's and of {other.name}"
     return "\n".join(f"| {name} | {text} |" for name, text in rows.items())
 
 
@@ -63,11 +75,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", type=Path, help="folder of a run of train.py")
     parser.add_argument("model", type=Path, help="the .safetensors file to write")
+    parser.add_argument("--with", dest="other", type=Path, help="write the mean of the run's weights and of this file's")
     parser.add_argument("--f32", action="store_true", help="single precision, twice as large")
     arguments = parser.parse_args()
     state = torch.load(arguments.run / "checkpoint.pt", map_location="cpu", weights_only=True)
     measures = vit.Measures(**state["measures"])
-    tensors = exported(state["average"], measures, torch.float32 if arguments.f32 else torch.float16)
+    weights = mean_with(state["average"], arguments.other) if arguments.other else state["average"]
+    tensors = exported(weights, measures, torch.float32 if arguments.f32 else torch.float16)
     metadata = {name: str(getattr(measures, name)) for name in ("patch", "dim", "heads", "depth")}
     metadata |= {name: ",".join(map(str, value)) for name, value in (("mean", vit.MEAN), ("std", vit.STD))}
     partial = arguments.model.with_suffix(".partial")
@@ -75,7 +89,7 @@ def main() -> None:
     os.replace(partial, arguments.model)
     parameters = sum(tensor.numel() for tensor in tensors.values())
     print(f"{arguments.model}: {parameters} parameters, {arguments.model.stat().st_size / 1e6:.1f} MB\n")
-    print(card(arguments.run / "log.jsonl"))
+    print(card(arguments.run / "log.jsonl", arguments.other))
 
 
 if __name__ == "__main__":
