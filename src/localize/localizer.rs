@@ -13,9 +13,9 @@ use ndarray::Array2;
 /// Boxes that overlap by more than this IoU are the same object.
 pub const SAME_OBJECT_IOU: f64 = 0.7;
 
-/// Objects that MOST finds with a lower score are dropped. With the bundled backbone walls, skies, noise, blank frames and empty
-/// roads then stay empty, nearly all of them, and an object is still found on nine in ten of the photos on which one would be
-/// (`docs/record.md` has the numbers).
+/// Objects that MOST finds with a lower score are dropped. With the bundled backbone walls, skies, noise and blank frames then stay
+/// empty, nearly all of them, and an object is still found on nine in ten of the photos on which one would be (`docs/record.md` has
+/// the numbers).
 pub const MOST_MIN_SCORE: f32 = 0.4;
 
 /// What a backbone gave for one image.
