@@ -149,15 +149,21 @@ impl GridRecord {
 }
 
 impl ObjectRecord {
-    /// `detection` in the pixels of a frame of this size; with its mask on request, without a label.
-    pub fn new(detection: &Detection, layout: &PatchLayout, width: u32, height: u32, with_mask: bool) -> Self {
+    /// `detection` in the pixels of a frame of this size, `(width, height)`; with its mask on request.
+    pub fn new(
+        detection: &Detection,
+        label: Option<&str>,
+        layout: &PatchLayout,
+        (width, height): (u32, u32),
+        with_mask: bool,
+    ) -> Self {
         let PixelBox { xmin, ymin, xmax, ymax } = layout.frame_from_image(&detection.bbox, width, height);
         Self {
             bbox: [xmin, ymin, xmax, ymax],
             seed: detection.seed,
             score: detection.score,
             patches: detection.patches.len(),
-            label: None,
+            label: label.map(str::to_owned),
             mask: with_mask.then(|| MaskRecord::new(&detection.patches, layout)),
         }
     }

@@ -5,9 +5,9 @@
 //! Shut-down is a closed channel: the end of the source, a stop and an error all drain the same way.
 
 use crate::backbone::{Backbone, BackboneError};
-use crate::discover::groups::Groups;
+use crate::discover::groups::{Groups, Named, named};
 use crate::geometry::PatchLayout;
-use crate::localize::{Detection, Features, LocalizeError, Localizer, Method, PatchOutput};
+use crate::localize::{Features, LocalizeError, Localizer, Method, PatchOutput};
 use crate::overlay::{Overlay, OverlayError};
 use crate::publish::jsonl::RecordWriter;
 use crate::record::{FrameRecord, GridRecord, ObjectRecord, TimingsRecord, VERSION};
@@ -106,8 +106,7 @@ struct Inferred {
 struct Localized {
     frame: Frame,
     decoded: Instant,
-    /// With their labels.
-    detections: Arc<Vec<(Detection, Option<String>)>>,
+    objects: Arc<Vec<Named>>,
     is_inferred: bool,
     timings: TimingsRecord,
 }
@@ -254,22 +253,16 @@ fn localize(
     inferred: Receiver<Inferred>,
     to_sink: Sender<Localized>,
 ) -> Result<(), RunError> {
-    let mut detections = Arc::new(Vec::new());
+    let mut objects = Arc::new(Vec::new());
     for Inferred { frame, decoded, patches, mut timings } in inferred {
         let is_inferred = patches.is_some();
         if let Some(patches) = patches {
             let start = Instant::now();
             let found = task.localizer.localize(&patches, &layout)?;
-            let label =
-                |object: &Detection| task.groups.as_ref()?.name_of(&patches, &object.patches).map(str::to_owned);
-            let labelled = found.into_iter().map(|object| {
-                let label = label(&object);
-                (object, label)
-            });
-            detections = Arc::new(labelled.collect());
+            objects = Arc::new(named(task.groups.as_ref(), &patches, found));
             timings.localize = microseconds(start);
         }
-        if to_sink.send(Localized { frame, decoded, detections: detections.clone(), is_inferred, timings }).is_err() {
+        if to_sink.send(Localized { frame, decoded, objects: objects.clone(), is_inferred, timings }).is_err() {
             break;
         }
     }
@@ -284,12 +277,10 @@ fn write(
     summary: &mut Summary,
     stop: &AtomicBool,
 ) -> Result<(), RunError> {
-    let Localized { frame, decoded, detections, is_inferred, timings } = item;
+    let Localized { frame, decoded, objects, is_inferred, timings } = item;
     let (width, height) = frame.display_size();
-    let object = |(detection, label): &(Detection, Option<String>)| ObjectRecord {
-        label: label.clone(),
-        ..ObjectRecord::new(detection, layout, width, height, task.with_masks)
-    };
+    let object =
+        |(object, name): &Named| ObjectRecord::new(object, name.as_deref(), layout, (width, height), task.with_masks);
     let record = FrameRecord {
         version: VERSION,
         source: task.source.clone(),
@@ -301,7 +292,7 @@ fn write(
         method: task.localizer.method,
         model: task.model.clone(),
         inferred: is_inferred,
-        objects: detections.iter().map(object).collect(),
+        objects: objects.iter().map(object).collect(),
         timings_us: task.with_timings.then_some(timings),
         live: None,
     };

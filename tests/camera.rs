@@ -1,5 +1,7 @@
 //! Live sources, and what happens to them.
 
+#[path = "support/certificate.rs"]
+mod certificate;
 mod support;
 
 use gstreamer_video::prelude::*;
@@ -221,17 +223,10 @@ fn transports_and_certificates() {
     frames(&mut open(&server.url(), CameraOptions { transport: Transport::Auto, ..options() }), 5);
 
     let folder = tempfile::tempdir().unwrap();
+    certificate::make(folder.path());
     let pem = folder.path().join("camera.pem");
-    let made = Command::new("openssl")
-        .args(["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=camera", "-keyout"])
-        .arg(&pem)
-        .arg("-out")
-        .arg(folder.path().join("certificate"))
-        .output()
-        .unwrap();
-    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
-    let certificate = std::fs::read(folder.path().join("certificate")).unwrap();
-    std::fs::OpenOptions::new().append(true).open(&pem).unwrap().write_all(&certificate).unwrap();
+    let parts = ["key.pem", "certificate.pem"].map(|part| std::fs::read(folder.path().join(part)).unwrap());
+    std::fs::write(&pem, parts.concat()).unwrap();
     let server = RtspCamera::start(free_port(), &["--certificate", pem.to_str().unwrap(), "--size", "160x120"]);
     let url = server.url().replace("rtsp://", "rtsps://");
     // Nobody vouches for it.

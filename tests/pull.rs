@@ -1,5 +1,7 @@
 //! `mostream model pull` against servers that cut, stall, lie and serve other bytes.
 
+#[path = "support/certificate.rs"]
+mod certificate;
 #[path = "support/server.rs"]
 mod server;
 
@@ -347,14 +349,7 @@ fn https_is_for_servers_whose_certificate_is_trusted() {
     let store = Store::new(json!({ "sha256": sha256(&file()) }));
     fs::create_dir(store.path("files")).unwrap();
     fs::write(store.path("files/tiny.pth"), file()).unwrap();
-    let made = Command::new("openssl")
-        .args(["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", "key.pem", "-out", "certificate.pem"])
-        .args(["-subj", "/CN=mirror", "-addext", "subjectAltName=IP:127.0.0.1", "-addext"])
-        .arg("basicConstraints=critical,CA:FALSE")
-        .current_dir(store.path(""))
-        .output()
-        .unwrap();
-    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    certificate::make(&store.path(""));
     // Files below its folder, by HTTP 1.0.
     let mut server = Command::new("openssl")
         .args(["s_server", "-accept", "127.0.0.1:0", "-WWW", "-key", "key.pem", "-cert", "certificate.pem"])

@@ -34,7 +34,7 @@ fn record(objects: Vec<ObjectRecord>) -> FrameRecord {
 fn object(with_mask: bool) -> ObjectRecord {
     let bbox = PixelBox { xmin: 8, ymin: 16, xmax: 100, ymax: 60 };
     let detection = Detection { bbox, seed: Some(40), score: 0.75, patches: vec![27, 40, 41, 103] };
-    ObjectRecord::new(&detection, &LAYOUT, 853, 479, with_mask)
+    ObjectRecord::new(&detection, None, &LAYOUT, (853, 479), with_mask)
 }
 
 fn round_trip(record: &FrameRecord) -> FrameRecord {

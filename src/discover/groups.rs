@@ -2,7 +2,7 @@
 
 use super::appearance::{appearance, centre, distance};
 use super::clustering::{Clusters, nearest};
-use crate::localize::PatchOutput;
+use crate::localize::{Detection, PatchOutput};
 use crate::partial::PartialFile;
 use serde::{Deserialize, Serialize};
 use std::io::{self, BufWriter, Read, Write};
@@ -18,6 +18,9 @@ const MAX_GROUPS: usize = 4096;
 const WITHIN: f64 = 0.95;
 /// Few members show little of how much their kind varies: with this many, the limit is twice as far; with more, less.
 const FEW: f32 = 10.0;
+
+/// An object and what it is called.
+pub type Named = (Detection, Option<String>);
 
 /// Why a file of groups cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -250,6 +253,15 @@ fn check_name(name: &str) -> Result<(), String> {
             "{name:?} is no name (expected 1 to {MAX_NAME} characters, no control characters, no space at the ends)"
         )),
     }
+}
+
+/// Each object with its name ([`Groups::name_of`]); where there are no groups, none has one.
+pub fn named(groups: Option<&Groups>, output: &PatchOutput, found: Vec<Detection>) -> Vec<Named> {
+    let with_name = |object: Detection| {
+        let name = groups.and_then(|groups| groups.name_of(output, &object.patches)).map(str::to_owned);
+        (object, name)
+    };
+    found.into_iter().map(with_name).collect()
 }
 
 /// How far a group's members are from the centre of the others: the distance that [`WITHIN`] of them keep, and more

@@ -6,8 +6,8 @@ use super::fit::part_of;
 use super::outbox::{Outbox, Parcel, Room, Share};
 use super::sink::{Picture, Sink};
 use super::status::SourceStatus;
+use crate::discover::groups::Named;
 use crate::geometry::PatchLayout;
-use crate::localize::Detection;
 use crate::overlay::Overlay;
 use crate::record::{FrameRecord, GridRecord, LiveRecord, ObjectRecord, StateRecord, TimingsRecord, VERSION};
 use crate::stream::canvas::Canvas;
@@ -24,8 +24,7 @@ const LOOK: Duration = Duration::from_millis(5);
 /// What was found in one frame.
 #[derive(Clone)]
 pub(super) struct Answer {
-    /// With their labels.
-    pub objects: Arc<Vec<(Detection, Option<String>)>>,
+    pub objects: Arc<Vec<Named>>,
     /// Where in the session's image the frame was.
     pub part: PatchLayout,
     pub timings: TimingsRecord,
@@ -187,9 +186,8 @@ impl<'a> Delivery<'a> {
             Some(answer) => answer.part,
             None => part_of(&self.session()?, order.size),
         };
-        let object = |(detection, label): &(Detection, Option<String>)| ObjectRecord {
-            label: label.clone(),
-            ..ObjectRecord::new(detection, &part, width, height, self.task.with_masks)
+        let object = |(object, name): &Named| {
+            ObjectRecord::new(object, name.as_deref(), &part, (width, height), self.task.with_masks)
         };
         let live = order.capture.map(|capture| LiveRecord {
             captured_unix_ns: capture.unix_ns,

@@ -9,9 +9,9 @@ use super::outbox::{Room, Share};
 use super::sink::{Sink, Wish};
 use super::status::{Board, SourceStatus};
 use crate::backbone::{Backbone, BackboneError};
-use crate::discover::groups::Groups;
+use crate::discover::groups::{Groups, named};
 use crate::geometry::PatchLayout;
-use crate::localize::{Detection, Localizer, Method, PatchOutput};
+use crate::localize::{Localizer, Method, PatchOutput};
 use crate::record::TimingsRecord;
 use crate::stream::frame::Frame;
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
@@ -323,12 +323,7 @@ fn localize(task: &Task, board: &Board, inferred: Receiver<Inferred>) {
             board.sources[source].broken(1);
             continue;
         };
-        let label = |object: &Detection| task.groups.as_ref()?.name_of(&patches, &object.patches).map(str::to_owned);
-        let labelled = found.into_iter().map(|object| {
-            let label = label(&object);
-            (object, label)
-        });
-        let objects = Arc::new(labelled.collect());
+        let objects = Arc::new(named(task.groups.as_ref(), &patches, found));
         timings.localize = microseconds(start);
         // Nobody waits for it any more where the source has gone on.
         ticket.send(Answer { objects, part, timings }).ok();

@@ -197,7 +197,8 @@ impl Bench {
 
     fn objects(&self, detections: &[Detection], record: &FrameRecord) -> Vec<ObjectRecord> {
         let layout = self.backbone.layout();
-        detections.iter().map(|found| ObjectRecord::new(found, &layout, record.width, record.height, false)).collect()
+        let size = (record.width, record.height);
+        detections.iter().map(|found| ObjectRecord::new(found, None, &layout, size, false)).collect()
     }
 
     fn same(&self, got: &[ObjectRecord], expected: &[ObjectRecord], frame: usize) -> Result<(), Failure> {
