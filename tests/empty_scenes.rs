@@ -55,9 +55,10 @@ fn scenes() -> Vec<(String, Vec<u8>)> {
         }
     }
     add("noise alone", 127.0, draw(|_, _| [128.0; 3], 127.0));
+    let (zenith, horizon) = ([110.0, 170.0, 235.0], [215.0, 235.0, 250.0]);
     let gradients = [
         ("black to white", [0.0; 3], [255.0; 3]),
-        ("sky", [110.0, 170.0, 235.0], [215.0, 235.0, 250.0]),
+        ("sky", zenith, horizon),
         ("dusk", [200.0, 40.0, 60.0], [60.0, 60.0, 200.0]),
     ];
     for (name, from, to) in gradients {
@@ -91,7 +92,6 @@ fn scenes() -> Vec<(String, Vec<u8>)> {
     let checks =
         |x: f32, y: f32| if ((x * 10.0).floor() + (y * 8.0).floor()) % 2.0 == 0.0 { [40.0; 3] } else { [220.0; 3] };
     add("checks", 3.0, draw(checks, 3.0));
-    let (zenith, horizon) = ([110.0, 170.0, 235.0], [215.0, 235.0, 250.0]);
     let below_sky =
         |height: f32, ground: [f32; 3]| move |_, y| if y < height { mix(zenith, horizon, y / height) } else { ground };
     add("sea", 5.0, draw(below_sky(0.5, [20.0, 70.0, 110.0]), 5.0));
@@ -163,7 +163,7 @@ fn walls_skies_noise_gradients_and_a_lawn_stay_empty() {
     let (usual, unbound) = (kept(&[]), kept(&["--min-score", "0"]));
     assert!(usual.iter().all(|score| *score >= MOST_MIN_SCORE), "{usual:?}");
     assert_eq!(usual.len(), unbound.iter().filter(|score| **score >= MOST_MIN_SCORE).count());
-    assert!(unbound.len() > usual.len() && !usual.is_empty(), "{unbound:?}");
+    assert!(unbound.len() > 4 && unbound.len() > usual.len(), "{unbound:?}");
     assert!(kept(&["--min-score", "1"]).is_empty());
     assert!(kept(&["--paper"]).len() >= unbound.len());
 }

@@ -1,8 +1,8 @@
 """A run → a model file that `mostream --model` reads, and its rows for the card (`models/README.md`).
 
 The averaged weights, as f16 safetensors in DINO's layout; what is not trained is zero. `--with FILE` writes the mean of
-these and of the file that the run began from: what was learnt before and what the run added, the best of both more
-often than not (Wortsman et al., Robust fine-tuning of zero-shot models, CVPR 2022).
+these and of the file that the run began from, which may keep more of what was learnt before (Wortsman et al., Robust
+fine-tuning of zero-shot models, CVPR 2022); `check.py` says whether it does.
 """
 
 import argparse
@@ -12,7 +12,7 @@ from dataclasses import Field, fields
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file, save
+from safetensors.torch import save
 from torch import Tensor
 
 import vit
@@ -35,12 +35,11 @@ def exported(state: dict[str, Tensor], measures: vit.Measures, dtype: torch.dtyp
     return tensors
 
 
-def mean_with(state: dict[str, Tensor], file: Path) -> dict[str, Tensor]:
-    other = load_file(file)
-    shapes = [{name: tensor.shape for name, tensor in tensors.items()} for tensors in (state, other)]
-    if shapes[0] != shapes[1]:
-        raise SystemExit(f"{file}: its tensors are not those of the run")
-    return {name: (tensor.float() + other[name].float()) / 2 for name, tensor in state.items()}
+def mean_with(state: dict[str, Tensor], measures: vit.Measures, file: Path) -> dict[str, Tensor]:
+    other = vit.load(file)
+    if other.measures != measures:
+        raise SystemExit(f"{file}: its model is {other.measures}, the run's is {measures}")
+    return {name: (state[name].float() + tensor) / 2 for name, tensor in other.state_dict().items()}
 
 
 def card(log: Path, other: Path | None) -> str:
@@ -80,7 +79,7 @@ def main() -> None:
     arguments = parser.parse_args()
     state = torch.load(arguments.run / "checkpoint.pt", map_location="cpu", weights_only=True)
     measures = vit.Measures(**state["measures"])
-    weights = mean_with(state["average"], arguments.other) if arguments.other else state["average"]
+    weights = mean_with(state["average"], measures, arguments.other) if arguments.other else state["average"]
     tensors = exported(weights, measures, torch.float32 if arguments.f32 else torch.float16)
     metadata = {name: str(getattr(measures, name)) for name in ("patch", "dim", "heads", "depth")}
     metadata |= {name: ",".join(map(str, value)) for name, value in (("mean", vit.MEAN), ("std", vit.STD))}
