@@ -443,8 +443,9 @@ fn the_window_shows_the_picture() {
             std::thread::sleep(Duration::from_millis(20));
         }
     }
+    // Without -noreset it starts over when the first sink that is tried lets go of it, and refuses the next one meanwhile.
     let mut screen = Command::new("Xvfb")
-        .args(["-displayfd", "1", "-screen", "0", "320x200x24", "-nolisten", "tcp"])
+        .args(["-displayfd", "1", "-screen", "0", "320x200x24", "-nolisten", "tcp", "-noreset"])
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
         .spawn()
