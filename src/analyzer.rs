@@ -70,7 +70,7 @@ pub struct Analyzer {
 pub struct Analysis {
     /// Of the model's input.
     pub layout: PatchLayout,
-    pub output: PatchOutput,
+    pub output: PatchOutput<'static>,
     /// `(width, height)` of the picture in pixels, which boxes are given in.
     pub picture: (u32, u32),
 }
@@ -113,7 +113,7 @@ impl Analyzer {
         let layout = backbone.layout();
         let values = backbone.features(scaled.as_raw())?;
         let output = match feature {
-            Feature::ClsAttention => PatchOutput::Attention(values),
+            Feature::ClsAttention => PatchOutput::Attention(values.into()),
             _ => PatchOutput::Features(Features::new(layout.grid, values)?),
         };
         Ok(Analysis { layout, output, picture })

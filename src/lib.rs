@@ -8,7 +8,7 @@
 //!
 //! Reading order: [`geometry`] (patch grid, frame pixels), [`localize`] (MOST, LOST, TokenCut, DINO-seg), [`record`] (what is
 //! published), then, each behind a feature, `backbone` (checkpoint → ONNX graph → session), `stream` (all of GStreamer),
-//! `overlay`, and `runtime`, which wires them to threads and bounded channels; `picture` and `analyzer` do the same for one
+//! `overlay`, `engine` (the threads around the model), and `runtime` and `live`, which wire one file and many sources to it; `picture` and `analyzer` do the same for one
 //! still picture, and on them stand `evaluate` (annotated data sets), `inspect` (why a box was drawn), `label` (training sets) and
 //! `discover` (groups by appearance). The program is `main.rs` and `cli`.
 //!
@@ -21,6 +21,8 @@ pub mod analyzer;
 pub mod backbone;
 #[cfg(feature = "discover")]
 pub mod discover;
+#[cfg(feature = "cli")]
+pub mod engine;
 #[cfg(feature = "evaluate")]
 pub mod evaluate;
 pub mod geometry;

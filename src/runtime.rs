@@ -1,20 +1,27 @@
-//! The frame's way through the program: threads, bounded channels, shut-down.
+//! One file's way through the program: threads, bounded channels, shut-down.
 //!
-//! `ingest → infer → localize → sink`, one thread each, so that the next frame's inference overlaps this frame's
-//! localization and encoding. Every frame goes the whole way in order, its boxes beside it: nothing is looked up by time.
-//! Shut-down is a closed channel: the end of the source, a stop and an error all drain the same way.
+//! ```text
+//! ingest ─┬─► feeders ─► model ─► finders ─┐
+//!         └─► the frames, in order ◄─ answer ─┘─► sinks
+//! ```
+//!
+//! Every frame goes its way in order, with a ticket for the answer of the model: nothing is looked up by time. Shut-down is a closed
+//! channel: the end of the source, a stop and an error all drain the same way.
 
-use crate::backbone::{Backbone, BackboneError};
-use crate::discover::groups::{Groups, Named, named};
+use crate::backbone::{BackboneError, Model};
+use crate::discover::groups::{Groups, Named};
+use crate::engine::crew::{self, Crew, CrewError, Looked};
+use crate::engine::desk::Desk;
+use crate::engine::fit::Fitter;
 use crate::geometry::PatchLayout;
-use crate::localize::{Features, LocalizeError, Localizer, Method, PatchOutput};
+use crate::localize::{LocalizeError, Localizer};
 use crate::overlay::{Overlay, OverlayError};
 use crate::publish::jsonl::RecordWriter;
 use crate::record::{FrameRecord, GridRecord, ObjectRecord, TimingsRecord, VERSION};
 use crate::stream::StreamError;
 use crate::stream::canvas::{Canvas, CanvasCount};
 use crate::stream::display::Display;
-use crate::stream::frame::{Converter, Frame};
+use crate::stream::frame::Frame;
 use crate::stream::output::Output;
 use crate::stream::source::FrameSource;
 use crossbeam_channel::{Receiver, Sender, bounded};
@@ -26,6 +33,8 @@ use std::time::{Duration, Instant};
 
 /// Frames that wait between two stages: one being worked on and one ready is enough to overlap them.
 const CHANNEL_FRAMES: usize = 2;
+/// Runs that are filled before the model asks: no picture of a file is too old.
+const AHEAD: usize = 1;
 
 /// Why a run ends early.
 #[derive(Debug, thiserror::Error)]
@@ -44,6 +53,16 @@ pub enum RunError {
     Thread(std::io::Error),
     #[error("the {0} thread stopped unexpectedly; please report this")]
     Panic(&'static str),
+}
+
+impl From<CrewError> for RunError {
+    fn from(error: CrewError) -> Self {
+        match error {
+            CrewError::Backbone(error) => Self::Backbone(error),
+            CrewError::Thread(error) => Self::Thread(error),
+            CrewError::Panic(name) => Self::Panic(name),
+        }
+    }
 }
 
 /// What to do with each frame.
@@ -88,75 +107,111 @@ pub struct Summary {
     pub warning: Option<String>,
 }
 
-/// A frame and, where the backbone is to run on it, its model-sized RGB image.
-struct Ingested {
+/// A frame in its turn.
+struct Pending {
     frame: Frame,
     decoded: Instant,
-    image: Option<gst::Buffer>,
-    timings: TimingsRecord,
+    /// None where the backbone is not to run on it.
+    answer: Option<Receiver<Result<Answer, RunError>>>,
 }
 
-struct Inferred {
-    frame: Frame,
-    decoded: Instant,
-    patches: Option<PatchOutput>,
-    timings: TimingsRecord,
-}
-
-struct Localized {
-    frame: Frame,
-    decoded: Instant,
+/// What was found in one frame.
+struct Answer {
     objects: Arc<Vec<Named>>,
-    is_inferred: bool,
     timings: TimingsRecord,
+}
+
+/// Gives the answer to the frame it belongs to. To drop it says that there will be none.
+type Ticket = Sender<Result<Answer, RunError>>;
+
+/// A picture on its way through the model.
+struct Ticketed {
+    ticket: Ticket,
+    /// Microseconds.
+    convert: u64,
+}
+
+/// No more pictures come once the last feeder has ended.
+struct LastFeeder(Arc<Desk<Ticketed>>);
+
+impl Drop for LastFeeder {
+    fn drop(&mut self) {
+        self.0.close();
+    }
 }
 
 /// Runs until the source ends, the window is closed (which sets `stop`) or `stop` is set, then finishes the files. `first` is the frame already taken from `source`.
 ///
 /// `progress` is called after each written frame. On an error no file appears under its final name.
+/// What was written is finished when the model fails: it may have run for hours.
 pub fn run(
     task: &Task,
     first: Frame,
     source: &mut dyn FrameSource,
-    backbone: &mut Backbone,
+    models: &[Arc<dyn Model>],
     mut sinks: Sinks,
     stop: &AtomicBool,
     mut progress: impl FnMut(&Summary),
 ) -> Result<Summary, RunError> {
-    let layout = backbone.layout();
+    let Some(layout) = models.first().map(|model| model.layout()) else {
+        return Err(BackboneError::Size("there is no model to run".into()).into());
+    };
     let mut summary = Summary::default();
     let mut end_ns = 0;
     let has_failed = AtomicBool::new(false);
-    std::thread::scope(|scope| {
-        let (to_infer, ingested) = bounded(CHANNEL_FRAMES.max(backbone.batch()));
-        let (to_localize, inferred) = bounded(CHANNEL_FRAMES);
-        let (to_sink, localized) = bounded(CHANNEL_FRAMES);
+    let outcome = std::thread::scope(|scope| {
+        let (to_fit, wanted) = bounded(CHANNEL_FRAMES);
+        let (to_sink, pending) = bounded::<Pending>(crew::depth(models) + CHANNEL_FRAMES);
         let source = &mut *source;
         let is_over = || stop.load(Ordering::Relaxed) || has_failed.load(Ordering::Relaxed);
+        let is_drawn = sinks.canvas.is_some();
+        let (desk, crew) =
+            Crew::start(scope, models, AHEAD, move |looked: Looked<Ticketed>| answer(task, &layout, looked))?;
         let mut threads = Vec::new();
         // A stage that could not be started drops its channel ends, which ends the others.
         let started = (|| {
+            let last = Arc::new(LastFeeder(desk.clone()));
+            for _ in 0..crew::feeders() {
+                let (wanted, desk, last) = (wanted.clone(), desk.clone(), last.clone());
+                threads.push(spawn(scope, "feed", move || {
+                    let _last = last;
+                    feed(&wanted, &desk, layout)
+                })?);
+            }
+            drop(wanted);
             threads.push(spawn(scope, "ingest", move || {
-                ingest_frames(task.every, first, source, layout, is_over, to_infer)
+                ingest_frames(task.every, first, source, is_drawn, is_over, &to_fit, &to_sink)
             })?);
-            let method = task.localizer.method;
-            threads.push(spawn(scope, "infer", move || infer(method, backbone, ingested, to_localize))?);
-            threads.push(spawn(scope, "localize", move || localize(task, layout, inferred, to_sink))?);
             Ok(())
         })();
         let written = started.and_then(|()| {
-            for item in localized {
+            let mut held = Arc::default();
+            for Pending { frame, decoded, answer } in pending {
+                let mut timings = TimingsRecord::default();
+                let is_inferred = answer.is_some();
+                if let Some(answer) = answer {
+                    // None comes where a stage before has failed, which says why itself.
+                    let Ok(answer) = answer.recv() else { break };
+                    Answer { objects: held, timings } = answer?;
+                }
+                let item = Finished { frame, decoded, objects: &held, is_inferred, timings };
                 end_ns = item.frame.pts_ns.saturating_add(item.frame.duration_ns);
                 write(task, &layout, item, &mut sinks, &mut summary, stop)?;
                 progress(&summary);
             }
             Ok(())
         });
-        has_failed.store(written.is_err(), Ordering::Relaxed);
+        if written.is_err() {
+            has_failed.store(true, Ordering::Relaxed);
+            desk.fail();
+        }
         // The stage nearest to the source has the cause; what failed after it only noticed.
-        let staged = threads.into_iter().map(|(name, thread)| join(name, thread)).fold(Ok(()), Result::and);
-        staged.and(written)
-    })?;
+        let staged = threads.into_iter().rev().map(|(name, thread)| join(name, thread)).fold(Ok(()), Result::and);
+        staged.and(crew.join().map_err(RunError::from)).and(written)
+    });
+    if !matches!(outcome, Ok(()) | Err(RunError::Backbone(_))) {
+        return outcome.map(|()| summary);
+    }
     summary.warning = source.warning().map(str::to_owned);
     summary.canvas = sinks.canvas.map(|canvas| canvas.count).unwrap_or_default();
     if let Some(output) = sinks.output {
@@ -165,7 +220,7 @@ pub fn run(
     if let Some((records, name)) = sinks.records {
         records.finish().map_err(|error| RunError::Records { name, error })?;
     }
-    Ok(summary)
+    outcome.map(|()| summary)
 }
 
 type Stage<'scope> = (&'static str, ScopedJoinHandle<'scope, Result<(), RunError>>);
@@ -187,22 +242,27 @@ fn microseconds(since: Instant) -> u64 {
     since.elapsed().as_micros() as u64
 }
 
-/// Pulls frames and makes the small images; a failed send means that a later stage has ended, and says why itself.
+/// Pulls frames; a failed send means that a later stage has ended, and says why itself.
 fn ingest_frames(
     every: u64,
     first: Frame,
     source: &mut dyn FrameSource,
-    layout: PatchLayout,
+    is_drawn: bool,
     is_over: impl Fn() -> bool,
-    to_infer: Sender<Ingested>,
+    to_fit: &Sender<(Frame, Ticket)>,
+    to_sink: &Sender<Pending>,
 ) -> Result<(), RunError> {
-    let mut converter = Converter::to_model_rgb(layout.image_width, layout.image_height);
     let mut next = Some(first);
     while let Some(frame) = next {
-        let decoded = Instant::now();
-        let image = if frame.index % every == 0 { Some(converter.convert(&frame)?.0) } else { None };
-        let timings = TimingsRecord { convert: microseconds(decoded), ..Default::default() };
-        if to_infer.send(Ingested { frame, decoded, image, timings }).is_err() {
+        let (ticket, answer) = match (frame.index % every == 0).then(|| bounded(1)) {
+            Some((ticket, answer)) => (Some(ticket), Some(answer)),
+            None => (None, None),
+        };
+        // Pixels that nobody draws on go back to the decoder as soon as the model has its picture.
+        let kept = if is_drawn { frame.clone() } else { Frame { buffer: gst::Buffer::new(), ..frame.clone() } };
+        let pending = Pending { frame: kept, decoded: Instant::now(), answer };
+        let sent = to_sink.send(pending).is_ok() && ticket.is_none_or(|ticket| to_fit.send((frame, ticket)).is_ok());
+        if !sent {
             break;
         }
         next = source.next(&is_over)?;
@@ -210,74 +270,51 @@ fn ingest_frames(
     Ok(())
 }
 
-fn infer(
-    method: Method,
-    backbone: &mut Backbone,
-    ingested: Receiver<Ingested>,
-    to_localize: Sender<Inferred>,
-) -> Result<(), RunError> {
-    let grid = backbone.layout().grid;
-    while let Ok(first) = ingested.recv() {
-        let mut items = vec![first];
-        items.extend(ingested.try_iter().take(backbone.batch() - 1));
+/// Makes the model's pictures, each in its place.
+fn feed(wanted: &Receiver<(Frame, Ticket)>, desk: &Arc<Desk<Ticketed>>, layout: PatchLayout) -> Result<(), RunError> {
+    let mut fitter = Fitter::new(layout);
+    for (frame, ticket) in wanted {
+        let Some(mut place) = desk.place() else { break };
         let start = Instant::now();
-        let unreadable = |_| StreamError::Input { input: "a model image".into(), why: "cannot be mapped".into() };
-        let images = items.iter().filter_map(|item| item.image.as_ref()).map(|image| image.map_readable());
-        let images = images.collect::<Result<Vec<_>, _>>().map_err(unreadable)?;
-        let pixels: Vec<&[u8]> = images.iter().map(|image| image.as_slice()).collect();
-        let mut values = backbone.features_batch(&pixels)?.into_iter();
-        drop(images);
-        let inference = microseconds(start);
-        for Ingested { frame, decoded, image, mut timings } in items {
-            let patches = match image.and_then(|_| values.next()) {
-                None => None,
-                Some(values) => {
-                    timings.inference = inference;
-                    Some(match method {
-                        Method::DinoSeg => PatchOutput::Attention(values),
-                        _ => PatchOutput::Features(Features::new(grid, values)?),
-                    })
-                }
-            };
-            if to_localize.send(Inferred { frame, decoded, patches, timings }).is_err() {
-                return Ok(());
-            }
-        }
+        let fitted = fitter.stretch(&frame, place.pixels());
+        // Given up before the answer, so that the frame's picture can then be drawn on in place.
+        drop(frame);
+        fitted?;
+        place.fill(Ticketed { ticket, convert: microseconds(start) });
     }
     Ok(())
 }
 
-fn localize(
-    task: &Task,
-    layout: PatchLayout,
-    inferred: Receiver<Inferred>,
-    to_sink: Sender<Localized>,
-) -> Result<(), RunError> {
-    let mut objects = Arc::new(Vec::new());
-    for Inferred { frame, decoded, patches, mut timings } in inferred {
-        let is_inferred = patches.is_some();
-        if let Some(patches) = patches {
-            let start = Instant::now();
-            let found = task.localizer.localize(&patches, &layout)?;
-            objects = Arc::new(named(task.groups.as_ref(), &patches, found));
-            timings.localize = microseconds(start);
-        }
-        if to_sink.send(Localized { frame, decoded, objects: objects.clone(), is_inferred, timings }).is_err() {
-            break;
-        }
-    }
-    Ok(())
+/// Finds the objects, and says so.
+fn answer(task: &Task, layout: &PatchLayout, looked: Looked<Ticketed>) {
+    let Looked { item: Ticketed { ticket, convert }, lease, inference } = looked;
+    let start = Instant::now();
+    let found = crew::find(&task.localizer, task.groups.as_ref(), &lease, layout, layout);
+    drop(lease);
+    let inference = inference.as_micros() as u64;
+    let timings = TimingsRecord { convert, inference, localize: microseconds(start) };
+    // Nobody waits for it where the run has ended.
+    ticket.send(found.map(|objects| Answer { objects: Arc::new(objects), timings }).map_err(RunError::from)).ok();
+}
+
+/// A frame and what is known of it.
+struct Finished<'a> {
+    frame: Frame,
+    decoded: Instant,
+    objects: &'a [Named],
+    is_inferred: bool,
+    timings: TimingsRecord,
 }
 
 fn write(
     task: &Task,
     layout: &PatchLayout,
-    item: Localized,
+    item: Finished<'_>,
     sinks: &mut Sinks,
     summary: &mut Summary,
     stop: &AtomicBool,
 ) -> Result<(), RunError> {
-    let Localized { frame, decoded, objects, is_inferred, timings } = item;
+    let Finished { frame, decoded, objects, is_inferred, timings } = item;
     let (width, height) = frame.display_size();
     let object =
         |(object, name): &Named| ObjectRecord::new(object, name.as_deref(), layout, (width, height), task.with_masks);

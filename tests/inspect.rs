@@ -321,7 +321,7 @@ fn inspect(grid: Grid, values: Array2<f32>) -> Vec<Fate> {
     let layout = PatchLayout { grid, patch: PATCH as u32, image_width: width, image_height: height };
     let analysis = |output| Analysis { layout, output, picture: (width, height) };
     let features = analysis(PatchOutput::Features(Features::new(grid, values).unwrap()));
-    let attention = analysis(PatchOutput::Attention(Array2::ones((2, grid.patches()))));
+    let attention = analysis(PatchOutput::Attention(Array2::ones((2, grid.patches())).into()));
     let inspection = Inspection::new(&features, &attention).unwrap();
     check_fates(&inspection, &features.output)
 }

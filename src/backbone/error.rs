@@ -16,6 +16,9 @@ pub enum BackboneError {
     /// The device's execution provider, or a library of it, is missing, or it does not work.
     #[error("{device} does not work: {why}; what it needs: {needs}")]
     Device { device: Device, why: String, needs: &'static str },
+    /// A run failed that was under way.
+    #[error("the model failed on {device}: {why}")]
+    Failed { device: String, why: String },
     /// The device does not compute in this precision.
     #[error("{0}")]
     Precision(String),

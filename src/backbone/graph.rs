@@ -3,6 +3,7 @@
 use super::onnx::{Builder, FLOAT, MICROSOFT, UINT8, float, int, ints};
 use super::{BackboneError, Checkpoint};
 use crate::geometry::PatchLayout;
+use std::ffi::CStr;
 
 /// What the graph puts out.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -26,11 +27,16 @@ pub enum Dialect {
     Plain,
     /// ONNX Runtime's fused attention, which its CPU and CUDA providers have.
     Fused,
+    /// The fewest passes over memory: ONNX Runtime's fused attention, the residual, the bias and the norm after them in one
+    /// kernel, bias and GELU in another. Biases that do no more than a constant of a later product are moved into it.
+    Gpu,
 }
 
 /// The name of the graph's input, uint8 `[batch, height, width, 3]`, and of its output, `[batch, N, D]` or `[batch, heads, N]`.
 pub const INPUT: &str = "image";
 pub const OUTPUT: &str = "features";
+pub const INPUT_C: &CStr = c"image";
+pub const OUTPUT_C: &CStr = c"features";
 
 /// The graph of `checkpoint` as ONNX, for images of `layout`.
 pub fn build(
@@ -41,24 +47,45 @@ pub fn build(
 ) -> Result<Vec<u8>, BackboneError> {
     let mut writer = Writer { checkpoint, dialect, graph: Builder::default(), rotation: None };
     let depth = checkpoint.measures.depth;
-    let mut tokens = writer.tokens(layout)?;
+    let mut tokens = Tokens::whole(writer.tokens(layout)?);
     for index in 0..depth - 1 {
-        tokens = writer.block(index, &tokens)?;
+        tokens = writer.block(index, tokens)?;
     }
     let (dim, heads, patches) = (checkpoint.dim(), checkpoint.heads(), layout.grid.patches());
     let rows = match feature {
         Feature::ClsAttention => {
-            let attention = writer.cls_attention(depth - 1, &tokens)?;
+            let attention = writer.cls_attention(depth - 1, tokens)?;
             return Ok(writer.graph.finish(&attention, OUTPUT, &[heads, patches]));
         }
         Feature::Queries => 0,
         Feature::Keys => 1,
         Feature::Values => 2,
     };
-    let patch_tokens = writer.slice(&tokens, 1, checkpoint.measures.prefix() as i64, i64::MAX);
-    let normal = writer.norm(depth - 1, "norm1", &patch_tokens)?;
+    let prefix = checkpoint.measures.prefix() as i64;
+    let normal = match &tokens.rest {
+        None => {
+            let patches = writer.slice(&tokens.sum, 1, prefix, i64::MAX);
+            writer.norm(depth - 1, "norm1", Tokens::whole(patches))?.0
+        }
+        Some(_) => {
+            let normal = writer.norm(depth - 1, "norm1", tokens)?.0;
+            writer.slice(&normal, 1, prefix, i64::MAX)
+        }
+    };
     let features = writer.projection(depth - 1, rows, &normal)?;
     Ok(writer.graph.finish(&features, OUTPUT, &[patches, dim]))
+}
+
+/// Tokens `[batch, prefix + N, D]`, what of a residual branch is not yet added to them, and its bias.
+struct Tokens {
+    sum: String,
+    rest: Option<(String, String)>,
+}
+
+impl Tokens {
+    fn whole(sum: String) -> Self {
+        Self { sum, rest: None }
+    }
 }
 
 struct Writer<'a> {
@@ -126,37 +153,71 @@ impl Writer<'_> {
     }
 
     /// One whole block.
-    fn block(&mut self, index: usize, tokens: &str) -> Result<String, BackboneError> {
-        let normal = self.norm(index, "norm1", tokens)?;
-        let attended = self.attention(index, &normal)?;
-        let projected = self.scaled(index, "attn.proj", "ls1", &attended)?;
-        let tokens = self.graph.op("Add", &[tokens, &projected], &[]);
+    fn block(&mut self, index: usize, tokens: Tokens) -> Result<Tokens, BackboneError> {
+        let (normal, tokens) = self.norm(index, "norm1", tokens)?;
+        let (attended, moved) = self.attention(index, &normal)?;
+        let (weight, bias) = self.scaled(index, "attn.proj", "ls1", &moved)?;
+        let tokens = self.added(tokens, &attended, &weight, &bias);
 
-        let normal = self.norm(index, "norm2", &tokens)?;
-        let hidden = self.linear(index, "mlp.fc1", &normal)?;
-        let hidden = self.gelu(&hidden);
-        let hidden = self.scaled(index, "mlp.fc2", "ls2", &hidden)?;
-        Ok(self.graph.op("Add", &[&tokens, &hidden], &[]))
+        let (normal, tokens) = self.norm(index, "norm2", tokens)?;
+        let (weight, bias) = self.weights(index, "mlp.fc1")?;
+        let hidden = self.hidden(&normal, &weight, &bias);
+        let (weight, bias) = self.scaled(index, "mlp.fc2", "ls2", &[])?;
+        Ok(self.added(tokens, &hidden, &weight, &bias))
     }
 
-    /// Every token attends to every token; heads side by side in the result `[batch, tokens, D]`.
-    fn attention(&mut self, index: usize, normal: &str) -> Result<String, BackboneError> {
+    /// The tokens and a branch: input · weightᵀ + bias.
+    fn added(&mut self, tokens: String, input: &str, weight: &[f32], bias: &[f32]) -> Tokens {
+        if self.dialect == Dialect::Gpu {
+            let product = self.product(weight, bias.len(), input);
+            let bias = self.graph.weight(&[bias.len()], bias);
+            return Tokens { sum: tokens, rest: Some((product, bias)) };
+        }
+        let branch = self.affine(weight, bias, input);
+        Tokens::whole(self.graph.op("Add", &[&tokens, &branch], &[]))
+    }
+
+    /// The MLP's hidden values.
+    fn hidden(&mut self, input: &str, weight: &[f32], bias: &[f32]) -> String {
+        if self.dialect == Dialect::Gpu {
+            let product = self.product(weight, bias.len(), input);
+            let bias = self.graph.weight(&[bias.len()], bias);
+            let [hidden] = self.graph.ops(MICROSOFT, "BiasGelu", &[&product, &bias], &[]);
+            return hidden;
+        }
+        let hidden = self.affine(weight, bias, input);
+        self.gelu(&hidden)
+    }
+
+    /// Every token attends to every token; heads side by side in the result `[batch, tokens, D]`, and what is to be added to it
+    /// (`[D]`, empty where nothing is).
+    ///
+    /// The weights of a query's values add up to 1, so the values' bias can be added afterwards; and the keys' bias adds the same to
+    /// all of a query's scores, which softmax does not see, unless keys are turned by their place. [`Dialect::Gpu`] leaves both out.
+    fn attention(&mut self, index: usize, normal: &str) -> Result<(String, Vec<f32>), BackboneError> {
         let heads = self.checkpoint.heads();
         let dim = self.checkpoint.dim();
+        let is_gpu = self.dialect == Dialect::Gpu;
         let queries = self.projection(index, 0, normal)?;
-        let keys = self.projection(index, 1, normal)?;
-        let values = self.projection(index, 2, normal)?;
+        let keys = match is_gpu && self.rotation.is_none() {
+            true => self.projection_without_bias(index, 1, normal)?,
+            false => self.projection(index, 1, normal)?,
+        };
+        let (values, moved) = match is_gpu {
+            true => (self.projection_without_bias(index, 2, normal)?, self.projection_weights(index, 2)?.1),
+            false => (self.projection(index, 2, normal)?, Vec::new()),
+        };
         let (queries, keys) = (self.turned(queries), self.turned(keys));
-        if self.dialect == Dialect::Fused {
+        if self.dialect != Dialect::Plain {
             let heads = int("num_heads", heads);
             let [attended] = self.graph.ops(MICROSOFT, "MultiHeadAttention", &[&queries, &keys, &values], &[heads]);
-            return Ok(attended);
+            return Ok((attended, moved));
         }
         let weights = self.attention_weights(&queries, &keys);
         let values = self.split_heads(&values, [0, 2, 1, 3]);
         let attended = self.graph.op("MatMul", &[&weights, &values], &[]);
         let attended = self.graph.op("Transpose", &[&attended], &[ints("perm", &[0, 2, 1, 3])]);
-        Ok(self.reshape(&attended, &[0, 0, dim as i64]))
+        Ok((self.reshape(&attended, &[0, 0, dim as i64]), moved))
     }
 
     /// softmax(QKᵀ/√d), `[batch, heads, queries, keys]`.
@@ -171,8 +232,8 @@ impl Writer<'_> {
     }
 
     /// The CLS token's attention to each patch, `[batch, heads, N]`.
-    fn cls_attention(&mut self, index: usize, tokens: &str) -> Result<String, BackboneError> {
-        let normal = self.norm(index, "norm1", tokens)?;
+    fn cls_attention(&mut self, index: usize, tokens: Tokens) -> Result<String, BackboneError> {
+        let normal = self.norm(index, "norm1", tokens)?.0;
         let cls = self.slice(&normal, 1, 0, 1);
         let queries = self.projection(index, 0, &cls)?;
         // The CLS token has no place to be turned by.
@@ -200,59 +261,88 @@ impl Writer<'_> {
 
     /// The queries (0), keys (1) or values (2) of normalised tokens.
     fn projection(&mut self, index: usize, which: usize, normal: &str) -> Result<String, BackboneError> {
+        let (weight, bias) = self.projection_weights(index, which)?;
+        Ok(self.affine(&weight, &bias, normal))
+    }
+
+    fn projection_without_bias(&mut self, index: usize, which: usize, normal: &str) -> Result<String, BackboneError> {
+        let (weight, bias) = self.projection_weights(index, which)?;
+        Ok(self.product(&weight, bias.len(), normal))
+    }
+
+    /// `[D, D]` and `[D]`.
+    fn projection_weights(&self, index: usize, which: usize) -> Result<(Vec<f32>, Vec<f32>), BackboneError> {
         let dim = self.checkpoint.dim();
-        let weight = self.checkpoint.values(&format!("blocks.{index}.attn.qkv.weight"))?;
-        let bias = self.checkpoint.values(&format!("blocks.{index}.attn.qkv.bias"))?;
+        let (weight, bias) = self.weights(index, "attn.qkv")?;
         let rows = which * dim..(which + 1) * dim;
-        self.affine(&weight[rows.start * dim..rows.end * dim], &bias[rows], normal)
+        Ok((weight[rows.start * dim..rows.end * dim].to_vec(), bias[rows].to_vec()))
     }
 
-    fn linear(&mut self, index: usize, name: &str, input: &str) -> Result<String, BackboneError> {
-        let weight = self.checkpoint.values(&format!("blocks.{index}.{name}.weight"))?;
-        let bias = self.checkpoint.values(&format!("blocks.{index}.{name}.bias"))?;
-        self.affine(&weight, &bias, input)
+    /// `[out, in]` and `[out]`.
+    fn weights(&self, index: usize, name: &str) -> Result<(Vec<f32>, Vec<f32>), BackboneError> {
+        let values = |kind: &str| self.checkpoint.values(&format!("blocks.{index}.{name}.{kind}"));
+        Ok((values("weight")?.to_vec(), values("bias")?.to_vec()))
     }
 
-    /// Like [`Self::linear`], its results multiplied by the layer scale where there is one: into the weights, for nothing.
-    fn scaled(&mut self, index: usize, name: &str, scale: &str, input: &str) -> Result<String, BackboneError> {
-        if !self.checkpoint.measures.layer_scale {
-            return self.linear(index, name, input);
+    /// Like [`Self::weights`], of a product whose input lacks `moved`, and its results multiplied by the layer scale where there is
+    /// one: into the weights, for nothing.
+    fn scaled(
+        &self,
+        index: usize,
+        name: &str,
+        scale: &str,
+        moved: &[f32],
+    ) -> Result<(Vec<f32>, Vec<f32>), BackboneError> {
+        let (mut weight, mut bias) = self.weights(index, name)?;
+        let inner = weight.len() / bias.len();
+        for (row, bias) in weight.chunks_exact(inner).zip(&mut bias) {
+            *bias += row.iter().zip(moved).map(|(weight, moved)| weight * moved).sum::<f32>();
         }
-        let gamma = self.checkpoint.values(&format!("blocks.{index}.{scale}.gamma"))?;
-        let mut weight = self.checkpoint.values(&format!("blocks.{index}.{name}.weight"))?;
-        let mut bias = self.checkpoint.values(&format!("blocks.{index}.{name}.bias"))?;
-        let inner = weight.len() / gamma.len();
-        for ((row, bias), gamma) in weight.chunks_exact_mut(inner).zip(&mut bias).zip(&gamma) {
-            row.iter_mut().for_each(|value| *value *= gamma);
-            *bias *= gamma;
+        if self.checkpoint.measures.layer_scale {
+            let gamma = self.checkpoint.values(&format!("blocks.{index}.{scale}.gamma"))?;
+            for ((row, bias), gamma) in weight.chunks_exact_mut(inner).zip(&mut bias).zip(gamma.iter()) {
+                row.iter_mut().for_each(|value| *value *= gamma);
+                *bias *= gamma;
+            }
         }
-        self.affine(&weight, &bias, input)
+        Ok((weight, bias))
     }
 
     /// input · weightᵀ + bias, for a weight `[out, in]`.
-    fn affine(&mut self, weight: &[f32], bias: &[f32], input: &str) -> Result<String, BackboneError> {
-        let out = bias.len();
+    fn affine(&mut self, weight: &[f32], bias: &[f32], input: &str) -> String {
+        let product = self.product(weight, bias.len(), input);
+        let bias = self.graph.weight(&[bias.len()], bias);
+        self.graph.op("Add", &[&product, &bias], &[])
+    }
+
+    /// input · weightᵀ, for a weight `[out, in]`.
+    fn product(&mut self, weight: &[f32], out: usize, input: &str) -> String {
         let inner = weight.len() / out;
         let mut transposed = vec![0f32; weight.len()];
         for (index, &value) in weight.iter().enumerate() {
             transposed[index % inner * out + index / inner] = value;
         }
         let weight = self.graph.weight(&[inner, out], &transposed);
-        let bias = self.graph.weight(&[out], bias);
-        let product = self.graph.op("MatMul", &[input, &weight], &[]);
-        Ok(self.graph.op("Add", &[&product, &bias], &[]))
+        self.graph.op("MatMul", &[input, &weight], &[])
     }
 
-    fn norm(&mut self, index: usize, name: &str, input: &str) -> Result<String, BackboneError> {
-        let weight = self.checkpoint.values(&format!("blocks.{index}.{name}.weight"))?;
-        let bias = self.checkpoint.values(&format!("blocks.{index}.{name}.bias"))?;
+    /// The tokens, all added up and normalised; and added up alone.
+    fn norm(&mut self, index: usize, name: &str, tokens: Tokens) -> Result<(String, String), BackboneError> {
+        let (weight, bias) = self.weights(index, name)?;
         let weight = self.graph.weight(&[weight.len()], &weight);
         let bias = self.graph.weight(&[bias.len()], &bias);
-        Ok(self.graph.op(
-            "LayerNormalization",
-            &[input, &weight, &bias],
-            &[float("epsilon", self.checkpoint.measures.epsilon())],
-        ))
+        let epsilon = float("epsilon", self.checkpoint.measures.epsilon());
+        let Tokens { sum, rest } = tokens;
+        Ok(match rest {
+            None => (self.graph.op("LayerNormalization", &[&sum, &weight, &bias], &[epsilon]), sum),
+            Some((branch, branch_bias)) => {
+                let input = [branch.as_str(), &sum, &weight, &bias, &branch_bias];
+                // The mean and the deviation are left out.
+                let [normal, sum] =
+                    self.graph.some("SkipLayerNormalization", &input, &[epsilon], [true, false, false, true]);
+                (normal, sum)
+            }
+        })
     }
 
     /// x/2 · (1 + erf(x/√2)), in the order ONNX Runtime fuses.

@@ -5,13 +5,13 @@
 //! [`work`] counts what it costs. Deliberately absent: the last block's attention and MLP, and the final norm, whose outputs
 //! nobody reads.
 
-mod binding;
 mod cache;
 mod checkpoint;
 mod error;
 mod graph;
 mod layout;
 mod library;
+mod memory;
 mod onnx;
 mod pickle;
 mod position;
@@ -22,14 +22,32 @@ mod tensorrt;
 mod vit;
 mod work;
 
+use crate::geometry::PatchLayout;
 pub use error::BackboneError;
 pub use graph::{Dialect, Feature};
 pub use library::{RuntimeInfo, find_library, runtime_info};
-pub use provider::{Device, OpenVino, Precision, Provider};
+pub use memory::{Element, MemoryKind, Picture, RunMemory, RunShape};
+pub use provider::{Device, Devices, OpenVino, Precision, Provider};
 pub use save::{Description, Metadata, Onnx};
 pub use session::{Backbone, Placement, SessionOptions};
 pub use vit::{Checkpoint, Hints};
 pub use work::Work;
+
+/// What turns pictures into patch features: a session, or what plays one.
+pub trait Model: Send + Sync {
+    /// How the patches lie over its image.
+    fn layout(&self) -> PatchLayout;
+    /// What runs it, for people.
+    fn device(&self) -> String;
+    /// Pictures of one run, at most.
+    fn batch(&self) -> usize;
+    /// Runs that are best under way at once.
+    fn runs_at_once(&self) -> usize;
+    /// The memory of one run.
+    fn memory(&self) -> Result<RunMemory, BackboneError>;
+    /// Makes features of the first `count` pictures.
+    fn run(&self, memory: &mut RunMemory, count: usize) -> Result<(), BackboneError>;
+}
 
 /// Patches of the model's input where nobody asks for a size: attention is quadratic in them.
 pub const DEFAULT_MAX_PATCHES: usize = 1200;

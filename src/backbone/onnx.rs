@@ -217,6 +217,24 @@ impl Builder {
         output
     }
 
+    /// One of ONNX Runtime's own operators, with the `N` of its results that are wanted.
+    pub fn some<const N: usize>(
+        &mut self,
+        op_type: &str,
+        input: &[&str],
+        attribute: &[Attribute],
+        wanted: [bool; 4],
+    ) -> [String; N] {
+        let all: [String; 4] = self.ops(MICROSOFT, op_type, input, attribute);
+        let named = |(name, is_wanted): (String, bool)| if is_wanted { name } else { String::new() };
+        let output: Vec<String> = all.into_iter().zip(wanted).map(named).collect();
+        let mut kept = output.clone().into_iter().filter(|name| !name.is_empty());
+        if let Some(node) = self.graph.node.last_mut() {
+            node.output = output;
+        }
+        std::array::from_fn(|_| kept.next().unwrap_or_default())
+    }
+
     /// The finished model: `value` is its output, f32, under the name `name`.
     pub fn finish(mut self, value: &str, name: &str, shape: &[usize]) -> Vec<u8> {
         self.ops_named("Identity", value, name);

@@ -148,7 +148,8 @@ impl Device {
     /// How attention is best written for it.
     pub fn dialect(self) -> Dialect {
         match self {
-            Self::Auto | Self::Cpu | Self::Cuda(_) => Dialect::Fused,
+            Self::Auto | Self::Cpu => Dialect::Fused,
+            Self::Cuda(_) => Dialect::Gpu,
             Self::OpenVino(_) | Self::TensorRt(_) => Dialect::Plain,
         }
     }
@@ -299,6 +300,63 @@ impl FromStr for Device {
     }
 }
 
+/// Devices that work side by side: one, or GPUs of one kind (`cuda:0,1`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Devices {
+    first: Device,
+    /// The numbers of the other GPUs.
+    others: [Option<u16>; 7],
+}
+
+impl Devices {
+    pub fn all(self) -> Vec<Device> {
+        let other = |gpu: u16| match self.first {
+            Device::TensorRt(_) => Device::TensorRt(gpu),
+            _ => Device::Cuda(gpu),
+        };
+        std::iter::once(self.first).chain(self.others.into_iter().flatten().map(other)).collect()
+    }
+
+    pub fn first(self) -> Device {
+        self.first
+    }
+}
+
+/// As on the command line.
+impl Display for Devices {
+    fn fmt(&self, out: &mut Formatter) -> fmt::Result {
+        write!(out, "{}", self.first)?;
+        self.others.iter().flatten().try_for_each(|gpu| write!(out, ",{gpu}"))
+    }
+}
+
+impl FromStr for Devices {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let mut parts = text.split(',');
+        let first: Device = parts.next().unwrap_or_default().parse()?;
+        let mut devices = Self { first, others: [None; 7] };
+        let mut places = devices.others.iter_mut();
+        let (Device::Cuda(number) | Device::TensorRt(number)) = first else {
+            return match parts.next() {
+                None => Ok(devices),
+                Some(_) => Err(format!("{text:?}: only GPUs work side by side, by their numbers, such as cuda:0,1")),
+            };
+        };
+        let mut numbers = vec![number];
+        for part in parts {
+            let gpu: u16 = part.parse().map_err(|_| format!("{text:?}: {part:?} is no number of a GPU"))?;
+            if numbers.contains(&gpu) {
+                return Err(format!("{text:?} names GPU {gpu} twice"));
+            }
+            numbers.push(gpu);
+            *places.next().ok_or_else(|| format!("{text:?} names more than 8 GPUs"))? = Some(gpu);
+        }
+        Ok(devices)
+    }
+}
+
 /// As on the command line.
 impl Display for Precision {
     fn fmt(&self, out: &mut Formatter) -> fmt::Result {
@@ -380,6 +438,12 @@ mod tests {
         assert_eq!("openvino".parse(), Ok(Device::OpenVino(OpenVino::Cpu)));
         assert_eq!("openvino:gpu".parse(), Ok(Device::OpenVino(OpenVino::Gpu)));
         assert_eq!("cuda".parse(), Ok(Device::Cuda(0)));
+        let two: Devices = "cuda:0,2".parse().unwrap();
+        assert_eq!((two.all(), two.to_string().as_str()), (vec![Device::Cuda(0), Device::Cuda(2)], "cuda:0,2"));
+        assert_eq!("cpu".parse::<Devices>().unwrap().all(), [Device::Cpu]);
+        for wrong in ["cuda:0,0", "cuda:0,x", "cpu,1", "auto,cpu", "cuda:0,", "cuda:0,cuda:1"] {
+            assert!(wrong.parse::<Devices>().is_err(), "{wrong}");
+        }
         for wrong in ["", "gpu", "cpu:0", "auto:", "cuda:", "cuda:-1", "cuda:x", "openvino:TPU", "CPU"] {
             let why = wrong.parse::<Device>().unwrap_err();
             assert!(why.contains("openvino[:CPU|GPU|NPU]"), "{why}");

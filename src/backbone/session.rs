@@ -1,26 +1,29 @@
 //! A session of ONNX Runtime: made on the device asked for, and run.
 
-use super::binding::Bound;
 use super::cache::{Cache, key};
-use super::graph::{self, Dialect, Feature, INPUT, OUTPUT};
+use super::graph::{self, Dialect, Feature, INPUT};
 use super::library::{environment, find_library, providers};
+use super::memory::{Element, MemoryKind, RunMemory, RunShape};
 use super::onnx::{UserModel, lowered};
 use super::provider::{Device, OpenVino, Precision, Setup, processor_info};
 use super::tensorrt::{EngineKey, GpuMachine};
-use super::{BackboneError, Checkpoint};
+use super::{BackboneError, Checkpoint, Model};
 use crate::geometry::{Grid, PatchLayout};
 use ndarray::Array2;
 use ort::environment::Environment;
 use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
-use ort::session::{Session, SessionInputValue};
+use ort::session::{Session, SessionInputValue, SharedSessionInner};
 use ort::value::TensorRef;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// Attention takes time with the square of the patches; this many are 1024×1024 pixels at patch 8.
 const MAX_PATCHES: usize = 16_384;
 /// Raised when the same checkpoint gives another graph.
-const GRAPH_VERSION: u32 = 1;
+const GRAPH_VERSION: u32 = 2;
+/// Runs at once on a GPU: one computes while another's pictures and features are copied.
+const GPU_RUNS: usize = 2;
 
 /// How a session is run.
 #[derive(Clone, Debug, Default)]
@@ -53,17 +56,17 @@ pub struct Placement {
 /// A checkpoint ready to run on images of one size.
 #[derive(Debug)]
 pub struct Backbone {
-    session: Session,
+    session: Mutex<Session>,
+    shared: Arc<SharedSessionInner>,
     layout: PatchLayout,
-    /// `[N, D]` or `[heads, N]`.
-    shape: (usize, usize),
+    shape: RunShape,
     /// For an ONNX file of the user's own: how it is run, the mean and the standard deviation of its pixels.
     user: Option<(UserModel, [f32; 3], [f32; 3])>,
-    batch: usize,
-    /// On NVIDIA's GPUs.
-    pub(super) bound: Option<Bound>,
+    memory: MemoryKind,
+    /// Of [`Self::features`].
+    own: Mutex<Option<RunMemory>>,
     placement: Placement,
-    cache_warning: Option<String>,
+    warnings: Vec<String>,
 }
 
 impl Backbone {
@@ -156,87 +159,107 @@ impl Backbone {
         &self.placement
     }
 
-    /// Images that are best given to [`Self::features_batch`] at once, at most.
-    pub fn batch(&self) -> usize {
-        self.batch
-    }
-
-    /// What a user should know about it, a line each: where it runs, unless that is just the CPU, and a cache of no use.
+    /// What a user should know about it, a line each: where it runs, unless that is just the CPU, a cache of no use, and memory
+    /// that is slower than it could be.
     pub fn notes(&self) -> Vec<String> {
-        let warning = self.cache_warning.as_ref().map(|warning| format!("warning: {warning}"));
-        self.placement.note().into_iter().chain(warning).collect()
-    }
-
-    /// Why nothing was kept in the cache, where it was asked for.
-    pub fn cache_warning(&self) -> Option<&str> {
-        self.cache_warning.as_deref()
+        let warnings = self.warnings.iter().map(|warning| format!("warning: {warning}"));
+        self.placement.note().into_iter().chain(warnings).collect()
     }
 
     /// Packed RGB `[height, width, 3]` → features `[N, D]`, or `[heads, N]` for the attention.
-    pub fn features(&mut self, rgb: &[u8]) -> Result<Array2<f32>, BackboneError> {
-        let mut all = self.run(rgb, 1)?;
+    pub fn features(&self, rgb: &[u8]) -> Result<Array2<f32>, BackboneError> {
+        let mut all = self.features_batch(&[rgb])?;
         all.pop().ok_or_else(|| BackboneError::runtime("no features"))
     }
 
-    /// The same for several images, [`Self::batch`] of them in one run.
-    pub fn features_batch(&mut self, images: &[&[u8]]) -> Result<Vec<Array2<f32>>, BackboneError> {
+    /// The same for several images, [`Model::batch`] of them in one run.
+    pub fn features_batch(&self, images: &[&[u8]]) -> Result<Vec<Array2<f32>>, BackboneError> {
+        let (width, height) = (self.shape.width, self.shape.height);
+        if let Some(image) = images.iter().find(|image| image.len() != 3 * width * height) {
+            return Err(BackboneError::Pixels { width, height, got: image.len() });
+        }
         let mut all = Vec::with_capacity(images.len());
-        for images in images.chunks(self.batch) {
-            match images {
-                [rgb] => all.push(self.features(rgb)?),
-                _ => {
-                    // One of the wrong size must not be made good by another.
-                    images.iter().try_for_each(|rgb| self.check(rgb, 1))?;
-                    all.extend(self.run(&images.concat(), images.len())?);
-                }
-            }
+        for images in images.chunks(self.shape.batch) {
+            let own = || self.own.lock().unwrap_or_else(PoisonError::into_inner);
+            let kept = own().take().filter(|memory| memory.shape().batch >= images.len());
+            let mut memory = match kept {
+                Some(memory) => memory,
+                None => RunMemory::new(&self.memory, RunShape { batch: images.len(), ..self.shape })?,
+            };
+            let pixels =
+                memory.pixels(images.len()).into_iter().flat_map(|all| all.chunks_exact_mut(3 * width * height));
+            pixels.zip(images).for_each(|(pixels, image)| pixels.copy_from_slice(image));
+            self.run(&mut memory, images.len())?;
+            all.extend((0..images.len()).map(|index| memory.values(index).into_owned()));
+            *own() = Some(memory);
         }
         Ok(all)
     }
 
-    fn check(&self, rgb: &[u8], count: usize) -> Result<(), BackboneError> {
-        let (width, height) = (self.layout.image_width as usize, self.layout.image_height as usize);
-        match rgb.len() == 3 * width * height * count {
-            true => Ok(()),
-            false => Err(BackboneError::Pixels { width, height, got: rgb.len() }),
+    /// A run of the user's own file, whose pixels and features are turned on the way.
+    fn run_user(
+        &self,
+        (user, mean, std): &(UserModel, [f32; 3], [f32; 3]),
+        memory: &mut RunMemory,
+        count: usize,
+    ) -> Result<(), BackboneError> {
+        let RunShape { width, height, .. } = self.shape;
+        let rgb = memory.pixels(count).ok_or_else(|| BackboneError::runtime("a picture is not there"))?;
+        let mut session = self.session.lock().unwrap_or_else(PoisonError::into_inner);
+        let planes = if user.is_planar { user.planes(rgb, width * height, *mean, *std) } else { Vec::new() };
+        let input = match user.is_planar {
+            true => SessionInputValue::from(
+                TensorRef::from_array_view(([count, 3, height, width], &planes[..])).map_err(BackboneError::runtime)?,
+            ),
+            false => {
+                TensorRef::from_array_view(([count, height, width, 3], &*rgb)).map_err(BackboneError::runtime)?.into()
+            }
+        };
+        let output = session.run(ort::inputs![user.input.as_str() => input]).map_err(BackboneError::runtime)?;
+        let (shape, values) =
+            output[user.output.as_str()].try_extract_tensor::<f32>().map_err(BackboneError::runtime)?;
+        let all = user.features(shape, values, count, &self.layout).map_err(BackboneError::Size)?;
+        let places = memory.output_mut().into_iter().flat_map(|all| all.chunks_exact_mut(self.shape.values()));
+        for (place, features) in places.zip(all) {
+            place.iter_mut().zip(&features).for_each(|(place, value)| *place = *value);
+        }
+        Ok(())
+    }
+}
+
+impl Model for Backbone {
+    fn layout(&self) -> PatchLayout {
+        self.layout
+    }
+
+    fn device(&self) -> String {
+        self.placement.device.to_string()
+    }
+
+    fn batch(&self) -> usize {
+        self.shape.batch
+    }
+
+    fn runs_at_once(&self) -> usize {
+        match self.placement.device {
+            Device::Cuda(_) | Device::TensorRt(_) if self.user.is_none() => GPU_RUNS,
+            _ => 1,
         }
     }
 
-    /// Packed RGB `[count, height, width, 3]`.
-    fn run(&mut self, rgb: &[u8], count: usize) -> Result<Vec<Array2<f32>>, BackboneError> {
-        self.check(rgb, count)?;
-        let (width, height) = (self.layout.image_width as usize, self.layout.image_height as usize);
-        if let Some((user, mean, std)) = &self.user {
-            let planes = if user.is_planar { user.planes(rgb, width * height, *mean, *std) } else { Vec::new() };
-            let input = match user.is_planar {
-                true => SessionInputValue::from(
-                    TensorRef::from_array_view(([count, 3, height, width], &planes[..]))
-                        .map_err(BackboneError::runtime)?,
-                ),
-                false => {
-                    TensorRef::from_array_view(([count, height, width, 3], rgb)).map_err(BackboneError::runtime)?.into()
-                }
-            };
-            let output =
-                self.session.run(ort::inputs![user.input.as_str() => input]).map_err(BackboneError::runtime)?;
-            let (shape, values) =
-                output[user.output.as_str()].try_extract_tensor::<f32>().map_err(BackboneError::runtime)?;
-            return user.features(shape, values, count, &self.layout).map_err(BackboneError::Size);
-        }
-        let shape = [count, height, width, 3];
-        let output = match &mut self.bound {
-            Some(bound) => bound.run(&mut self.session, shape, rgb),
-            None => TensorRef::from_array_view((shape, rgb))
-                .and_then(|input| self.session.run(ort::inputs![INPUT => input])),
+    fn memory(&self) -> Result<RunMemory, BackboneError> {
+        RunMemory::new(&self.memory, self.shape)
+    }
+
+    fn run(&self, memory: &mut RunMemory, count: usize) -> Result<(), BackboneError> {
+        let ran = match &self.user {
+            Some(user) => self.run_user(user, memory, count),
+            None => memory.run(&self.shared, count),
         };
-        let output = output.map_err(BackboneError::runtime)?;
-        let (_, values) = output[OUTPUT].try_extract_tensor::<f32>().map_err(BackboneError::runtime)?;
-        let image = self.shape.0 * self.shape.1;
-        if values.len() != count * image {
-            return Err(BackboneError::runtime(format!("{} values for {count} images of {image}", values.len())));
-        }
-        let features = |values: &[f32]| Array2::from_shape_vec(self.shape, values.to_vec());
-        values.chunks_exact(image).map(features).collect::<Result<_, _>>().map_err(BackboneError::runtime)
+        ran.map_err(|error| match error {
+            BackboneError::Runtime(why) => BackboneError::Failed { device: self.device(), why },
+            error => error,
+        })
     }
 }
 
@@ -305,24 +328,33 @@ impl Opening<'_> {
             )
         };
         let builder = || session_builder(self.environment, threads);
-        let shape = match feature {
+        let (rows, cols) = match feature {
             Feature::ClsAttention => (checkpoint.heads(), layout.grid.patches()),
             _ => (layout.grid.patches(), checkpoint.dim()),
         };
-        let backbone = |session, cache_warning| Backbone {
-            session,
+        let shape = RunShape {
+            batch,
+            width: layout.image_width as usize,
+            height: layout.image_height as usize,
+            rows,
+            cols,
+            element: if graph_precision == Precision::Fp16 { Element::F16 } else { Element::F32 },
+        };
+        let backbone = |session: Session, cache_warning: Option<String>| Backbone {
+            shared: session.inner(),
+            session: Mutex::new(session),
             layout: *layout,
             shape,
             user: checkpoint.user.clone().map(|user| (user, checkpoint.measures.mean, checkpoint.measures.std)),
-            batch,
-            bound: None,
+            memory: MemoryKind::Plain,
+            own: Mutex::default(),
             placement: Placement { device, precision, nodes_on_cpu: None, passed_over: Vec::new() },
-            cache_warning,
+            warnings: cache_warning.into_iter().collect(),
         };
         if device == Device::Cpu {
             let session_key = key(&[graph_key.as_bytes(), self.version.as_bytes(), processor().as_bytes()]);
             let session = on_cpu(&builder, &mut store, &session_key, graph)?;
-            let mut backbone = backbone(session, store.warning);
+            let backbone = backbone(session, store.warning);
             if checkpoint.is_onnx() {
                 // Only a run shows what it gives.
                 backbone.features(&black(layout))?;
@@ -349,14 +381,17 @@ impl Opening<'_> {
             .and_then(|builder| device.register(builder, &setup))
             .and_then(|builder| builder.with_profiling(scratch.0.join("profile"))?.commit_from_memory(&graph));
         let mut backbone = backbone(session.map_err(|error| failed(&error))?, store.warning);
-        let is_nvidia = matches!(device, Device::Cuda(_) | Device::TensorRt(_));
-        backbone.bound = (is_nvidia && !checkpoint.is_onnx()).then(Bound::page_locked);
-        if backbone.bound.is_none() || backbone.features(&black(layout)).is_err() {
-            // Where there is no page-locked memory, it is slower.
-            backbone.bound = None;
-            backbone.features(&black(layout)).map_err(|error| failed(&error))?;
+        if matches!(device, Device::Cuda(_) | Device::TensorRt(_)) && !checkpoint.is_onnx() {
+            let session = backbone.session.get_mut().unwrap_or_else(PoisonError::into_inner);
+            let kind = MemoryKind::page_locked(session).map_err(BackboneError::runtime);
+            match kind.and_then(|kind| RunMemory::new(&kind, RunShape { batch: 1, ..shape }).map(|_| kind)) {
+                Ok(kind) => backbone.memory = kind,
+                Err(why) => backbone.warnings.push(format!("{device} reads pageable memory, which is slower: {why}")),
+            }
         }
-        let profile = backbone.session.end_profiling().map_err(|error| failed(&error))?;
+        backbone.features(&black(layout)).map_err(|error| failed(&error))?;
+        let session = backbone.session.get_mut().unwrap_or_else(PoisonError::into_inner);
+        let profile = session.end_profiling().map_err(|error| failed(&error))?;
         let nodes = nodes_on_cpu(&std::fs::read(profile).map_err(|error| failed(&error))?);
         backbone.placement.nodes_on_cpu = nodes;
         match nodes {
@@ -548,6 +583,7 @@ fn processor() -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::backbone::graph::OUTPUT;
 
     #[test]
     fn the_graph_in_f16_computes_what_it_does_in_f32() {
@@ -556,13 +592,19 @@ mod tests {
         let rgb: Vec<u8> =
             (0..3 * 60 * 48).map(|at| (at % 3 * 60 + at / 3 % 60 * 2 + at / 180 * 37 % 90) as u8).collect();
         let (environment, _) = environment(&find_library(None, Device::Cpu).unwrap()).unwrap();
-        let features = |precision| {
+        let features = |precision| -> Vec<f32> {
             let graph = graph::build(&checkpoint, Feature::Keys, Dialect::Plain, &layout).unwrap();
             let graph = lowered(graph, precision).unwrap();
             let mut session = session_builder(&environment, 1).unwrap().commit_from_memory(&graph).unwrap();
             let input = TensorRef::from_array_view(([1, 48, 60, 3], rgb.as_slice())).unwrap();
             let output = session.run(ort::inputs![INPUT => input]).unwrap();
-            output[OUTPUT].try_extract_tensor::<f32>().unwrap().1.to_vec()
+            match precision {
+                Precision::Fp16 => {
+                    let (_, values) = output[OUTPUT].try_extract_tensor::<half::f16>().unwrap();
+                    values.iter().map(|value| value.to_f32()).collect()
+                }
+                _ => output[OUTPUT].try_extract_tensor::<f32>().unwrap().1.to_vec(),
+            }
         };
         let (whole, half) = (features(Precision::Fp32), features(Precision::Fp16));
         let norm = |values: &mut dyn Iterator<Item = f32>| values.map(|value| value * value).sum::<f32>().sqrt();

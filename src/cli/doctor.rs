@@ -307,7 +307,7 @@ impl Element {
 
 impl OnnxRuntime {
     fn find(args: DeviceArgs) -> Result<Self, backbone::BackboneError> {
-        let library = backbone::find_library(None, args.device)?;
+        let library = backbone::find_library(None, args.device.first())?;
         let info = backbone::runtime_info(&library)?;
         Ok(Self { version: info.version, library, providers: info.providers })
     }
@@ -331,8 +331,9 @@ impl SelfTest {
 
         let start = Instant::now();
         let DeviceArgs { device, precision, .. } = args;
-        let options = SessionOptions { device, precision, cache: cache_folder(), ..SessionOptions::default() };
-        let mut backbone = Backbone::open(checkpoint, Feature::Keys, width, height, &options)?;
+        let options =
+            SessionOptions { device: device.first(), precision, cache: cache_folder(), ..SessionOptions::default() };
+        let backbone = Backbone::open(checkpoint, Feature::Keys, width, height, &options)?;
         let open_ms = ms(start);
         // The first run also makes room.
         backbone.features(&rgb)?;

@@ -2,6 +2,7 @@
 
 use mostream::analyzer::AnalyzeError;
 use mostream::backbone::BackboneError;
+use mostream::engine::crew::CrewError;
 use mostream::live::engine::EngineError;
 use mostream::picture::PictureError;
 use mostream::runtime::RunError;
@@ -65,7 +66,7 @@ pub fn exit_of(error: &anyhow::Error) -> Exit {
         Some(AnalyzeError::Localize(_)) => return Exit::Other,
         None => {}
     }
-    if let Some(EngineError::Backbone(error)) = error.downcast_ref::<EngineError>() {
+    if let Some(EngineError::Crew(CrewError::Backbone(error))) = error.downcast_ref::<EngineError>() {
         return error.into();
     }
     match error.downcast_ref::<RunError>() {
@@ -90,7 +91,9 @@ impl From<&BackboneError> for Exit {
     fn from(error: &BackboneError) -> Self {
         match error {
             BackboneError::Read { .. } | BackboneError::Checkpoint { .. } => Self::Model,
-            BackboneError::LibraryMissing(_) | BackboneError::Device { .. } => Self::Missing,
+            BackboneError::LibraryMissing(_) | BackboneError::Device { .. } | BackboneError::Failed { .. } => {
+                Self::Missing
+            }
             BackboneError::Size(_) | BackboneError::Precision(_) => Self::Usage,
             BackboneError::Pixels { .. } | BackboneError::Runtime(_) => Self::Other,
         }

@@ -27,7 +27,7 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
     let checkpoint = args.model.checkpoint()?;
     let image = picture::decode(&args.image)?;
     let (width, height) = args.model.size_for(&checkpoint, image.width(), image.height());
-    let mut backbone = args.model.open(&checkpoint, args.model.feature.into(), (width, height))?;
+    let backbone = args.model.open(&checkpoint, args.model.feature.into(), (width, height))?;
     let (id, patch) = (checkpoint.id().to_owned(), checkpoint.patch());
     drop(checkpoint);
     let features = backbone.features(picture::scaled(&image, width, height).as_raw()).map_err(Failure::from)?;

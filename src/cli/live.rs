@@ -135,7 +135,7 @@ fn run_saying(log: Log, shared: Shared, sources: Vec<OneSource>, span: Span) -> 
         let model = &shared.model;
         let open = |width, height| {
             let size = model.size_for(&checkpoint, width, height);
-            model.backbone(&checkpoint, feature, size, warn)
+            model.models(&checkpoint, feature, size, warn)
         };
         let failed = engine::run(&task, inputs.collect(), open, &board, &stop, &warn);
         is_done.store(true, Ordering::Relaxed);

@@ -92,7 +92,7 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
     };
     let method = args.localizer.method();
     let output = match method {
-        Method::DinoSeg => PatchOutput::Attention(values),
+        Method::DinoSeg => PatchOutput::Attention(values.into()),
         _ => PatchOutput::Features(Features::new(args.grid, values).map_err(unusable)?),
     };
     let (detections, found) = args.localizer.localizer().explain(&output, &layout).map_err(unusable)?;

@@ -6,7 +6,7 @@ use anyhow::Context;
 use clap::ValueEnum;
 use mostream::analyzer::{Analyzer, ModelSize};
 use mostream::backbone::{
-    Backbone, BackboneError, Checkpoint, DEFAULT_MAX_PATCHES, Device, Feature, Hints, Precision, SessionOptions,
+    Backbone, BackboneError, Checkpoint, DEFAULT_MAX_PATCHES, Devices, Feature, Hints, Model, Precision, SessionOptions,
 };
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -34,9 +34,9 @@ pub struct ModelArgs {
 /// What computes, and how.
 #[derive(Clone, Copy, clap::Args)]
 pub struct DeviceArgs {
-    /// What runs the model: auto (the best that works), cpu, openvino[:CPU|GPU|NPU], cuda[:N] or tensorrt[:N]
-    #[arg(long, value_name = "DEVICE", default_value = "auto", value_parser = str::parse::<Device>)]
-    pub device: Device,
+    /// What runs the model: auto (the best that works), cpu, openvino[:CPU|GPU|NPU], cuda[:N] or tensorrt[:N]; cuda:0,1 shares the work of run between GPUs
+    #[arg(long, value_name = "DEVICE", default_value = "auto", value_parser = str::parse::<Devices>)]
+    pub device: Devices,
     /// What the model computes in: fp32, fp16, bf16 or int8, as far as the device has it
     #[arg(long, value_name = "PRECISION", default_value = "fp32", value_parser = str::parse::<Precision>)]
     pub precision: Precision,
@@ -135,7 +135,7 @@ impl ModelArgs {
     fn session_options(&self) -> SessionOptions {
         let DeviceArgs { device, precision, batch } = self.device;
         SessionOptions {
-            device,
+            device: device.first(),
             precision,
             batch: batch.map(usize::from),
             threads: self.threads.map(usize::from),
@@ -146,20 +146,37 @@ impl ModelArgs {
 
     /// The session for images of this size; says on stderr what is to be said about it.
     pub fn open(&self, checkpoint: &Checkpoint, feature: Feature, size: (u32, u32)) -> Result<Backbone, Failure> {
-        Ok(self.backbone(checkpoint, feature, size, |line| eprintln!("mostream: {line}"))?)
+        let backbone = self.open_quietly(checkpoint, feature, size)?;
+        backbone.notes().iter().for_each(|note| eprintln!("mostream: {note}"));
+        Ok(backbone)
     }
 
-    /// The same, said to `warn`, and its error as it is.
-    pub fn backbone(
+    /// The same without a word, and its error as it is.
+    pub fn open_quietly(
+        &self,
+        checkpoint: &Checkpoint,
+        feature: Feature,
+        (width, height): (u32, u32),
+    ) -> Result<Backbone, BackboneError> {
+        Backbone::open(checkpoint, feature, width, height, &self.session_options())
+    }
+
+    /// The sessions on all devices asked for; `warn` is told what is to be said about them.
+    pub fn models(
         &self,
         checkpoint: &Checkpoint,
         feature: Feature,
         (width, height): (u32, u32),
         warn: impl Fn(&str),
-    ) -> Result<Backbone, BackboneError> {
-        let backbone = Backbone::open(checkpoint, feature, width, height, &self.session_options())?;
-        backbone.notes().iter().for_each(|note| warn(note));
-        Ok(backbone)
+    ) -> Result<Vec<Arc<dyn Model>>, BackboneError> {
+        let options = self.session_options();
+        let open = |device| -> Result<Arc<dyn Model>, BackboneError> {
+            let options = SessionOptions { device, ..options.clone() };
+            let backbone = Backbone::open(checkpoint, feature, width, height, &options)?;
+            backbone.notes().iter().for_each(|note| warn(note));
+            Ok(Arc::new(backbone))
+        };
+        self.device.device.all().into_iter().map(open).collect()
     }
 }
 

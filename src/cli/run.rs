@@ -194,7 +194,8 @@ fn convert(input: &OsStr, own: SourceArgs, shared: Shared, span: Span) -> anyhow
     }
     let (width, height) = first.display_size();
     let size = shared.model.size_for(&checkpoint, width, height);
-    let mut backbone = shared.model.open(&checkpoint, feature, size)?;
+    let warn = |line: &str| eprintln!("mostream: {line}");
+    let models = shared.model.models(&checkpoint, feature, size, warn).map_err(Failure::from)?;
     let model = checkpoint.id().to_owned();
     drop(checkpoint);
     let task = Task {
@@ -209,7 +210,7 @@ fn convert(input: &OsStr, own: SourceArgs, shared: Shared, span: Span) -> anyhow
     };
     let mut progress = Progress::new(frames_in(&media, span), shared.quiet);
     let start = Instant::now();
-    let outcome = runtime::run(&task, first, &mut *frames, &mut backbone, sinks, &stop, |summary| {
+    let outcome = runtime::run(&task, first, &mut *frames, &models, sinks, &stop, |summary| {
         progress.update(summary.frames, summary.objects);
     });
     progress.finish();

@@ -22,7 +22,7 @@ pub struct Inspection {
     pub layout: PatchLayout,
     /// `(width, height)` in pixels, which the boxes of `methods` and `candidates` are given in.
     pub picture: (u32, u32),
-    pub features: Features,
+    pub features: Features<'static>,
     /// `[heads, N]`: the CLS token's attention in the last block.
     pub attention: Array2<f32>,
     /// The votes of MOST's box counting.
@@ -142,7 +142,7 @@ impl Inspection {
             layout: features.layout,
             picture: features.picture,
             features: values.clone(),
-            attention: heads.clone(),
+            attention: heads.to_owned(),
             scales,
             most,
             lost,

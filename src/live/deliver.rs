@@ -2,11 +2,11 @@
 
 use super::engine::{Task, spawn};
 use super::feed::StateChange;
-use super::fit::part_of;
 use super::outbox::{Outbox, Parcel, Room, Share};
 use super::sink::{Picture, Sink};
 use super::status::SourceStatus;
 use crate::discover::groups::Named;
+use crate::engine::fit::part_of;
 use crate::geometry::PatchLayout;
 use crate::overlay::Overlay;
 use crate::record::{FrameRecord, GridRecord, LiveRecord, ObjectRecord, StateRecord, TimingsRecord, VERSION};

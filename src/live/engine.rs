@@ -1,32 +1,31 @@
-//! The threads: two for each source, one for each sink, and one each for the model and the localizer.
+//! The threads: two for each source, one for each sink, and those around the model (`crate::engine`).
 
 use super::adaptive::Adaptive;
 use super::deliver::{self, Answer, Order};
 use super::feed::{Event, Feed};
-use super::fit::{Fitter, patch_output};
 use super::inbox::{self, Entrance, Inbox, Waiting};
 use super::outbox::{Room, Share};
 use super::sink::{Sink, Wish};
 use super::status::{Board, SourceStatus};
-use crate::backbone::{Backbone, BackboneError};
-use crate::discover::groups::{Groups, named};
+use crate::backbone::{BackboneError, Model};
+use crate::discover::groups::Groups;
+use crate::engine::crew::{self, Crew, CrewError, Looked};
+use crate::engine::desk::{Desk, Place};
+use crate::engine::fit::Fitter;
 use crate::geometry::PatchLayout;
-use crate::localize::{Localizer, Method, PatchOutput};
+use crate::localize::Localizer;
 use crate::record::TimingsRecord;
 use crate::stream::frame::Frame;
-use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
-use gstreamer as gst;
+use crossbeam_channel::{Sender, TrySendError, bounded};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread::{Builder, Scope};
 use std::time::Instant;
 
-/// Answers of the model that wait for the localizer.
-const INFERRED: usize = 2;
 /// Frames of one source that wait for their answers: with many sources a turn takes a while.
 const LIVE_ORDERS: usize = 64;
-/// Of a source that waits itself: those in the inbox, in the model and in the localizer, and one.
-const PATIENT_ORDERS: usize = 8;
+/// Of a source that waits itself: those in the inbox, with the model and with the finders. A GPU is not filled by fewer.
+const PATIENT_ORDERS: usize = 32;
 
 /// What to do with every frame.
 pub struct Task {
@@ -52,21 +51,27 @@ pub struct Input {
 #[derive(Debug, thiserror::Error)]
 pub enum EngineError {
     #[error(transparent)]
-    Backbone(#[from] BackboneError),
+    Crew(#[from] CrewError),
     #[error("a thread cannot be started: {0}")]
     Thread(std::io::Error),
     #[error("a thread stopped unexpectedly; please report this")]
     Panic,
 }
 
+impl From<BackboneError> for EngineError {
+    fn from(error: BackboneError) -> Self {
+        Self::Crew(error.into())
+    }
+}
+
 /// Runs until every source has ended or `stop` is set, then finishes the sinks. `inputs` are in the order of the board's sources.
 ///
-/// `open` makes the session when the first frame is there, for an image of its displayed width and height. `tell` takes lines for
-/// the log; it gives the number of sinks that failed.
+/// `open` makes the sessions, one for each device, when the first frame is there, for an image of its displayed width and height.
+/// `tell` takes lines for the log; it gives the number of sinks that failed.
 pub fn run(
     task: &Task,
     inputs: Vec<Input>,
-    open: impl FnOnce(u32, u32) -> Result<Backbone, BackboneError> + Send,
+    open: impl FnOnce(u32, u32) -> Result<Vec<Arc<dyn Model>>, BackboneError> + Send,
     board: &Board,
     stop: &AtomicBool,
     tell: &(dyn Fn(&str) + Sync),
@@ -75,21 +80,17 @@ pub fn run(
     let is_over = || stop.load(Ordering::Relaxed) || is_ending.load(Ordering::Relaxed);
     let is_over: &(dyn Fn() -> bool + Sync) = &is_over;
     let session = OnceLock::new();
+    let is_live = inputs.iter().any(|input| input.feed.is_live());
     let lanes = board.sources.iter().zip(&inputs).map(|(status, input)| (status.clone(), input.feed.is_live()));
     let (entrances, inbox) = inbox::new(lanes);
     std::thread::scope(|scope| {
-        let (to_localize, inferred) = bounded(INFERRED);
         let (mut deliveries, mut others) = (Vec::new(), Vec::new());
         let started = (|| {
             let (is_ending, session) = (&is_ending, &session);
-            let model = spawn(scope, "infer", move || {
+            let model = spawn(scope, "model", move || {
                 let _end = EndOfRun(is_ending);
-                infer(task.localizer.method, inbox, open, session, board, to_localize)
+                infer(task, inbox, open, session, board, usize::from(!is_live))
             })?;
-            others.push(spawn(scope, "localize", move || {
-                let _end = EndOfRun(is_ending);
-                localize(task, board, inferred);
-            })?);
             for ((input, entrance), status) in inputs.into_iter().zip(entrances).zip(&board.sources) {
                 let Input { feed, sinks, every, adaptive } = input;
                 let is_live = feed.is_live();
@@ -240,94 +241,94 @@ impl Source<'_> {
     }
 }
 
-/// What the model gave for one frame.
-struct Inferred {
+/// A picture on its way through the model.
+struct Ticketed {
     source: usize,
     ticket: Sender<Answer>,
-    patches: PatchOutput,
-    part: PatchLayout,
-    timings: TimingsRecord,
-}
-
-fn infer(
-    method: Method,
-    mut inbox: Inbox<Answer>,
-    open: impl FnOnce(u32, u32) -> Result<Backbone, BackboneError>,
-    session: &OnceLock<PatchLayout>,
-    board: &Board,
-    to_localize: Sender<Inferred>,
-) -> Result<(), BackboneError> {
-    let Some((mut source, mut item)) = inbox.take() else { return Ok(()) };
-    let (width, height) = item.frame.display_size();
-    let mut backbone = open(width, height)?;
-    let layout = *session.get_or_init(|| backbone.layout());
-    let mut fitters: Vec<Fitter> = board.sources.iter().map(|_| Fitter::new(layout)).collect();
-    loop {
-        let mut items = vec![(source, item)];
-        while items.len() < backbone.batch()
-            && let Some(next) = inbox.take_waiting()
-        {
-            items.push(next);
-        }
-        let mut images = Vec::with_capacity(items.len());
-        for (source, Waiting { frame, ticket }) in items {
-            match fit(&mut fitters[source], frame) {
-                Some(fitted) => images.push((source, ticket, fitted)),
-                // The frame's own fault: a format that cannot be converted. It keeps the boxes before it.
-                None => board.sources[source].broken(1),
-            }
-        }
-        let start = Instant::now();
-        let pixels: Vec<&[u8]> = images.iter().map(|(.., fitted)| fitted.image.as_slice()).collect();
-        let values = backbone.features_batch(&pixels)?;
-        let inference = microseconds(start);
-        for ((source, ticket, Fitted { part, convert, .. }), values) in images.into_iter().zip(values) {
-            let timings = TimingsRecord { convert, inference, localize: 0 };
-            match patch_output(values, method == Method::DinoSeg, &layout, &part) {
-                Ok(patches) => {
-                    if to_localize.send(Inferred { source, ticket, patches, part, timings }).is_err() {
-                        return Ok(());
-                    }
-                }
-                Err(_) => board.sources[source].broken(1),
-            }
-        }
-        match inbox.take() {
-            Some(next) => (source, item) = next,
-            None => return Ok(()),
-        }
-    }
-}
-
-/// A frame in the session's image.
-struct Fitted {
-    image: gst::MappedBuffer<gst::buffer::Readable>,
     part: PatchLayout,
     /// Microseconds.
     convert: u64,
 }
 
-/// The frame itself is given up, so that its picture can then be drawn on in place.
-fn fit(fitter: &mut Fitter, frame: Frame) -> Option<Fitted> {
-    let start = Instant::now();
-    let (image, part) = fitter.fit(&frame).ok()?;
-    let image = image.into_mapped_buffer_readable().ok()?;
-    Some(Fitted { image, part, convert: microseconds(start) })
+/// Runs the model until the inbox is closed: the feeders make its pictures, the finders answer.
+fn infer(
+    task: &Task,
+    mut inbox: Inbox<Answer>,
+    open: impl FnOnce(u32, u32) -> Result<Vec<Arc<dyn Model>>, BackboneError>,
+    session: &OnceLock<PatchLayout>,
+    board: &Board,
+    ahead: usize,
+) -> Result<(), EngineError> {
+    let Some(first) = inbox.take() else { return Ok(()) };
+    let (width, height) = first.1.frame.display_size();
+    let models = open(width, height)?;
+    let Some(layout) = models.first().map(|model| model.layout()) else { return Ok(()) };
+    session.get_or_init(|| layout);
+    let entrance = Mutex::new((inbox, Some(first)));
+    std::thread::scope(|scope| {
+        let (desk, crew) =
+            Crew::start(scope, &models, ahead, |looked: Looked<Ticketed>| answer(task, board, &layout, looked))?;
+        board.work_on(crew.usage.clone());
+        let mut feeders = Vec::new();
+        let spawned = (0..crew::feeders()).try_for_each(|_| {
+            let (desk, entrance) = (desk.clone(), &entrance);
+            feeders.push(spawn(scope, "feed", move || feed(entrance, &desk, layout, board))?);
+            Ok(())
+        });
+        if spawned.is_err() {
+            desk.fail();
+        }
+        let panicked = feeders.into_iter().filter_map(|thread| thread.join().err()).count();
+        // All pictures there will be are written.
+        desk.close();
+        crew.join()?;
+        spawned.map_err(EngineError::Thread)?;
+        if panicked > 0 { Err(EngineError::Panic) } else { Ok(()) }
+    })
+}
+
+/// The inbox, and a frame already taken from it. One feeder at a time looks into it.
+type Sources = Mutex<(Inbox<Answer>, Option<(usize, Waiting<Answer>)>)>;
+
+/// A feeder: the newest frame of the next source, into the place that the model has for it.
+fn feed(sources: &Sources, desk: &Arc<Desk<Ticketed>>, layout: PatchLayout, board: &Board) {
+    let mut fitters: Vec<Fitter> = board.sources.iter().map(|_| Fitter::new(layout)).collect();
+    while let Some((source, Waiting { frame, ticket }, mut place)) = next(sources, desk) {
+        let start = Instant::now();
+        match fitters[source].fit(&frame, place.pixels()) {
+            Ok(part) => {
+                // Given up before the answer, so that the frame's picture can then be drawn on in place.
+                drop(frame);
+                place.fill(Ticketed { source, ticket, part, convert: microseconds(start) });
+            }
+            // The frame's own fault: a format that cannot be converted. It keeps the boxes before it.
+            Err(_) => board.sources[source].broken(1),
+        }
+    }
+}
+
+/// Waits for a frame and for the model to want one; a live source's is the newest there is then.
+fn next(sources: &Sources, desk: &Arc<Desk<Ticketed>>) -> Option<(usize, Waiting<Answer>, Place<Ticketed>)> {
+    let mut sources = sources.lock().unwrap_or_else(PoisonError::into_inner);
+    let (inbox, first) = &mut *sources;
+    let (source, waiting) = first.take().or_else(|| inbox.take())?;
+    let place = desk.place()?;
+    Some((source, inbox.newest(source, waiting), place))
 }
 
 /// A frame whose objects cannot be found keeps the boxes before it.
-fn localize(task: &Task, board: &Board, inferred: Receiver<Inferred>) {
-    for Inferred { source, ticket, patches, part, mut timings } in inferred {
-        let start = Instant::now();
-        let Ok(found) = task.localizer.localize(&patches, &part) else {
-            board.sources[source].broken(1);
-            continue;
-        };
-        let objects = Arc::new(named(task.groups.as_ref(), &patches, found));
-        timings.localize = microseconds(start);
-        // Nobody waits for it any more where the source has gone on.
-        ticket.send(Answer { objects, part, timings }).ok();
-    }
+fn answer(task: &Task, board: &Board, session: &PatchLayout, looked: Looked<Ticketed>) {
+    let Looked { item: Ticketed { source, ticket, part, convert }, lease, inference } = looked;
+    let start = Instant::now();
+    let Ok(objects) = crew::find(&task.localizer, task.groups.as_ref(), &lease, session, &part) else {
+        board.sources[source].broken(1);
+        return;
+    };
+    drop(lease);
+    let inference = inference.as_micros() as u64;
+    let timings = TimingsRecord { convert, inference, localize: microseconds(start) };
+    // Nobody waits for it any more where the source has gone on.
+    ticket.send(Answer { objects: Arc::new(objects), part, timings }).ok();
 }
 
 fn microseconds(since: Instant) -> u64 {

@@ -30,16 +30,23 @@ pub struct Entrance<T> {
 
 /// The model's end: the sources take turns.
 pub struct Inbox<T> {
-    lanes: Vec<Receiver<Waiting<T>>>,
+    lanes: Vec<Lane<T>>,
     is_open: Vec<bool>,
     next: usize,
 }
 
+struct Lane<T> {
+    waiting: Receiver<Waiting<T>>,
+    is_live: bool,
+    status: Arc<SourceStatus>,
+}
+
 /// An inbox, and an entrance for each source: its status, and whether it is live.
 pub fn new<T>(sources: impl IntoIterator<Item = (Arc<SourceStatus>, bool)>) -> (Vec<Entrance<T>>, Inbox<T>) {
-    let lane = |(status, is_live)| {
+    let lane = |(status, is_live): (Arc<SourceStatus>, bool)| {
         let (to_inbox, waiting) = bounded(if is_live { LIVE_FRAMES } else { PATIENT_FRAMES });
-        (Entrance { to_inbox, waiting: waiting.clone(), is_live, status }, waiting)
+        let lane = Lane { waiting: waiting.clone(), is_live, status: status.clone() };
+        (Entrance { to_inbox, waiting, is_live, status }, lane)
     };
     let (entrances, lanes): (Vec<_>, Vec<_>) = sources.into_iter().map(lane).unzip();
     let is_open = vec![true; lanes.len()];
@@ -76,17 +83,29 @@ impl<T> Inbox<T> {
             }
             let mut select = Select::new();
             let open = self.lanes.iter().zip(&self.is_open).filter(|(_, is_open)| **is_open);
-            if open.map(|(lane, _)| select.recv(lane)).count() == 0 {
+            if open.map(|(lane, _)| select.recv(&lane.waiting)).count() == 0 {
                 return None;
             }
             select.ready();
         }
     }
 
+    /// What has come from a live source since `item` was taken, in its place.
+    pub fn newest(&self, lane: usize, item: Waiting<T>) -> Waiting<T> {
+        let Lane { waiting, is_live, status } = &self.lanes[lane];
+        match is_live.then(|| waiting.try_recv()) {
+            Some(Ok(newer)) => {
+                status.passed_over();
+                newer
+            }
+            _ => item,
+        }
+    }
+
     /// The same without waiting: none where no frame is there.
     pub fn take_waiting(&mut self) -> Option<(usize, Waiting<T>)> {
         for lane in (0..self.lanes.len()).map(|step| (self.next + step) % self.lanes.len()) {
-            match self.lanes[lane].try_recv() {
+            match self.lanes[lane].waiting.try_recv() {
                 Ok(item) => {
                     self.next = lane + 1;
                     return Some((lane, item));
@@ -132,6 +151,19 @@ mod tests {
         assert_eq!(board.sources[0].snapshot().passed_over, 3);
         drop(entrances);
         assert!(inbox.take().is_none());
+    }
+
+    #[test]
+    fn a_frame_that_waited_for_the_model_gives_way_to_a_newer_one_of_a_live_source_alone() {
+        let board = Board::new(["live", "file"].map(str::to_owned));
+        let (entrances, mut inbox) = new(board.sources.iter().cloned().zip([true, false]));
+        for (source, newest) in [(0, 1), (1, 0)] {
+            let _answers = [put(&entrances[source], 0)];
+            let (lane, taken) = inbox.take().unwrap();
+            let _later = put(&entrances[source], 1);
+            assert_eq!(inbox.newest(lane, taken).frame.index, newest);
+            assert_eq!(board.sources[source].snapshot().passed_over, newest);
+        }
     }
 
     #[test]

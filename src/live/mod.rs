@@ -1,8 +1,8 @@
 //! Many sources at once, live or not, through one session.
 //!
 //! ```text
-//! feed ─┬─► inbox (newest frame of each source, in turn) ─► infer ─► localize ─┐
-//!       └─► the source's frames, in order, each with a ticket ◄─ answer ───────┘─► draw ─► sinks, each on its own thread
+//! feed ─┬─► inbox (newest frame of each source, in turn) ─► feeders ─► model ─► finders ─┐
+//!       └─► the source's frames, in order, each with a ticket ◄─ answer ─────────────────┘─► draw ─► sinks, each on its own thread
 //! ```
 //!
 //! Every frame goes in order from its [`feed`] to its sinks, and carries a ticket: the answer of the model for exactly this frame,
@@ -12,7 +12,6 @@
 pub mod adaptive;
 mod deliver;
 pub mod engine;
-mod fit;
 mod inbox;
 mod outbox;
 pub mod sink;

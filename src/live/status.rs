@@ -1,10 +1,11 @@
 //! How every source is doing, for whoever asks: the log, the metrics, the page.
 
 use super::feed::StateChange;
+use crate::engine::crew::Usage;
 use crate::record::{FrameRecord, SourceState};
 use serde::Serialize;
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// Latencies kept for the percentiles.
@@ -12,10 +13,11 @@ const LATENCIES: usize = 1024;
 /// Rates are over this time.
 const RATE_WINDOW: Duration = Duration::from_secs(5);
 
-/// The sources of a run.
+/// The sources of a run, and what the model runs on.
 pub struct Board {
     pub sources: Vec<Arc<SourceStatus>>,
     pub started: Instant,
+    devices: OnceLock<Vec<Arc<Usage>>>,
 }
 
 /// One source's counters.
@@ -88,7 +90,17 @@ pub struct Percentiles {
 impl Board {
     pub fn new(names: impl IntoIterator<Item = String>) -> Self {
         let source = |name| Arc::new(SourceStatus { name, now: Mutex::new(Now::new()) });
-        Self { sources: names.into_iter().map(source).collect(), started: Instant::now() }
+        Self { sources: names.into_iter().map(source).collect(), started: Instant::now(), devices: OnceLock::new() }
+    }
+
+    /// The model runs on these from now on.
+    pub fn work_on(&self, devices: Vec<Arc<Usage>>) {
+        self.devices.get_or_init(|| devices);
+    }
+
+    /// What the devices have done; none before the model is there.
+    pub fn devices(&self) -> &[Arc<Usage>] {
+        self.devices.get().map_or(&[], Vec::as_slice)
     }
 }
 

@@ -8,7 +8,7 @@ use super::score::{self, Scorer};
 use super::tokencut::{self, TokenCut};
 use super::{Detection, Features, LocalizeError, Method};
 use crate::geometry::{Grid, PatchLayout};
-use ndarray::Array2;
+use ndarray::{ArrayView2, CowArray, Ix2};
 
 /// Boxes that overlap by more than this IoU are the same object.
 pub const SAME_OBJECT_IOU: f64 = 0.7;
@@ -20,11 +20,11 @@ pub const MOST_MIN_SCORE: f32 = 0.4;
 
 /// What a backbone gave for one image.
 #[derive(Clone, Debug)]
-pub enum PatchOutput {
+pub enum PatchOutput<'a> {
     /// `[N, D]`, for MOST, LOST and TokenCut.
-    Features(Features),
+    Features(Features<'a>),
     /// `[heads, N]`: the CLS token's attention to the patches in the last block, for DINO-seg.
-    Attention(Array2<f32>),
+    Attention(CowArray<'a, f32, Ix2>),
 }
 
 /// One method with its settings.
@@ -76,7 +76,7 @@ impl Localizer {
     ) -> Result<(Vec<Detection>, Found), LocalizeError> {
         check_layout(layout)?;
         let (mut detections, found) = match (self.method, output) {
-            (Method::DinoSeg, PatchOutput::Attention(attention)) => on_attention(attention, layout)?,
+            (Method::DinoSeg, PatchOutput::Attention(attention)) => on_attention(attention.view(), layout)?,
             (Method::Most | Method::Lost | Method::TokenCut, PatchOutput::Features(features)) => {
                 let Grid { rows, cols } = layout.grid;
                 if features.grid() != layout.grid {
@@ -145,12 +145,12 @@ pub fn merge_duplicates(found: &mut Vec<Detection>) -> Vec<Merged> {
     merged
 }
 
-fn on_attention(attention: &Array2<f32>, layout: &PatchLayout) -> Result<(Vec<Detection>, Found), LocalizeError> {
-    let found = dino_seg::localize(attention.view(), DEFAULT_HEAD, layout)?;
+fn on_attention(attention: ArrayView2<f32>, layout: &PatchLayout) -> Result<(Vec<Detection>, Found), LocalizeError> {
+    let found = dino_seg::localize(attention, DEFAULT_HEAD, layout)?;
     let detection = found.bbox.map(|bbox| Detection {
         bbox,
         seed: None,
-        score: score::of_attention(attention.view(), DEFAULT_HEAD, &found.patches),
+        score: score::of_attention(attention, DEFAULT_HEAD, &found.patches),
         patches: found.patches.clone(),
     });
     Ok((detection.into_iter().collect(), Found::DinoSeg(found)))
@@ -172,6 +172,7 @@ fn check_layout(layout: &PatchLayout) -> Result<(), LocalizeError> {
 mod tests {
     use super::*;
     use crate::geometry::PixelBox;
+    use ndarray::Array2;
 
     fn detection(xmin: u32, xmax: u32, score: f32) -> Detection {
         Detection { bbox: PixelBox { xmin, ymin: 0, xmax, ymax: 10 }, seed: None, score, patches: vec![] }
@@ -197,7 +198,7 @@ mod tests {
     fn the_wrong_output_and_the_wrong_layout_are_errors() {
         let layout = PatchLayout { grid: Grid { rows: 2, cols: 3 }, patch: 8, image_width: 24, image_height: 9 };
         let features = PatchOutput::Features(Features::new(layout.grid, Array2::ones((6, 4))).unwrap());
-        let attention = PatchOutput::Attention(Array2::ones((1, 6)));
+        let attention = PatchOutput::Attention(Array2::ones((1, 6)).into());
         let localize = |method, output, layout| Localizer::new(method).localize(output, &layout);
         for method in [Method::Most, Method::Lost, Method::TokenCut] {
             assert!(localize(method, &features, layout).is_ok());

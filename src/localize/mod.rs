@@ -19,7 +19,7 @@ pub use localizer::{Found, Localizer, MOST_MIN_SCORE, Merged, PatchOutput, SAME_
 
 use crate::geometry::{Grid, PixelBox};
 use kernel::vectorized;
-use ndarray::Array2;
+use ndarray::{ArrayView2, CowArray, Ix2};
 use serde::{Deserialize, Serialize};
 
 /// How boxes are found.
@@ -97,16 +97,18 @@ pub enum LocalizeError {
     Layout { rows: usize, cols: usize, patch: u32, image_width: u32, image_height: u32 },
 }
 
-/// Patch features of one image: `[N, D]` f32, row-major over the grid, the CLS token removed, every value finite.
+/// Patch features of one image: `[N, D]` f32, row-major over the grid, the CLS token removed, every value finite. Its own, or lent
+/// by who computed them.
 #[derive(Clone, Debug)]
-pub struct Features {
+pub struct Features<'a> {
     grid: Grid,
-    values: Array2<f32>,
+    values: CowArray<'a, f32, Ix2>,
 }
 
-impl Features {
-    /// Checks the shape and that every value is finite.
-    pub fn new(grid: Grid, values: Array2<f32>) -> Result<Self, LocalizeError> {
+impl<'a> Features<'a> {
+    /// Checks the shape and that every value is finite; takes an array or a view of one.
+    pub fn new(grid: Grid, values: impl Into<CowArray<'a, f32, Ix2>>) -> Result<Self, LocalizeError> {
+        let values = values.into();
         let Grid { rows, cols } = grid;
         match rows.checked_mul(cols) {
             None | Some(0) => return Err(LocalizeError::EmptyGrid { rows, cols }),
@@ -121,7 +123,10 @@ impl Features {
         if let Some(((patch, column), &value)) = values.indexed_iter().find(|(_, v)| !v.is_finite()) {
             return Err(LocalizeError::NotFinite { patch, column, value });
         }
-        let values = values.as_standard_layout().into_owned();
+        let values = match values.is_standard_layout() {
+            true => values,
+            false => CowArray::from(values.as_standard_layout().into_owned()),
+        };
         Ok(Self { grid, values })
     }
 
@@ -131,8 +136,13 @@ impl Features {
     }
 
     /// The features, `[N, D]`.
-    pub fn values(&self) -> &Array2<f32> {
-        &self.values
+    pub fn values(&self) -> ArrayView2<'_, f32> {
+        self.values.view()
+    }
+
+    /// The same, as their own: copied where they are lent.
+    pub fn into_owned(self) -> Features<'static> {
+        Features { grid: self.grid, values: CowArray::from(self.values.into_owned()) }
     }
 
     /// The features of one patch, `[D]`.

@@ -33,7 +33,9 @@ const NO_DIRECTION: f64 = 1e-9;
 
 /// Scores the objects of one image.
 pub struct Scorer<'a> {
-    features: &'a Features,
+    grid: Grid,
+    /// `[N, D]`.
+    rows: &'a [f32],
     norms: Vec<f64>,
     /// The sum of the unit features of all patches, `[D]`.
     sum: Vec<f64>,
@@ -44,18 +46,18 @@ pub struct Scorer<'a> {
 }
 
 impl<'a> Scorer<'a> {
-    pub fn new(features: &'a Features) -> Self {
+    pub fn new(features: &'a Features<'_>) -> Self {
         let (grid, dim) = (features.grid(), features.values().ncols());
         let norms = norms(features.data(), dim);
         let [right, below] = [1, grid.cols].map(|step| differences(features.data(), dim, &norms, step));
         let all: Vec<usize> = (0..grid.patches()).collect();
         let sum = sum_of_units(features.data(), dim, &norms, &all);
-        Self { features, norms, sum, right, below }
+        Self { grid, rows: features.data(), norms, sum, right, below }
     }
 
     /// The score of the object made of these patches; 0 where there are none.
     pub fn score(&self, patches: &[usize]) -> f32 {
-        let Grid { rows, cols } = self.features.grid();
+        let Grid { rows, cols } = self.grid;
         let mut is_inside = vec![false; rows * cols];
         patches.iter().for_each(|&patch| is_inside[patch] = true);
         // By how many of the two neighbours are inside.
@@ -94,7 +96,7 @@ impl<'a> Scorer<'a> {
 
     /// `s`: 0 where the patches look like the others, 1 where they are the opposite.
     fn unlikeness(&self, patches: &[usize]) -> f64 {
-        let inside = sum_of_units(self.features.data(), self.sum.len(), &self.norms, patches);
+        let inside = sum_of_units(self.rows, self.sum.len(), &self.norms, patches);
         let outside: Vec<f64> = self.sum.iter().zip(&inside).map(|(all, inside)| all - inside).collect();
         let lengths = [&inside, &outside].map(|sum| dot(sum, sum).sqrt());
         if lengths.iter().any(|length| *length <= NO_DIRECTION * self.norms.len() as f64) {
@@ -205,7 +207,7 @@ mod tests {
     }
 
     /// `[100, 2]` over 10×10: the angle of every patch.
-    fn turned(angle: impl Fn(usize, usize) -> f32) -> Features {
+    fn turned(angle: impl Fn(usize, usize) -> f32) -> Features<'static> {
         let f = Array2::from_shape_fn((100, 2), |(i, c)| {
             let (sin, cos) = angle(i / 10, i % 10).sin_cos();
             [cos, sin][c]

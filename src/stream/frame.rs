@@ -48,13 +48,20 @@ impl Frame {
     }
 }
 
+/// From, to, and how.
+type Prepared = (gst_video::VideoInfo, gst_video::VideoInfo, gst_video::VideoConverter);
+
+fn fault(frame: &Frame, why: &str) -> StreamError {
+    StreamError::Input { input: format!("frame {}", frame.index), why: format!("{why}: {:?}", frame.info) }
+}
+
 /// Converts frames to one format and size; made anew when the frames' format changes.
 pub struct Converter {
     format: gst_video::VideoFormat,
     /// Of the whole result, and of the part that the frame fills, from the top left.
     size: (u32, u32),
     fill: (u32, u32),
-    current: Option<(gst_video::VideoInfo, gst_video::VideoInfo, gst_video::VideoConverter)>,
+    current: Option<Prepared>,
 }
 
 impl Converter {
@@ -69,30 +76,55 @@ impl Converter {
 
     /// The converted frame and its layout; a new buffer without time stamps.
     pub fn convert(&mut self, frame: &Frame) -> Result<(gst::Buffer, gst_video::VideoInfo), StreamError> {
-        let fault = |why: &str| StreamError::Input {
-            input: format!("frame {}", frame.index),
-            why: format!("{why}: {:?}", frame.info),
-        };
-        if self.current.as_ref().is_none_or(|(from, ..)| *from != frame.info) {
-            self.current = Some(self.prepare(&frame.info).map_err(|e| fault(&e.message))?);
-        }
-        let Some((from, to, converter)) = &self.current else { return Err(fault("no converter")) };
+        let to = self.prepared(frame)?.1.clone();
         let mut buffer = gst::Buffer::from_mut_slice(vec![0u8; to.size()]);
-        {
-            let source = gst_video::VideoFrameRef::from_buffer_ref_readable(&frame.buffer, from)
-                .map_err(|_| fault("the frame does not fit its format"))?;
-            let writable = buffer.get_mut().ok_or_else(|| fault("a new buffer is shared"))?;
-            let mut target = gst_video::VideoFrameRef::from_buffer_ref_writable(writable, to)
-                .map_err(|_| fault("the converted frame does not fit"))?;
-            converter.frame_ref(&source, &mut target);
-        }
-        Ok((buffer, to.clone()))
+        let writable = buffer.get_mut().ok_or_else(|| fault(frame, "a new buffer is shared"))?;
+        self.write(frame, writable)?;
+        Ok((buffer, to))
     }
 
-    fn prepare(
-        &self,
-        from: &gst_video::VideoInfo,
-    ) -> Result<(gst_video::VideoInfo, gst_video::VideoInfo, gst_video::VideoConverter), gst::glib::BoolError> {
+    /// Writes the converted frame where the caller says; what it does not fill becomes black.
+    pub fn convert_into(&mut self, frame: &Frame, pixels: &mut [u8]) -> Result<(), StreamError> {
+        /// Memory for as long as the buffer around it is alive.
+        struct Lent(*mut u8, usize);
+        // SAFETY: who made it has the memory to itself.
+        unsafe impl Send for Lent {}
+        impl AsMut<[u8]> for Lent {
+            fn as_mut(&mut self) -> &mut [u8] {
+                // SAFETY: as said below.
+                unsafe { std::slice::from_raw_parts_mut(self.0, self.1) }
+            }
+        }
+        if self.prepared(frame)?.1.size() != pixels.len() {
+            return Err(fault(frame, "the picture's place has another size"));
+        }
+        if self.fill != self.size {
+            pixels.fill(0);
+        }
+        // SAFETY of `Lent`: the buffer is this function's alone and ends here, before the borrow of the pixels does.
+        let mut buffer = gst::Buffer::from_mut_slice(Lent(pixels.as_mut_ptr(), pixels.len()));
+        let writable = buffer.get_mut().ok_or_else(|| fault(frame, "a new buffer is shared"))?;
+        self.write(frame, writable)
+    }
+
+    fn prepared(&mut self, frame: &Frame) -> Result<&Prepared, StreamError> {
+        if self.current.as_ref().is_none_or(|(from, ..)| *from != frame.info) {
+            self.current = Some(self.prepare(&frame.info).map_err(|error| fault(frame, &error.message))?);
+        }
+        self.current.as_ref().ok_or_else(|| fault(frame, "no converter"))
+    }
+
+    fn write(&mut self, frame: &Frame, buffer: &mut gst::BufferRef) -> Result<(), StreamError> {
+        let (from, to, converter) = self.prepared(frame)?;
+        let source = gst_video::VideoFrameRef::from_buffer_ref_readable(&frame.buffer, from)
+            .map_err(|_| fault(frame, "the frame does not fit its format"))?;
+        let mut target = gst_video::VideoFrameRef::from_buffer_ref_writable(buffer, to)
+            .map_err(|_| fault(frame, "the converted frame does not fit"))?;
+        converter.frame_ref(&source, &mut target);
+        Ok(())
+    }
+
+    fn prepare(&self, from: &gst_video::VideoInfo) -> Result<Prepared, gst::glib::BoolError> {
         let (width, height) = self.size;
         let mut to = gst_video::VideoInfo::builder(self.format, width, height)
             .fps(from.fps())

@@ -1,5 +1,6 @@
 //! The counters of a run in Prometheus' text format 0.0.4.
 
+use crate::engine::crew::Usage;
 use crate::live::status::{Board, Percentiles, Snapshot};
 use crate::record::SourceState;
 use std::collections::HashSet;
@@ -27,6 +28,17 @@ const GAUGES: [Metric; 4] = [
     ("fps", "Frames per second, of the last seconds.", |s| s.fps),
     ("inferred_fps", "Frames per second that the model ran on, of the last seconds.", |s| s.inferred_fps),
     ("state_since_seconds", "When the source came into its state, since 1970.", |s| s.state_since),
+];
+
+type DeviceMetric = (&'static str, &'static str, &'static str, fn(&Usage) -> f64);
+
+const DEVICES: [DeviceMetric; 4] = [
+    ("device_runs_total", "counter", "Runs of the model.", |u| u.runs() as f64),
+    ("device_pictures_total", "counter", "Pictures the model ran on.", |u| u.pictures() as f64),
+    ("device_busy_seconds_total", "counter", "Time in runs of the model, the sum over those under way at once.", |u| {
+        u.busy().as_secs_f64()
+    }),
+    ("device_batch", "gauge", "Pictures of one run, at most.", |u| u.batch as f64),
 ];
 
 type Quantile = (&'static str, fn(&Percentiles) -> f64);
@@ -69,6 +81,13 @@ pub fn text(board: &Board) -> String {
             for (source, snapshot) in &sources {
                 writeln!(text, "mostream_{name}{{source=\"{source}\"}} {}", value(snapshot)).ok();
             }
+        }
+    }
+    for (name, kind, help, value) in DEVICES {
+        head(&mut text, name, kind, help);
+        for (number, usage) in board.devices().iter().enumerate() {
+            let (device, value) = (escaped(&usage.device), value(usage));
+            writeln!(text, "mostream_{name}{{device=\"{device}\",session=\"{number}\"}} {value}").ok();
         }
     }
     head(&mut text, "source_state", "gauge", "1 for the state the source is in.");

@@ -30,7 +30,7 @@ fn expected(case: &str, feature: &str) -> Array2<f32> {
 
 fn agrees(case: &str, file: &str, checkpoint: &Checkpoint) {
     for (feature, name) in FEATURES {
-        for dialect in [Dialect::Fused, Dialect::Plain] {
+        for dialect in [Dialect::Fused, Dialect::Gpu, Dialect::Plain] {
             let got = features_of(checkpoint, feature, dialect, &rgb(case));
             let error = difference(&got, &expected(case, name));
             assert!(error <= 2e-5, "{case} {file} {name} {dialect:?}: error {error}");

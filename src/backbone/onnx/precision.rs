@@ -11,7 +11,8 @@ const INT8: i32 = 3;
 /// Weights of 7 bits: without VNNI, pairs of products of 8 bits do not fit the 16 bits they are added up in.
 const MOST: f32 = 63.0;
 
-/// The graph in the precision that its provider does not choose by itself; pixels come in and features go out as before.
+/// The graph in the precision that its provider does not choose by itself; pixels come in as before, features go out in f16 where
+/// that is the precision, else in f32.
 pub fn lowered(model: Vec<u8>, precision: Precision) -> Result<Vec<u8>, DecodeError> {
     let pass = match precision {
         Precision::Fp16 => halved,
@@ -23,7 +24,7 @@ pub fn lowered(model: Vec<u8>, precision: Precision) -> Result<Vec<u8>, DecodeEr
     Ok(model.encode_to_vec())
 }
 
-/// Every f32 becomes f16 but the output: bytes become f16 without a loss.
+/// Every f32 becomes f16: bytes become f16 without a loss.
 fn halved(model: &mut Model) {
     let Some(graph) = &mut model.graph else { return };
     for constant in graph.initializer.iter_mut().filter(|constant| constant.data_type == FLOAT) {
@@ -32,16 +33,11 @@ fn halved(model: &mut Model) {
         constant.raw_data = numbers(constant).flat_map(|value| half(value).to_le_bytes()).collect();
         constant.data_type = FLOAT16;
     }
-    let outputs: Vec<&str> = graph.output.iter().map(|output| output.name.as_str()).collect();
-    for node in &mut graph.node {
-        match node.op_type.as_str() {
-            "Cast" => node.attribute = vec![int("to", FLOAT16 as usize)],
-            "Identity" if node.output.iter().any(|name| outputs.contains(&name.as_str())) => {
-                node.op_type = "Cast".to_owned();
-                node.attribute = vec![int("to", FLOAT as usize)];
-            }
-            _ => {}
-        }
+    for tensor in graph.output.iter_mut().filter_map(|output| output.kind.as_mut()?.tensor.as_mut()) {
+        tensor.element = FLOAT16;
+    }
+    for node in graph.node.iter_mut().filter(|node| node.op_type == "Cast") {
+        node.attribute = vec![int("to", FLOAT16 as usize)];
     }
 }
 

@@ -88,7 +88,7 @@ pub fn part(mut args: Args) -> anyhow::Result<Exit> {
     let checkpoint = args.model.checkpoint()?;
     let display = first.display_size();
     let size = args.model.size_for(&checkpoint, display.0, display.1);
-    let mut backbone = args.model.backbone(&checkpoint, Feature::from(args.model.feature), size, |_| ())?;
+    let backbone = args.model.open_quietly(&checkpoint, Feature::from(args.model.feature), size)?;
     let layout = backbone.layout();
     let mut converter = Converter::to_model_rgb(layout.image_width, layout.image_height);
     let mut images = Vec::new();
@@ -126,7 +126,7 @@ pub fn part(mut args: Args) -> anyhow::Result<Exit> {
         }
         *fps = all.len() as f64 / start.elapsed().as_secs_f64();
     }
-    let library = backbone::find_library(None, args.model.device.device)?;
+    let library = backbone::find_library(None, args.model.device.device.first())?;
     let part = Part {
         onnx_runtime: backbone::runtime_info(&library)?.version,
         input: Input::new(display, layout.grid),

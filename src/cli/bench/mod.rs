@@ -17,6 +17,7 @@ use mostream::stream::preflight::Source;
 pub use parts::open as first_frame;
 use parts::{Bench, Scratch, peak_memory_mib};
 use report::{Input, Machine, Report, Setting};
+use std::sync::Arc;
 use std::time::Instant;
 
 /// Inference of a round's frames takes about this long, within bounds: on a shared machine a core's speed drifts within seconds,
@@ -65,7 +66,7 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
     let display = first.display_size();
     let size = args.model.size_for(&checkpoint, display.0, display.1);
     let feature = Feature::from(args.model.feature);
-    let mut backbone = args.model.open(&checkpoint, feature, size)?;
+    let backbone = args.model.open(&checkpoint, feature, size)?;
     let layout = backbone.layout();
 
     // The first inference makes room, the second is timed.
@@ -94,7 +95,8 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
             arch: std::env::consts::ARCH,
             cores,
             threads,
-            onnx_runtime: backbone::runtime_info(&backbone::find_library(None, args.model.device.device)?)?.version,
+            onnx_runtime: backbone::runtime_info(&backbone::find_library(None, args.model.device.device.first())?)?
+                .version,
         },
         input: Input::new(display, layout.grid),
         model: checkpoint.id().to_owned(),
@@ -110,7 +112,9 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
     };
     drop(checkpoint);
     let frames = frames.clamp(*FRAMES.start(), *FRAMES.end());
-    let mut bench = Bench { source, backbone, task, frames, threads, scratch: Scratch::new()? };
+    let backbone = Arc::new(backbone);
+    let models: Vec<Arc<dyn backbone::Model>> = vec![backbone.clone()];
+    let mut bench = Bench { source, backbone, models, task, frames, threads, scratch: Scratch::new()? };
     // Unmeasured but for memory, of which the parts alone need more: they keep all images.
     let expected = bench.whole(false)?.records;
     setting.records_memory_mib = peak_memory_mib();

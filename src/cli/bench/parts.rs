@@ -1,7 +1,7 @@
 //! The stages alone, and the whole way, each over the same first frames of the video.
 
 use crate::cli::exit::{Exit, Failure};
-use mostream::backbone::Backbone;
+use mostream::backbone::{Backbone, Model};
 use mostream::localize::affinity::SignMatrix;
 use mostream::localize::{Detection, Features, PatchOutput};
 use mostream::overlay::Overlay;
@@ -16,6 +16,7 @@ use mostream::stream::preflight::Source;
 use mostream::stream::source::{self, FrameSource};
 use serde::Serialize;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -54,7 +55,9 @@ pub struct Round {
 /// A video and all that is needed to find the objects in its first `frames` frames.
 pub struct Bench {
     pub source: Source,
-    pub backbone: Backbone,
+    pub backbone: Arc<Backbone>,
+    /// The same.
+    pub models: Vec<Arc<dyn Model>>,
     pub task: Task,
     pub frames: usize,
     pub threads: usize,
@@ -178,7 +181,7 @@ impl Bench {
         let stop = AtomicBool::new(false);
         let frames = self.frames as u64;
         let (mut latencies, mut begin, mut end) = (Vec::new(), None, None);
-        let summary = runtime::run(&self.task, first, &mut *decoder, &mut self.backbone, sinks, &stop, |summary| {
+        let summary = runtime::run(&self.task, first, &mut *decoder, &self.models, sinks, &stop, |summary| {
             if summary.frames <= frames {
                 latencies.push(summary.latency);
                 end = Some((cpu_time(), Instant::now()));

@@ -116,7 +116,7 @@ pub fn run(mut args: Args) -> anyhow::Result<Exit> {
     let stop = stop_flag()?;
     let (items, dataset, failures) = read(&args)?;
     let checkpoint = Arc::new(args.model_args(0).checkpoint()?);
-    let library = backbone::find_library(None, args.device.device)?;
+    let library = backbone::find_library(None, args.device.device.first())?;
     let machine = machine(&args, backbone::runtime_info(&library)?.version)?;
     let model =
         Model { id: checkpoint.id().to_owned(), patch: checkpoint.patch(), feature: args.feature.name().to_owned() };

@@ -4,9 +4,8 @@ use crate::geometry::{Grid, PatchLayout};
 use crate::localize::{Features, LocalizeError, PatchOutput};
 use crate::stream::StreamError;
 use crate::stream::frame::{Converter, Frame};
-use gstreamer as gst;
 use gstreamer_video::VideoFormat;
-use ndarray::{Array2, Axis, Slice, concatenate};
+use ndarray::{Array2, Axis, CowArray, Ix2, Slice, concatenate};
 
 /// The part of the session's image that a frame of this displayed size fills, from the top left, its aspect kept; and the
 /// patches there. The rest is black, and nobody looks at its patches.
@@ -36,8 +35,8 @@ impl Fitter {
         Self { session, current: None }
     }
 
-    /// The session's image with the frame in it, and where.
-    pub fn fit(&mut self, frame: &Frame) -> Result<(gst::Buffer, PatchLayout), StreamError> {
+    /// Writes the session's image with the frame in it; says where.
+    pub fn fit(&mut self, frame: &Frame, pixels: &mut [u8]) -> Result<PatchLayout, StreamError> {
         let size = frame.display_size();
         let session = self.session;
         self.current.take_if(|(last, ..)| *last != size);
@@ -46,12 +45,27 @@ impl Fitter {
             let full = (session.image_width, session.image_height);
             (size, part, Converter::new(VideoFormat::Rgb, full, (part.image_width, part.image_height)))
         });
-        Ok((converter.convert(frame)?.0, *part))
+        converter.convert_into(frame, pixels)?;
+        Ok(*part)
+    }
+
+    /// Writes the frame over the whole of the session's image, whatever its aspect.
+    pub fn stretch(&mut self, frame: &Frame, pixels: &mut [u8]) -> Result<(), StreamError> {
+        let (session, size) = (self.session, frame.display_size());
+        let (_, _, converter) = self
+            .current
+            .get_or_insert_with(|| (size, session, Converter::to_model_rgb(session.image_width, session.image_height)));
+        converter.convert_into(frame, pixels)
     }
 }
 
 /// What the session gave for the patches of `part` alone.
-pub fn crop(values: Array2<f32>, session: &PatchLayout, part: &PatchLayout, axis: Axis) -> Array2<f32> {
+pub fn crop<'a>(
+    values: CowArray<'a, f32, Ix2>,
+    session: &PatchLayout,
+    part: &PatchLayout,
+    axis: Axis,
+) -> CowArray<'a, f32, Ix2> {
     if part.grid == session.grid {
         return values;
     }
@@ -60,16 +74,16 @@ pub fn crop(values: Array2<f32>, session: &PatchLayout, part: &PatchLayout, axis
     let kept: Vec<_> =
         (0..rows).map(|row| values.slice_axis(axis, Slice::from(first(row)..first(row) + cols))).collect();
     // Whole rows of the grid, of one width: they always fit.
-    concatenate(axis, &kept).unwrap_or_default()
+    concatenate(axis, &kept).unwrap_or_else(|_| Array2::default((0, 0))).into()
 }
 
 /// The features `[N, D]` or the attention `[heads, N]` of the session as the localizer takes them, for the patches of `part`.
-pub fn patch_output(
-    values: Array2<f32>,
+pub fn patch_output<'a>(
+    values: CowArray<'a, f32, Ix2>,
     is_attention: bool,
     session: &PatchLayout,
     part: &PatchLayout,
-) -> Result<PatchOutput, LocalizeError> {
+) -> Result<PatchOutput<'a>, LocalizeError> {
     Ok(match is_attention {
         true => PatchOutput::Attention(crop(values, session, part, Axis(1))),
         false => PatchOutput::Features(Features::new(part.grid, crop(values, session, part, Axis(0)))?),
@@ -100,8 +114,9 @@ mod tests {
         let session = PatchLayout { grid: Grid { rows: 2, cols: 3 }, patch: 8, image_width: 24, image_height: 16 };
         let part = PatchLayout { grid: Grid { rows: 2, cols: 2 }, patch: 8, image_width: 16, image_height: 16 };
         let values = Array2::from_shape_fn((6, 1), |(patch, _)| patch as f32);
-        assert_eq!(crop(values.clone(), &session, &part, Axis(0)).into_raw_vec_and_offset().0, [0.0, 1.0, 3.0, 4.0]);
-        assert_eq!(crop(values.clone(), &session, &session, Axis(0)), values);
-        assert_eq!(crop(values.reversed_axes(), &session, &part, Axis(1)).dim(), (1, 4));
+        let cut = |values: &Array2<f32>, part, axis| crop(values.clone().into(), &session, part, axis).into_owned();
+        assert_eq!(cut(&values, &part, Axis(0)).into_raw_vec_and_offset().0, [0.0, 1.0, 3.0, 4.0]);
+        assert_eq!(cut(&values, &session, Axis(0)), values);
+        assert_eq!(cut(&values.reversed_axes(), &part, Axis(1)).dim(), (1, 4));
     }
 }

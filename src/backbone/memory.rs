@@ -1,0 +1,300 @@
+//! The memory of a run: pictures in, features out.
+//!
+//! ONNX Runtime is told that it is plain memory of the CPU, whatever it is: then every version of it takes it for input and output,
+//! of any number of pictures, and lets the CPU read it. Where a GPU computes, the memory is page-locked all the same, which the
+//! driver sees by its address: it then copies without going through memory of its own. (Memory named `CudaPinned` is the device's own
+//! to ONNX Runtime 1.23 and later: it cannot be read, and to bind it twice is an error.)
+
+use super::BackboneError;
+use super::graph::{INPUT_C, OUTPUT_C};
+use half::f16;
+use ndarray::{ArrayView2, CowArray, Ix2};
+use ort::AsPointer;
+use ort::memory::{AllocationDevice, Allocator, AllocatorType, MemoryInfo, MemoryType};
+use ort::session::{Session, SharedSessionInner};
+use ort::value::{PrimitiveTensorElementType, TensorRefMut};
+use std::alloc::{Layout, alloc_zeroed, dealloc};
+use std::fmt::{self, Debug, Formatter};
+use std::ops::Range;
+use std::ptr::{NonNull, null};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// Of every block: a cache line, which is more than any value needs.
+const ALIGN: usize = 64;
+
+/// A block of the CPU's memory, zeroed.
+struct Block {
+    start: NonNull<u8>,
+    len: usize,
+    owner: Owner,
+}
+
+enum Owner {
+    Program(Layout),
+    /// Page-locked, by the GPU's execution provider. Its allocator is not for several threads at once.
+    Provider(Arc<Mutex<Allocator>>),
+}
+
+// SAFETY: nothing about the memory depends on the thread; whoever holds a range of it is the only one (`Picture`) or holds `&mut`.
+unsafe impl Send for Block {}
+// SAFETY: as above.
+unsafe impl Sync for Block {}
+
+impl Block {
+    fn plain(len: usize) -> Result<Arc<Self>, BackboneError> {
+        let fault = || BackboneError::runtime(format!("there is no memory for {len} bytes"));
+        let layout = Layout::from_size_align(len.max(1), ALIGN).map_err(|_| fault())?;
+        // SAFETY: the layout has a size.
+        let start = NonNull::new(unsafe { alloc_zeroed(layout) }).ok_or_else(fault)?;
+        Ok(Arc::new(Self { start, len, owner: Owner::Program(layout) }))
+    }
+
+    fn page_locked(len: usize, allocator: &Arc<Mutex<Allocator>>) -> ort::Result<Arc<Self>> {
+        let start = {
+            let allocator = allocator.lock().unwrap_or_else(PoisonError::into_inner);
+            allocator.alloc::<u8>(len.max(1))?.into_raw()
+        };
+        let start = NonNull::new(start.cast::<u8>()).ok_or_else(|| ort::Error::new("no page-locked memory"))?;
+        // SAFETY: the allocator gave this many bytes, which the CPU may write: page-locked memory is its own.
+        unsafe { start.as_ptr().write_bytes(0, len) };
+        Ok(Arc::new(Self { start, len, owner: Owner::Provider(allocator.clone()) }))
+    }
+}
+
+impl Drop for Block {
+    fn drop(&mut self) {
+        match &self.owner {
+            // SAFETY: it was allocated with this layout.
+            Owner::Program(layout) => unsafe { dealloc(self.start.as_ptr(), *layout) },
+            Owner::Provider(allocator) => {
+                let allocator = allocator.lock().unwrap_or_else(PoisonError::into_inner);
+                // SAFETY: it is from this allocator, and this is the last that knows of it.
+                unsafe { allocator.free(self.start.as_ptr()) };
+            }
+        }
+    }
+}
+
+/// The memory of one picture of a run, packed RGB `[height, width, 3]`, taken out of the run's to be written.
+pub struct Picture {
+    block: Arc<Block>,
+    range: Range<usize>,
+}
+
+impl AsRef<[u8]> for Picture {
+    fn as_ref(&self) -> &[u8] {
+        // SAFETY: the range is within the block, and there is one `Picture` for it, as `RunMemory::new` makes them.
+        unsafe { std::slice::from_raw_parts(self.block.start.as_ptr().add(self.range.start), self.range.len()) }
+    }
+}
+
+impl AsMut<[u8]> for Picture {
+    fn as_mut(&mut self) -> &mut [u8] {
+        // SAFETY: as above.
+        unsafe { std::slice::from_raw_parts_mut(self.block.start.as_ptr().add(self.range.start), self.range.len()) }
+    }
+}
+
+/// What the model gives its numbers in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Element {
+    F32,
+    F16,
+}
+
+/// What memory is taken.
+#[derive(Clone)]
+pub enum MemoryKind {
+    Plain,
+    PageLocked(Arc<Mutex<Allocator>>),
+}
+
+impl MemoryKind {
+    /// Page-locked memory of the session's execution provider for CUDA; TensorRT's has it, too.
+    pub(super) fn page_locked(session: &Session) -> ort::Result<Self> {
+        let info = MemoryInfo::new(AllocationDevice::CUDA_PINNED, 0, AllocatorType::Device, MemoryType::CPUOutput)?;
+        Ok(Self::PageLocked(Arc::new(Mutex::new(Allocator::new(session, info)?))))
+    }
+
+    fn block(&self, len: usize) -> Result<Arc<Block>, BackboneError> {
+        match self {
+            Self::Plain => Block::plain(len),
+            Self::PageLocked(allocator) => Block::page_locked(len, allocator).map_err(BackboneError::runtime),
+        }
+    }
+}
+
+impl Debug for MemoryKind {
+    fn fmt(&self, out: &mut Formatter) -> fmt::Result {
+        out.write_str(match self {
+            Self::Plain => "Plain",
+            Self::PageLocked(_) => "PageLocked",
+        })
+    }
+}
+
+/// What a run takes and gives, and how many pictures at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RunShape {
+    pub batch: usize,
+    /// Of a picture, in pixels.
+    pub width: usize,
+    pub height: usize,
+    /// Of what the model gives for one picture: `[N, D]`, or `[heads, N]`.
+    pub rows: usize,
+    pub cols: usize,
+    pub element: Element,
+}
+
+impl RunShape {
+    fn picture_bytes(&self) -> usize {
+        3 * self.width * self.height
+    }
+
+    /// Numbers of one picture's.
+    pub(super) fn values(&self) -> usize {
+        self.rows * self.cols
+    }
+}
+
+/// The memory of one run: `[batch, height, width, 3]` of pixels, `[batch, rows, cols]` of what comes out.
+pub struct RunMemory {
+    shape: RunShape,
+    input: Arc<Block>,
+    /// Those that nobody has taken out.
+    pictures: Vec<Option<Picture>>,
+    output: Arc<Block>,
+}
+
+impl Debug for RunMemory {
+    fn fmt(&self, out: &mut Formatter) -> fmt::Result {
+        out.debug_struct("RunMemory").field("shape", &self.shape).finish_non_exhaustive()
+    }
+}
+
+impl RunMemory {
+    pub fn new(kind: &MemoryKind, shape: RunShape) -> Result<Self, BackboneError> {
+        let bytes = shape.picture_bytes();
+        let element = match shape.element {
+            Element::F32 => size_of::<f32>(),
+            Element::F16 => size_of::<f16>(),
+        };
+        let input = kind.block(shape.batch * bytes)?;
+        let picture = |index| Picture { block: input.clone(), range: index * bytes..(index + 1) * bytes };
+        let pictures = (0..shape.batch).map(|index| Some(picture(index))).collect();
+        let output = kind.block(shape.batch * shape.values() * element)?;
+        Ok(Self { shape, input, pictures, output })
+    }
+
+    pub fn shape(&self) -> &RunShape {
+        &self.shape
+    }
+
+    /// Takes a picture's memory out, to be written elsewhere; none where it is out already.
+    pub fn take(&mut self, index: usize) -> Option<Picture> {
+        self.pictures.get_mut(index)?.take()
+    }
+
+    /// Puts it back in its place. One of another run's memory is given back.
+    pub fn put(&mut self, picture: Picture) -> Result<(), Picture> {
+        if !Arc::ptr_eq(&picture.block, &self.input) {
+            return Err(picture);
+        }
+        let index = picture.range.start / self.shape.picture_bytes().max(1);
+        self.pictures[index] = Some(picture);
+        Ok(())
+    }
+
+    /// The pixels of the first `count` pictures, `[count, height, width, 3]`; none where one of them is out.
+    pub fn pixels(&mut self, count: usize) -> Option<&mut [u8]> {
+        let all = self.pictures.get(..count)?;
+        // SAFETY: within the block, and none of the ranges is elsewhere.
+        all.iter().all(Option::is_some).then(|| unsafe {
+            std::slice::from_raw_parts_mut(self.input.start.as_ptr(), count * self.shape.picture_bytes())
+        })
+    }
+
+    /// What the model gave for one picture, `[rows, cols]`: lent where it is in f32, else converted.
+    pub fn values(&self, index: usize) -> CowArray<'_, f32, Ix2> {
+        let RunShape { rows, cols, element, .. } = self.shape;
+        let count = rows * cols;
+        let shape = (rows, cols);
+        match element {
+            Element::F32 => {
+                let values = &self.output::<f32>()[index * count..][..count];
+                // The slice has this many values.
+                ArrayView2::from_shape(shape, values).map(CowArray::from).unwrap_or_else(|_| empty())
+            }
+            Element::F16 => {
+                use half::slice::HalfFloatSliceExt;
+                let mut values = vec![0f32; count];
+                self.output::<f16>()[index * count..][..count].convert_to_f32_slice(&mut values);
+                ndarray::Array2::from_shape_vec(shape, values).map(CowArray::from).unwrap_or_else(|_| empty())
+            }
+        }
+    }
+
+    /// What the model gave, in f32, to be written by what is none of ONNX Runtime's sessions.
+    pub fn output_mut(&mut self) -> Option<&mut [f32]> {
+        let len = self.shape.batch * self.shape.values();
+        // SAFETY: the block has this many values of this kind, aligned, and `&mut self` is the only way to it.
+        (self.shape.element == Element::F32)
+            .then(|| unsafe { std::slice::from_raw_parts_mut(self.output.start.as_ptr().cast(), len) })
+    }
+
+    /// All that came out, as numbers of the element's type.
+    fn output<T>(&self) -> &[T] {
+        // SAFETY: the block is aligned, zeroed, and holds numbers of this type, any bits of which are a number.
+        unsafe { std::slice::from_raw_parts(self.output.start.as_ptr().cast(), self.output.len / size_of::<T>()) }
+    }
+
+    /// Runs the session on the first `count` pictures. Several threads may run one session, each with its own memory.
+    pub(super) fn run(&mut self, session: &SharedSessionInner, count: usize) -> Result<(), BackboneError> {
+        let RunShape { width, height, rows, cols, element, .. } = self.shape;
+        let missing = || BackboneError::runtime(format!("one of {count} pictures is not there"));
+        let pixels = self.pixels(count).ok_or_else(missing)?.as_mut_ptr();
+        let features = self.output.start.as_ptr();
+        // SAFETY: the blocks hold these shapes, and `self` outlives the call.
+        let (input, output) = unsafe {
+            let input = tensor::<u8>(pixels, &[count, height, width, 3]).map(TensorRefMut::into_dyn);
+            let output = match element {
+                Element::F32 => tensor::<f32>(features, &[count, rows, cols]).map(TensorRefMut::into_dyn),
+                Element::F16 => tensor::<f16>(features, &[count, rows, cols]).map(TensorRefMut::into_dyn),
+            };
+            (input.map_err(BackboneError::runtime)?, output.map_err(BackboneError::runtime)?)
+        };
+        let (input, mut output) = (input.ptr(), output.ptr().cast_mut());
+        // SAFETY: the names are C strings and the values tensors of this session's input and output, all alive until it returns;
+        // ONNX Runtime allows runs of one session on several threads. It writes into the output given, which only this run knows.
+        unsafe {
+            let status = (ort::api().Run)(
+                session.ptr().cast_mut(),
+                null(),
+                &INPUT_C.as_ptr(),
+                &input,
+                1,
+                &OUTPUT_C.as_ptr(),
+                1,
+                &mut output,
+            );
+            ort::Error::result_from_status(status).map_err(BackboneError::runtime)
+        }
+    }
+}
+
+/// A tensor over memory of the CPU's, which must hold the shape and outlive it.
+///
+/// # Safety
+/// As said.
+unsafe fn tensor<T: PrimitiveTensorElementType + Debug>(
+    start: *mut u8,
+    shape: &[usize],
+) -> ort::Result<TensorRefMut<'static, T>> {
+    let info = MemoryInfo::new(AllocationDevice::CPU, 0, AllocatorType::Device, MemoryType::Default)?;
+    // SAFETY: as the caller promises.
+    unsafe { TensorRefMut::from_raw(info, start.cast(), shape.into()) }
+}
+
+fn empty() -> CowArray<'static, f32, Ix2> {
+    ndarray::Array2::default((0, 0)).into()
+}

@@ -1,0 +1,199 @@
+//! The threads around the model: those that run it, and those that find objects in what it gave.
+
+use super::desk::{Desk, Lease};
+use super::fit::patch_output;
+use crate::backbone::{BackboneError, Model};
+use crate::discover::groups::{Groups, Named, named};
+use crate::geometry::PatchLayout;
+use crate::localize::{LocalizeError, Localizer, Method};
+use crossbeam_channel::{Receiver, Sender, bounded};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread::{Builder, Scope, ScopedJoinHandle};
+use std::time::{Duration, Instant};
+
+/// Runs' memories beside those that the model works on: one is filled, one is with the finders.
+const MORE_RUNS: usize = 2;
+
+/// Why frames go no further.
+#[derive(Debug, thiserror::Error)]
+pub enum CrewError {
+    #[error(transparent)]
+    Backbone(#[from] BackboneError),
+    #[error("a thread cannot be started: {0}")]
+    Thread(std::io::Error),
+    #[error("the {0} thread stopped unexpectedly; please report this")]
+    Panic(&'static str),
+}
+
+/// What the model gave for one picture, and how long the whole run took.
+pub struct Looked<T> {
+    pub item: T,
+    pub lease: Lease<T>,
+    pub inference: Duration,
+}
+
+/// What a device has done.
+#[derive(Debug)]
+pub struct Usage {
+    pub device: String,
+    /// Pictures of one run, at most.
+    pub batch: usize,
+    runs: AtomicU64,
+    pictures: AtomicU64,
+    busy_us: AtomicU64,
+}
+
+impl Usage {
+    fn new(model: &dyn Model) -> Arc<Self> {
+        let zero = AtomicU64::default;
+        Arc::new(Self { device: model.device(), batch: model.batch(), runs: zero(), pictures: zero(), busy_us: zero() })
+    }
+
+    pub fn runs(&self) -> u64 {
+        self.runs.load(Ordering::Relaxed)
+    }
+
+    pub fn pictures(&self) -> u64 {
+        self.pictures.load(Ordering::Relaxed)
+    }
+
+    /// The sum of all runs, those at the same time each for itself.
+    pub fn busy(&self) -> Duration {
+        Duration::from_micros(self.busy_us.load(Ordering::Relaxed))
+    }
+
+    fn add(&self, pictures: usize, took: Duration) {
+        self.runs.fetch_add(1, Ordering::Relaxed);
+        self.pictures.fetch_add(pictures as u64, Ordering::Relaxed);
+        self.busy_us.fetch_add(took.as_micros() as u64, Ordering::Relaxed);
+    }
+}
+
+/// Threads that make pictures for the model: a conversion takes about a tenth of a core's second for a hundred frames.
+pub fn feeders() -> usize {
+    (cores() / 4).clamp(1, 8)
+}
+
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+/// Frames that can be on their way through the model and what is around it.
+pub fn depth(models: &[Arc<dyn Model>]) -> usize {
+    models.iter().map(|model| model.batch() * model.runs_at_once()).sum::<usize>()
+        + MORE_RUNS * models.first().map_or(1, |model| model.batch())
+}
+
+/// The threads at work.
+pub struct Crew<'scope> {
+    models: Vec<ScopedJoinHandle<'scope, Result<(), BackboneError>>>,
+    finders: Vec<ScopedJoinHandle<'scope, ()>>,
+    pub usage: Vec<Arc<Usage>>,
+}
+
+impl<'scope> Crew<'scope> {
+    /// Runs of all models, which have one shape, and as many finders as there are cores. `ahead`: see [`Desk::new`].
+    pub fn start<'env, T: Send + 'scope>(
+        scope: &'scope Scope<'scope, 'env>,
+        models: &[Arc<dyn Model>],
+        ahead: usize,
+        find: impl Fn(Looked<T>) + Send + Sync + 'scope,
+    ) -> Result<(Arc<Desk<T>>, Self), CrewError> {
+        let runs = models.iter().map(|model| model.runs_at_once()).sum::<usize>() + MORE_RUNS;
+        let first = models.first().ok_or_else(|| BackboneError::Size("there is no model to run".into()))?;
+        let memories = (0..runs).map(|_| first.memory()).collect::<Result<_, _>>()?;
+        let desk = Desk::new(memories, ahead);
+        let (to_find, looked) = bounded::<Looked<T>>(first.batch());
+        let mut crew = Self { models: Vec::new(), finders: Vec::new(), usage: Vec::new() };
+        let find = Arc::new(find);
+        let spawned = (|| {
+            for _ in 0..cores() {
+                let (find, looked): (_, Receiver<Looked<T>>) = (find.clone(), looked.clone());
+                crew.finders.push(spawn(scope, "find", move || looked.iter().for_each(|looked| find(looked)))?);
+            }
+            for model in models {
+                let usage = Usage::new(&**model);
+                for _ in 0..model.runs_at_once() {
+                    let (model, desk, to_find, usage) = (model.clone(), desk.clone(), to_find.clone(), usage.clone());
+                    crew.models.push(spawn(scope, "infer", move || infer(&*model, &desk, &to_find, &usage))?);
+                }
+                crew.usage.push(usage);
+            }
+            Ok(())
+        })();
+        if let Err(error) = spawned {
+            desk.fail();
+            return Err(CrewError::Thread(error));
+        }
+        Ok((desk, crew))
+    }
+
+    /// Until the desk is closed or the model fails.
+    pub fn join(self) -> Result<(), CrewError> {
+        let models = self.models.into_iter().map(|thread| thread.join().map_err(|_| CrewError::Panic("infer")));
+        // All are waited for; the first error counts.
+        let ran = models.map(|ran| ran.and_then(|ran| ran.map_err(CrewError::from))).fold(Ok(()), Result::and);
+        let found = self.finders.into_iter().map(|thread| thread.join().map_err(|_| CrewError::Panic("find")));
+        ran.and(found.fold(Ok(()), Result::and))
+    }
+}
+
+fn spawn<'scope, R: Send + 'scope>(
+    scope: &'scope Scope<'scope, '_>,
+    name: &str,
+    work: impl FnOnce() -> R + Send + 'scope,
+) -> std::io::Result<ScopedJoinHandle<'scope, R>> {
+    Builder::new().name(name.into()).spawn_scoped(scope, work)
+}
+
+/// Nobody waits for a model that is no more, however it ended.
+struct EndOfModel<'a, T>(&'a Desk<T>);
+
+impl<T> Drop for EndOfModel<'_, T> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.fail();
+        }
+    }
+}
+
+/// A thread of the model, which only feeds it.
+fn infer<T>(
+    model: &dyn Model,
+    desk: &Arc<Desk<T>>,
+    to_find: &Sender<Looked<T>>,
+    usage: &Usage,
+) -> Result<(), BackboneError> {
+    let _end = EndOfModel(desk);
+    while let Some(mut run) = desk.take() {
+        let count = run.items.len();
+        let start = Instant::now();
+        if let Err(error) = model.run(&mut run.memory, count) {
+            desk.fail();
+            return Err(error);
+        }
+        let inference = start.elapsed();
+        usage.add(count, inference);
+        for (item, lease) in desk.lend(run) {
+            if to_find.send(Looked { item, lease, inference }).is_err() {
+                desk.fail();
+                return Ok(());
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The objects of the picture in `part` of the model's image.
+pub fn find<T>(
+    localizer: &Localizer,
+    groups: Option<&Groups>,
+    lease: &Lease<T>,
+    session: &PatchLayout,
+    part: &PatchLayout,
+) -> Result<Vec<Named>, LocalizeError> {
+    let patches = patch_output(lease.values(), localizer.method == Method::DinoSeg, session, part)?;
+    let found = localizer.localize(&patches, part)?;
+    Ok(named(groups, &patches, found))
+}
