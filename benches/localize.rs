@@ -7,7 +7,7 @@ use criterion::{Criterion, criterion_group, criterion_main};
 use mostream::geometry::{Grid, PatchLayout};
 use mostream::localize::affinity::SignMatrix;
 use mostream::localize::{Features, Found, Localizer, Method, PatchOutput};
-use ndarray::Array2;
+use ndarray::{Array2, ArrayView2};
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
@@ -22,13 +22,13 @@ fn folder() -> std::path::PathBuf {
     std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/localize")
 }
 
-fn features() -> Features {
-    let values = ndarray_npy::read_npy(folder().join(format!("{CASE}.features.npy"))).unwrap();
+fn features() -> Features<'static> {
+    let values: Array2<f32> = ndarray_npy::read_npy(folder().join(format!("{CASE}.features.npy"))).unwrap();
     Features::new(LAYOUT.grid, values).unwrap()
 }
 
 /// `F·Fᵀ` by the `gemm` crate on one thread.
-fn product_by_gemm(f: &Array2<f32>, out: &mut Array2<f32>) {
+fn product_by_gemm(f: ArrayView2<f32>, out: &mut Array2<f32>) {
     let (n, dim) = f.dim();
     assert_eq!(out.dim(), (n, n));
     let stride = n as isize;
@@ -59,8 +59,8 @@ fn product_by_gemm(f: &Array2<f32>, out: &mut Array2<f32>) {
 }
 
 /// `F·Fᵀ` by the `matrixmultiply` crate, through ndarray.
-fn product_by_matrixmultiply(f: &Array2<f32>, out: &mut Array2<f32>) {
-    ndarray::linalg::general_mat_mul(1.0, f, &f.t(), 0.0, out);
+fn product_by_matrixmultiply(f: ArrayView2<f32>, out: &mut Array2<f32>) {
+    ndarray::linalg::general_mat_mul(1.0, &f, &f.t(), 0.0, out);
 }
 
 fn check(features: &Features) {
@@ -101,7 +101,7 @@ fn check(features: &Features) {
 
 type Task<'a> = (&'static str, Box<dyn FnMut() + 'a>);
 
-fn tasks(features: &Features) -> Vec<Task<'_>> {
+fn tasks<'a>(features: &'a Features<'_>) -> Vec<Task<'a>> {
     let n = LAYOUT.grid.patches();
     let (mut a, mut b) = (Array2::zeros((n, n)), Array2::zeros((n, n)));
     let output = PatchOutput::Features(features.clone());

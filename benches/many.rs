@@ -4,12 +4,13 @@
 //! `cargo bench --profile release --bench many [SECONDS]`: the settings take turns within one run, SECONDS in all for each, because a
 //! shared machine's speed drifts by a third within a minute; then eight, and seven, go on for as long, to see who gets what.
 
-use mostream::backbone::{Backbone, Checkpoint, DEFAULT_MAX_PATCHES, Feature, SessionOptions, model_size};
+use mostream::backbone::{Backbone, Checkpoint, DEFAULT_MAX_PATCHES, Feature, Model, SessionOptions, model_size};
 use mostream::live::engine::{self, Input, Task};
 use mostream::live::feed::{Event, Feed};
 use mostream::live::status::Board;
 use mostream::localize::Localizer;
 use mostream::stream::camera::{Camera, CameraOptions};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::time::{Duration, Instant};
 
@@ -77,7 +78,8 @@ fn main() {
     let task = Task { model: checkpoint.id().into(), localizer, groups: None, with_masks: false, with_timings: false };
     let open = |width, height| {
         let (width, height) = model_size(width, height, checkpoint.patch(), DEFAULT_MAX_PATCHES);
-        Backbone::open(&checkpoint, Feature::Keys, width, height, &SessionOptions::default())
+        let backbone = Backbone::open(&checkpoint, Feature::Keys, width, height, &SessionOptions::default())?;
+        Ok(vec![Arc::new(backbone) as Arc<dyn Model>])
     };
     let inferred = || Vec::from_iter(board.sources.iter().map(|source| source.snapshot().inferred));
     let total = |counts: &[u64]| counts.iter().sum::<u64>();

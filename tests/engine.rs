@@ -6,14 +6,23 @@ mod feed;
 use feed::Silent;
 use gstreamer as gst;
 use gstreamer_video as gst_video;
-use mostream::backbone::{Backbone, BackboneError, Checkpoint, Feature, SessionOptions};
+use mostream::backbone::{
+    Backbone, BackboneError, Checkpoint, Element, Feature, MemoryKind, Model, RunMemory, RunShape, SessionOptions,
+};
+use mostream::geometry::{Grid, PatchLayout};
 use mostream::live::engine::{self, EngineError, Input, Task};
 use mostream::live::feed::{Event, Feed, StateChange};
 use mostream::live::sink::{Message, Sink, Wish};
 use mostream::live::status::Board;
 use mostream::localize::{Localizer, Method};
+use mostream::publish::jsonl::RecordWriter;
 use mostream::record::{FrameRecord, SourceState};
+use mostream::runtime::{self, Sinks};
+use mostream::stream::StreamError;
+use mostream::stream::canvas::Canvas;
 use mostream::stream::frame::Frame;
+use mostream::stream::output::Output;
+use mostream::stream::source::FrameSource;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime};
@@ -87,15 +96,16 @@ fn run(
     inputs: Vec<Input>,
     board: &Board,
     stop: &AtomicBool,
-    open: impl FnOnce() -> Result<Backbone, BackboneError> + Send,
+    open: impl FnOnce() -> Result<Vec<Arc<dyn Model>>, BackboneError> + Send,
 ) -> Result<usize, EngineError> {
     let localizer = Localizer::new(Method::Lost);
     let task = Task { model: "m".into(), localizer, groups: None, with_masks: false, with_timings: false };
     engine::run(&task, inputs, |_, _| open(), board, stop, &|_| ())
 }
 
-fn backbone(width: u32, height: u32) -> Result<Backbone, BackboneError> {
-    Backbone::open(&Checkpoint::bundled()?, Feature::Keys, width, height, &SessionOptions::default())
+fn backbone(width: u32, height: u32) -> Result<Vec<Arc<dyn Model>>, BackboneError> {
+    let backbone = Backbone::open(&Checkpoint::bundled()?, Feature::Keys, width, height, &SessionOptions::default());
+    Ok(vec![Arc::new(backbone?)])
 }
 
 #[test]
@@ -161,7 +171,10 @@ fn sources_that_wait_share_a_run_of_the_model_and_each_gets_its_own_answer() {
             Input { sinks: vec![Box::new(Records(records.clone()))], ..input(Box::new(feed)) }
         });
         let options = SessionOptions { batch: Some(batch), ..SessionOptions::default() };
-        let open = || Backbone::open(&Checkpoint::bundled()?, Feature::Keys, 64, 48, &options);
+        let open = || {
+            let backbone = Backbone::open(&Checkpoint::bundled()?, Feature::Keys, 64, 48, &options)?;
+            Ok(vec![Arc::new(backbone) as Arc<dyn Model>])
+        };
         run(inputs.collect(), &board, &stop, open).unwrap();
         assert!(board.sources.iter().all(|source| source.snapshot().inferred == 6));
         let records = records.lock().unwrap();
@@ -177,6 +190,140 @@ fn sources_that_wait_share_a_run_of_the_model_and_each_gets_its_own_answer() {
     assert_eq!(alone.len(), 18);
     assert!(alone[0].2 != alone[17].2, "the sources' objects are apart: {alone:?}");
     assert_eq!(boxes(4), alone);
+}
+
+/// Plays a device: gives what it says, as long as it works.
+struct Played {
+    device: &'static str,
+    runs: AtomicU64,
+    /// It is gone after this many.
+    most: u64,
+}
+
+impl Played {
+    fn new(device: &'static str, most: u64) -> Arc<Self> {
+        Arc::new(Self { device, runs: AtomicU64::new(0), most })
+    }
+}
+
+impl Model for Played {
+    fn layout(&self) -> PatchLayout {
+        PatchLayout { grid: Grid { rows: 6, cols: 8 }, patch: 8, image_width: 64, image_height: 48 }
+    }
+
+    fn device(&self) -> String {
+        self.device.into()
+    }
+
+    fn batch(&self) -> usize {
+        2
+    }
+
+    fn runs_at_once(&self) -> usize {
+        2
+    }
+
+    fn memory(&self) -> Result<RunMemory, BackboneError> {
+        let shape = RunShape { batch: 2, width: 64, height: 48, rows: 48, cols: 4, element: Element::F32 };
+        RunMemory::new(&MemoryKind::Plain, shape)
+    }
+
+    /// A bright patch looks like the others that are, and unlike the dark ones.
+    fn run(&self, memory: &mut RunMemory, count: usize) -> Result<(), BackboneError> {
+        if self.runs.fetch_add(1, Ordering::Relaxed) >= self.most {
+            return Err(BackboneError::Failed { device: self.device(), why: "the device fell off the bus".into() });
+        }
+        let pixels = memory.pixels(count).unwrap().to_vec();
+        let output = memory.output_mut().unwrap();
+        for (at, features) in output.chunks_exact_mut(4).take(count * 48).enumerate() {
+            let (image, row, col) = (at / 48, at % 48 / 8, at % 8);
+            let bright = pixels[3 * ((image * 48 + row * 8 + 4) * 64 + col * 8 + 4)] > 128;
+            features.copy_from_slice(if bright { &[1.0, 0.2, 0.0, 0.0] } else { &[-0.3, 1.0, 0.1, 0.0] });
+        }
+        Ok(())
+    }
+}
+
+#[test]
+fn a_device_that_fails_in_mid_run_is_named_and_what_was_found_before_is_delivered() {
+    let board = Board::new(["a", "b"].map(str::to_owned));
+    let records = Arc::new(Mutex::new(Vec::new()));
+    let inputs =
+        (0..2).map(|_| Input { sinks: vec![Box::new(Records(records.clone()))], ..input(restless(false, || false)) });
+    let open = || Ok(vec![Played::new("cuda:3", 5) as Arc<dyn Model>]);
+    let error = run(inputs.collect(), &board, &AtomicBool::new(false), open).unwrap_err();
+    assert_eq!(error.to_string(), "the model failed on cuda:3: the device fell off the bus");
+    assert!(records.lock().unwrap().iter().filter(|record| record.inferred).count() >= 5);
+}
+
+#[test]
+fn several_devices_share_the_pictures_and_every_frame_is_answered_in_order() {
+    let board = Board::new(["a".to_owned()]);
+    let records = Arc::new(Mutex::new(Vec::new()));
+    let seen = AtomicU64::new(0);
+    let feed = restless(false, move || seen.fetch_add(1, Ordering::Relaxed) >= 400);
+    let devices = ["cuda:0", "cuda:1"].map(|device| Played::new(device, u64::MAX));
+    let models: Vec<Arc<dyn Model>> = devices.iter().map(|device| device.clone() as Arc<dyn Model>).collect();
+    let inputs = vec![Input { sinks: vec![Box::new(Records(records.clone()))], ..input(feed) }];
+    run(inputs, &board, &AtomicBool::new(false), || Ok(models)).unwrap();
+    let records = records.lock().unwrap();
+    assert!(records.iter().map(|record| record.frame).eq(0..400));
+    let first = &records[0].objects;
+    assert_eq!(first.len(), 1, "{first:?}");
+    assert!(records.iter().all(|record| record.inferred && record.objects == *first));
+    let usage = board.devices();
+    assert_eq!(usage.iter().map(|usage| usage.device.as_str()).collect::<Vec<_>>(), ["cuda:0", "cuda:1"]);
+    assert_eq!(usage.iter().map(|usage| usage.pictures()).sum::<u64>(), 400);
+    assert!(usage.iter().all(|usage| usage.pictures() <= 2 * usage.runs()));
+}
+
+/// The same frame again and again.
+struct Repeated(u64);
+
+impl FrameSource for Repeated {
+    fn next(&mut self, stop: &dyn Fn() -> bool) -> Result<Option<Frame>, StreamError> {
+        self.0 += 1;
+        Ok((!stop()).then(|| Frame { index: self.0, pts_ns: self.0 * 40_000_000, duration_ns: 40_000_000, ..frame() }))
+    }
+
+    fn warning(&self) -> Option<&str> {
+        None
+    }
+}
+
+#[test]
+fn a_file_is_whole_and_playable_up_to_where_the_device_failed() {
+    let folder = tempfile::tempdir().unwrap();
+    let (video, lines) = (folder.path().join("a.mp4"), folder.path().join("a.jsonl"));
+    let first = Frame { duration_ns: 40_000_000, ..frame() };
+    let canvas = Canvas::new(&first).unwrap();
+    let sinks = Sinks {
+        output: Some(Output::open(&video, canvas.info(), None).unwrap()),
+        canvas: Some(canvas),
+        records: Some((RecordWriter::create(&lines).unwrap(), "a.jsonl".into())),
+        ..Sinks::default()
+    };
+    let task = runtime::Task {
+        source: "a".into(),
+        model: "m".into(),
+        localizer: Localizer::new(Method::Lost),
+        groups: None,
+        every: 1,
+        start_ns: 0,
+        with_masks: false,
+        with_timings: false,
+    };
+    let models = [Played::new("cuda:0", 30) as Arc<dyn Model>];
+    let ran = runtime::run(&task, first, &mut Repeated(0), &models, sinks, &AtomicBool::new(false), |_| ());
+    assert!(ran.unwrap_err().to_string().starts_with("the model failed on cuda:0: the device"));
+    let lines = std::fs::read_to_string(lines).unwrap().lines().count();
+    assert!(lines >= 29, "{lines} records");
+    let probe = std::process::Command::new("ffprobe")
+        .args(["-v", "error", "-count_frames", "-show_entries", "stream=nb_read_frames", "-of", "csv=p=0"])
+        .arg(video)
+        .output()
+        .unwrap();
+    assert_eq!(String::from_utf8_lossy(&probe.stdout).trim(), lines.to_string());
 }
 
 #[test]

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 struct Case {
     name: String,
-    features: Features,
+    features: Features<'static>,
     layout: PatchLayout,
     expected: Value,
 }
@@ -29,7 +29,7 @@ fn cases() -> Vec<Case> {
         let Some(name) = file.strip_suffix(".expected.json") else { continue };
         let text = std::fs::read_to_string(folder.join(&file)).unwrap();
         let expected: Value = serde_json::from_str(&text).unwrap();
-        let values = ndarray_npy::read_npy(folder.join(format!("{name}.features.npy"))).unwrap();
+        let values: ndarray::Array2<f32> = ndarray_npy::read_npy(folder.join(format!("{name}.features.npy"))).unwrap();
         let (grid, image) = (numbers(&expected["grid"]), numbers(&expected["image"]));
         let grid = Grid { rows: grid[0] as usize, cols: grid[1] as usize };
         let layout = PatchLayout {

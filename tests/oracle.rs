@@ -29,7 +29,7 @@ impl Image {
         (patch / self.layout.grid.cols, patch % self.layout.grid.cols)
     }
 
-    fn input(&self) -> Features {
+    fn input(&self) -> Features<'static> {
         let width = self.features[0].len();
         let values = Array2::from_shape_fn((self.patches(), width), |(i, c)| self.features[i][c] as f32);
         Features::new(self.layout.grid, values).unwrap()

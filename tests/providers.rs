@@ -71,7 +71,7 @@ fn a_batch_gives_what_its_images_give_alone() {
 
 #[test]
 fn int8_is_near_fp32_on_the_cpu() {
-    let (mut fp32, mut int8) =
+    let (fp32, int8) =
         (open(&options(Device::Cpu, Precision::Fp32)).unwrap(), open(&options(Device::Cpu, Precision::Int8)).unwrap());
     assert_eq!(fp32.placement().note(), None);
     assert_eq!(int8.placement().note().as_deref(), Some("the model runs on cpu in int8"));
@@ -88,7 +88,7 @@ fn what_is_kept_of_one_precision_is_not_used_for_another() {
     let image = picture(0);
     let features = |precision| {
         let cache = Some(folder.path().join("cache"));
-        let mut backbone = open(&SessionOptions { cache, ..options(Device::Cpu, precision) }).unwrap();
+        let backbone = open(&SessionOptions { cache, ..options(Device::Cpu, precision) }).unwrap();
         assert_eq!(backbone.notes().iter().find(|note| note.contains("cache")), None);
         backbone.features(&image).unwrap()
     };

@@ -298,3 +298,75 @@ unsafe fn tensor<T: PrimitiveTensorElementType + Debug>(
 fn empty() -> CowArray<'static, f32, Ix2> {
     ndarray::Array2::default((0, 0)).into()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::backbone::{Backbone, Checkpoint, Feature, Model, SessionOptions};
+
+    fn backbone() -> Backbone {
+        let options = SessionOptions { batch: Some(3), ..SessionOptions::default() };
+        Backbone::open(&Checkpoint::bundled().unwrap(), Feature::Keys, 64, 48, &options).unwrap()
+    }
+
+    #[test]
+    fn memory_of_a_provider_gives_what_plain_memory_does_for_any_number_of_pictures_in_any_order() {
+        let backbone = backbone();
+        // An allocator of ONNX Runtime's plays the one that gives page-locked memory.
+        let kind = MemoryKind::PageLocked(Arc::new(Mutex::new(Allocator::default())));
+        let mut memory = RunMemory::new(&kind, *backbone.memory().unwrap().shape()).unwrap();
+        let image = |seed: usize| Vec::from_iter((0..3 * 64 * 48).map(|at| (at * (seed + 3) / 7 % 251) as u8));
+        let images: Vec<Vec<u8>> = (0..9).map(image).collect();
+        let mut rest = images.iter().map(Vec::as_slice);
+        for count in [1, 3, 2, 3] {
+            let images: Vec<&[u8]> = rest.by_ref().take(count).collect();
+            memory.pixels(count).unwrap().copy_from_slice(&images.concat());
+            backbone.run(&mut memory, count).unwrap();
+            let plain = backbone.features_batch(&images).unwrap();
+            for (index, plain) in plain.iter().enumerate() {
+                assert_eq!(memory.values(index), plain, "{index} of {count}");
+            }
+        }
+    }
+
+    #[test]
+    fn onnx_runtime_takes_the_memory_for_the_cpus_own() {
+        backbone();
+        let block = Block::page_locked(16, &Arc::new(Mutex::new(Allocator::default()))).unwrap();
+        // SAFETY: the block has as many bytes.
+        let tensor = unsafe { tensor::<u8>(block.start.as_ptr(), &[2, 8]) }.unwrap();
+        assert_eq!(tensor.memory_info().allocation_device().as_str(), "Cpu");
+    }
+
+    #[test]
+    fn a_library_without_page_locked_memory_says_so() {
+        let error = MemoryKind::page_locked(&backbone().session.into_inner().unwrap()).unwrap_err();
+        assert!(error.to_string().contains("Cuda"), "{error}");
+    }
+
+    #[test]
+    fn features_in_f16_are_those_numbers_in_f32() {
+        let shape = RunShape { batch: 2, width: 1, height: 1, rows: 3, cols: 5, element: Element::F16 };
+        let mut memory = RunMemory::new(&MemoryKind::Plain, shape).unwrap();
+        assert!(memory.output_mut().is_none());
+        for (at, value) in (0..30).map(|at| (at, f16::from_f32(at as f32 / 8.0))) {
+            // SAFETY: within the block, which nobody else has.
+            unsafe { memory.output.start.as_ptr().cast::<f16>().add(at).write(value) };
+        }
+        let values = memory.values(1);
+        assert_eq!((values.dim(), values[[0, 0]], values[[2, 4]]), ((3, 5), 15.0 / 8.0, 29.0 / 8.0));
+    }
+
+    #[test]
+    fn a_picture_that_is_out_stops_the_run_and_one_of_another_run_is_given_back() {
+        let backbone = backbone();
+        let (mut memory, mut other) = (backbone.memory().unwrap(), backbone.memory().unwrap());
+        let picture = memory.take(1).unwrap();
+        assert!(memory.take(1).is_none() && memory.take(3).is_none());
+        assert!(backbone.run(&mut memory, 2).is_err());
+        backbone.run(&mut memory, 1).unwrap();
+        let picture = other.put(picture).unwrap_err();
+        assert!(memory.put(picture).is_ok());
+        backbone.run(&mut memory, 2).unwrap();
+    }
+}

@@ -56,7 +56,7 @@ pub struct Placement {
 /// A checkpoint ready to run on images of one size.
 #[derive(Debug)]
 pub struct Backbone {
-    session: Mutex<Session>,
+    pub(super) session: Mutex<Session>,
     shared: Arc<SharedSessionInner>,
     layout: PatchLayout,
     shape: RunShape,
@@ -154,6 +154,11 @@ impl Backbone {
         self.layout
     }
 
+    /// Images that are best given to [`Self::features_batch`] at once, at most.
+    pub fn batch(&self) -> usize {
+        self.shape.batch
+    }
+
     /// Where it runs.
     pub fn placement(&self) -> &Placement {
         &self.placement
@@ -172,7 +177,7 @@ impl Backbone {
         all.pop().ok_or_else(|| BackboneError::runtime("no features"))
     }
 
-    /// The same for several images, [`Model::batch`] of them in one run.
+    /// The same for several images, [`Self::batch`] of them in one run.
     pub fn features_batch(&self, images: &[&[u8]]) -> Result<Vec<Array2<f32>>, BackboneError> {
         let (width, height) = (self.shape.width, self.shape.height);
         if let Some(image) = images.iter().find(|image| image.len() != 3 * width * height) {

@@ -5,7 +5,7 @@ use super::exit::Exit;
 use super::inputs::{self, Input};
 use super::model::ModelArgs;
 use super::progress::Progress;
-use mostream::backbone::{Feature, Model};
+use mostream::backbone::Feature;
 use mostream::picture;
 use std::collections::BTreeSet;
 use std::ffi::OsString;

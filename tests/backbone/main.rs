@@ -187,7 +187,7 @@ fn the_bundled_model_is_whole_and_refuses_other_sizes_of_image() {
     let (name, hash) = checkpoint.id().split_once('@').unwrap();
     assert_eq!((name, hash.len()), ("mostream-vit-tiny-8", 12));
     let options = SessionOptions::default();
-    let mut backbone = Backbone::open(&checkpoint, Feature::Keys, 60, 41, &options).unwrap();
+    let backbone = Backbone::open(&checkpoint, Feature::Keys, 60, 41, &options).unwrap();
     assert_eq!((backbone.layout().grid.rows, backbone.layout().grid.cols), (6, 8));
     assert_eq!(backbone.features(&[7; 60 * 41 * 3]).unwrap().dim(), (48, 192));
     assert!(matches!(backbone.features(&[7; 10]), Err(BackboneError::Pixels { got: 10, .. })));

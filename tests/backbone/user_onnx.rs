@@ -22,7 +22,7 @@ fn tokens_of_a_normalised_image_and_a_map_of_a_picture_are_the_same_features() {
     for file in ["user_tokens.onnx", "user_map.onnx"] {
         let model = Checkpoint::read(&golden(file)).unwrap();
         assert_eq!((model.patch(), model.fixed_size()), (14, Some((56, 56))), "{file}");
-        let mut backbone = open(&model, 56, &SessionOptions { batch: Some(2), ..SessionOptions::default() }).unwrap();
+        let backbone = open(&model, 56, &SessionOptions { batch: Some(2), ..SessionOptions::default() }).unwrap();
         assert_eq!(backbone.batch(), if file == "user_tokens.onnx" { 2 } else { 1 }, "{file}");
         let mut all = backbone.features_batch(&[rgb, &vec![0; rgb.len()], rgb]).unwrap();
         assert_eq!(all.len(), 3);
