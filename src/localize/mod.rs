@@ -102,6 +102,8 @@ pub enum LocalizeError {
 pub struct Features {
     grid: Grid,
     values: Array2<f32>,
+    /// The Euclidean norm of every patch.
+    norms: Vec<f64>,
 }
 
 impl Features {
@@ -118,11 +120,15 @@ impl Features {
         if values.ncols() == 0 {
             return Err(LocalizeError::NoColumns);
         }
-        if let Some(((patch, column), &value)) = values.indexed_iter().find(|(_, v)| !v.is_finite()) {
+        let values = if values.is_standard_layout() { values } else { values.as_standard_layout().into_owned() };
+        let norms = norms(values.as_slice().unwrap_or_default(), values.ncols());
+        // No sum of squares of finite numbers in f32 is too large for f64.
+        if norms.iter().any(|norm| !norm.is_finite())
+            && let Some(((patch, column), &value)) = values.indexed_iter().find(|(_, v)| !v.is_finite())
+        {
             return Err(LocalizeError::NotFinite { patch, column, value });
         }
-        let values = values.as_standard_layout().into_owned();
-        Ok(Self { grid, values })
+        Ok(Self { grid, values, norms })
     }
 
     /// The patch grid.
@@ -142,8 +148,8 @@ impl Features {
     }
 
     /// The Euclidean norm of every patch.
-    fn norms(&self) -> Vec<f64> {
-        norms(self.data(), self.values.ncols())
+    fn norms(&self) -> &[f64] {
+        &self.norms
     }
 
     fn data(&self) -> &[f32] {
