@@ -156,13 +156,13 @@ impl Features {
         self.values.as_slice().unwrap_or_default()
     }
 
-    /// The sign of `Σ F[l] · F[j] > 0` for every patch j, the sum over `patches` (LOST, section 3.2: seed expansion).
-    fn positive_sum(&self, patches: &[usize]) -> Vec<bool> {
+    /// Whether `Σ F[l] · F[j] > 0` for a patch j, the sum over `patches` (LOST, section 3.2: seed expansion).
+    fn positive_sum(&self, patches: &[usize]) -> impl Fn(usize) -> bool {
         let mut sum = vec![0f64; self.values.ncols()];
         for &patch in patches {
             sum.iter_mut().zip(self.row(patch)).for_each(|(s, &v)| *s += f64::from(v));
         }
-        are_positive(self.data(), &sum)
+        move |patch| is_positive(self.row(patch), &sum)
     }
 }
 
@@ -178,13 +178,9 @@ vectorized! {
 }
 
 vectorized! {
-    /// Which rows, as wide as `sum`, have a positive dot product with it.
-    are_positive(rows: &[f32], sum: &[f64]) -> Vec<bool> {
-        let mut positive = Vec::with_capacity(rows.len() / sum.len());
-        for row in rows.chunks_exact(sum.len()) {
-            positive.push(dot(row, sum) > 0.0);
-        }
-        positive
+    /// Whether the dot product is positive.
+    is_positive(row: &[f32], sum: &[f64]) -> bool {
+        dot(row, sum) > 0.0
     }
 }
 
