@@ -21,6 +21,7 @@ use crate::geometry::{Grid, PixelBox};
 use kernel::vectorized;
 use ndarray::Array2;
 use serde::{Deserialize, Serialize};
+use std::ops::{AddAssign, Mul};
 
 /// How boxes are found.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -184,17 +185,28 @@ vectorized! {
     }
 }
 
-/// The dot product in f64. The order of summation is fixed: 16 lanes, their sum, then what is left.
+/// The dot product in f64.
 #[inline(always)]
 fn dot<A: Copy + Into<f64>, B: Copy + Into<f64>>(a: &[A], b: &[B]) -> f64 {
+    dot_in(a, b)
+}
+
+/// The dot product in f64 or f32. The order of summation is fixed: 16 lanes, their sum, then what is left.
+#[inline(always)]
+fn dot_in<T, A, B>(a: &[A], b: &[B]) -> T
+where
+    T: Copy + Default + AddAssign + Mul<Output = T>,
+    A: Copy + Into<T>,
+    B: Copy + Into<T>,
+{
     let ((a, a_rest), (b, b_rest)) = (a.as_chunks::<16>(), b.as_chunks::<16>());
-    let mut lanes = [0f64; 16];
+    let mut lanes = [T::default(); 16];
     for (a, b) in a.iter().zip(b) {
         for lane in 0..16 {
             lanes[lane] += a[lane].into() * b[lane].into();
         }
     }
-    let mut sum = 0.0;
+    let mut sum = T::default();
     for lane in lanes {
         sum += lane;
     }
