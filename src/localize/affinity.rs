@@ -1,10 +1,12 @@
 //! The signs of the affinity `A = F·Fᵀ`, one bit each.
 //!
 //! A sign is that of the dot product in f64 of the f32 features, so answers do not depend on SIMD width, threads or the
-//! machine. A product in integers is only a filter: entries inside its error bound are computed in f64.
+//! machine. A product in 8-bit integers is only a filter, and one in f32 the next: entries inside of the error bounds of both are
+//! computed in f64.
 
-use super::kernel::{self, COLS, LANES, PART, Pair, vectorized};
-use super::{Features, dot};
+use super::kernel::{self, COLS, LANES, Lane, MOST, OFFSET, PART, Quad, Row, vectorized};
+use super::{Features, dot, dot_in};
+use std::ops::Range;
 
 /// Which entries of `A` are positive: a symmetric `[N, N]` bit matrix.
 pub struct SignMatrix {
@@ -21,63 +23,28 @@ impl SignMatrix {
 
     /// Where the cosine of two patches is above `tau` (at least 0); never for a patch of zero length.
     pub fn above_cosine(features: &Features, tau: f64) -> Self {
-        let (n, dim) = features.values().dim();
-        let norms = features.norms();
-        let is_above = |i: usize, j: usize| {
-            let scale = norms[i] * norms[j];
-            scale > 0.0 && exact_dot(features.row(i), features.row(j)) > tau * scale
-        };
-        let limits = limits(dim, tau);
-        let pairs = dim.div_ceil(2);
-        let rounded = round(features.data(), dim, &norms);
-        let rounded_row = |patch: usize| &rounded[patch * pairs..][..pairs];
-
+        let n = features.values().nrows();
+        let rounded = Rounded::new(features, tau);
         let words_per_row = n.div_ceil(LANES);
         let mut signs = Self { patches: n, words_per_row, bits: vec![0; n * words_per_row] };
-        let mut panel = vec![[0, 0]; LANES * pairs];
+        let mut panel = vec![[OFFSET; 4]; LANES * rounded.quads_per_row];
         for block in 0..words_per_row {
             let first = block * LANES;
             let lanes = LANES.min(n - first);
-            panel.fill([0, 0]);
-            for lane in 0..lanes {
-                let places = panel[lane / PART * PART * pairs + lane % PART..].iter_mut().step_by(PART);
-                places.zip(rounded_row(first + lane)).for_each(|(place, pair)| *place = *pair);
-            }
+            let limits = rounded.fill(&mut panel, first..first + lanes);
             // A is symmetric: the rows above this block get their bits from the mirror.
             for row in (first..n).step_by(COLS) {
-                let tile = kernel::tile(&panel, std::array::from_fn(|col| rounded_row((row + col).min(n - 1))), limits);
+                let rows = std::array::from_fn(|col| rounded.row((row + col).min(n - 1)));
+                let tile = kernel::tile(&panel, &limits, rows);
                 for (col, j) in (row..n.min(row + COLS)).enumerate() {
-                    let mut word = tile.above[col];
-                    let mut unsure = !(tile.above[col] | tile.below[col]) & (u64::MAX >> (LANES - lanes));
-                    while unsure != 0 {
-                        let lane = unsure.trailing_zeros();
-                        word |= u64::from(is_above(first + lane as usize, j)) << lane;
-                        unsure &= unsure - 1;
-                    }
-                    signs.bits[j * words_per_row + block] = word;
+                    let unsure = tile.unsure[col] & (u64::MAX >> (LANES - lanes));
+                    let decided = if unsure == 0 { 0 } else { are_above(features, tau, first, j, unsure) };
+                    signs.bits[j * words_per_row + block] = tile.above[col] | decided;
                 }
             }
         }
-        signs.mirror();
+        mirror(&mut signs.bits, n);
         signs
-    }
-
-    /// Fills the words right of the diagonal from those left of it.
-    fn mirror(&mut self) {
-        let words = self.words_per_row;
-        for below in 0..words {
-            let rows = LANES.min(self.patches - below * LANES);
-            for block in 0..below {
-                let mut square = [0u64; 64];
-                for (row, word) in square[..rows].iter_mut().enumerate() {
-                    *word = self.bits[(below * LANES + row) * words + block];
-                }
-                transpose(&mut square);
-                for (row, word) in square.into_iter().enumerate() {
-                    self.bits[(block * LANES + row) * words + below] = word;
-                }
-            }
-        }
     }
 
     /// Whether `A[i, j] > 0`.
@@ -106,61 +73,190 @@ impl SignMatrix {
     }
 }
 
-/// The length that patches have in integers: no value is above `i16::MAX`.
-const LENGTH: f64 = 32_767.0;
+/// No patch is longer than this before it is rounded, so that no sum of products leaves an i32.
+const LONGEST: f64 = 16_000.0;
 
-/// What a product of two patches in integers must be below or above, so that the f64 product is surely below or above `tau`
-/// times their lengths.
+/// The patches scaled to one length and rounded to 8 bits.
 ///
-/// Rounding moves each of the D values of a patch by ½ at most, so it moves the patch by no more than r = √D/2. With `a' = a + d`
-/// and `b' = b + e`, |a'·b' − a·b| = |a·e + d·b + d·e| ≤ 2·r·LENGTH + r² (Cauchy and Schwarz). The f64 product and lengths err by
-/// less than D + 8 roundings of the product of the lengths. No sum, of any of the columns, exceeds (LENGTH + r)²; where that is
-/// not in an i32, nothing is sure.
-fn limits(dim: usize, tau: f64) -> (i32, i32) {
-    let r = (dim as f64).sqrt() / 2.0;
-    if (LENGTH + r).powi(2) >= f64::from(i32::MAX) {
-        return (i32::MIN, i32::MAX);
+/// Say a patch is `a` when it is scaled, and `a + d` when it is rounded. Then `(a + d)·(b + e) − a·b = a·e + d·(b + e)`, which is
+/// not more than `longest · (|d| + |e|)` (Cauchy and Schwarz) where no patch, scaled or rounded, is longer than `longest`. So a
+/// product further from `tau` times the lengths than the sum of two patches' limits is on the side where the product in f64 is.
+struct Rounded {
+    /// `[N, quads_per_row]`; what a width lacks of a multiple of 16 is filled up with zero.
+    quads: Vec<Quad>,
+    quads_per_row: usize,
+    /// The sum of the values of every patch.
+    sums: Vec<i32>,
+    /// `longest · |d|` for every patch, rounded up.
+    limits: Vec<i32>,
+    /// What a product is compared with.
+    center: i32,
+}
+
+impl Rounded {
+    fn new(features: &Features, tau: f64) -> Self {
+        let (_, dim) = features.values().dim();
+        let (data, norms) = (features.data(), features.norms());
+        // The greatest share of its length that a patch has in one column. What a few patches have beyond twice the mean is cut off:
+        // they are unsure with all others, and all others do not lose precision.
+        let peaks = peaks(data, dim, norms);
+        let mean = peaks.iter().sum::<f64>() / peaks.len() as f64;
+        let peak = peaks.iter().fold(0.0, |most: f64, &peak| most.max(peak)).min(2.0 * mean);
+        // A value of a rounded patch is never further from zero than that of the scaled one by more than ½.
+        let rounding = (dim as f64).sqrt() / 2.0;
+        let length = if peak > 0.0 && rounding < LONGEST { (f64::from(MOST) / peak).min(LONGEST) } else { 0.0 };
+        let (quads, distances) = round(data, dim, norms, length);
+        // The center is rounded by ½, and f64 products and lengths err by less than D + 8 roundings of the product of the lengths.
+        let slack = 1.0 + (dim as f64 + 8.0) * f64::EPSILON * length * length;
+        let limit = |distance: &f64| ((length + rounding) * distance + slack).ceil() as i32;
+        let quads_per_row = dim.div_ceil(16) * 4;
+        let sum = |row: &[Quad]| row.as_flattened().iter().map(|&value| i32::from(value)).sum();
+        Self {
+            sums: quads.chunks_exact(quads_per_row).map(sum).collect(),
+            quads,
+            quads_per_row,
+            limits: distances.iter().map(limit).collect(),
+            center: (tau * length * length).round() as i32,
+        }
     }
-    let square = LENGTH * LENGTH;
-    let error = r * (2.0 * LENGTH + r) + (dim as f64 + 8.0) * f64::EPSILON * square + 1.0;
-    ((tau * square - error).floor() as i32, (tau * square + error).ceil() as i32)
+
+    fn row(&self, patch: usize) -> Row<'_> {
+        let quads = &self.quads[patch * self.quads_per_row..][..self.quads_per_row];
+        Row { quads, sum: self.sums[patch], center: self.center, limit: self.limits[patch] }
+    }
+
+    /// Lays these patches out as a panel; the limits of its lanes.
+    fn fill(&self, panel: &mut [Lane], patches: Range<usize>) -> [i32; LANES] {
+        let mut limits = [0; LANES];
+        panel.fill([OFFSET; 4]);
+        for (lane, patch) in patches.enumerate() {
+            limits[lane] = self.limits[patch];
+            let places = panel[lane / PART * PART * self.quads_per_row + lane % PART..].iter_mut().step_by(PART);
+            places
+                .zip(self.row(patch).quads)
+                .for_each(|(place, quad)| *place = quad.map(|value| OFFSET.wrapping_add_signed(value)));
+        }
+        limits
+    }
 }
 
 vectorized! {
-    /// The rows scaled to [`LENGTH`] (zero where they have none) and rounded, `[N, ⌈D/2⌉]`; an odd width is filled up with zero.
-    round(rows: &[f32], dim: usize, norms: &[f64]) -> Vec<Pair> {
-        let mut rounded = Vec::with_capacity(norms.len() * dim.div_ceil(2));
+    /// The largest value of each row of this width by its norm; 0 where there is none.
+    peaks(rows: &[f32], dim: usize, norms: &[f64]) -> Vec<f64> {
+        let mut peaks = Vec::with_capacity(norms.len());
         for (row, &norm) in rows.chunks_exact(dim).zip(norms) {
-            let scale = if norm > 0.0 { LENGTH / norm } else { 0.0 };
-            // Added to a number this large, a small one is rounded to an integer, which is then in the lowest bits.
-            let integer = |value: f32| (f64::from(value) * scale + 1.5 / f64::EPSILON).to_bits() as i16;
-            let (pairs, last) = row.as_chunks::<2>();
-            rounded.extend(pairs.iter().map(|pair| pair.map(integer)));
-            rounded.extend(last.iter().map(|&value| [integer(value), 0]));
+            // Without a sign, a greater number has greater bits.
+            let peak = f32::from_bits(row.iter().fold(0, |most, value| most.max(value.abs().to_bits())));
+            peaks.push(if norm > 0.0 { f64::from(peak) / norm } else { 0.0 });
         }
-        rounded
+        peaks
+    }
+}
+
+vectorized! {
+    /// The rows scaled to this length and rounded, and how far that moves each, or a little further; zero where the norm is too
+    /// small or too large for f32, so that this is all of the length.
+    round(rows: &[f32], dim: usize, norms: &[f64], length: f64) -> (Vec<Quad>, Vec<f64>) {
+        // Added to a number this large, a small one is rounded to an integer, which is then in the lowest bits.
+        const LARGE: f32 = 1.5 / f32::EPSILON;
+        let rounding = f64::from(f32::EPSILON);
+        let mut quads = vec![[0; 4]; norms.len() * dim.div_ceil(16) * 4];
+        let mut distances = Vec::with_capacity(norms.len());
+        let places = quads.as_chunks_mut::<4>().0.chunks_exact_mut(dim.div_ceil(16));
+        for ((row, &norm), places) in rows.chunks_exact(dim).zip(norms).zip(places) {
+            let scale = if (1e-30..1e30).contains(&norm) { (length / norm) as f32 } else { 0.0 };
+            let mut squares = [0f32; 16];
+            let mut round = |values: &[f32; 16], place: &mut [Quad; 4]| {
+                for lane in 0..16 {
+                    let scaled = values[lane] * scale;
+                    let rounded = scaled.clamp(-f32::from(MOST), MOST.into()) + LARGE;
+                    place.as_flattened_mut()[lane] = rounded.to_bits() as i8;
+                    let distance = rounded - LARGE - scaled;
+                    squares[lane] += distance * distance;
+                }
+            };
+            let (chunks, rest) = row.as_chunks::<16>();
+            chunks.iter().zip(&mut *places).for_each(|(values, place)| round(values, place));
+            if !rest.is_empty() {
+                let mut values = [0.0; 16];
+                values[..rest.len()].copy_from_slice(rest);
+                round(&values, &mut places[chunks.len()]);
+            }
+            // What is scaled errs by two roundings, a sum of squares by less than D + 8.
+            let moved = f64::from(squares.iter().sum::<f32>()).sqrt() * (1.0 + (dim as f64 + 8.0) * rounding);
+            distances.push(if scale > 0.0 { moved + 2.0 * rounding * length } else { length });
+        }
+        (quads, distances)
+    }
+}
+
+vectorized! {
+    /// Which of the patches from `first` on, of those whose bit is set, have a cosine above `tau` with patch `j`.
+    are_above(features: &Features, tau: f64, first: usize, j: usize, patches: u64) -> u64 {
+        // Every rounding of an f32 is less than one of these, unless numbers are very small or very large.
+        let rounding = (features.values().ncols() + 8) as f64 * f64::from(f32::EPSILON);
+        let smallest = features.values().ncols() as f64 * f64::from(f32::MIN_POSITIVE);
+        let (mut above, mut rest) = (0, patches);
+        while rest != 0 {
+            let lane = rest.trailing_zeros();
+            rest &= rest - 1;
+            let i = first + lane as usize;
+            let scale = features.norms()[i] * features.norms()[j];
+            let (a, b) = (features.row(i), features.row(j));
+            let distance = f64::from(dot_in::<f32, _, _>(a, b)) - tau * scale;
+            let is_sure = scale < LARGEST && distance.abs() > rounding * scale + smallest;
+            let is_above = if is_sure { distance > 0.0 } else { scale > 0.0 && dot(a, b) > tau * scale };
+            above |= u64::from(is_above) << lane;
+        }
+        above
+    }
+}
+
+/// Patches whose lengths have a lower product have no sum of products that leaves an f32.
+const LARGEST: f64 = 1e37;
+
+vectorized! {
+    /// Fills the words right of the diagonal from those left of it.
+    mirror(bits: &mut [u64], patches: usize) -> () {
+        let words = patches.div_ceil(64);
+        for below in 0..words {
+            let rows = 64.min(patches - below * 64);
+            for block in 0..below {
+                let mut square = [0u64; 64];
+                for (row, word) in square[..rows].iter_mut().enumerate() {
+                    *word = bits[(below * 64 + row) * words + block];
+                }
+                transpose(&mut square);
+                for (row, word) in square.into_iter().enumerate() {
+                    bits[(block * 64 + row) * words + below] = word;
+                }
+            }
+        }
     }
 }
 
 /// Transposes a square of bits: bit c of word r becomes bit r of word c (Warren, Hacker's Delight, section 7-3).
+#[inline(always)]
 fn transpose(square: &mut [u64; 64]) {
-    let mut mask = u64::MAX >> 32;
-    let mut half = 32;
-    while half > 0 {
-        for row in (0..64).filter(|row| row & half == 0) {
-            let swap = ((square[row] >> half) ^ square[row + half]) & mask;
-            square[row] ^= swap << half;
-            square[row + half] ^= swap;
-        }
-        half /= 2;
-        mask ^= mask << half;
-    }
+    exchange::<32>(square);
+    exchange::<16>(square);
+    exchange::<8>(square);
+    exchange::<4>(square);
+    exchange::<2>(square);
+    exchange::<1>(square);
 }
 
-vectorized! {
-    /// The dot product of two patches in f64.
-    exact_dot(a: &[f32], b: &[f32]) -> f64 {
-        dot(a, b)
+/// Exchanges the upper right and the lower left quarter of every square of twice this side.
+#[inline(always)]
+fn exchange<const HALF: usize>(square: &mut [u64; 64]) {
+    let mask = u64::MAX / ((1 << HALF) + 1);
+    for rows in square.chunks_exact_mut(2 * HALF) {
+        let (upper, lower) = rows.split_at_mut(HALF);
+        for (upper, lower) in upper.iter_mut().zip(lower) {
+            let swap = ((*upper >> HALF) ^ *lower) & mask;
+            *upper ^= swap << HALF;
+            *lower ^= swap;
+        }
     }
 }
 
@@ -200,11 +296,43 @@ mod tests {
         }
     }
 
+    proptest! {
+        #[test]
+        fn no_product_in_integers_is_further_from_the_true_one_than_the_limits(
+            n in 1usize..20, dim in 1usize..70, tau in prop::sample::select(vec![0.0, 0.2]), outlier: bool,
+            seed in prop::collection::vec(-100i8..=100, 997),
+        ) {
+            // The first patch is nearly all in one column, where it is cut off.
+            let value = |(r, c): (usize, usize)| f32::from(seed[(r * dim + c) % seed.len()]);
+            let of = |(r, c)| if outlier && r == 0 && c == 0 { 1e6 } else { value((r, c)) };
+            let features = Features::new(Grid { rows: n, cols: 1 }, Array2::from_shape_fn((n, dim), of)).unwrap();
+            let rounded = Rounded::new(&features, tau);
+            for i in 0..n {
+                for j in 0..n {
+                    let (a, b) = (rounded.row(i), rounded.row(j));
+                    let values = a.quads.as_flattened().iter().zip(b.quads.as_flattened());
+                    let product: i32 = values.map(|(&a, &b)| i32::from(a) * i32::from(b)).sum();
+                    let scale = features.norms()[i] * features.norms()[j];
+                    let difference = dot(features.row(i), features.row(j)) - tau * scale;
+                    let distance = product - a.center;
+                    if distance.abs() > a.limit + b.limit {
+                        // A patch without length is below every tau.
+                        prop_assert_eq!(distance > 0, scale > 0.0 && difference > 0.0, "({}, {})", i, j);
+                    }
+                }
+            }
+        }
+    }
+
     #[test]
-    fn nothing_is_sure_where_sums_could_wrap_around() {
-        assert_eq!(limits(1 << 30, 0.0), (i32::MIN, i32::MAX));
-        let (low, high) = limits(192, 0.2);
-        let cosine = |limit: i32| f64::from(limit) / LENGTH.powi(2);
-        assert!((0.199..0.2).contains(&cosine(low)) && (0.2..0.201).contains(&cosine(high)), "{low} {high}");
+    fn few_products_of_ordinary_patches_are_left_to_floating_point() {
+        let mut state = 1;
+        let mut value = || (crate::localize::box_counting::split_mix(&mut state) >> 40) as f32 - 8_388_608.0;
+        let values = Array2::from_shape_simple_fn((100, 192), &mut value);
+        let features = Features::new(Grid { rows: 10, cols: 10 }, values).unwrap();
+        let rounded = Rounded::new(&features, 0.0);
+        let length = rounded.row(0).quads.as_flattened().iter().map(|&v| f64::from(v).powi(2)).sum::<f64>();
+        let cosine = f64::from(2 * rounded.limits[0]) / length;
+        assert!(cosine < 0.03, "{cosine}");
     }
 }

@@ -4,11 +4,17 @@ use crate::geometry::{Grid, PatchLayout, PixelBox};
 
 /// The patches of the 4-connected component of `mask` that holds `seed`, ascending; empty where `seed` is not in it.
 pub fn component_of(mask: &[bool], grid: Grid, seed: usize) -> Vec<usize> {
-    let mut reached = vec![false; mask.len()];
+    component_where(|patch| mask[patch], grid, seed)
+}
+
+/// As [`component_of`], of the patches where `is_in`: it is asked once, and only about what is reached and what lies around that.
+pub(super) fn component_where(is_in: impl Fn(usize) -> bool, grid: Grid, seed: usize) -> Vec<usize> {
+    let mut reached = Vec::new();
+    let mut is_seen = vec![false; grid.patches()];
     let mut open = Vec::new();
     let mut visit = |patch: usize, open: &mut Vec<usize>| {
-        if mask[patch] && !reached[patch] {
-            reached[patch] = true;
+        if !std::mem::replace(&mut is_seen[patch], true) && is_in(patch) {
+            reached.push(patch);
             open.push(patch);
         }
     };
@@ -28,7 +34,8 @@ pub fn component_of(mask: &[bool], grid: Grid, seed: usize) -> Vec<usize> {
             visit(patch + 1, &mut open);
         }
     }
-    (0..reached.len()).filter(|&patch| reached[patch]).collect()
+    reached.sort_unstable();
+    reached
 }
 
 /// The bounding box of `patches` in image pixels, clipped to the image; `None` where there are none.

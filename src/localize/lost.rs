@@ -27,8 +27,7 @@ pub fn localize(features: &Features, signs: &SignMatrix, layout: &PatchLayout) -
     order.sort_by_key(|&patch| degrees[patch]);
     let seed = order[0];
     let pool: Vec<usize> = order.into_iter().take(EXPANSION).filter(|&patch| signs.is_positive(seed, patch)).collect();
-    let mask = features.positive_sum(&pool);
-    let patches = components::component_of(&mask, features.grid(), seed);
+    let patches = components::component_where(features.positive_sum(&pool), features.grid(), seed);
     let bbox = components::bounding_box(&patches, layout);
     Lost { seed, pool, patches, bbox }
 }

@@ -21,6 +21,7 @@ use crate::geometry::{Grid, PixelBox};
 use kernel::vectorized;
 use ndarray::{ArrayView2, CowArray, Ix2};
 use serde::{Deserialize, Serialize};
+use std::ops::{AddAssign, Mul};
 
 /// How boxes are found.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -103,6 +104,8 @@ pub enum LocalizeError {
 pub struct Features<'a> {
     grid: Grid,
     values: CowArray<'a, f32, Ix2>,
+    /// The Euclidean norm of every patch.
+    norms: Vec<f64>,
 }
 
 impl<'a> Features<'a> {
@@ -120,14 +123,18 @@ impl<'a> Features<'a> {
         if values.ncols() == 0 {
             return Err(LocalizeError::NoColumns);
         }
-        if let Some(((patch, column), &value)) = values.indexed_iter().find(|(_, v)| !v.is_finite()) {
-            return Err(LocalizeError::NotFinite { patch, column, value });
-        }
         let values = match values.is_standard_layout() {
             true => values,
             false => CowArray::from(values.as_standard_layout().into_owned()),
         };
-        Ok(Self { grid, values })
+        let norms = norms(values.as_slice().unwrap_or_default(), values.ncols());
+        // No sum of squares of finite numbers in f32 is too large for f64.
+        if norms.iter().any(|norm| !norm.is_finite())
+            && let Some(((patch, column), &value)) = values.indexed_iter().find(|(_, v)| !v.is_finite())
+        {
+            return Err(LocalizeError::NotFinite { patch, column, value });
+        }
+        Ok(Self { grid, values, norms })
     }
 
     /// The patch grid.
@@ -142,7 +149,7 @@ impl<'a> Features<'a> {
 
     /// The same, as their own: copied where they are lent.
     pub fn into_owned(self) -> Features<'static> {
-        Features { grid: self.grid, values: CowArray::from(self.values.into_owned()) }
+        Features { grid: self.grid, values: CowArray::from(self.values.into_owned()), norms: self.norms }
     }
 
     /// The features of one patch, `[D]`.
@@ -152,21 +159,21 @@ impl<'a> Features<'a> {
     }
 
     /// The Euclidean norm of every patch.
-    fn norms(&self) -> Vec<f64> {
-        norms(self.data(), self.values.ncols())
+    fn norms(&self) -> &[f64] {
+        &self.norms
     }
 
     fn data(&self) -> &[f32] {
         self.values.as_slice().unwrap_or_default()
     }
 
-    /// The sign of `Σ F[l] · F[j] > 0` for every patch j, the sum over `patches` (LOST, section 3.2: seed expansion).
-    fn positive_sum(&self, patches: &[usize]) -> Vec<bool> {
+    /// Whether `Σ F[l] · F[j] > 0` for a patch j, the sum over `patches` (LOST, section 3.2: seed expansion).
+    fn positive_sum(&self, patches: &[usize]) -> impl Fn(usize) -> bool {
         let mut sum = vec![0f64; self.values.ncols()];
         for &patch in patches {
             sum.iter_mut().zip(self.row(patch)).for_each(|(s, &v)| *s += f64::from(v));
         }
-        are_positive(self.data(), &sum)
+        move |patch| is_positive(self.row(patch), &sum)
     }
 }
 
@@ -182,27 +189,34 @@ vectorized! {
 }
 
 vectorized! {
-    /// Which rows, as wide as `sum`, have a positive dot product with it.
-    are_positive(rows: &[f32], sum: &[f64]) -> Vec<bool> {
-        let mut positive = Vec::with_capacity(rows.len() / sum.len());
-        for row in rows.chunks_exact(sum.len()) {
-            positive.push(dot(row, sum) > 0.0);
-        }
-        positive
+    /// Whether the dot product is positive.
+    is_positive(row: &[f32], sum: &[f64]) -> bool {
+        dot(row, sum) > 0.0
     }
 }
 
-/// The dot product in f64. The order of summation is fixed: 16 lanes, their sum, then what is left.
+/// The dot product in f64.
 #[inline(always)]
 fn dot<A: Copy + Into<f64>, B: Copy + Into<f64>>(a: &[A], b: &[B]) -> f64 {
+    dot_in(a, b)
+}
+
+/// The dot product in f64 or f32. The order of summation is fixed: 16 lanes, their sum, then what is left.
+#[inline(always)]
+fn dot_in<T, A, B>(a: &[A], b: &[B]) -> T
+where
+    T: Copy + Default + AddAssign + Mul<Output = T>,
+    A: Copy + Into<T>,
+    B: Copy + Into<T>,
+{
     let ((a, a_rest), (b, b_rest)) = (a.as_chunks::<16>(), b.as_chunks::<16>());
-    let mut lanes = [0f64; 16];
+    let mut lanes = [T::default(); 16];
     for (a, b) in a.iter().zip(b) {
         for lane in 0..16 {
             lanes[lane] += a[lane].into() * b[lane].into();
         }
     }
-    let mut sum = 0.0;
+    let mut sum = T::default();
     for lane in lanes {
         sum += lane;
     }

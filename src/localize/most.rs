@@ -75,7 +75,7 @@ pub fn localize(features: &Features, signs: &SignMatrix, layout: &PatchLayout) -
         let members = || seeds.iter().zip(&clusters).filter(|(_, c)| **c == cluster).map(|(s, _)| *s);
         let Some(core) = members().min_by_key(|&seed| degrees[seed]) else { continue };
         let pool: Vec<usize> = members().filter(|&seed| signs.is_positive(core, seed)).collect();
-        let patches = components::component_of(&features.positive_sum(&pool), grid, core);
+        let patches = components::component_where(features.positive_sum(&pool), grid, core);
         let bbox = components::bounding_box(&patches, layout);
         match bbox.ok_or(DropReason::NoPatches).and_then(|bbox| plausible(bbox, layout)) {
             Ok(bbox) => objects.push(MostObject { cluster, core, pool, patches, bbox }),

@@ -19,7 +19,7 @@
 //! The papers give no score; this one is the project's.
 
 use super::kernel::vectorized;
-use super::{Features, dot, norms};
+use super::{Features, dot};
 use crate::geometry::Grid;
 use ndarray::ArrayView2;
 
@@ -36,7 +36,7 @@ pub struct Scorer<'a> {
     grid: Grid,
     /// `[N, D]`.
     rows: &'a [f32],
-    norms: Vec<f64>,
+    norms: &'a [f64],
     /// The sum of the unit features of all patches, `[D]`.
     sum: Vec<f64>,
     /// `d` between a patch and the one to the right of it, 0 in the last column.
@@ -48,10 +48,10 @@ pub struct Scorer<'a> {
 impl<'a> Scorer<'a> {
     pub fn new(features: &'a Features<'_>) -> Self {
         let (grid, dim) = (features.grid(), features.values().ncols());
-        let norms = norms(features.data(), dim);
-        let [right, below] = [1, grid.cols].map(|step| differences(features.data(), dim, &norms, step));
+        let norms = features.norms();
+        let [right, below] = [1, grid.cols].map(|step| differences(features.data(), dim, norms, step));
         let all: Vec<usize> = (0..grid.patches()).collect();
-        let sum = sum_of_units(features.data(), dim, &norms, &all);
+        let sum = sum_of_units(features.data(), dim, norms, &all);
         Self { grid, rows: features.data(), norms, sum, right, below }
     }
 
@@ -96,7 +96,7 @@ impl<'a> Scorer<'a> {
 
     /// `s`: 0 where the patches look like the others, 1 where they are the opposite.
     fn unlikeness(&self, patches: &[usize]) -> f64 {
-        let inside = sum_of_units(self.rows, self.sum.len(), &self.norms, patches);
+        let inside = sum_of_units(self.rows, self.sum.len(), self.norms, patches);
         let outside: Vec<f64> = self.sum.iter().zip(&inside).map(|(all, inside)| all - inside).collect();
         let lengths = [&inside, &outside].map(|sum| dot(sum, sum).sqrt());
         if lengths.iter().any(|length| *length <= NO_DIRECTION * self.norms.len() as f64) {
