@@ -1,0 +1,201 @@
+//! How many frames a second go from the file to the record when the model costs nothing: decode, fit, find, record, on one core, on
+//! two, and what that makes on sixteen.
+//!
+//! `cargo bench --profile release --bench ceiling`, after `make demo`. Features are those of the bundled model for the demo clip's first
+//! frames, in 1200 patches; 384 columns are its keys beside its queries. Each setting runs in a process of its own, held to its
+//! cores by `taskset`; every record's boxes are compared with those found beforehand.
+
+use mostream::backbone::{
+    Backbone, BackboneError, Checkpoint, Element, Feature, MemoryKind, Model, RunMemory, RunShape, SessionOptions,
+};
+use mostream::geometry::PatchLayout;
+use mostream::live::engine::{self, Input};
+use mostream::live::sinks::records::Records;
+use mostream::live::status::Board;
+use mostream::localize::{Features, Localizer, PatchOutput};
+use mostream::publish::jsonl::RecordWriter;
+use mostream::runtime::{self, Sinks, Summary};
+use mostream::stream::feed::Files;
+use mostream::stream::frame::Converter;
+use mostream::stream::ingest::Span;
+use mostream::stream::preflight::Source;
+use mostream::stream::source::{self, FrameSource};
+use ndarray::{Array2, Axis, concatenate};
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Instant;
+
+const CLIP: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/out/demo.mp4");
+const SIZE: (u32, u32) = (320, 240);
+/// Different features, so that the processor cannot learn one frame's.
+const RECORDED: usize = 8;
+/// As a GPU has it.
+const BATCH: usize = 8;
+const SOURCES: [usize; 2] = [1, 16];
+const ROUNDS: usize = 3;
+
+/// A device that has its answers ready: what is left is the program's own.
+struct Recorded {
+    layout: PatchLayout,
+    features: Vec<Array2<f32>>,
+}
+
+impl Model for Recorded {
+    fn layout(&self) -> PatchLayout {
+        self.layout
+    }
+
+    fn device(&self) -> String {
+        "recorded".into()
+    }
+
+    fn batch(&self) -> usize {
+        BATCH
+    }
+
+    fn runs_at_once(&self) -> usize {
+        2
+    }
+
+    fn memory(&self) -> Result<RunMemory, BackboneError> {
+        let (rows, cols) = self.features[0].dim();
+        let (width, height) = (SIZE.0 as usize, SIZE.1 as usize);
+        let shape = RunShape { batch: BATCH, width, height, rows, cols, element: Element::F32 };
+        let mut memory = RunMemory::new(&MemoryKind::Plain, shape)?;
+        let places = memory.output_mut().unwrap().chunks_exact_mut(rows * cols);
+        for (place, features) in places.zip(self.features.iter().cycle()) {
+            place.copy_from_slice(features.as_slice().unwrap());
+        }
+        Ok(memory)
+    }
+
+    fn run(&self, _: &mut RunMemory, _: usize) -> Result<(), BackboneError> {
+        Ok(())
+    }
+}
+
+fn open() -> (mostream::stream::frame::Frame, Box<dyn FrameSource>, String) {
+    let clip = Source::new(CLIP).unwrap();
+    let (_, mut frames) = source::open(&clip, Span::default()).expect("run `make demo` first: it draws the clip");
+    (frames.next(&|| false).unwrap().unwrap(), frames, clip.name)
+}
+
+/// The features of the clip's first frames, `[N, dim]`.
+fn record(dim: usize) -> Recorded {
+    let checkpoint = Checkpoint::bundled().unwrap();
+    let session = |feature| Backbone::open(&checkpoint, feature, SIZE.0, SIZE.1, &SessionOptions::default()).unwrap();
+    let sessions: Vec<_> = [Feature::Keys, Feature::Queries].into_iter().take(dim / 192).map(session).collect();
+    let mut converter = Converter::to_model_rgb(SIZE.0, SIZE.1);
+    let (first, mut rest, _) = open();
+    let mut frames = std::iter::once(first).chain(std::iter::from_fn(|| rest.next(&|| false).unwrap()));
+    let features = (0..RECORDED).map(|_| {
+        let image = converter.convert(&frames.next().unwrap()).unwrap().0;
+        let image = image.map_readable().unwrap();
+        let parts: Vec<_> = sessions.iter().map(|session| session.features(&image).unwrap()).collect();
+        concatenate(Axis(1), &Vec::from_iter(parts.iter().map(|part| part.view()))).unwrap().as_standard_layout().into_owned()
+    });
+    Recorded { layout: sessions[0].layout(), features: features.collect() }
+}
+
+/// Frames per second of the steady part, in this process.
+fn measure(dim: usize, sources: usize) -> f64 {
+    let model = record(dim);
+    let localizer = Localizer::default();
+    let boxes = |features: &Array2<f32>| {
+        let output = PatchOutput::Features(Features::new(model.layout.grid, features.view()).unwrap());
+        localizer.localize(&output, &model.layout).unwrap().len()
+    };
+    let expected: BTreeSet<usize> = model.features.iter().map(boxes).collect();
+    let models: Vec<Arc<dyn Model>> = vec![Arc::new(model)];
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("records.jsonl");
+    let stop = AtomicBool::new(false);
+    let start = Instant::now();
+    let frames = if sources == 1 {
+        let (first, mut rest, name) = open();
+        let sinks = Sinks { records: Some((RecordWriter::create(&path).unwrap(), String::new())), ..Sinks::default() };
+        let task = runtime::Task {
+            source: name,
+            model: "recorded".into(),
+            localizer,
+            groups: None,
+            every: 1,
+            start_ns: 0,
+            with_masks: false,
+            with_timings: false,
+        };
+        let Summary { frames, .. } = runtime::run(&task, first, &mut *rest, &models, sinks, &stop, |_| ()).unwrap();
+        frames
+    } else {
+        let board = Board::new((0..sources).map(|number| number.to_string()));
+        let records = Records::open(&path, None).unwrap();
+        let inputs = (0..sources).map(|_| Input {
+            feed: Box::new(Files::new(vec![Source::new(CLIP).unwrap()], Span::default())),
+            sinks: vec![records.sink()],
+            every: 1,
+            adaptive: None,
+        });
+        let task = engine::Task {
+            model: "recorded".into(),
+            localizer,
+            groups: None,
+            with_masks: false,
+            with_timings: false,
+        };
+        engine::run(&task, inputs.collect(), |_, _| Ok(models), &board, &stop, &|_| ()).unwrap();
+        board.sources.iter().map(|source| source.snapshot().frames).sum()
+    };
+    let seconds = start.elapsed().as_secs_f64();
+    check(&path, frames, &expected);
+    frames as f64 / seconds
+}
+
+/// Every frame has its record, with as many boxes as one of the recorded answers.
+fn check(path: &Path, frames: u64, expected: &BTreeSet<usize>) {
+    let text = std::fs::read_to_string(path).unwrap();
+    let records = text.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+    let records = Vec::from_iter(records.filter(|record| record["frame"].is_u64()));
+    assert_eq!(records.len() as u64, frames);
+    for record in records {
+        assert_eq!(record["inferred"], true);
+        assert!(expected.contains(&record["objects"].as_array().unwrap().len()), "{record}");
+    }
+}
+
+fn main() {
+    let arguments: Vec<String> = std::env::args().collect();
+    gstreamer::init().unwrap();
+    if let [_, dim, sources] = &arguments[..]
+        && let (Ok(dim), Ok(sources)) = (dim.parse(), sources.parse())
+    {
+        println!("{}", measure(dim, sources));
+        return;
+    }
+    let cores = std::thread::available_parallelism().unwrap().get();
+    println!("640x480 H.264 to records, 1200 patches, frames per second (best of {ROUNDS}; of CPUs 0 to n-1)");
+    for dim in [192, 384] {
+        for sources in SOURCES {
+            let rate = |cpus: usize| {
+                let run = || {
+                    let output = Command::new("taskset")
+                        .args(["-c", &format!("0-{}", cpus - 1), &arguments[0], &dim.to_string(), &sources.to_string()])
+                        .output()
+                        .unwrap();
+                    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+                    String::from_utf8_lossy(&output.stdout).trim().parse::<f64>().unwrap()
+                };
+                (0..ROUNDS).map(|_| run()).fold(0.0, f64::max)
+            };
+            let one = rate(1);
+            let mut line = format!("D {dim}, {sources:2} sources: one core {one:.0}");
+            for cpus in [2, 4, 8, 16].into_iter().filter(|cpus| *cpus <= cores) {
+                let rate = rate(cpus);
+                line += &format!(", {cpus} cores {rate:.0} ({:.2} times)", rate / one);
+            }
+            println!("{line}, 16 at the rate of one {:.0}", 16.0 * one);
+        }
+    }
+}
