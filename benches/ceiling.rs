@@ -95,7 +95,10 @@ fn record(dim: usize) -> Recorded {
         let image = converter.convert(&frames.next().unwrap()).unwrap().0;
         let image = image.map_readable().unwrap();
         let parts: Vec<_> = sessions.iter().map(|session| session.features(&image).unwrap()).collect();
-        concatenate(Axis(1), &Vec::from_iter(parts.iter().map(|part| part.view()))).unwrap().as_standard_layout().into_owned()
+        concatenate(Axis(1), &Vec::from_iter(parts.iter().map(|part| part.view())))
+            .unwrap()
+            .as_standard_layout()
+            .into_owned()
     });
     Recorded { layout: sessions[0].layout(), features: features.collect() }
 }
@@ -138,13 +141,8 @@ fn measure(dim: usize, sources: usize) -> f64 {
             every: 1,
             adaptive: None,
         });
-        let task = engine::Task {
-            model: "recorded".into(),
-            localizer,
-            groups: None,
-            with_masks: false,
-            with_timings: false,
-        };
+        let task =
+            engine::Task { model: "recorded".into(), localizer, groups: None, with_masks: false, with_timings: false };
         engine::run(&task, inputs.collect(), |_, _| Ok(models), &board, &stop, &|_| ()).unwrap();
         board.sources.iter().map(|source| source.snapshot().frames).sum()
     };

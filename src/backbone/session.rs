@@ -201,15 +201,14 @@ impl Backbone {
         Ok(all)
     }
 
-    /// A run of the user's own file, whose pixels and features are turned on the way.
-    fn run_user(
+    /// A run of the user's own file, whose pixels and features are turned on the way: `[count, height, width, 3]` → `[N, D]` each.
+    fn features_of_user(
         &self,
         (user, mean, std): &(UserModel, [f32; 3], [f32; 3]),
-        memory: &mut RunMemory,
+        rgb: &[u8],
         count: usize,
-    ) -> Result<(), BackboneError> {
+    ) -> Result<Vec<Array2<f32>>, BackboneError> {
         let RunShape { width, height, .. } = self.shape;
-        let rgb = memory.pixels(count).ok_or_else(|| BackboneError::runtime("a picture is not there"))?;
         let mut session = self.session.lock().unwrap_or_else(PoisonError::into_inner);
         let planes = if user.is_planar { user.planes(rgb, width * height, *mean, *std) } else { Vec::new() };
         let input = match user.is_planar {
@@ -217,16 +216,44 @@ impl Backbone {
                 TensorRef::from_array_view(([count, 3, height, width], &planes[..])).map_err(BackboneError::runtime)?,
             ),
             false => {
-                TensorRef::from_array_view(([count, height, width, 3], &*rgb)).map_err(BackboneError::runtime)?.into()
+                TensorRef::from_array_view(([count, height, width, 3], rgb)).map_err(BackboneError::runtime)?.into()
             }
         };
         let output = session.run(ort::inputs![user.input.as_str() => input]).map_err(BackboneError::runtime)?;
         let (shape, values) =
             output[user.output.as_str()].try_extract_tensor::<f32>().map_err(BackboneError::runtime)?;
-        let all = user.features(shape, values, count, &self.layout).map_err(BackboneError::Size)?;
-        let places = memory.output_mut().into_iter().flat_map(|all| all.chunks_exact_mut(self.shape.values()));
+        user.features(shape, values, count, &self.layout).map_err(BackboneError::Size)
+    }
+
+    fn run_user(
+        &self,
+        user: &(UserModel, [f32; 3], [f32; 3]),
+        memory: &mut RunMemory,
+        count: usize,
+    ) -> Result<(), BackboneError> {
+        let rgb = memory.pixels(count).ok_or_else(|| BackboneError::runtime("a picture is not there"))?;
+        let all = self.features_of_user(user, rgb, count)?;
+        let places = memory.output_mut().into_iter().flat_map(|all| all.chunks_exact_mut(self.shape.values().max(1)));
         for (place, features) in places.zip(all) {
+            if place.len() != features.len() {
+                return Err(BackboneError::runtime(format!("{} features, and {} before", features.len(), place.len())));
+            }
             place.iter_mut().zip(&features).for_each(|(place, value)| *place = *value);
+        }
+        Ok(())
+    }
+
+    /// One run on a black image; of a user's own file it shows what comes out.
+    fn try_out(&mut self) -> Result<(), BackboneError> {
+        let black = vec![0; 3 * self.shape.width * self.shape.height];
+        match &self.user {
+            Some(user) => {
+                let first = self.features_of_user(user, &black, 1)?.pop();
+                (self.shape.rows, self.shape.cols) = first.map_or((0, 0), |features| features.dim());
+            }
+            None => {
+                self.features(&black)?;
+            }
         }
         Ok(())
     }
@@ -359,10 +386,9 @@ impl Opening<'_> {
         if device == Device::Cpu {
             let session_key = key(&[graph_key.as_bytes(), self.version.as_bytes(), processor().as_bytes()]);
             let session = on_cpu(&builder, &mut store, &session_key, graph)?;
-            let backbone = backbone(session, store.warning);
+            let mut backbone = backbone(session, store.warning);
             if checkpoint.is_onnx() {
-                // Only a run shows what it gives.
-                backbone.features(&black(layout))?;
+                backbone.try_out()?;
             }
             return Ok(backbone);
         }
@@ -394,7 +420,7 @@ impl Opening<'_> {
                 Err(why) => backbone.warnings.push(format!("{device} reads pageable memory, which is slower: {why}")),
             }
         }
-        backbone.features(&black(layout)).map_err(|error| failed(&error))?;
+        backbone.try_out().map_err(|error| failed(&error))?;
         let session = backbone.session.get_mut().unwrap_or_else(PoisonError::into_inner);
         let profile = session.end_profiling().map_err(|error| failed(&error))?;
         let nodes = nodes_on_cpu(&std::fs::read(profile).map_err(|error| failed(&error))?);
@@ -416,10 +442,6 @@ impl Opening<'_> {
             None => (INPUT, [height, width, 3]),
         }
     }
-}
-
-fn black(layout: &PatchLayout) -> Vec<u8> {
-    vec![0; 3 * layout.image_width as usize * layout.image_height as usize]
 }
 
 /// Whether an ONNX file of the user's own gives this feature of images of this layout.
