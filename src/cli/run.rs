@@ -8,6 +8,7 @@ use super::live;
 use super::localize::PaperArgs;
 use super::model::{FeatureArg, ModelArgs};
 use super::progress::Progress;
+use clap::Args as _;
 use mostream::backbone::Feature;
 use mostream::localize::Method;
 use mostream::publish::jsonl::RecordWriter;
@@ -41,7 +42,7 @@ pub struct Args {
     #[arg(value_name = "[NAME=]INPUT", required_unless_present = "config")]
     inputs: Vec<OsString>,
     /// Read inputs and flags from this file instead (docs/config.md)
-    #[arg(long, value_name = "FILE.toml", conflicts_with_all = OTHER_FLAGS)]
+    #[arg(long, value_name = "FILE.toml", conflicts_with_all = of_the_file())]
     config: Option<PathBuf>,
     /// Begin here: seconds, or [H:]M:S
     #[arg(long, value_name = "TIME", value_parser = time_ns)]
@@ -59,8 +60,11 @@ pub struct Args {
 }
 
 /// What a config file says itself: everything but `--print-pipeline`.
-const OTHER_FLAGS: [&str; 9] =
-    ["inputs", "start", "duration", "SourceArgs", "Shared", "PaperArgs", "GroupsArg", "ModelArgs", "DeviceArgs"];
+fn of_the_file() -> Vec<clap::Id> {
+    let command = Shared::augment_args(SourceArgs::augment_args(clap::Command::new("run")));
+    let own = ["inputs", "start", "duration"].map(clap::Id::from);
+    own.into_iter().chain(command.get_arguments().map(|argument| argument.get_id().clone())).collect()
+}
 
 /// The flags that say what becomes of all sources.
 #[derive(clap::Args)]
@@ -118,7 +122,7 @@ pub struct SourceArgs {
     /// Leave out the backbone while the picture of a still camera does not change; the boxes hold
     #[arg(long)]
     pub adaptive: bool,
-    /// What decodes the video: auto (the best by GStreamer's ranks, hardware first) or the name of an element, such as avdec_h264
+    /// What decodes the video: auto (by GStreamer's ranks, hardware first among equals) or the name of an element, such as avdec_h264
     #[arg(long, value_name = "NAME", default_value = "auto")]
     pub decoder: String,
     /// How RTSP carries frames: auto, tcp or udp

@@ -9,6 +9,22 @@ use std::sync::{Arc, Mutex, PoisonError};
 /// Width and height of the model's image, for those of a frame as displayed.
 pub type ModelSize = Arc<dyn Fn(u32, u32) -> (u32, u32) + Send + Sync>;
 
+/// What cameras and files hold mostly, and how GStreamer calls it.
+pub const CODECS: [(&str, &str); 7] = [
+    ("H.264", "video/x-h264"),
+    ("H.265", "video/x-h265"),
+    ("AV1", "video/x-av1"),
+    ("VP8", "video/x-vp8"),
+    ("VP9", "video/x-vp9"),
+    ("MPEG-2", "video/mpeg,mpegversion=2,systemstream=false"),
+    ("JPEG", "image/jpeg"),
+];
+
+/// The format that such a text means; any, where it means none.
+pub fn codec_caps(text: &str) -> gst::Caps {
+    text.parse().unwrap_or_else(|_| gst::Caps::new_any())
+}
+
 /// How a source is to be decoded.
 #[derive(Clone, Default)]
 pub struct Decoding {
@@ -42,7 +58,10 @@ impl Decoding {
         if gst::ElementFactory::find(name).is_some_and(|factory| is_decoder(&factory)) {
             return Ok(());
         }
-        let installed = names(&all(gst::Rank::MARGINAL));
+        let listed = CODECS.iter().map(|(codec, caps)| (codec, decoders(&codec_caps(caps))));
+        let listed = listed.filter(|(_, found)| !found.is_empty());
+        let installed = listed.map(|(codec, found)| format!("for {codec} {}", names(&found))).collect::<Vec<_>>();
+        let installed = installed.join("; ");
         Err(StreamError::Decoder(format!("there is no video decoder {name} here; installed: {installed}")))
     }
 
@@ -165,8 +184,14 @@ fn names(factories: &[gst::ElementFactory]) -> String {
 
 /// The video decoder at work in a pipeline; none where frames come undecoded, or before the first one.
 pub(super) fn running(pipeline: &gst::Pipeline) -> Option<Decoder> {
+    let is_decoder = |element: &gst::Element| element.metadata("klass").is_some_and(is_decoder_class);
+    // Some decoders are made of others.
+    let is_inner = |element: &gst::Element| {
+        let parents = std::iter::successors(element.parent(), |parent| parent.parent());
+        parents.filter_map(|parent| parent.downcast::<gst::Element>().ok()).any(|parent| is_decoder(&parent))
+    };
     let elements = pipeline.iterate_recurse().into_iter().flatten();
-    elements.filter(|element| element.metadata("klass").is_some_and(is_decoder_class)).find_map(|element| {
+    elements.filter(|element| is_decoder(element) && !is_inner(element)).find_map(|element| {
         let caps = element.static_pad("src")?.current_caps()?;
         let name = element.factory()?.name().to_string();
         Some(Decoder { name, memory: memory::shown(&caps) })

@@ -23,22 +23,31 @@ pub(super) fn line_to(sink: &gst::Element) -> String {
         }
         last = format;
         let Some(element) = from.parent_element() else { break };
-        parts.push(name_of(&element));
-        next = from.iterate_internal_links().into_iter().flatten().next();
+        if name_of(&element) != "capsfilter" {
+            parts.push(name_of(&element));
+        }
+        next = match from.is::<gst::GhostPad>() {
+            true => element.static_pad("sink"),
+            false => from.iterate_internal_links().into_iter().flatten().next(),
+        };
     }
     parts.reverse();
     parts.join(" ! ")
 }
 
 fn name_of(element: &gst::Element) -> String {
-    element.factory().map_or_else(|| element.name().to_string(), |factory| factory.name().to_string())
+    // Elements made without a factory are named after it, with a number.
+    let name = || element.name().trim_end_matches(|c: char| c.is_ascii_digit()).to_owned();
+    element.factory().map_or_else(name, |factory| factory.name().to_string())
 }
 
-/// The pad of a real element on the other side, whatever bins lie between.
+/// The pad on the other side, whatever bins lie between that only hold others; one that is an element of its own kind is not
+/// looked into.
 fn peer_of(pad: &gst::Pad) -> Option<gst::Pad> {
     let mut peer = pad.peer()?;
     for _ in 0..LONGEST {
         peer = match peer.downcast::<gst::GhostPad>() {
+            Ok(ghost) if !is_plain_bin(ghost.upcast_ref()) => return Some(ghost.upcast()),
             // The way out of a bin leads into it,
             Ok(ghost) => ghost.target()?,
             // and the inner side of a way into one leads out.
@@ -49,6 +58,11 @@ fn peer_of(pad: &gst::Pad) -> Option<gst::Pad> {
         };
     }
     None
+}
+
+fn is_plain_bin(pad: &gst::Pad) -> bool {
+    let class = pad.parent_element().and_then(|bin| bin.metadata("klass").map(str::to_owned));
+    class.is_none_or(|class| class.starts_with("Generic/Bin"))
 }
 
 fn format_of(caps: &gst::CapsRef) -> Option<String> {

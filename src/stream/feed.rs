@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 /// One thing that happened at a source.
+#[expect(clippy::large_enum_variant, reason = "nearly all are frames, and none waits in a queue")]
 pub enum Event {
     Frame(Frame),
     State(StateChange),

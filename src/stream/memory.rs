@@ -137,10 +137,10 @@ pub(super) fn link(
     let (seen, model_size, small) = (native.clone(), decoding.model_size.clone(), recipe.small);
     from.add_probe(gst::PadProbeType::EVENT_DOWNSTREAM, move |_, info| {
         if let Some(gst::EventView::Caps(event)) = info.event().map(|event| event.view())
-            && let Some(target) = Target::of(event.caps(), model_size.as_ref().map(|size| &**size), small)
+            && let Some(target) = Target::of(event.caps(), model_size.as_deref(), small)
         {
             filter.set_property("caps", target.caps);
-            *seen.lock().unwrap_or_else(PoisonError::into_inner) = Some(target.native);
+            *seen.lock().unwrap_or_else(PoisonError::into_inner) = target.native;
         }
         gst::PadProbeReturn::Ok
     });
@@ -191,8 +191,8 @@ pub(super) fn link_first(
 /// What leaves the device.
 struct Target {
     caps: gst::Caps,
-    /// The frame as displayed.
-    native: (u32, u32),
+    /// The frame as displayed, where a smaller picture leaves.
+    native: Option<(u32, u32)>,
 }
 
 impl Target {
@@ -211,9 +211,14 @@ impl Target {
             || !format.has_field("interlace-mode");
         let size = model_size.filter(|_| is_progressive).map(|size| size(native.0, native.1));
         let size = size.filter(|(w, h)| u64::from(*w) * u64::from(*h) < u64::from(width) * u64::from(height));
-        let (formats, (width, height)) = size.map_or(("NV12", (width, height)), |size| (small, size));
-        let caps = format!("video/x-raw,format={formats},width={width},height={height}").parse().ok()?;
-        Some(Self { caps, native })
+        let caps = match size {
+            Some((width, height)) => format!("video/x-raw,format={small},width={width},height={height}"),
+            None => {
+                let (n, d) = (pixel.numer(), pixel.denom());
+                format!("video/x-raw,format=NV12,width={width},height={height},pixel-aspect-ratio={n}/{d}")
+            }
+        };
+        Some(Self { caps: caps.parse().ok()?, native: size.map(|_| native) })
     }
 }
 
