@@ -24,6 +24,14 @@ fn where_all_is_installed_it_says_so_and_finds_the_drawn_object() {
         let path = report.pointer(place).unwrap().as_str().unwrap();
         assert!(std::path::Path::new(path).exists(), "{place}: {path}");
     }
+    let h264 = &report["codecs"][0];
+    assert_eq!((&h264["codec"], &h264["memory"]), (&"H.264".into(), &"system".into()), "no device here");
+    let decoder = h264["decoder"].as_str().unwrap();
+    assert!(
+        report["decoders"].as_array().unwrap().iter().any(|known| known["name"] == decoder && known["found"] == true)
+    );
+    let said = String::from_utf8(doctor(&[], &[]).stdout).unwrap();
+    assert!(said.contains(&format!("{decoder}, frames in system memory")), "{said}");
     let providers = report["onnx_runtime"]["providers"].as_array().unwrap();
     assert!(providers.contains(&"CPUExecutionProvider".into()), "{providers:?}");
 }

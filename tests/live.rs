@@ -199,3 +199,53 @@ fn a_file_names_the_sources_and_a_wrong_line_is_named() {
         assert!(said.contains(&format!("c.toml:{line}: ")) && said.contains(word), "{text}: {said}");
     }
 }
+
+#[test]
+fn the_decoder_is_chosen_and_told_and_the_pipeline_printed_without_secrets() {
+    let folder = tempfile::tempdir().unwrap();
+    make(folder.path().join("a.mp4"), (160, 120), 5, true, "-c:v libx264 -pix_fmt yuv420p");
+    let said = |arguments: &[&str]| {
+        let output = program(folder.path(), arguments).output().unwrap();
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        (output.status.code(), text(&output.stdout), text(&output.stderr))
+    };
+    let (code, out, err) = said(&["--print-pipeline", "--decoder", "openh264dec", "a.mp4"]);
+    assert_eq!(code, Some(0), "{err}");
+    assert!(out.starts_with("a.mp4: filesrc ! ") && out.contains(" ! openh264dec ! video/x-raw,format=I420"), "{out}");
+    assert!(!folder.path().join("a.boxes.mp4").exists(), "nothing was run");
+    let (code, out, err) = said(&["--print-pipeline", "door=rtsp://me:s3cret@10.0.0.7/x", "clip=a.mp4", "--web"]);
+    assert_eq!(code, Some(0), "{err}");
+    assert!(out.contains("door: rtspsrc ") && out.contains("clip: filesrc ") && !out.contains("s3cret"), "{out}");
+    let (code, _, err) = said(&["--decoder", "nosuchdec", "a.mp4"]);
+    assert!(code == Some(6) && err.contains("nosuchdec") && err.contains("avdec_h264"), "{code:?} {err}");
+    let (code, _, err) = said(&["--decoder", "openh264dec", "--records", "-", "a.mp4"]);
+    assert!(code == Some(0) && err.contains("decoded by openh264dec"), "{err}");
+    let config = "decoder = \"avdec_h264\"\nrecords = \"c.jsonl\"\n[[source]]\ninput = \"a.mp4\"\n[[source]]\nname = \"b\"\n\
+                  input = \"a.mp4\"\ndecoder = \"openh264dec\"\n";
+    std::fs::write(folder.path().join("c.toml"), config).unwrap();
+    let of_config = |more: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_mostream"));
+        command.args(["run", "--config", "c.toml"]).args(more).current_dir(&folder).output().unwrap()
+    };
+    let out = String::from_utf8(of_config(&["--print-pipeline"]).stdout).unwrap();
+    let lines: Vec<&str> = out.lines().collect();
+    assert!(lines[0].contains("avdec_h264") && lines[1].contains("b: ") && lines[1].contains("openh264dec"), "{out}");
+    for more in ["--masks", "--every=2", "--paper", "--patches=300", "a.mp4"] {
+        assert_eq!(of_config(&[more]).status.code(), Some(2), "{more} belongs into the file");
+    }
+}
+
+#[test]
+fn metrics_name_the_decoder_of_a_camera() {
+    let folder = tempfile::tempdir().unwrap();
+    let (server, port) = (RtspCamera::start(free_port(), &[]), free_port());
+    let (input, web) = (format!("door={}", server.url()), format!("--web=127.0.0.1:{port}"));
+    let arguments = ["--decoder", "openh264dec", &web, "--records", "r.jsonl", &input];
+    let child = program(folder.path(), &arguments).spawn().unwrap();
+    wait_until("frames", || frames(&folder.path().join("r.jsonl"), "door").len() > 5);
+    let mut answer = ureq::get(format!("http://127.0.0.1:{port}/metrics")).call().unwrap();
+    let text = answer.body_mut().read_to_string().unwrap();
+    let wanted = "mostream_decoder_info{source=\"door\",decoder=\"openh264dec\",memory=\"system\"} 1\n";
+    assert!(text.contains(wanted), "{text}");
+    end(child, "-INT");
+}

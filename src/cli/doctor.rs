@@ -7,7 +7,7 @@ use gstreamer as gst;
 use mostream::backbone::{self, Backbone, Checkpoint, Feature, Placement, SessionOptions};
 use mostream::geometry::PixelBox;
 use mostream::localize::{Features, Localizer, PatchOutput};
-use mostream::stream::{self, launch, package_of};
+use mostream::stream::{self, decoder, launch, memory, package_of};
 use serde::Serialize;
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -84,6 +84,8 @@ struct Report {
     /// In the order in which they are tried; found means that it starts, hardware included.
     encoders: Vec<Element>,
     decoders: Vec<Element>,
+    /// What decodes each format.
+    codecs: Vec<Codec>,
     /// For cameras and live outputs; files need none of them.
     live: Vec<Element>,
     onnx_runtime: Option<OnnxRuntime>,
@@ -107,6 +109,20 @@ struct Element {
     plugin: Option<PathBuf>,
     /// The Debian package to install, where not found.
     package: Option<&'static str>,
+}
+
+/// The decoders of one format that start.
+#[derive(Serialize)]
+struct Codec {
+    codec: &'static str,
+    /// The one that `--decoder auto` takes.
+    decoder: Option<String>,
+    /// Where its frames are: `system`, or a device's memory.
+    memory: Option<String>,
+    /// What scales them there and brings them to the CPU.
+    scaled_by: Option<&'static str>,
+    /// In the order in which they are tried if it fails.
+    others: Vec<String>,
 }
 
 #[derive(Serialize)]
@@ -172,6 +188,7 @@ impl Report {
         let needed = all(&NEEDED, &|_| true);
         let encoders = all(&launch::encoder_names(launch::ENCODERS).collect::<Vec<_>>(), &starts);
         let decoders = all(&DECODERS, &starts);
+        let codecs = if started { Codec::all(&starts) } else { Vec::new() };
         let live = all(&LIVE, &|_| true);
         if started {
             let install =
@@ -209,6 +226,7 @@ impl Report {
             needed,
             encoders,
             decoders,
+            codecs,
             live,
             onnx_runtime,
             model: checkpoint.map(|checkpoint| Model { id: checkpoint.id().to_owned(), patch: checkpoint.patch() }),
@@ -239,6 +257,12 @@ impl Report {
             if !absent.is_empty() {
                 writeln!(out, "  {:<11} not here: {}", "", absent.join(", "))?;
             }
+        }
+        for Codec { codec, decoder, memory, scaled_by, others } in &self.codecs {
+            let (Some(decoder), Some(memory)) = (decoder, memory) else { continue };
+            let by = scaled_by.map_or(String::new(), |line| format!(" by way of {line}"));
+            let others = if others.is_empty() { String::new() } else { format!("; also {}", others.join(" ")) };
+            writeln!(out, "  {codec:<11} {decoder}, frames in {memory} memory{by}{others}")?;
         }
         match &self.onnx_runtime {
             Some(runtime) => {
@@ -302,6 +326,25 @@ impl Element {
         let (name, package) = (self.name, self.package?);
         let is_hardware = ["nv", "v4l2", "va"].iter().any(|kind| name.starts_with(kind));
         Some(format!("{name} ({}{package})", if is_hardware { "its hardware and " } else { "" }))
+    }
+}
+
+impl Codec {
+    fn all(starts: &dyn Fn(&gst::Element) -> bool) -> Vec<Self> {
+        let of = |&(codec, caps): &(&'static str, &str)| {
+            let mut usable = decoder::decoders(&decoder::codec_caps(caps));
+            usable.retain(|factory| factory.create().build().is_ok_and(|element| starts(&element)));
+            let first = usable.first();
+            let memory = first.map(memory::of);
+            Self {
+                codec,
+                decoder: first.map(|factory| factory.name().to_string()),
+                scaled_by: memory.as_deref().and_then(memory::elements_for),
+                memory,
+                others: usable.iter().skip(1).map(|factory| factory.name().to_string()).collect(),
+            }
+        };
+        decoder::CODECS.iter().map(of).collect()
     }
 }
 

@@ -82,7 +82,7 @@ impl From<&StreamError> for Exit {
         match error {
             StreamError::Input { .. } => Self::Input,
             StreamError::Output { .. } => Self::Output,
-            StreamError::MissingElement { .. } | StreamError::Start(_) => Self::Missing,
+            StreamError::MissingElement { .. } | StreamError::Decoder(_) | StreamError::Start(_) => Self::Missing,
         }
     }
 }

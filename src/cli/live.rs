@@ -1,9 +1,10 @@
 //! Live runs: many sources, cameras and files, through one session, into every kind of sink at once.
 
 use super::config::OneSource;
-use super::exit::{Exit, Failure, exit_of};
+use super::exit::{Exit, Failure, exit_of, to_stdout};
 use super::interrupt::stop_flag_saying;
 use super::run::{Shared, SourceArgs};
+use mostream::backbone::Checkpoint;
 use mostream::live::adaptive::Adaptive;
 use mostream::live::engine::{self, Input, Task};
 use mostream::live::sink::Sink;
@@ -15,6 +16,7 @@ use mostream::live::sinks::window::WindowSink;
 use mostream::live::status::{Board, Snapshot};
 use mostream::record::SourceState;
 use mostream::stream::camera::{self, Camera, CameraOptions};
+use mostream::stream::decoder::ModelSize;
 use mostream::stream::feed::{Feed, Files};
 use mostream::stream::ingest::Span;
 use mostream::stream::preflight::Source;
@@ -72,8 +74,11 @@ fn run_saying(log: Log, shared: Shared, sources: Vec<OneSource>, span: Span) -> 
     let groups = shared.groups.load_saying(shared.localizer.method(), shared.model.feature, checkpoint.id(), warn)?;
     let stop = stop_flag_saying(move |line| log.warn(line))?;
     let names = names(&sources)?;
-    let feeds: Vec<Box<dyn Feed>> =
-        sources.iter().zip(&names).map(|(source, name)| feed(source, name, span)).collect::<anyhow::Result<_>>()?;
+    let feeds: Vec<Box<dyn Feed>> = sources
+        .iter()
+        .zip(&names)
+        .map(|(source, name)| feed(source, name, span, sizing(&shared, source, &checkpoint)))
+        .collect::<anyhow::Result<_>>()?;
     let board = Arc::new(Board::new(names.iter().cloned()));
 
     let mut sinks: Vec<Vec<Box<dyn Sink>>> = names.iter().map(|_| Vec::new()).collect();
@@ -176,23 +181,64 @@ fn names(sources: &[OneSource]) -> Result<Vec<String>, Failure> {
     Ok(names)
 }
 
-fn feed(source: &OneSource, name: &str, span: Span) -> anyhow::Result<Box<dyn Feed>> {
-    let OneSource { input, args, .. } = source;
-    if !camera::is_live(input) {
-        let (inputs, failures) = super::inputs::expand(std::slice::from_ref(input));
-        if let Some(failure) = failures.into_iter().next() {
-            return Err(failure);
-        }
-        let files = inputs.into_iter().map(|input| match input {
-            super::inputs::Input::Still(path) => Source::new(path),
-            super::inputs::Input::Video(source) => Ok(source),
-        });
-        let files = files.collect::<Result<Vec<_>, _>>()?;
-        if files.is_empty() {
-            return Err(Failure::new(Exit::Input, format!("{name}: it holds no picture and no video")).into());
-        }
-        return Ok(Box::new(Files::new(files, span)));
+/// Prints the pipeline of each source: of files as it runs, of cameras as it is made for a connection.
+pub fn print_pipelines(shared: &Shared, sources: &[OneSource], span: Span) -> anyhow::Result<Exit> {
+    let checkpoint = shared.model.checkpoint()?;
+    let mut text = String::new();
+    for (source, name) in sources.iter().zip(names(sources)?) {
+        let model_size = sizing(shared, source, &checkpoint);
+        let lines = match camera::is_live(&source.input) {
+            true => vec![camera_of(source, &name, model_size)?.pipeline()],
+            false => {
+                let decoding = source.args.decoding(model_size);
+                let line = |file: &Source| {
+                    let (_, mut frames) = stream::source::open_with(file, span, &decoding)?;
+                    frames.next(&|| false)?;
+                    Ok(frames.pipeline().unwrap_or_else(|| "a picture, which GStreamer does not decode".into()))
+                };
+                files(source, &name)?.iter().map(line).collect::<anyhow::Result<_>>()?
+            }
+        };
+        lines.iter().for_each(|line| text.push_str(&format!("{name}: {line}\n")));
     }
+    to_stdout(|out| out.write_all(redact(&text).as_bytes()))?;
+    Ok(Exit::Done)
+}
+
+/// The model's size for a source of which no picture is wanted.
+fn sizing(shared: &Shared, source: &OneSource, checkpoint: &Checkpoint) -> Option<ModelSize> {
+    let is_drawn = source.args.output.is_some() || source.args.push.is_some() || shared.display;
+    // Without any target there is the live page.
+    let is_shown = shared.rtsp_out.is_some() || shared.web.is_some() || shared.records.is_none();
+    (!is_drawn && !is_shown).then(|| shared.model.sizing(checkpoint))
+}
+
+fn files(source: &OneSource, name: &str) -> anyhow::Result<Vec<Source>> {
+    let (inputs, failures) = super::inputs::expand(std::slice::from_ref(&source.input));
+    if let Some(failure) = failures.into_iter().next() {
+        return Err(failure);
+    }
+    let files = inputs.into_iter().map(|input| match input {
+        super::inputs::Input::Still(path) => Source::new(path),
+        super::inputs::Input::Video(source) => Ok(source),
+    });
+    let files = files.collect::<Result<Vec<_>, _>>()?;
+    if files.is_empty() {
+        return Err(Failure::new(Exit::Input, format!("{name}: it holds no picture and no video")).into());
+    }
+    Ok(files)
+}
+
+fn feed(source: &OneSource, name: &str, span: Span, model_size: Option<ModelSize>) -> anyhow::Result<Box<dyn Feed>> {
+    if camera::is_live(&source.input) {
+        return Ok(Box::new(camera_of(source, name, model_size)?));
+    }
+    let decoding = source.args.decoding(model_size);
+    Ok(Box::new(Files::new(files(source, name)?, span).decoded(decoding)?))
+}
+
+fn camera_of(source: &OneSource, name: &str, model_size: Option<ModelSize>) -> anyhow::Result<Camera> {
+    let OneSource { input, args, .. } = source;
     let mut options = CameraOptions {
         transport: args.transport,
         insecure_tls: args.insecure_tls,
@@ -200,10 +246,11 @@ fn feed(source: &OneSource, name: &str, span: Span) -> anyhow::Result<Box<dyn Fe
         latency_ms: args.latency,
         stall_after: args.stall_after,
         retry_for: args.retry_for,
+        decoding: args.decoding(model_size),
         ..CameraOptions::default()
     };
     options.read_credentials(args.credentials.as_deref())?;
-    Ok(Box::new(Camera::open(input, name.to_owned(), options)?))
+    Ok(Camera::open(input, name.to_owned(), options)?)
 }
 
 /// The file for a source: `{name}` stands for its name, as far as a file name may have it.
@@ -277,6 +324,7 @@ impl Log {
         }
         let latency =
             now.latency_ms.map_or(String::new(), |ms| format!(", latency {:.0} ms (p95 {:.0})", ms.p50, ms.p95));
+        let decoded = now.decoder.as_ref().map_or(String::new(), |decoder| format!(", decoded by {decoder}"));
         let spared = match now.unchanged {
             0 => String::new(),
             // The share of the frames that the model was not asked about.
@@ -285,7 +333,7 @@ impl Log {
         self.write(
             "info",
             &format!(
-                "{}: {}, {} frames, {:.1} per second, {:.1} of them inferred, {} passed over{spared}, {} boxes now{latency}",
+                "{}: {}, {} frames, {:.1} per second, {:.1} of them inferred, {} passed over{spared}, {} boxes now{latency}{decoded}",
                 now.name,
                 now.state.name(),
                 now.frames,

@@ -113,6 +113,16 @@ impl ModelArgs {
         self.model_size().for_model(checkpoint, width, height)
     }
 
+    /// The same, to be asked later.
+    pub fn sizing(&self, checkpoint: &Checkpoint) -> mostream::stream::decoder::ModelSize {
+        let size = match (self.model_size(), checkpoint.fixed_size()) {
+            (ModelSize::MaxPatches(_), Some((width, height))) => ModelSize::Fixed(width, height),
+            (size, _) => size,
+        };
+        let patch = checkpoint.patch();
+        Arc::new(move |width, height| size.for_picture(width, height, patch))
+    }
+
     fn model_size(&self) -> ModelSize {
         self.size.map_or(ModelSize::MaxPatches(self.patches.into()), |(width, height)| ModelSize::Fixed(width, height))
     }

@@ -8,6 +8,7 @@ use super::live;
 use super::localize::PaperArgs;
 use super::model::{FeatureArg, ModelArgs};
 use super::progress::Progress;
+use clap::Args as _;
 use mostream::backbone::Feature;
 use mostream::localize::Method;
 use mostream::publish::jsonl::RecordWriter;
@@ -15,6 +16,7 @@ use mostream::runtime::{self, RunError, Sinks, Summary, Task};
 use mostream::stream::audio::AudioReader;
 use mostream::stream::camera::{Mode, Transport};
 use mostream::stream::canvas::Canvas;
+use mostream::stream::decoder::{Decoder, Decoding, ModelSize};
 use mostream::stream::display::Display;
 use mostream::stream::ingest::Span;
 use mostream::stream::output::Output;
@@ -40,7 +42,7 @@ pub struct Args {
     #[arg(value_name = "[NAME=]INPUT", required_unless_present = "config")]
     inputs: Vec<OsString>,
     /// Read inputs and flags from this file instead (docs/config.md)
-    #[arg(long, value_name = "FILE.toml", exclusive = true)]
+    #[arg(long, value_name = "FILE.toml", conflicts_with_all = of_the_file())]
     config: Option<PathBuf>,
     /// Begin here: seconds, or [H:]M:S
     #[arg(long, value_name = "TIME", value_parser = time_ns)]
@@ -48,10 +50,20 @@ pub struct Args {
     /// Stop after this much video: seconds, or [H:]M:S
     #[arg(long, value_name = "TIME", value_parser = time_ns)]
     duration: Option<u64>,
+    /// Print the pipeline that would read each source, and stop
+    #[arg(long)]
+    print_pipeline: bool,
     #[command(flatten)]
     source: SourceArgs,
     #[command(flatten)]
     shared: Shared,
+}
+
+/// What a config file says itself: everything but `--print-pipeline`.
+fn of_the_file() -> Vec<clap::Id> {
+    let command = Shared::augment_args(SourceArgs::augment_args(clap::Command::new("run")));
+    let own = ["inputs", "start", "duration"].map(clap::Id::from);
+    own.into_iter().chain(command.get_arguments().map(|argument| argument.get_id().clone())).collect()
 }
 
 /// The flags that say what becomes of all sources.
@@ -110,6 +122,9 @@ pub struct SourceArgs {
     /// Leave out the backbone while the picture of a still camera does not change; the boxes hold
     #[arg(long)]
     pub adaptive: bool,
+    /// What decodes the video: auto (by GStreamer's ranks, hardware first among equals) or the name of an element, such as avdec_h264
+    #[arg(long, value_name = "NAME", default_value = "auto")]
+    pub decoder: String,
     /// How RTSP carries frames: auto, tcp or udp
     #[arg(long, default_value = "auto", value_parser = transport)]
     pub transport: Transport,
@@ -142,9 +157,12 @@ struct Targets {
 pub fn run(args: Args) -> anyhow::Result<Exit> {
     if let Some(path) = &args.config {
         let Config { shared, sources } = config::read(path)?;
+        if args.print_pipeline {
+            return live::print_pipelines(&shared, &sources, Span::default());
+        }
         return live::run(shared, sources, Span::default());
     }
-    let Args { inputs, start, duration, source, shared, .. } = args;
+    let Args { inputs, start, duration, print_pipeline, source, shared, .. } = args;
     let span = Span { start_ns: start.unwrap_or(0), duration_ns: duration };
     let is_live = source.push.is_some()
         || source.segment.is_some()
@@ -153,13 +171,17 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
         || shared.rtsp_out.is_some()
         || inputs.iter().any(|input| live::is_live(input));
     match &inputs[..] {
-        [input] if !is_live => convert(input, source, shared, span),
+        [input] if !is_live && !print_pipeline => convert(input, source, shared, span),
         _ => {
             let source = |input: OsString| {
                 let (name, input) = live::named(&input);
                 OneSource { input, name, args: source.clone() }
             };
-            live::run(shared, inputs.into_iter().map(source).collect(), span)
+            let sources: Vec<_> = inputs.into_iter().map(source).collect();
+            match print_pipeline {
+                true => live::print_pipelines(&shared, &sources, span),
+                false => live::run(shared, sources, span),
+            }
         }
     }
 }
@@ -172,7 +194,9 @@ fn convert(input: &OsStr, own: SourceArgs, shared: Shared, span: Span) -> anyhow
     let checkpoint = shared.model.checkpoint()?;
     let groups = shared.groups.load(shared.localizer.method(), shared.model.feature, checkpoint.id())?;
     let stop = stop_flag()?;
-    let (media, mut frames) = source::open(&source, span)?;
+    let is_drawn = targets.output.is_some() || shared.display;
+    let decoding = own.decoding((!is_drawn).then(|| shared.model.sizing(&checkpoint)));
+    let (media, mut frames) = source::open_with(&source, span, &decoding)?;
     let Some(first) = frames.next(&|| stop.load(Ordering::Relaxed))? else { return Ok(Exit::Interrupted) };
 
     let mut sinks = Sinks::default();
@@ -192,6 +216,7 @@ fn convert(input: &OsStr, own: SourceArgs, shared: Shared, span: Span) -> anyhow
         }
         sinks.canvas = Some(canvas);
     }
+    let decoder = frames.decoder();
     let (width, height) = first.display_size();
     let size = shared.model.size_for(&checkpoint, width, height);
     let warn = |line: &str| eprintln!("mostream: {line}");
@@ -214,12 +239,13 @@ fn convert(input: &OsStr, own: SourceArgs, shared: Shared, span: Span) -> anyhow
         progress.update(summary.frames, summary.objects);
     });
     progress.finish();
-    finish(outcome, &targets, start, &stop, shared.quiet)
+    finish(outcome, &targets, decoder, start, &stop, shared.quiet)
 }
 
 fn finish(
     outcome: Result<Summary, RunError>,
     targets: &Targets,
+    decoder: Option<Decoder>,
     start: Instant,
     stop: &AtomicBool,
     is_quiet: bool,
@@ -237,7 +263,8 @@ fn finish(
     if !is_quiet {
         let Summary { frames, objects, canvas, .. } = &summary;
         let fps = *frames as f64 / start.elapsed().as_secs_f64();
-        eprintln!("mostream: {frames} frames, {objects} boxes, {fps:.1} frames per second");
+        let by = decoder.map_or_else(String::new, |decoder| format!(", decoded by {decoder}"));
+        eprintln!("mostream: {frames} frames, {objects} boxes, {fps:.1} frames per second{by}");
         if targets.output.is_some() {
             let (in_place, copied, converted) = (canvas.in_place, canvas.copied, canvas.converted);
             eprintln!(
@@ -249,6 +276,13 @@ fn finish(
         }
     }
     Ok(if stop.load(Ordering::Relaxed) { Exit::Interrupted } else { Exit::Done })
+}
+
+impl SourceArgs {
+    /// How the source is decoded; with a size, what is in a device's memory leaves it in the model's size.
+    pub fn decoding(&self, model_size: Option<ModelSize>) -> Decoding {
+        Decoding { decoder: (self.decoder != "auto").then(|| self.decoder.clone()), model_size }
+    }
 }
 
 impl Shared {

@@ -172,6 +172,7 @@ impl Source<'_> {
             self.status.broken(so_far - std::mem::replace(&mut broken, so_far));
             let frame = match event {
                 Event::State(change) => {
+                    self.status.decoded_by(self.feed.decoder());
                     self.status.changed(&change);
                     if !self.order(Order::State(change)) {
                         return;

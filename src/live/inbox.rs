@@ -128,7 +128,16 @@ mod tests {
     fn frame(index: u64) -> Frame {
         gst::init().unwrap();
         let info = gst_video::VideoInfo::builder(gst_video::VideoFormat::Gray8, 4, 4).build().unwrap();
-        Frame { index, pts_ns: 0, duration_ns: 0, buffer: gst::Buffer::new(), info, file: None, capture: None }
+        Frame {
+            index,
+            pts_ns: 0,
+            duration_ns: 0,
+            buffer: gst::Buffer::new(),
+            info,
+            file: None,
+            native: None,
+            capture: None,
+        }
     }
 
     fn put(entrance: &Entrance<u64>, index: u64) -> Receiver<u64> {

@@ -3,6 +3,7 @@
 use super::feed::StateChange;
 use crate::engine::crew::Usage;
 use crate::record::{FrameRecord, SourceState};
+use crate::stream::decoder::Decoder;
 use serde::Serialize;
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -40,6 +41,7 @@ struct Now {
     objects: u64,
     objects_now: usize,
     connections: u64,
+    decoder: Option<Decoder>,
     latencies: VecDeque<Duration>,
     frame_times: VecDeque<Instant>,
     inferred_times: VecDeque<Instant>,
@@ -74,6 +76,11 @@ pub struct Snapshot {
     pub objects_now: usize,
     /// How often the source came to life.
     pub connections: u64,
+    /// The decoder at work, and where its frames are; none before the first, and where they come undecoded.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub decoder: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub decoder_memory: Option<String>,
     pub fps: f64,
     pub inferred_fps: f64,
     /// From the frame's clock time to its record, of the last inferred frames; none before the first.
@@ -162,6 +169,11 @@ impl SourceStatus {
         });
     }
 
+    /// What decodes the frames.
+    pub fn decoded_by(&self, decoder: Option<Decoder>) {
+        self.with(|now| now.decoder = decoder);
+    }
+
     /// Everything, now.
     pub fn snapshot(&self) -> Snapshot {
         self.with(|now| {
@@ -185,6 +197,8 @@ impl SourceStatus {
                 objects: now.objects,
                 objects_now: now.objects_now,
                 connections: now.connections,
+                decoder: now.decoder.as_ref().map(|decoder| decoder.name.clone()),
+                decoder_memory: now.decoder.as_ref().map(|decoder| decoder.memory.clone()),
                 fps: rate(now.frame_times.len()),
                 inferred_fps: rate(now.inferred_times.len()),
                 latency_ms: Percentiles::of(&now.latencies),
@@ -213,6 +227,7 @@ impl Now {
             objects: 0,
             objects_now: 0,
             connections: 0,
+            decoder: None,
             latencies: VecDeque::new(),
             frame_times: VecDeque::new(),
             inferred_times: VecDeque::new(),

@@ -1,5 +1,6 @@
 //! What a source tells: frames, and how it is.
 
+use super::decoder::{Decoder, Decoding};
 use super::frame::Frame;
 use super::ingest::Span;
 use super::preflight::Source;
@@ -10,6 +11,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 /// One thing that happened at a source.
+#[expect(clippy::large_enum_variant, reason = "nearly all are frames, and none waits in a queue")]
 pub enum Event {
     Frame(Frame),
     State(StateChange),
@@ -36,6 +38,11 @@ pub trait Feed: Send {
     fn broken(&self) -> u64 {
         0
     }
+
+    /// What decodes it, once frames have come.
+    fn decoder(&self) -> Option<Decoder> {
+        None
+    }
 }
 
 /// Videos and pictures in files, one after the other, as one source.
@@ -51,6 +58,8 @@ pub struct Files {
     offset_ns: u64,
     end_ns: u64,
     has_ended: bool,
+    decoding: Decoding,
+    decoder: Option<Decoder>,
     /// Whether there is more than one file, each with a name of its own.
     is_many: bool,
 }
@@ -67,7 +76,15 @@ impl Files {
             offset_ns: 0,
             end_ns: 0,
             has_ended: false,
+            decoding: Decoding::default(),
+            decoder: None,
         }
+    }
+
+    /// Decoded as asked for.
+    pub fn decoded(self, decoding: Decoding) -> Result<Self, super::StreamError> {
+        decoding.check()?;
+        Ok(Self { decoding, ..self })
     }
 
     fn change(state: SourceState, why: Option<String>) -> StateChange {
@@ -82,7 +99,7 @@ impl Files {
             }
             let Some((frames, name)) = &mut self.current else {
                 let (file, span) = self.files.pop_front()?;
-                match source::open(&file, span) {
+                match source::open_with(&file, span, &self.decoding) {
                     Ok((_, frames)) => {
                         self.current = Some((frames, file.name.as_str().into()));
                         self.offset_ns = self.end_ns;
@@ -98,6 +115,9 @@ impl Files {
                     frame.index = self.frames;
                     frame.pts_ns = frame.pts_ns.saturating_add(self.offset_ns);
                     frame.file = self.is_many.then(|| name.clone());
+                    if self.decoder.is_none() || self.pending.back().is_some() {
+                        self.decoder = frames.decoder();
+                    }
                     self.frames += 1;
                     self.end_ns = frame.pts_ns.saturating_add(frame.duration_ns);
                     return Some(frame);
@@ -128,5 +148,9 @@ impl Feed for Files {
 
     fn is_live(&self) -> bool {
         false
+    }
+
+    fn decoder(&self) -> Option<Decoder> {
+        self.decoder.clone()
     }
 }

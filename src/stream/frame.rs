@@ -17,6 +17,8 @@ pub struct Frame {
     pub info: gst_video::VideoInfo,
     /// The file it is from, where the source has many.
     pub file: Option<std::sync::Arc<str>>,
+    /// Width and height as displayed of the frame that this is a small picture of, where it was scaled before it came here.
+    pub native: Option<(u32, u32)>,
     /// Of live sources.
     pub capture: Option<Capture>,
 }
@@ -34,17 +36,22 @@ pub struct Capture {
 }
 
 impl Frame {
-    /// Width and height as displayed, in square pixels: the shorter side of a pixel is stretched.
+    /// Width and height as displayed, in square pixels: the pixels of records. Not those of the buffer where the frame was
+    /// scaled on its way here.
     pub fn display_size(&self) -> (u32, u32) {
-        let (width, height) = (self.info.width(), self.info.height());
-        let (n, d) = (i64::from(self.info.par().numer()), i64::from(self.info.par().denom()));
-        let scale = |side: u32, by: i64, over: i64| ((2 * i64::from(side) * by + over) / (2 * over)) as u32;
-        match n.cmp(&d) {
-            _ if n <= 0 || d <= 0 => (width, height),
-            std::cmp::Ordering::Less => (width, scale(height, d, n)),
-            std::cmp::Ordering::Equal => (width, height),
-            std::cmp::Ordering::Greater => (scale(width, n, d), height),
-        }
+        self.native.unwrap_or_else(|| displayed(self.info.width(), self.info.height(), self.info.par()))
+    }
+}
+
+/// A size in square pixels: the shorter side of a pixel is stretched.
+pub(super) fn displayed(width: u32, height: u32, pixel: gst::Fraction) -> (u32, u32) {
+    let (n, d) = (i64::from(pixel.numer()), i64::from(pixel.denom()));
+    let scale = |side: u32, by: i64, over: i64| ((2 * i64::from(side) * by + over) / (2 * over)) as u32;
+    match n.cmp(&d) {
+        _ if n <= 0 || d <= 0 => (width, height),
+        std::cmp::Ordering::Less => (width, scale(height, d, n)),
+        std::cmp::Ordering::Equal => (width, height),
+        std::cmp::Ordering::Greater => (scale(width, n, d), height),
     }
 }
 

@@ -1,9 +1,11 @@
 //! A source's frames, decoded, upright and progressive, every one in order, in the decoder's own buffers.
 
+use super::decoder::{self, Decoder, Decoding, Misfit};
 use super::frame::Frame;
+use super::memory;
 use super::preflight::{MediaInfo, Source};
 use super::source::FrameSource;
-use super::{StreamError, bus_error, keep_matroska_times, make};
+use super::{StreamError, bus_error, describe, keep_matroska_times, make};
 use gst::prelude::*;
 use gstreamer as gst;
 use gstreamer_app as gst_app;
@@ -38,6 +40,7 @@ impl Span {
 pub struct Ingest {
     pipeline: gst::Pipeline,
     sink: gst_app::AppSink,
+    misfit: Misfit,
     name: String,
     frames: u64,
     next_pts_ns: u64,
@@ -46,9 +49,11 @@ pub struct Ingest {
 
 impl Ingest {
     /// Starts decoding.
-    pub fn open(source: &Source, media: &MediaInfo, span: Span) -> Result<Self, StreamError> {
+    pub fn open(source: &Source, media: &MediaInfo, span: Span, decoding: &Decoding) -> Result<Self, StreamError> {
+        decoding.check()?;
         let pipeline = gst::Pipeline::new();
         keep_matroska_times(&pipeline);
+        let misfit = decoding.guide(&pipeline);
         let decode = make("uridecodebin", "to open the input")?;
         decode.set_property("uri", &source.uri);
         // Audio is left as it is. (`expose-all-streams=false` would do the same, but finds no decoder for VP9 with alpha.)
@@ -86,18 +91,24 @@ impl Ingest {
             gst::Element::link_many(&chain)
         })();
         wired.map_err(|error| fail(error.message.to_string()))?;
-        let first = chain.first().and_then(|element| element.static_pad("sink"));
-        decode.connect_pad_added(move |_, pad| {
-            // Only the first video track is shown: later ones stay unlinked, and their decoders stop.
-            let is_video = pad.query_caps(None).structure(0).is_some_and(|format| format.name().starts_with("video/"));
-            if let Some(first) = first.as_ref().filter(|first| is_video && !first.is_linked()) {
-                // A pad that does not fit shows as an error of the source.
-                pad.link(first).ok();
-            }
-        });
+        let mut decoding = decoding.clone();
+        if media.is_interlaced || media.is_rotated {
+            // These are made progressive and upright from whole frames.
+            decoding.model_size = None;
+        }
+        if let Some(first) = chain.first() {
+            memory::link_first(&pipeline, &decode, first, &sink, decoding);
+        }
 
-        let ingest =
-            Self { pipeline, sink, name: source.name.clone(), frames: 0, next_pts_ns: span.start_ns, warning: None };
+        let ingest = Self {
+            pipeline,
+            sink,
+            misfit,
+            name: source.name.clone(),
+            frames: 0,
+            next_pts_ns: span.start_ns,
+            warning: None,
+        };
         ingest.start(media, span)?;
         Ok(ingest)
     }
@@ -119,7 +130,7 @@ impl Ingest {
             }
             self.set_state(gst::State::Paused)?;
             if self.pipeline.state(PREROLL).0.is_err() {
-                return Err(self.fail(bus_error(&self.pipeline).unwrap_or_else(|| "cannot be decoded".into())));
+                return Err(self.fail(self.why().unwrap_or_else(|| "cannot be decoded".into())));
             }
             let start = gst::ClockTime::from_nseconds(span.start_ns);
             let stop = span.duration_ns.map(|ns| start + gst::ClockTime::from_nseconds(ns));
@@ -136,8 +147,14 @@ impl Ingest {
     fn set_state(&self, state: gst::State) -> Result<(), StreamError> {
         match self.pipeline.set_state(state) {
             Ok(_) => Ok(()),
-            Err(_) => Err(self.fail(bus_error(&self.pipeline).unwrap_or_else(|| "cannot be opened".into()))),
+            Err(_) => Err(self.fail(self.why().unwrap_or_else(|| "cannot be opened".into()))),
         }
+    }
+
+    /// What went wrong: a decoder that does not fit, before what follows from it.
+    fn why(&self) -> Option<String> {
+        let error = bus_error(&self.pipeline);
+        self.misfit.why().filter(|_| error.is_some()).or(error)
     }
 
     fn fail(&self, why: String) -> StreamError {
@@ -159,7 +176,8 @@ impl Ingest {
         };
         let duration_ns = buffer.duration().map(|time| time.nseconds()).filter(|&ns| ns > 0).or_else(by_rate);
         let duration_ns = duration_ns.unwrap_or(UNKNOWN_DURATION_NS);
-        let frame = Frame { index: self.frames, pts_ns, duration_ns, buffer, info, file: None, capture: None };
+        let native = memory::native_size(caps);
+        let frame = Frame { index: self.frames, pts_ns, duration_ns, buffer, info, file: None, native, capture: None };
         self.frames += 1;
         self.next_pts_ns = pts_ns.saturating_add(duration_ns);
         Ok(frame)
@@ -177,7 +195,7 @@ impl FrameSource for Ingest {
                 return self.frame(&sample).map(Some);
             }
             let silent = || (start.elapsed() > PATIENCE).then(|| format!("nothing came for {} s", PATIENCE.as_secs()));
-            match bus_error(&self.pipeline).or_else(silent) {
+            match self.why().or_else(silent) {
                 Some(why) if self.frames == 0 => return Err(self.fail(why)),
                 Some(why) => {
                     self.warning = Some(format!("{}: ends early, after frame {}: {why}", self.name, self.frames - 1));
@@ -194,6 +212,14 @@ impl FrameSource for Ingest {
 
     fn warning(&self) -> Option<&str> {
         self.warning.as_deref()
+    }
+
+    fn decoder(&self) -> Option<Decoder> {
+        decoder::running(&self.pipeline)
+    }
+
+    fn pipeline(&self) -> Option<String> {
+        Some(describe::line_to(self.sink.upcast_ref()))
     }
 }
 

@@ -1,10 +1,13 @@
 //! All of GStreamer: what the input is ([`preflight`]), its frames by reference ([`ingest`], [`frame`]), the annotated
 //! video ([`output`], with the input's audio from [`audio`]) and the window ([`display`]). [`pictures`] reads a video picture
-//! by picture, and [`source`] is where frames come from. [`camera`] is the [`feed`] of a live source.
+//! by picture, and [`source`] is where frames come from. [`decoder`] says which decoder runs, [`memory`] brings frames out of a
+//! device's memory, and [`describe`] puts a pipeline into words. [`camera`] is the [`feed`] of a live source.
 
 pub mod audio;
 pub mod camera;
 pub mod canvas;
+pub mod decoder;
+pub mod describe;
 pub mod devices;
 pub mod display;
 pub mod feed;
@@ -12,6 +15,7 @@ pub mod frame;
 pub mod ingest;
 pub mod jpeg;
 pub mod launch;
+pub mod memory;
 pub mod output;
 #[cfg(feature = "picture")]
 pub mod pictures;
@@ -34,6 +38,9 @@ pub enum StreamError {
     Output { output: String, why: String },
     #[error("the GStreamer element {element} is missing ({purpose}); install it: apt-get install {package}")]
     MissingElement { element: String, purpose: String, package: &'static str },
+    /// Of the decoder asked for, or of what its frames need.
+    #[error("{0}")]
+    Decoder(String),
     #[error("GStreamer does not start: {0}; check the installation with `mostream doctor`")]
     Start(String),
 }

@@ -1,6 +1,7 @@
 //! Where frames come from.
 
 use super::StreamError;
+use super::decoder::{Decoder, Decoding};
 use super::frame::Frame;
 use super::ingest::{Ingest, Span};
 use super::preflight::{MediaInfo, Source};
@@ -14,17 +15,37 @@ pub trait FrameSource: Send {
 
     /// Why the source ended early, where it did.
     fn warning(&self) -> Option<&str>;
+
+    /// What decodes it; none before the first frame, and where no decoder of GStreamer's does.
+    fn decoder(&self) -> Option<Decoder> {
+        None
+    }
+
+    /// The pipeline that runs, as a launch line to read.
+    fn pipeline(&self) -> Option<String> {
+        None
+    }
 }
 
 /// Looks into the source and starts decoding. Still pictures and animations are decoded by an image library, which knows more
 /// formats of them than GStreamer does and keeps silent about broken ones; everything else by GStreamer.
 pub fn open(source: &Source, span: Span) -> Result<(MediaInfo, Box<dyn FrameSource>), StreamError> {
+    open_with(source, span, &Decoding::default())
+}
+
+/// The same, decoded as asked for.
+pub fn open_with(
+    source: &Source,
+    span: Span,
+    decoding: &Decoding,
+) -> Result<(MediaInfo, Box<dyn FrameSource>), StreamError> {
+    decoding.check()?;
     #[cfg(feature = "picture")]
     if let Some(file) = source.file.as_deref().filter(|file| crate::picture::is_inside(file)) {
         let (media, frames) = super::stills::Stills::open(file, &source.name, span)?;
         return Ok((media, Box::new(frames)));
     }
     let media = source.probe()?;
-    let ingest = Ingest::open(source, &media, span)?;
+    let ingest = Ingest::open(source, &media, span, decoding)?;
     Ok((media, Box::new(ingest)))
 }

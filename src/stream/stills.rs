@@ -101,7 +101,16 @@ impl Stills {
         let buffer = gst::Buffer::from_mut_slice(picture.into_raw());
         let index = self.frames;
         self.frames += 1;
-        Ok(Some(Frame { index, pts_ns, duration_ns: end_ns - pts_ns, buffer, info, file: None, capture: None }))
+        Ok(Some(Frame {
+            index,
+            pts_ns,
+            duration_ns: end_ns - pts_ns,
+            buffer,
+            info,
+            file: None,
+            native: None,
+            capture: None,
+        }))
     }
 
     /// What to make of a decoder that has gone.

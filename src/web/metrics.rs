@@ -97,6 +97,14 @@ pub fn text(board: &Board) -> String {
             writeln!(text, "mostream_source_state{{source=\"{source}\",state=\"{name}\"}} {is}").ok();
         }
     }
+    head(&mut text, "decoder_info", "gauge", "1 for the decoder that runs, and the memory its frames are in.");
+    for (source, snapshot) in &sources {
+        if let (Some(decoder), Some(memory)) = (&snapshot.decoder, &snapshot.decoder_memory) {
+            let (decoder, memory) = (escaped(decoder), escaped(memory));
+            let labels = format!("source=\"{source}\",decoder=\"{decoder}\",memory=\"{memory}\"");
+            writeln!(text, "mostream_decoder_info{{{labels}}} 1").ok();
+        }
+    }
     head(
         &mut text,
         "latency_seconds",

@@ -97,6 +97,7 @@ impl Source {
                 buffer: picture.buffer,
                 info: picture.info,
                 file: None,
+                native: None,
                 capture: None,
             };
             let result = jpeg.encoder.encode(&frame);

@@ -4,8 +4,9 @@ use super::address::{Address, Kind};
 use super::clock::SenderClock;
 use super::gate::Gate;
 use super::{CameraOptions, Transport};
+use crate::stream::decoder::{self, Decoder, Misfit};
 use crate::stream::ingest::accept_native_strides;
-use crate::stream::{StreamError, describe, devices, package_of, redact};
+use crate::stream::{StreamError, describe, devices, memory, package_of, redact};
 use gst::prelude::*;
 use gstreamer as gst;
 use gstreamer_app as gst_app;
@@ -23,6 +24,7 @@ const IDLE: Duration = Duration::from_millis(5);
 pub(super) struct Connection {
     pipeline: gst::Pipeline,
     sink: gst_app::AppSink,
+    misfit: Misfit,
     pub clock: SenderClock,
     pub gate: Arc<Gate>,
     is_clocked: Option<bool>,
@@ -58,19 +60,37 @@ fn launch_line(address: &Address) -> &str {
     }
 }
 
+/// The launch line and what it connects to, without secrets; `!` stands where the code links by itself.
+pub(super) fn shown(address: &Address) -> String {
+    let lines = launch_line(address).lines().filter(|line| !line.starts_with('#'));
+    let line =
+        lines.collect::<Vec<_>>().join(" ").replace(" videoconvert name=picture", " ! videoconvert name=picture");
+    let target = match address.kind {
+        Kind::Custom | Kind::Stdin => String::new(),
+        _ => format!(" # source: {}", address.target),
+    };
+    redact(&format!("{line}{target}"))
+}
+
 /// The pipeline and its sink, not started. Values become properties, so that no address can add an element.
 pub(super) fn build(
     address: &Address,
     options: &CameraOptions,
     clock: &SenderClock,
     over_udp: bool,
-) -> Result<(gst::Pipeline, gst_app::AppSink), StreamError> {
+) -> Result<(gst::Pipeline, gst_app::AppSink, Misfit), StreamError> {
     let (pipeline, sink) = parse(address)?;
+    let misfit = options.decoding.guide(&pipeline);
     if address.kind != Kind::Custom {
         let fail = |why: String| StreamError::Input { input: redact(&address.target), why };
         set_properties(&pipeline, address, options, clock, over_udp).map_err(fail)?;
     }
-    Ok((pipeline, sink))
+    // HLS is decoded by the element that reads it.
+    let decode = pipeline.by_name(if address.kind == Kind::Hls { "source" } else { "decode" });
+    if let (Some(decode), Some(picture), true) = (decode, pipeline.by_name("picture"), address.kind != Kind::Custom) {
+        memory::link_first(&pipeline, &decode, &picture, &sink, options.decoding.clone());
+    }
+    Ok((pipeline, sink, misfit))
 }
 
 /// What the launch line says; a missing element is named with its package.
@@ -242,7 +262,7 @@ impl Connection {
         alive: Arc<()>,
     ) -> Result<Self, StreamError> {
         let clock = SenderClock::default();
-        let (pipeline, sink) = build(address, options, &clock, over_udp)?;
+        let (pipeline, sink, misfit) = build(address, options, &clock, over_udp)?;
         let gate = Gate::new(broken.clone());
         gate.guard(&pipeline);
         let (close, closed) = sync_channel(0);
@@ -260,7 +280,7 @@ impl Connection {
         };
         let thread = std::thread::Builder::new().name("camera".into()).spawn(run);
         thread.map_err(|error| StreamError::Start(error.to_string()))?;
-        Ok(Self { pipeline, sink, clock, gate, is_clocked: None, why: None, is_over: false, _close: close })
+        Ok(Self { pipeline, sink, misfit, clock, gate, is_clocked: None, why: None, is_over: false, _close: close })
     }
 
     /// Waits for what comes next.
@@ -281,7 +301,8 @@ impl Connection {
                     return Heard::Refused(format!("the user name or the password is not accepted: {}", reason(error)));
                 }
                 gst::MessageView::Error(error) => {
-                    return Heard::Failed(self.why.take().unwrap_or_else(|| reason(error)));
+                    let why = self.misfit.why().or(self.why.take());
+                    return Heard::Failed(why.unwrap_or_else(|| reason(error)));
                 }
                 gst::MessageView::Element(element) => {
                     let missing = element.structure().filter(|structure| structure.name() == "missing-plugin");
@@ -295,6 +316,11 @@ impl Connection {
             }
         }
         Heard::Nothing
+    }
+
+    /// The decoder at work.
+    pub(super) fn decoder(&self) -> Option<Decoder> {
+        decoder::running(&self.pipeline)
     }
 
     /// Whether time stamps count by the machine's clock.

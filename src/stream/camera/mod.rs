@@ -15,10 +15,11 @@ mod gate;
 
 pub use address::Mode;
 
+use super::decoder::{Decoder, Decoding};
 use super::feed::{Event, Feed, StateChange};
 use super::frame::{Capture, Frame};
 use super::ingest::UNKNOWN_DURATION_NS;
-use super::{StreamError, init};
+use super::{StreamError, init, memory};
 use crate::record::{CaptureClock, SourceState};
 use address::{Address, Kind};
 use clock::{SenderClock, Timeline};
@@ -64,6 +65,7 @@ pub struct CameraOptions {
     pub insecure_tls: bool,
     /// Of a capture device, or of raw frames, which need it.
     pub mode: Option<Mode>,
+    pub decoding: Decoding,
 }
 
 impl Default for CameraOptions {
@@ -80,6 +82,7 @@ impl Default for CameraOptions {
             password: None,
             insecure_tls: false,
             mode: None,
+            decoding: Decoding::default(),
         }
     }
 }
@@ -128,6 +131,7 @@ pub struct Camera {
     timeline: Timeline,
     frames: u64,
     broken: Arc<AtomicU64>,
+    decoder: Option<Decoder>,
     /// Tries since one that was good for longer than the pause that came before it.
     tries: u32,
     /// Tries since a frame came, and those of them after which the other transport is worth one.
@@ -161,6 +165,7 @@ impl Camera {
     /// Checks the address and that its elements are installed; the first connection is made by [`Feed::next`].
     pub fn open(input: &OsStr, name: String, options: CameraOptions) -> Result<Self, StreamError> {
         init()?;
+        options.decoding.check()?;
         let address = Address::new(input)?;
         match address.kind {
             // Which device it is, is seen when it is connected to.
@@ -178,12 +183,18 @@ impl Camera {
             timeline: Timeline::default(),
             frames: 0,
             broken: Arc::default(),
+            decoder: None,
             tries: 0,
             failures: 0,
             turn: 0,
             last_good: now,
             alive: Arc::default(),
         })
+    }
+
+    /// What a connection is made of, as a launch line to read, without secrets.
+    pub fn pipeline(&self) -> String {
+        connection::shown(&self.address)
     }
 
     /// Shown and recorded.
@@ -305,6 +316,7 @@ impl Camera {
     fn frame(&mut self, sample: &gst::Sample) -> Result<Option<Frame>, String> {
         let Some(connection) = &mut self.connection else { return Ok(None) };
         let buffer = sample.buffer_owned().ok_or("a frame without data")?;
+        let native = sample.caps().and_then(memory::native_size);
         let info = sample.caps().and_then(|caps| gst_video::VideoInfo::from_caps(caps).ok());
         let info = info.ok_or("it gives no raw video: put decodebin before the appsink")?;
         let is_corrupt = buffer.flags().contains(gst::BufferFlags::CORRUPTED) && !connection.gate.is_lenient();
@@ -336,7 +348,8 @@ impl Camera {
             gap_ns: gap.map(|gap| gap.as_nanos() as u64),
         };
         let duration_ns = duration_ns.unwrap_or(UNKNOWN_DURATION_NS);
-        let frame = Frame { index: self.frames, pts_ns, duration_ns, buffer, info, file: None, capture: Some(capture) };
+        let frame =
+            Frame { index: self.frames, pts_ns, duration_ns, buffer, info, file: None, native, capture: Some(capture) };
         self.frames += 1;
         Ok(Some(frame))
     }
@@ -353,6 +366,7 @@ impl Camera {
             self.phase = Phase::Live { since, last: now };
             return Event::Frame(frame);
         }
+        self.decoder = self.connection.as_ref().and_then(Connection::decoder);
         self.phase = Phase::Live { since: now, last: now };
         self.first = Some(frame);
         change(SourceState::Live, None)
@@ -413,6 +427,10 @@ impl Feed for Camera {
 
     fn broken(&self) -> u64 {
         self.broken.load(Ordering::Relaxed)
+    }
+
+    fn decoder(&self) -> Option<Decoder> {
+        self.decoder.clone()
     }
 }
 
