@@ -6,7 +6,7 @@ mod nvidia;
 mod support;
 
 use gstreamer_video::VideoFormat;
-use mostream::backbone::{Backbone, Checkpoint, Feature, SessionOptions};
+use mostream::backbone::{Backbone, Checkpoint, Feature, Model, SessionOptions};
 use mostream::geometry::PixelBox;
 use mostream::localize::Localizer;
 use mostream::publish::jsonl::RecordWriter;
@@ -56,7 +56,8 @@ fn records(path: &Path, decoder: Option<&str>, model_size: Option<ModelSize>) ->
     let (first, mut frames) = opened(path, decoder, model_size);
     let checkpoint = Checkpoint::bundled().unwrap();
     let options = SessionOptions::default();
-    let mut backbone = Backbone::open(&checkpoint, Feature::Keys, MODEL.0, MODEL.1, &options).unwrap();
+    let models =
+        [Arc::new(Backbone::open(&checkpoint, Feature::Keys, MODEL.0, MODEL.1, &options).unwrap()) as Arc<dyn Model>];
     let task = Task {
         source: "clip".into(),
         model: "test".into(),
@@ -70,7 +71,7 @@ fn records(path: &Path, decoder: Option<&str>, model_size: Option<ModelSize>) ->
     let records = Some((RecordWriter::create(&written).unwrap(), "records".into()));
     let sinks = Sinks { records, ..Sinks::default() };
     let stop = AtomicBool::new(false);
-    runtime::run(&task, first, &mut *frames, &mut backbone, sinks, &stop, |_| {}).unwrap();
+    runtime::run(&task, first, &mut *frames, &models, sinks, &stop, |_| {}).unwrap();
     let text = std::fs::read_to_string(written).unwrap();
     text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }

@@ -1,10 +1,12 @@
 //! The counters of a run in Prometheus' text format 0.0.4.
 
+use super::machine::Machine;
 use crate::engine::crew::Usage;
 use crate::live::status::{Board, Percentiles, Snapshot};
 use crate::record::SourceState;
 use std::collections::HashSet;
 use std::fmt::Write;
+use std::path::Path;
 
 const STATES: [SourceState; 5] =
     [SourceState::Connecting, SourceState::Live, SourceState::Stalled, SourceState::Lost, SourceState::Ended];
@@ -82,6 +84,21 @@ pub fn text(board: &Board) -> String {
                 writeln!(text, "mostream_{name}{{source=\"{source}\"}} {}", value(snapshot)).ok();
             }
         }
+    }
+    let machine = Machine::read(Path::new("/sys"));
+    for (name, label, help, readings) in [
+        ("temperature_celsius", "zone", "Temperature of a part of the machine.", machine.temperatures),
+        ("power_watts", "rail", "Power that the board's monitor measures.", machine.power),
+    ] {
+        head(&mut text, name, "gauge", help);
+        let mut seen = HashSet::new();
+        for (what, value) in readings.into_iter().filter(|(what, _)| seen.insert(what.clone())) {
+            writeln!(text, "mostream_{name}{{{label}=\"{}\"}} {value}", escaped(&what)).ok();
+        }
+    }
+    if let Some(load) = machine.gpu_load {
+        head(&mut text, "gpu_load", "gauge", "How busy the board's GPU is, 0 to 1.");
+        writeln!(text, "mostream_gpu_load {load}").ok();
     }
     for (name, kind, help, value) in DEVICES {
         head(&mut text, name, kind, help);

@@ -13,6 +13,7 @@
 mod answer;
 mod content;
 mod guard;
+mod machine;
 mod metrics;
 mod source;
 
