@@ -4,11 +4,11 @@ use std::path::{Path, PathBuf};
 
 /// A crate, and the files and folders of `src` that may name it.
 const RULES: [(&str, &[&str]); 19] = [
-    ("gstreamer", &["stream", "overlay.rs", "runtime.rs", "live", "cli/doctor.rs"]),
+    ("gstreamer", &["stream", "overlay.rs", "runtime.rs", "engine/fit.rs", "live", "cli/doctor.rs"]),
     ("gstreamer_rtsp_server", &["live/sinks/rtsp.rs"]),
-    ("ort", &["backbone/session.rs", "backbone/library.rs", "backbone/provider.rs", "backbone/binding.rs"]),
+    ("ort", &["backbone/session.rs", "backbone/library.rs", "backbone/provider.rs", "backbone/memory.rs"]),
     ("opencv", &["overlay.rs"]),
-    ("crossbeam_channel", &["runtime.rs", "live"]),
+    ("crossbeam_channel", &["runtime.rs", "engine", "live"]),
     ("image", &["picture.rs"]),
     ("png", &["evaluate/dataset/mask.rs"]),
     ("roxmltree", &["evaluate/dataset/voc.rs"]),
@@ -25,6 +25,7 @@ const RULES: [(&str, &[&str]); 19] = [
         "std::thread",
         &[
             "runtime.rs",
+            "engine",
             "live",
             "stream/stills.rs",
             "stream/camera",
@@ -51,6 +52,7 @@ const RULES: [(&str, &[&str]); 19] = [
             "discover/collection.rs",
             "label",
             "web/metrics.rs",
+            "web/machine.rs",
             "zoo",
             "cli",
         ],
