@@ -164,6 +164,7 @@ struct SelfTest {
 }
 
 pub fn run(args: Args) -> anyhow::Result<Exit> {
+    args.device.check_single()?;
     let report = Report::new(args.device);
     let json = args.json.then(|| serde_json::to_string_pretty(&report)).transpose()?;
     exit::to_stdout(|out| match &json {

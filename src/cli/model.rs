@@ -1,6 +1,6 @@
 //! The flags that choose the backbone, for every subcommand that runs it.
 
-use super::exit::Failure;
+use super::exit::{Exit, Failure};
 use super::models;
 use anyhow::Context;
 use clap::ValueEnum;
@@ -40,9 +40,22 @@ pub struct DeviceArgs {
     /// What the model computes in: fp32, fp16, bf16 or int8, as far as the device has it
     #[arg(long, value_name = "PRECISION", default_value = "fp32", value_parser = str::parse::<Precision>)]
     pub precision: Precision,
-    /// Pictures that wait in several sources and go through the model at once, at most [default: 1, on a GPU 8]
+    /// Pictures that go through the model at once, at most [default: 1, on a GPU 8]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
     pub batch: Option<u16>,
+}
+
+impl DeviceArgs {
+    /// Only `run` has work for several devices.
+    pub fn check_single(&self) -> Result<(), Failure> {
+        match self.device.all().len() {
+            1 => Ok(()),
+            _ => Err(Failure::new(
+                Exit::Usage,
+                format!("--device {}: only run shares its work between GPUs: name one", self.device),
+            )),
+        }
+    }
 }
 
 #[derive(Clone, clap::Args)]
@@ -129,6 +142,7 @@ impl ModelArgs {
 
     /// An analyzer for pictures of any size.
     pub fn analyzer(&self) -> Result<Analyzer, Failure> {
+        self.device.check_single()?;
         Ok(self.analyzer_with(Arc::new(self.checkpoint()?), self.session_options()))
     }
 
@@ -156,6 +170,7 @@ impl ModelArgs {
 
     /// The session for images of this size; says on stderr what is to be said about it.
     pub fn open(&self, checkpoint: &Checkpoint, feature: Feature, size: (u32, u32)) -> Result<Backbone, Failure> {
+        self.device.check_single()?;
         let backbone = self.open_quietly(checkpoint, feature, size)?;
         backbone.notes().iter().for_each(|note| eprintln!("mostream: {note}"));
         Ok(backbone)
