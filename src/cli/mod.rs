@@ -35,7 +35,7 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     /// Find the objects in videos, pictures and cameras
-    Run(run::Args),
+    Run(Box<run::Args>),
     /// Look after the file of `run --config`
     #[command(subcommand)]
     Config(config::ConfigCommand),
@@ -67,7 +67,7 @@ enum Command {
 /// Reads the command line and does what it asks.
 pub fn main() -> std::process::ExitCode {
     let outcome = match Cli::parse().command {
-        Command::Run(args) => run::run(args),
+        Command::Run(args) => run::run(*args),
         Command::Config(command) => config::run(command),
         Command::Sources(args) => sources::run(args),
         Command::Discover(args) => discover::run(args),
