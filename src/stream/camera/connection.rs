@@ -85,9 +85,9 @@ pub(super) fn build(
         let fail = |why: String| StreamError::Input { input: redact(&address.target), why };
         set_properties(&pipeline, address, options, clock, over_udp).map_err(fail)?;
     }
-    // HLS is decoded by the element that reads it.
+    // HLS is decoded by the element that reads it. A pipeline of the user's own is linked in itself and left as it is.
     let decode = pipeline.by_name(if address.kind == Kind::Hls { "source" } else { "decode" });
-    if let (Some(decode), Some(picture), true) = (decode, pipeline.by_name("picture"), address.kind != Kind::Custom) {
+    if let (Some(decode), Some(picture)) = (decode, pipeline.by_name("picture")) {
         memory::link_first(&pipeline, &decode, &picture, &sink, options.decoding.clone());
     }
     Ok((pipeline, sink, misfit))
