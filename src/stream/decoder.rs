@@ -14,8 +14,8 @@ pub const CODECS: [(&str, &str); 7] = [
     ("H.264", "video/x-h264"),
     ("H.265", "video/x-h265"),
     ("AV1", "video/x-av1"),
-    ("VP8", "video/x-vp8"),
-    ("VP9", "video/x-vp9"),
+    ("VP8", "video/x-vp8,codec-alpha=false"),
+    ("VP9", "video/x-vp9,codec-alpha=false"),
     ("MPEG-2", "video/mpeg,mpegversion=2,systemstream=false"),
     ("JPEG", "image/jpeg"),
 ];
