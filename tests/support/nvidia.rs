@@ -1,5 +1,5 @@
 //! Elements named as NVIDIA's are on a Jetson, with the formats and memory that these have there, made of software: what they hand
-//! each other is labelled as NVMM, which no other element takes. The formats are those that gst-inspect-1.0 shows on JetPack 5 and 6.
+//! each other is labelled as NVMM, which no other element takes. The formats are among those that a published listing of a Jetson's gst-inspect-1.0 shows.
 
 use gstreamer as gst;
 use gstreamer::glib;
