@@ -3,7 +3,8 @@
 //!
 //! `cargo bench --profile release --bench ceiling`, after `make demo`. Features are those of the bundled model for the demo clip's first
 //! frames, in 1200 patches; 384 columns are its keys beside its queries. Each setting runs in a process of its own, held to its
-//! cores by `taskset`; every record's boxes are compared with those found beforehand.
+//! cores by `taskset`; every record's boxes are compared with those found beforehand. With `GPU_RATE=4000` the model takes as long as a
+//! GPU that makes so many pictures a second: ViT-S/16 in batches of 16 on an H200, say.
 
 use mostream::backbone::{
     Backbone, BackboneError, Checkpoint, Element, Feature, MemoryKind, Model, RunMemory, RunShape, SessionOptions,
@@ -24,9 +25,9 @@ use ndarray::{Array2, Axis, concatenate};
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::Command;
-use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::time::Instant;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 const CLIP: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/out/demo.mp4");
 const SIZE: (u32, u32) = (320, 240);
@@ -41,6 +42,8 @@ const ROUNDS: usize = 3;
 struct Recorded {
     layout: PatchLayout,
     features: Vec<Array2<f32>>,
+    /// How long one picture takes; one run after the other, as kernels do.
+    picture: Mutex<Duration>,
 }
 
 impl Model for Recorded {
@@ -72,7 +75,9 @@ impl Model for Recorded {
         Ok(memory)
     }
 
-    fn run(&self, _: &mut RunMemory, _: usize) -> Result<(), BackboneError> {
+    fn run(&self, _: &mut RunMemory, count: usize) -> Result<(), BackboneError> {
+        let picture = self.picture.lock().unwrap();
+        std::thread::sleep(*picture * count as u32);
         Ok(())
     }
 }
@@ -100,7 +105,9 @@ fn record(dim: usize) -> Recorded {
             .as_standard_layout()
             .into_owned()
     });
-    Recorded { layout: sessions[0].layout(), features: features.collect() }
+    let rate = std::env::var("GPU_RATE").ok().and_then(|rate| rate.parse::<f64>().ok());
+    let picture = Mutex::new(rate.map_or(Duration::ZERO, |rate| Duration::from_secs_f64(1.0 / rate)));
+    Recorded { layout: sessions[0].layout(), features: features.collect(), picture }
 }
 
 /// Frames per second of the steady part, in this process.
