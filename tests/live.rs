@@ -236,16 +236,22 @@ fn the_decoder_is_chosen_and_told_and_the_pipeline_printed_without_secrets() {
 }
 
 #[test]
-fn metrics_name_the_decoder_of_a_camera() {
+fn metrics_name_the_decoder_of_a_camera_and_count_the_pictures_of_each_device() {
     let folder = tempfile::tempdir().unwrap();
     let (server, port) = (RtspCamera::start(free_port(), &[]), free_port());
     let (input, web) = (format!("door={}", server.url()), format!("--web=127.0.0.1:{port}"));
-    let arguments = ["--decoder", "openh264dec", &web, "--records", "r.jsonl", &input];
+    let arguments = ["--device", "cpu", "--decoder", "openh264dec", &web, "--records", "r.jsonl", &input];
     let child = program(folder.path(), &arguments).spawn().unwrap();
     wait_until("frames", || frames(&folder.path().join("r.jsonl"), "door").len() > 5);
     let mut answer = ureq::get(format!("http://127.0.0.1:{port}/metrics")).call().unwrap();
     let text = answer.body_mut().read_to_string().unwrap();
     let wanted = "mostream_decoder_info{source=\"door\",decoder=\"openh264dec\",memory=\"system\"} 1\n";
     assert!(text.contains(wanted), "{text}");
+    let of_device = |name: &str| {
+        let series = format!("mostream_device_{name}{{device=\"cpu\",session=\"0\"}} ");
+        text.lines().find_map(|line| line.strip_prefix(&series)).unwrap().parse::<f64>().unwrap()
+    };
+    assert!(of_device("pictures_total") >= 1.0 && of_device("busy_seconds_total") > 0.0, "{text}");
+    assert!(of_device("runs_total") <= of_device("pictures_total") && of_device("batch") == 1.0, "{text}");
     end(child, "-INT");
 }
