@@ -169,9 +169,7 @@ impl Writer<'_> {
     /// The tokens and a branch: input · weightᵀ + bias.
     fn added(&mut self, tokens: String, input: &str, weight: &[f32], bias: &[f32]) -> Tokens {
         if self.dialect == Dialect::Gpu {
-            let product = self.product(weight, bias.len(), input);
-            let bias = self.graph.weight(&[bias.len()], bias);
-            return Tokens { sum: tokens, rest: Some((product, bias)) };
+            return Tokens { sum: tokens, rest: Some(self.product_and_bias(weight, bias, input)) };
         }
         let branch = self.affine(weight, bias, input);
         Tokens::whole(self.graph.op("Add", &[&tokens, &branch], &[]))
@@ -180,8 +178,7 @@ impl Writer<'_> {
     /// The MLP's hidden values.
     fn hidden(&mut self, input: &str, weight: &[f32], bias: &[f32]) -> String {
         if self.dialect == Dialect::Gpu {
-            let product = self.product(weight, bias.len(), input);
-            let bias = self.graph.weight(&[bias.len()], bias);
+            let (product, bias) = self.product_and_bias(weight, bias, input);
             let [hidden] = self.graph.ops(MICROSOFT, "BiasGelu", &[&product, &bias], &[]);
             return hidden;
         }
@@ -281,7 +278,7 @@ impl Writer<'_> {
     /// `[out, in]` and `[out]`.
     fn weights(&self, index: usize, name: &str) -> Result<(Vec<f32>, Vec<f32>), BackboneError> {
         let values = |kind: &str| self.checkpoint.values(&format!("blocks.{index}.{name}.{kind}"));
-        Ok((values("weight")?.to_vec(), values("bias")?.to_vec()))
+        Ok((values("weight")?, values("bias")?))
     }
 
     /// Like [`Self::weights`], of a product whose input lacks `moved`, and its results multiplied by the layer scale where there is
@@ -310,9 +307,13 @@ impl Writer<'_> {
 
     /// input · weightᵀ + bias, for a weight `[out, in]`.
     fn affine(&mut self, weight: &[f32], bias: &[f32], input: &str) -> String {
-        let product = self.product(weight, bias.len(), input);
-        let bias = self.graph.weight(&[bias.len()], bias);
+        let (product, bias) = self.product_and_bias(weight, bias, input);
         self.graph.op("Add", &[&product, &bias], &[])
+    }
+
+    /// The same, not yet added up.
+    fn product_and_bias(&mut self, weight: &[f32], bias: &[f32], input: &str) -> (String, String) {
+        (self.product(weight, bias.len(), input), self.graph.weight(&[bias.len()], bias))
     }
 
     /// input · weightᵀ, for a weight `[out, in]`.

@@ -81,16 +81,9 @@ pub struct Picture {
     range: Range<usize>,
 }
 
-impl AsRef<[u8]> for Picture {
-    fn as_ref(&self) -> &[u8] {
-        // SAFETY: the range is within the block, and there is one `Picture` for it, as `RunMemory::new` makes them.
-        unsafe { std::slice::from_raw_parts(self.block.start.as_ptr().add(self.range.start), self.range.len()) }
-    }
-}
-
 impl AsMut<[u8]> for Picture {
     fn as_mut(&mut self) -> &mut [u8] {
-        // SAFETY: as above.
+        // SAFETY: the range is within the block, and there is one `Picture` for it, as `RunMemory::new` makes them.
         unsafe { std::slice::from_raw_parts_mut(self.block.start.as_ptr().add(self.range.start), self.range.len()) }
     }
 }

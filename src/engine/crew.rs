@@ -139,7 +139,7 @@ impl<'scope> Crew<'scope> {
     }
 }
 
-fn spawn<'scope, R: Send + 'scope>(
+pub(crate) fn spawn<'scope, R: Send + 'scope>(
     scope: &'scope Scope<'scope, '_>,
     name: &str,
     work: impl FnOnce() -> R + Send + 'scope,

@@ -1,11 +1,12 @@
 //! From frames and answers to records and pictures, in order, and on to the sinks.
 
-use super::engine::{Task, spawn};
+use super::engine::Task;
 use super::feed::StateChange;
 use super::outbox::{Outbox, Parcel, Room, Share};
 use super::sink::{Picture, Sink};
 use super::status::SourceStatus;
 use crate::discover::groups::Named;
+use crate::engine::crew::spawn;
 use crate::engine::fit::part_of;
 use crate::geometry::PatchLayout;
 use crate::overlay::Overlay;

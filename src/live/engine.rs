@@ -9,7 +9,7 @@ use super::sink::{Sink, Wish};
 use super::status::{Board, SourceStatus};
 use crate::backbone::{BackboneError, Model};
 use crate::discover::groups::Groups;
-use crate::engine::crew::{self, Crew, CrewError, Looked};
+use crate::engine::crew::{self, Crew, CrewError, Looked, spawn};
 use crate::engine::desk::{Desk, Place};
 use crate::engine::fit::Fitter;
 use crate::geometry::PatchLayout;
@@ -19,7 +19,6 @@ use crate::stream::frame::Frame;
 use crossbeam_channel::{Sender, TrySendError, bounded};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
-use std::thread::{Builder, Scope};
 use std::time::Instant;
 
 /// Frames of one source that wait for their answers: with many sources a turn takes a while.
@@ -136,14 +135,6 @@ impl Drop for EndOfRun<'_> {
     fn drop(&mut self) {
         self.0.store(true, Ordering::Relaxed);
     }
-}
-
-pub(super) fn spawn<'scope, T: Send + 'scope>(
-    scope: &'scope Scope<'scope, '_>,
-    name: &str,
-    work: impl FnOnce() -> T + Send + 'scope,
-) -> std::io::Result<std::thread::ScopedJoinHandle<'scope, T>> {
-    Builder::new().name(name.into()).spawn_scoped(scope, work)
 }
 
 /// A source's thread.
