@@ -9,15 +9,14 @@
 use mostream::backbone::{
     Backbone, BackboneError, Checkpoint, Element, Feature, MemoryKind, Model, RunMemory, RunShape, SessionOptions,
 };
+use mostream::engine::status::Board;
+use mostream::engine::{self, Input};
+use mostream::fit::Fit;
 use mostream::geometry::PatchLayout;
-use mostream::live::engine::{self, Input};
-use mostream::live::sinks::records::Records;
-use mostream::live::status::Board;
 use mostream::localize::{Features, Localizer, PatchOutput};
-use mostream::publish::jsonl::RecordWriter;
-use mostream::runtime::{self, Sinks, Summary};
+use mostream::publish::records::Records;
 use mostream::stream::feed::Files;
-use mostream::stream::frame::Converter;
+use mostream::stream::frame::Lender;
 use mostream::stream::ingest::Span;
 use mostream::stream::preflight::Source;
 use mostream::stream::source::{self, FrameSource};
@@ -93,12 +92,12 @@ fn record(dim: usize) -> Recorded {
     let checkpoint = Checkpoint::bundled().unwrap();
     let session = |feature| Backbone::open(&checkpoint, feature, SIZE.0, SIZE.1, &SessionOptions::default()).unwrap();
     let sessions: Vec<_> = [Feature::Keys, Feature::Queries].into_iter().take(dim / 192).map(session).collect();
-    let mut converter = Converter::to_model_rgb(SIZE.0, SIZE.1);
+    let (mut lender, mut fit) = (Lender::default(), Fit::default());
     let (first, mut rest, _) = open();
     let mut frames = std::iter::once(first).chain(std::iter::from_fn(|| rest.next(&|| false).unwrap()));
     let features = (0..RECORDED).map(|_| {
-        let image = converter.convert(&frames.next().unwrap()).unwrap().0;
-        let image = image.map_readable().unwrap();
+        let mut image = vec![0; 3 * SIZE.0 as usize * SIZE.1 as usize];
+        lender.lend(&frames.next().unwrap(), |picture| fit.rgb(&picture, SIZE, &mut image)).unwrap();
         let parts: Vec<_> = sessions.iter().map(|session| session.features(&image).unwrap()).collect();
         concatenate(Axis(1), &Vec::from_iter(parts.iter().map(|part| part.view())))
             .unwrap()
@@ -124,35 +123,18 @@ fn measure(dim: usize, sources: usize) -> f64 {
     let path = folder.path().join("records.jsonl");
     let stop = AtomicBool::new(false);
     let start = Instant::now();
-    let frames = if sources == 1 {
-        let (first, mut rest, name) = open();
-        let sinks = Sinks { records: Some((RecordWriter::create(&path).unwrap(), String::new())), ..Sinks::default() };
-        let task = runtime::Task {
-            source: name,
-            model: "recorded".into(),
-            localizer,
-            groups: None,
-            every: 1,
-            start_ns: 0,
-            with_masks: false,
-            with_timings: false,
-        };
-        let Summary { frames, .. } = runtime::run(&task, first, &mut *rest, &models, sinks, &stop, |_| ()).unwrap();
-        frames
-    } else {
-        let board = Board::new((0..sources).map(|number| number.to_string()));
-        let records = Records::open(&path, None).unwrap();
-        let inputs = (0..sources).map(|_| Input {
-            feed: Box::new(Files::new(vec![Source::new(CLIP).unwrap()], Span::default())),
-            sinks: vec![records.sink()],
-            every: 1,
-            adaptive: None,
-        });
-        let task =
-            engine::Task { model: "recorded".into(), localizer, groups: None, with_masks: false, with_timings: false };
-        engine::run(&task, inputs.collect(), |_, _| Ok(models), &board, &stop, &|_| ()).unwrap();
-        board.sources.iter().map(|source| source.snapshot().frames).sum()
-    };
+    let board = Board::new((0..sources).map(|number| number.to_string()));
+    let records = Records::replace(&path);
+    let inputs = (0..sources).map(|_| Input {
+        feed: Box::new(Files::new(vec![Source::new(CLIP).unwrap()], Span::default())),
+        sinks: vec![records.sink()],
+        every: 1,
+        adaptive: None,
+    });
+    let task =
+        engine::Task { model: "recorded".into(), localizer, groups: None, with_masks: false, with_timings: false };
+    engine::run(&task, inputs.collect(), &models, &board, &stop, &|_| ()).unwrap();
+    let frames = board.sources.iter().map(|source| source.snapshot().frames).sum();
     let seconds = start.elapsed().as_secs_f64();
     check(&path, frames, &expected);
     frames as f64 / seconds

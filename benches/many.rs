@@ -5,11 +5,11 @@
 //! shared machine's speed drifts by a third within a minute; then eight, and seven, go on for as long, to see who gets what.
 
 use mostream::backbone::{Backbone, Checkpoint, DEFAULT_MAX_PATCHES, Feature, Model, SessionOptions, model_size};
-use mostream::live::engine::{self, Input, Task};
-use mostream::live::feed::{Event, Feed};
-use mostream::live::status::Board;
+use mostream::engine::status::Board;
+use mostream::engine::{self, Input, Task};
 use mostream::localize::Localizer;
 use mostream::stream::camera::{Camera, CameraOptions};
+use mostream::stream::feed::{Event, Feed};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::time::{Duration, Instant};
@@ -76,11 +76,9 @@ fn main() {
     let stop = AtomicBool::new(false);
     let localizer = Localizer::default();
     let task = Task { model: checkpoint.id().into(), localizer, groups: None, with_masks: false, with_timings: false };
-    let open = |width, height| {
-        let (width, height) = model_size(width, height, checkpoint.patch(), DEFAULT_MAX_PATCHES);
-        let backbone = Backbone::open(&checkpoint, Feature::Keys, width, height, &SessionOptions::default())?;
-        Ok(vec![Arc::new(backbone) as Arc<dyn Model>])
-    };
+    let (width, height) = model_size(640, 480, checkpoint.patch(), DEFAULT_MAX_PATCHES);
+    let backbone = Backbone::open(&checkpoint, Feature::Keys, width, height, &SessionOptions::default()).unwrap();
+    let models = vec![Arc::new(backbone) as Arc<dyn Model>];
     let inferred = || Vec::from_iter(board.sources.iter().map(|source| source.snapshot().inferred));
     let total = |counts: &[u64]| counts.iter().sum::<u64>();
 
@@ -96,7 +94,7 @@ fn main() {
     let (mut rates, mut shares) = ([0.0; SETTINGS.len()], Vec::new());
     std::thread::scope(|scope| {
         let inputs = (0..CAMERAS).map(input).collect();
-        let run = scope.spawn(|| engine::run(&task, inputs, open, &board, &stop, &|line| eprintln!("{line}")));
+        let run = scope.spawn(|| engine::run(&task, inputs, &models, &board, &stop, &|line| eprintln!("{line}")));
         while total(&inferred()) < 2 * CAMERAS as u64 && !run.is_finished() {
             std::thread::sleep(Duration::from_millis(5));
         }

@@ -1,15 +1,14 @@
-//! One picture at a time: RGB → backbone → localizer, for what works picture by picture. (`runtime` wires the same stages to
+//! One picture at a time: RGB → backbone → localizer, for what works picture by picture. (`engine` wires the same stages to
 //! threads for video.)
 
-use crate::backbone::{Backbone, BackboneError, Checkpoint, DEFAULT_MAX_PATCHES, Feature, SessionOptions, model_size};
+use crate::backbone::{
+    Backbone, BackboneError, ByShape, Checkpoint, DEFAULT_MAX_PATCHES, Feature, Model, SessionOptions, model_size, trim,
+};
 use crate::geometry::{PatchLayout, PixelBox};
 use crate::localize::{Detection, Features, Found, LocalizeError, Localizer, Method, PatchOutput};
 use crate::picture::{self, RgbImage};
 use std::collections::HashSet;
 use std::sync::Arc;
-
-/// Sessions that are kept: pictures of one collection come in few sizes.
-const SESSIONS: usize = 12;
 
 /// Why a picture cannot be analysed.
 #[derive(Debug, thiserror::Error)]
@@ -58,8 +57,7 @@ pub struct Analyzer {
     checkpoint: Arc<Checkpoint>,
     options: SessionOptions,
     size: ModelSize,
-    /// Most recently used last.
-    sessions: Vec<(Feature, (u32, u32), Backbone)>,
+    sessions: ByShape<(Feature, (u32, u32)), Backbone>,
     /// Takes notes about sessions, each different one once.
     tell: Option<fn(&str)>,
     told: HashSet<String>,
@@ -78,7 +76,7 @@ pub struct Analysis {
 impl Analyzer {
     /// No session is made yet.
     pub fn new(checkpoint: Arc<Checkpoint>, options: SessionOptions, size: ModelSize) -> Self {
-        Self { checkpoint, options, size, sessions: Vec::new(), tell: None, told: HashSet::new() }
+        Self { checkpoint, options, size, sessions: ByShape::default(), tell: None, told: HashSet::new() }
     }
 
     /// What a user should know about its sessions ([`Backbone::notes`]) goes to `tell`, the same only once.
@@ -124,28 +122,23 @@ impl Analyzer {
         self.session(feature, size).map(drop)
     }
 
-    fn session(&mut self, feature: Feature, size: (u32, u32)) -> Result<&mut Backbone, BackboneError> {
-        let known = self.sessions.iter().position(|(f, s, _)| (*f, *s) == (feature, size));
-        let entry = match known {
-            Some(at) => self.sessions.remove(at),
-            None => {
-                let backbone = Backbone::open(&self.checkpoint, feature, size.0, size.1, &self.options)?;
-                if let Some(tell) = self.tell {
-                    backbone
-                        .notes()
-                        .into_iter()
-                        .filter(|note| self.told.insert(note.clone()))
-                        .for_each(|note| tell(&note));
-                }
-                if self.sessions.len() == SESSIONS {
-                    self.sessions.remove(0);
-                }
-                (feature, size, backbone)
+    fn session(&mut self, feature: Feature, size: (u32, u32)) -> Result<&Backbone, BackboneError> {
+        let key = (feature, size);
+        if self.sessions.get(&key).is_none() {
+            let gone = self.sessions.make_room();
+            if !gone.is_empty() {
+                drop(gone);
+                trim();
             }
-        };
-        self.sessions.push(entry);
-        let last = self.sessions.len() - 1;
-        Ok(&mut self.sessions[last].2)
+            let backbone = Backbone::open(&self.checkpoint, feature, size.0, size.1, &self.options)?;
+            if let Some(tell) = self.tell {
+                let notes = backbone.notes().into_iter();
+                notes.filter(|note| self.told.insert(note.clone())).for_each(|note| tell(&note));
+            }
+            let bytes = Model::bytes(&backbone);
+            self.sessions.put(key, backbone, bytes);
+        }
+        self.sessions.get(&key).ok_or_else(|| BackboneError::Size("a session is gone".into()))
     }
 }
 

@@ -1,16 +1,16 @@
 //! mostream finds the objects in any video, with no labels and no training.
 //!
 //! ```text
-//! file ─► stream::ingest ─► frame::Converter ─► backbone ─► localize ─► record ─► publish (JSON Lines)
-//!         native frames     model-sized RGB     patch       boxes          └────► overlay ─► stream::output (MP4)
-//!                                               features                                     stream::display
+//! source ─► stream ────────► fit ────────────► backbone ─► localize ─► record ─► publish (JSON Lines, MP4, RTSP, window)
+//!           native frames   model-sized RGB   patch       boxes        └──────► overlay ─► stream::output
+//!                                             features                                     web
 //! ```
 //!
 //! Reading order: [`geometry`] (patch grid, frame pixels), [`localize`] (MOST, LOST, TokenCut, DINO-seg), [`record`] (what is
-//! published), then, each behind a feature, `backbone` (checkpoint → ONNX graph → session), `stream` (all of GStreamer),
-//! `overlay`, `engine` (the threads around the model), and `runtime` and `live`, which wire one file and many sources to it; `picture` and `analyzer` do the same for one
-//! still picture, and on them stand `evaluate` (annotated data sets), `inspect` (why a box was drawn), `label` (training sets) and
-//! `discover` (groups by appearance). The program is `main.rs` and `cli`.
+//! published), then, each behind a feature, `fit` (a picture of any format → the model's), `backbone` (checkpoint → ONNX graph → session),
+//! `stream` (all of GStreamer), `overlay`, `engine` (all threads of a run: files and cameras go the same way) and its plugs, `publish` and
+//! `web`; `picture` and `analyzer` take the same steps with one picture at a time, and on them stand `evaluate` (annotated data sets),
+//! `inspect` (why a box was drawn), `label` (training sets) and `discover` (groups by appearance). The program is `main.rs` and `cli`.
 //!
 //! `geometry`, `record` and `localize` know arrays and numbers only: no I/O, clock, logging, video or inference library.
 //! `tests/structure.rs` holds the rooms to what they may import.
@@ -25,13 +25,13 @@ pub mod discover;
 pub mod engine;
 #[cfg(feature = "evaluate")]
 pub mod evaluate;
+#[cfg(feature = "fit")]
+pub mod fit;
 pub mod geometry;
 #[cfg(feature = "inspect")]
 pub mod inspect;
 #[cfg(feature = "label")]
 pub mod label;
-#[cfg(feature = "cli")]
-pub mod live;
 pub mod localize;
 #[cfg(any(feature = "inspect", feature = "label"))]
 mod markup;
@@ -43,8 +43,6 @@ pub mod picture;
 #[cfg(feature = "cli")]
 pub mod publish;
 pub mod record;
-#[cfg(feature = "cli")]
-pub mod runtime;
 #[cfg(feature = "stream")]
 pub mod stream;
 #[cfg(feature = "cli")]

@@ -1,5 +1,6 @@
 //! Still pictures and animations: decoded by an image library at their native size, upright, and scaled for the model.
 
+use crate::fit::{Fit, PictureView};
 use crate::partial;
 use image::codecs::gif::GifDecoder;
 use image::codecs::jpeg::JpegEncoder;
@@ -89,13 +90,17 @@ pub fn dimensions(path: &Path) -> Result<(u32, u32), PictureError> {
     }
 }
 
-/// The picture at this size, not copied where it has it. Each pixel is a mean over what it covers, weighted by a triangle;
-/// video frames are scaled by GStreamer instead.
+/// The picture at this size, by [`Fit`]; not copied where it has it.
 pub fn scaled(picture: &RgbImage, width: u32, height: u32) -> Cow<'_, RgbImage> {
-    match picture.dimensions() == (width, height) {
-        true => Cow::Borrowed(picture),
-        false => Cow::Owned(imageops::resize(picture, width, height, imageops::FilterType::Triangle)),
+    if picture.dimensions() == (width, height) {
+        return Cow::Borrowed(picture);
     }
+    let mut scaled = RgbImage::new(width, height);
+    // A picture without pixels stays black.
+    PictureView::rgb(picture, picture.width(), picture.height())
+        .and_then(|view| Fit::default().rgb(&view, (width, height), &mut scaled))
+        .ok();
+    Cow::Owned(scaled)
 }
 
 /// What `[xmin, ymin, xmax, ymax]` (half-open, cut at the picture's edges) shows and a little around it, as near to a square as the

@@ -135,6 +135,48 @@ pub struct TimingsRecord {
     pub localize: u64,
 }
 
+/// What is known of a frame besides its objects.
+#[derive(Clone, Copy, Debug)]
+pub struct FrameMeta<'a> {
+    pub source: &'a str,
+    pub frame: u64,
+    pub pts_ns: u64,
+    /// `(width, height)` of the displayed frame.
+    pub size: (u32, u32),
+    /// How the model saw it.
+    pub layout: &'a PatchLayout,
+    pub method: Method,
+    pub model: &'a str,
+    pub is_inferred: bool,
+    pub timings: Option<TimingsRecord>,
+    pub live: Option<LiveRecord>,
+}
+
+impl FrameRecord {
+    /// The record of a frame in which these objects were found, each with its name where it has one. It is made nowhere else.
+    pub fn assemble(meta: FrameMeta<'_>, objects: &[(Detection, Option<String>)], with_masks: bool) -> Self {
+        let (width, height) = meta.size;
+        let object = |(object, name): &(Detection, Option<String>)| {
+            ObjectRecord::new(object, name.as_deref(), meta.layout, meta.size, with_masks)
+        };
+        Self {
+            version: VERSION,
+            source: meta.source.to_owned(),
+            frame: meta.frame,
+            pts_ns: meta.pts_ns,
+            width,
+            height,
+            grid: GridRecord::new(meta.layout, width, height),
+            method: meta.method,
+            model: meta.model.to_owned(),
+            inferred: meta.is_inferred,
+            objects: objects.iter().map(object).collect(),
+            timings_us: meta.timings,
+            live: meta.live,
+        }
+    }
+}
+
 impl GridRecord {
     /// The grid of `layout` laid over a frame of this size in pixels.
     pub fn new(layout: &PatchLayout, width: u32, height: u32) -> Self {

@@ -7,11 +7,12 @@ mod support;
 
 use gstreamer_video::VideoFormat;
 use mostream::backbone::{Backbone, Checkpoint, Feature, Model, SessionOptions};
+use mostream::engine::status::Board;
+use mostream::engine::{self, Input, Task};
 use mostream::geometry::PixelBox;
 use mostream::localize::Localizer;
-use mostream::publish::jsonl::RecordWriter;
+use mostream::publish::records::Records;
 use mostream::record::FrameRecord;
-use mostream::runtime::{self, Sinks, Task};
 use mostream::stream::camera::{Camera, CameraOptions};
 use mostream::stream::decoder::{Decoder, Decoding, ModelSize};
 use mostream::stream::feed::{Event, Feed, Files};
@@ -53,25 +54,17 @@ fn buffer_size(frame: &Frame) -> (u32, u32) {
 fn records(path: &Path, decoder: Option<&str>, model_size: Option<ModelSize>) -> Vec<FrameRecord> {
     let folder = tempfile::tempdir().unwrap();
     let written = folder.path().join("r.jsonl");
-    let (first, mut frames) = opened(path, decoder, model_size);
-    let checkpoint = Checkpoint::bundled().unwrap();
+    let decoding = Decoding { decoder: decoder.map(str::to_owned), model_size };
+    let feed = Files::new(vec![Source::new(path).unwrap()], Span::default()).decoded(decoding).unwrap();
     let options = SessionOptions::default();
-    let models =
-        [Arc::new(Backbone::open(&checkpoint, Feature::Keys, MODEL.0, MODEL.1, &options).unwrap()) as Arc<dyn Model>];
-    let task = Task {
-        source: "clip".into(),
-        model: "test".into(),
-        localizer: Localizer::default(),
-        groups: None,
-        every: 1,
-        start_ns: 0,
-        with_masks: false,
-        with_timings: false,
-    };
-    let records = Some((RecordWriter::create(&written).unwrap(), "records".into()));
-    let sinks = Sinks { records, ..Sinks::default() };
-    let stop = AtomicBool::new(false);
-    runtime::run(&task, first, &mut *frames, &models, sinks, &stop, |_| {}).unwrap();
+    let backbone = Backbone::open(&Checkpoint::bundled().unwrap(), Feature::Keys, MODEL.0, MODEL.1, &options).unwrap();
+    let models = vec![Arc::new(backbone) as Arc<dyn Model>];
+    let localizer = Localizer::default();
+    let task = Task { model: "test".into(), localizer, groups: None, with_masks: false, with_timings: false };
+    let input =
+        Input { feed: Box::new(feed), sinks: vec![Records::replace(&written).sink()], every: 1, adaptive: None };
+    let board = Board::new(["clip".to_owned()]);
+    engine::run(&task, vec![input], &models, &board, &AtomicBool::new(false), &|_| ()).unwrap();
     let text = std::fs::read_to_string(written).unwrap();
     text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }

@@ -222,7 +222,7 @@ fn parts_of_a_data_set_and_wrong_flags() {
     let no_list = folder.path().join("no.json");
     let wrong: [(&[&str], i32, &str); 6] = [
         (&["--exclude", no_list.to_str().unwrap()], 3, "no JSON list"),
-        (&["--json", "a", "--csv", "a"], 2, "same file"),
+        (&["--json", "a", "--csv", "a"], 2, "both --json and --csv"),
         (&["--method", "best"], 2, "expected most, lost, tokencut or dino-seg, or all"),
         (&["--feature", "attention"], 2, "k, q or v"),
         (&["--min-score", "7"], 2, "--min-score"),

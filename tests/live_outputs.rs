@@ -4,14 +4,14 @@ mod support;
 
 use gstreamer as gst;
 use gstreamer_video as gst_video;
+use mostream::engine::sink::{Ending, Message, Picture, Sink};
 use mostream::geometry::{Grid, PatchLayout};
-use mostream::live::sink::{Message, Picture, Sink};
-use mostream::live::sinks::file::FileSink;
-use mostream::live::sinks::push::{PushSink, Target};
-use mostream::live::sinks::records::Records;
-use mostream::live::sinks::rtsp::RtspServer;
-use mostream::live::sinks::window::WindowSink;
 use mostream::localize::Method;
+use mostream::publish::file::FileSink;
+use mostream::publish::push::{PushSink, Target};
+use mostream::publish::records::Records;
+use mostream::publish::rtsp::RtspServer;
+use mostream::publish::window::WindowSink;
 use mostream::record::{CaptureClock, FrameRecord, GridRecord, LiveRecord, SourceState, StateRecord, VERSION};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpStream, UdpSocket};
@@ -113,7 +113,7 @@ impl Scene {
                     std::thread::sleep(Duration::from_nanos(FRAME_NS));
                 }
                 // An error where nobody is left to push to.
-                sink.finish().ok();
+                sink.finish(Ending::Whole).ok();
             });
             let seen = catch_unwind(AssertUnwindSafe(watch));
             is_over.store(true, Ordering::Relaxed);
@@ -169,7 +169,7 @@ fn segments_hold_every_frame_and_begin_at_zero() {
         let path = folder.path().join("out").with_extension(extension);
         let mut sink = FileSink::new(&path, Some(Duration::from_secs(2))).unwrap();
         scene.feed(&mut sink, 0..125);
-        Box::new(sink).finish().unwrap();
+        Box::new(sink).finish(Ending::Whole).unwrap();
         let files = files(folder.path());
         let names: Vec<_> = files.iter().map(|file| file.file_stem().unwrap().to_str().unwrap()).collect();
         assert_eq!(names, ["out-20231114T221320Z", "out-20231114T221322Z", "out-20231114T221324Z"]);
@@ -202,13 +202,13 @@ fn a_source_that_was_gone_leaves_no_frozen_picture() {
     };
     let mut one = FileSink::new(&folder.path().join("one.mp4"), None).unwrap();
     messages(&mut one);
-    Box::new(one).finish().unwrap();
+    Box::new(one).finish(Ending::Whole).unwrap();
     let expected: Vec<i64> = (0..50).map(|frame| frame * FRAME_NS as i64).collect();
     assert_eq!(probe(&folder.path().join("one.mp4")).pts_ns, expected);
 
     let mut many = FileSink::new(&folder.path().join("many.mkv"), Some(Duration::from_secs(7200))).unwrap();
     messages(&mut many);
-    Box::new(many).finish().unwrap();
+    Box::new(many).finish(Ending::Whole).unwrap();
     let counts: Vec<usize> = files(folder.path())
         .iter()
         .filter(|file| file.extension().unwrap() == "mkv")
@@ -227,7 +227,7 @@ fn a_killed_run_leaves_all_but_the_last_two_seconds() {
         let segment = Some(Duration::from_secs(2));
         let mut sinks = [("one.mp4", None), ("one.mkv", None), ("many.mp4", segment), ("many.mkv", segment)]
             .map(|(name, segment)| FileSink::new(&folder.join(name), segment).unwrap());
-        let mut records = Records::open(&folder.join("records.jsonl"), None).unwrap().sink();
+        let mut records = Records::append(&folder.join("records.jsonl")).unwrap().sink();
         for index in 0.. {
             let message = scene.message(index, index * FRAME_NS, None);
             sinks.iter_mut().for_each(|sink| sink.take(&message).unwrap());
@@ -280,10 +280,11 @@ fn a_full_disk_is_an_error_that_says_so() {
         std::os::unix::fs::symlink("/dev/full", &path).unwrap();
         let mut sink = FileSink::new(&path, None).unwrap();
         let failed = (0..1000).find_map(|i| sink.take(&scene.message(i, i * FRAME_NS, None)).err()).unwrap();
+        let failed = failed.to_string();
         assert!(failed.contains(name) && failed.contains("No space left on device"), "{failed}");
     }
-    let failed =
-        Records::open(Path::new("/dev/full"), None).unwrap().sink().take(&scene.message(0, 0, None)).unwrap_err();
+    let failed = Records::append(Path::new("/dev/full")).unwrap().sink().take(&scene.message(0, 0, None)).unwrap_err();
+    let failed = failed.to_string();
     assert!(failed.starts_with("/dev/full: No space left on device"), "{failed}");
 }
 
@@ -294,7 +295,9 @@ fn wrong_names_are_refused_before_anything_starts() {
         let failed = FileSink::new(Path::new(name), None).err().unwrap();
         assert!(failed.starts_with(name) && failed.contains(why), "{failed}");
     }
-    assert!(Records::open(Path::new("/nonexistent/records.jsonl"), None).err().unwrap().starts_with("/nonexistent"));
+    assert!(
+        Records::append(Path::new("/nonexistent/records.jsonl")).err().unwrap().to_string().starts_with("/nonexistent")
+    );
 }
 
 #[test]
@@ -303,7 +306,7 @@ fn several_sources_share_a_file_of_whole_lines() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("records.jsonl");
     std::fs::write(&path, "{\"broken").unwrap();
-    let records = Records::open(&path, None).unwrap();
+    let records = Records::append(&path).unwrap();
     std::thread::scope(|scope| {
         for _ in 0..4 {
             let (mut sink, scene) = (records.sink(), &scene);
@@ -326,23 +329,6 @@ fn several_sources_share_a_file_of_whole_lines() {
     let (frames, others): (Vec<_>, Vec<_>) = lines.partition(|line| serde_json::from_str::<FrameRecord>(line).is_ok());
     assert_eq!((frames.len(), others.len()), (200, 4));
     others.into_iter().for_each(|line| drop(serde_json::from_str::<StateRecord>(line).unwrap()));
-}
-
-#[test]
-fn records_go_on_in_a_new_file() {
-    let scene = Scene::new();
-    let folder = tempfile::tempdir().unwrap();
-    let length = Duration::from_millis(200);
-    let mut sink = Records::open(&folder.path().join("records.jsonl"), Some(length)).unwrap().sink();
-    for index in 0..3 {
-        sink.take(&scene.message(index, index * FRAME_NS, None)).unwrap();
-        std::thread::sleep(length);
-    }
-    let files = files(folder.path());
-    assert_eq!(files.len(), 3, "{files:?}");
-    files
-        .iter()
-        .for_each(|file| drop(serde_json::from_str::<FrameRecord>(&std::fs::read_to_string(file).unwrap()).unwrap()));
 }
 
 #[test]
@@ -435,7 +421,7 @@ fn the_window_shows_the_picture() {
     const CHILD: &str = "MOSTREAM_TEST_WINDOW";
     let scene = Scene::new();
     if std::env::var_os(CHILD).is_some() {
-        let mut sink = WindowSink::new(Arc::default()).unwrap();
+        let mut sink = WindowSink::new(Arc::default(), false).unwrap();
         // Time stamps that are far from the clock do not hold pictures up.
         for index in 0.. {
             sink.take(&scene.message(0, index * 3_600_000_000_000, None)).unwrap();

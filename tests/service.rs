@@ -170,7 +170,7 @@ fn pictures_are_shown_to_a_network_only_with_a_token() {
     let folder = tempfile::tempdir().unwrap();
     make(folder.path().join("a.mp4"), (160, 120), 2, true, "-c:v libx264 -pix_fmt yuv420p");
     std::fs::write(folder.path().join("token"), TOKEN).unwrap();
-    let run = |more: &[&str]| outcome(folder.path(), &[&["run", "a.mp4", "--size", "32x24"], more].concat());
+    let run = |more: &[&str]| outcome(folder.path(), &[&["run", "a.mp4", "--force", "--size", "32x24"], more].concat());
     for address in ["--web=0.0.0.0:0", "--web=[::]:0", "--web=192.0.2.1:8600", "--web=[::ffff:192.0.2.1]:8600"] {
         let (code, said) = run(&[address]);
         assert_eq!(code, Some(2), "{said}");

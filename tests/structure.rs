@@ -3,12 +3,13 @@
 use std::path::{Path, PathBuf};
 
 /// A crate, and the files and folders of `src` that may name it.
-const RULES: [(&str, &[&str]); 19] = [
-    ("gstreamer", &["stream", "overlay.rs", "runtime.rs", "engine/fit.rs", "live", "cli/doctor.rs"]),
-    ("gstreamer_rtsp_server", &["live/sinks/rtsp.rs"]),
+const RULES: [(&str, &[&str]); 20] = [
+    ("gstreamer", &["stream", "overlay.rs", "engine", "publish", "web/source.rs", "cli/doctor.rs"]),
+    ("gstreamer_rtsp_server", &["publish/rtsp.rs"]),
     ("ort", &["backbone/session.rs", "backbone/library.rs", "backbone/provider.rs", "backbone/memory.rs"]),
+    ("fast_image_resize", &["fit.rs"]),
     ("opencv", &["overlay.rs"]),
-    ("crossbeam_channel", &["runtime.rs", "engine", "live"]),
+    ("crossbeam_channel", &["engine"]),
     ("image", &["picture.rs"]),
     ("png", &["evaluate/dataset/mask.rs"]),
     ("roxmltree", &["evaluate/dataset/voc.rs"]),
@@ -24,14 +25,13 @@ const RULES: [(&str, &[&str]); 19] = [
     (
         "std::thread",
         &[
-            "runtime.rs",
             "engine",
-            "live",
+            "publish/rtsp.rs",
             "stream/stills.rs",
             "stream/camera",
             "web/mod.rs",
             "cli/interrupt.rs",
-            "cli/live.rs",
+            "cli/run/start.rs",
             "cli/bench",
             "cli/eval",
             "backbone/session.rs",

@@ -4,7 +4,7 @@
 mod support;
 
 use gstreamer_video::VideoFormat;
-use mostream::live::status::Board;
+use mostream::engine::status::Board;
 use mostream::record::{FrameRecord, SourceState, StateRecord};
 use mostream::stream::redact;
 use mostream::web::{Options, Server, WebError};

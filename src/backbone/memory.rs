@@ -144,6 +144,15 @@ impl RunShape {
         3 * self.width * self.height
     }
 
+    /// Of the memory of one run.
+    pub fn bytes(&self) -> usize {
+        let element = match self.element {
+            Element::F32 => 4,
+            Element::F16 => 2,
+        };
+        self.batch * (self.picture_bytes() + self.values() * element)
+    }
+
     /// Numbers of one picture's.
     pub(super) fn values(&self) -> usize {
         self.rows * self.cols

@@ -5,6 +5,7 @@
 //! [`work`] counts what it costs. Deliberately absent: the last block's attention and MLP, and the final norm, whose outputs
 //! nobody reads.
 
+mod by_shape;
 mod cache;
 mod checkpoint;
 mod error;
@@ -23,6 +24,7 @@ mod vit;
 mod work;
 
 use crate::geometry::PatchLayout;
+pub use by_shape::{ByShape, trim};
 pub use error::BackboneError;
 pub use graph::{Dialect, Feature};
 pub use library::{RuntimeInfo, find_library, runtime_info};
@@ -43,6 +45,10 @@ pub trait Model: Send + Sync {
     fn batch(&self) -> usize;
     /// Runs that are best under way at once.
     fn runs_at_once(&self) -> usize;
+    /// About what it takes of its device's memory, that of the runs apart.
+    fn bytes(&self) -> usize {
+        0
+    }
     /// The memory of one run.
     fn memory(&self) -> Result<RunMemory, BackboneError>;
     /// Makes features of the first `count` pictures.

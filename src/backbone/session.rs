@@ -7,7 +7,7 @@ use super::memory::{Element, MemoryKind, RunMemory, RunShape};
 use super::onnx::{UserModel, lowered};
 use super::provider::{Device, OpenVino, Precision, Setup, processor_info};
 use super::tensorrt::{EngineKey, GpuMachine};
-use super::{BackboneError, Checkpoint, Model};
+use super::{BackboneError, Checkpoint, Model, Work};
 use crate::geometry::{Grid, PatchLayout};
 use ndarray::Array2;
 use ort::environment::Environment;
@@ -63,10 +63,19 @@ pub struct Backbone {
     /// For an ONNX file of the user's own: how it is run, the mean and the standard deviation of its pixels.
     user: Option<(UserModel, [f32; 3], [f32; 3])>,
     memory: MemoryKind,
+    /// See [`Model::bytes`].
+    bytes: usize,
     /// Of [`Self::features`].
     own: Mutex<Option<RunMemory>>,
     placement: Placement,
     warnings: Vec<String>,
+}
+
+impl Checkpoint {
+    /// How the patches lie over an image of `width` × `height` pixels; an error where there are none or too many.
+    pub fn layout(&self, width: u32, height: u32) -> Result<PatchLayout, BackboneError> {
+        layout(self.patch(), width, height)
+    }
 }
 
 impl Backbone {
@@ -279,6 +288,10 @@ impl Model for Backbone {
         }
     }
 
+    fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     fn memory(&self) -> Result<RunMemory, BackboneError> {
         RunMemory::new(&self.memory, self.shape)
     }
@@ -379,6 +392,7 @@ impl Opening<'_> {
             shape,
             user: checkpoint.user.clone().map(|user| (user, checkpoint.measures.mean, checkpoint.measures.std)),
             memory: MemoryKind::Plain,
+            bytes: self.bytes(batch),
             own: Mutex::default(),
             placement: Placement { device, precision, nodes_on_cpu: None, passed_over: Vec::new() },
             warnings: cache_warning.into_iter().collect(),
@@ -433,6 +447,17 @@ impl Opening<'_> {
 }
 
 impl Opening<'_> {
+    /// About what the session takes: the weights as they are and as the kernels want them, and what one block makes.
+    fn bytes(&self, batch: usize) -> usize {
+        let Some(work) = Work::of(self.checkpoint, self.feature, &self.layout) else {
+            return 2 * self.checkpoint.bytes().len();
+        };
+        let tokens = self.layout.grid.patches() + 1;
+        let scores = self.checkpoint.heads() * tokens * tokens;
+        let activations = 8 * tokens * self.checkpoint.dim();
+        2 * work.weight_bytes as usize + batch * size_of::<f32>() * (scores + activations)
+    }
+
     /// The input's name, and its shape without the batch.
     fn input(&self) -> (&str, [u32; 3]) {
         let PatchLayout { image_width: width, image_height: height, .. } = self.layout;

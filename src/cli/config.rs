@@ -1,8 +1,7 @@
 //! The file of `mostream run --config`: every key is the long flag of the same name.
 
 use super::exit::{Exit, Failure};
-use super::live;
-use super::run::{Shared, SourceArgs};
+use super::run::{self, Shared, SourceArgs};
 use clap::error::{ContextKind, ContextValue};
 use clap::{Args as _, Command, FromArgMatches};
 use std::ffi::OsString;
@@ -89,7 +88,7 @@ pub fn read(path: &Path) -> Result<Config, Failure> {
     }
     let at_web = shared.iter().find(|entry| entry.key == "web").and_then(|entry| entry.at);
     let shared = parse(shared_command(), &shared).map_err(|(at, why)| fail(at, why))?;
-    live::check_web(&shared).map_err(|failure| fail(at_web, failure.message))?;
+    run::check_web(&shared).map_err(|failure| fail(at_web, failure.message))?;
     Ok(Config { shared, sources })
 }
 

@@ -3,9 +3,9 @@
 use mostream::analyzer::AnalyzeError;
 use mostream::backbone::BackboneError;
 use mostream::engine::crew::CrewError;
-use mostream::live::engine::EngineError;
+use mostream::engine::sink::SinkError;
+use mostream::engine::{EngineError, Fault};
 use mostream::picture::PictureError;
-use mostream::runtime::RunError;
 use mostream::stream::{StreamError, redact};
 use mostream::zoo::ZooError;
 use std::io::{self, Write};
@@ -66,14 +66,20 @@ pub fn exit_of(error: &anyhow::Error) -> Exit {
         Some(AnalyzeError::Localize(_)) => return Exit::Other,
         None => {}
     }
-    if let Some(EngineError::Crew(CrewError::Backbone(error))) = error.downcast_ref::<EngineError>() {
-        return error.into();
-    }
-    match error.downcast_ref::<RunError>() {
-        Some(RunError::Stream(error)) => error.into(),
-        Some(RunError::Backbone(error)) => error.into(),
-        Some(RunError::Records { .. }) => Exit::Output,
+    match error.downcast_ref::<EngineError>() {
+        Some(EngineError::Crew(CrewError::Backbone(error))) => error.into(),
         _ => Exit::Other,
+    }
+}
+
+impl From<&Fault> for Exit {
+    fn from(fault: &Fault) -> Self {
+        match fault {
+            Fault::Source(error) | Fault::Sink(SinkError::Stream(error)) => error.into(),
+            Fault::Model(error) => error.into(),
+            Fault::Sink(SinkError::Write { .. } | SinkError::Other(_)) => Self::Output,
+            Fault::Panic(_) => Self::Other,
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! A still image → its patch features in a NumPy file.
 
 use super::exit::{self, Exit, Failure};
+use super::guard::guard;
 use super::model::{FeatureArg, ModelArgs};
 use mostream::partial;
 use mostream::picture;
@@ -24,6 +25,8 @@ pub struct Args {
 }
 
 pub fn run(args: Args) -> anyhow::Result<Exit> {
+    let read = [Some(args.image.as_path()), args.model.checkpoint.file()];
+    guard(&[(&args.output, "-o")], &read.into_iter().flatten().collect::<Vec<_>>())?;
     let checkpoint = args.model.checkpoint()?;
     let image = picture::decode(&args.image)?;
     let (width, height) = args.model.size_for(&checkpoint, image.width(), image.height());

@@ -4,7 +4,7 @@ use super::exit::{Exit, Failure};
 use super::model::FeatureArg;
 use mostream::discover::groups::Groups;
 use mostream::localize::Method;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 #[derive(clap::Args)]
 pub struct GroupsArg {
@@ -14,12 +14,12 @@ pub struct GroupsArg {
 }
 
 impl GroupsArg {
-    /// The groups asked for; they must be of this model, and of the feature in use. Says on stderr when none has a name.
-    pub fn load(&self, method: Method, feature: FeatureArg, model: &str) -> Result<Option<Groups>, Failure> {
-        self.load_saying(method, feature, model, |line| eprintln!("mostream: {line}"))
+    /// The file asked for.
+    pub fn file(&self) -> Option<&Path> {
+        self.groups.as_deref()
     }
 
-    /// The same, said to `warn`.
+    /// The groups asked for; they must be of this model, and of the feature in use. `warn` is told when none has a name.
     pub fn load_saying(
         &self,
         method: Method,

@@ -1,6 +1,7 @@
 //! `mostream inspect`: a page that shows why each box was drawn.
 
 use super::exit::{Exit, Failure};
+use super::guard::guard;
 use super::model::{FeatureArg, ModelArgs};
 use super::run::time_ns;
 use mostream::analyzer::{Analysis, Analyzer};
@@ -53,12 +54,8 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
     };
     let (input, start_ns) = input_and_time(&args.input);
     let output = args.output.clone().unwrap_or_else(|| default_output(input, start_ns));
-    if std::fs::canonicalize(&output)
-        .is_ok_and(|output| std::fs::canonicalize(input).is_ok_and(|input| input == output))
-    {
-        let why = format!("{} is the input: give another name for the page", output.display());
-        return Err(Failure::new(Exit::Usage, why).into());
-    }
+    let read = [Some(Path::new(input)), args.model.checkpoint.file()];
+    guard(&[(&output, "-o")], &read.into_iter().flatten().collect::<Vec<_>>())?;
 
     let mut analyzer = args.model.analyzer()?;
     let subject = look(input, start_ns, feature, &mut analyzer)?;

@@ -3,7 +3,7 @@
 use super::exit::{self, Exit, Failure};
 use super::npy;
 use mostream::geometry::{Grid, PatchLayout};
-use mostream::localize::{Features, Found, LocalizeError, Localizer, MOST_MIN_SCORE, Method, PatchOutput};
+use mostream::localize::{Found, LocalizeError, Localizer, MOST_MIN_SCORE, Method, PatchOutput};
 use serde::Serialize;
 use std::path::PathBuf;
 
@@ -91,10 +91,7 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
         error => Failure::new(Exit::Input, format!("{}: {error}", args.features.display())),
     };
     let method = args.localizer.method();
-    let output = match method {
-        Method::DinoSeg => PatchOutput::Attention(values.into()),
-        _ => PatchOutput::Features(Features::new(args.grid, values).map_err(unusable)?),
-    };
+    let output = PatchOutput::new(method, args.grid, values).map_err(unusable)?;
     let (detections, found) = args.localizer.localizer().explain(&output, &layout).map_err(unusable)?;
     let output = Output {
         method,

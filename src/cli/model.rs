@@ -8,7 +8,9 @@ use mostream::analyzer::{Analyzer, ModelSize};
 use mostream::backbone::{
     Backbone, BackboneError, Checkpoint, DEFAULT_MAX_PATCHES, Devices, Feature, Hints, Model, Precision, SessionOptions,
 };
-use std::path::PathBuf;
+use mostream::engine::Models;
+use mostream::geometry::PatchLayout;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 #[derive(clap::Args)]
@@ -104,6 +106,11 @@ impl From<FeatureArg> for Feature {
 }
 
 impl CheckpointArgs {
+    /// The file asked for, where it is one.
+    pub fn file(&self) -> Option<&Path> {
+        self.model.as_deref().filter(|path| path.is_file())
+    }
+
     /// The checkpoint asked for.
     pub fn read(&self) -> Result<Checkpoint, Failure> {
         match &self.model {
@@ -202,6 +209,26 @@ impl ModelArgs {
             Ok(Arc::new(backbone))
         };
         self.device.device.all().into_iter().map(open).collect()
+    }
+}
+
+/// The models of a run: one on every device, for every shape of picture.
+pub struct RunModels<'a> {
+    pub args: &'a ModelArgs,
+    pub checkpoint: &'a Checkpoint,
+    pub feature: Feature,
+    pub warn: &'a (dyn Fn(&str) + Sync),
+}
+
+impl Models for RunModels<'_> {
+    fn layout(&self, width: u32, height: u32) -> Result<PatchLayout, BackboneError> {
+        let (width, height) = self.args.size_for(self.checkpoint, width, height);
+        self.checkpoint.layout(width, height)
+    }
+
+    fn open(&self, layout: &PatchLayout) -> Result<Vec<Arc<dyn Model>>, BackboneError> {
+        let size = (layout.image_width, layout.image_height);
+        self.args.models(self.checkpoint, self.feature, size, self.warn)
     }
 }
 

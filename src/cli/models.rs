@@ -1,6 +1,7 @@
 //! `mostream model`: models by name, and the files they are in.
 
 use super::exit::{self, Exit, Failure};
+use super::guard::guard;
 use super::interrupt;
 use super::model::{CheckpointArgs, FeatureArg, size};
 use anyhow::Context;
@@ -352,6 +353,7 @@ fn metadata(checkpoint: &Checkpoint) -> Metadata {
 }
 
 fn export(args: &ExportArgs) -> anyhow::Result<Exit> {
+    guard(&[(&args.output, "the file")], &Vec::from_iter(args.checkpoint.file()))?;
     let checkpoint = args.checkpoint.read()?;
     let asked =
         args.size.map_or(ModelSize::MaxPatches(args.patches.into()), |(width, height)| ModelSize::Fixed(width, height));

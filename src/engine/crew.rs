@@ -1,19 +1,15 @@
 //! The threads around the model: those that run it, and those that find objects in what it gave.
 
 use super::desk::{Desk, Lease};
-use super::fit::patch_output;
+use super::sessions::{MORE_RUNS, Shape};
 use crate::backbone::{BackboneError, Model};
 use crate::discover::groups::{Groups, Named, named};
-use crate::geometry::PatchLayout;
-use crate::localize::{LocalizeError, Localizer, Method};
+use crate::localize::{LocalizeError, Localizer, PatchOutput};
 use crossbeam_channel::{Receiver, Sender, bounded};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::{Builder, Scope, ScopedJoinHandle};
 use std::time::{Duration, Instant};
-
-/// Runs' memories beside those that the model works on: one is filled, one is with the finders.
-const MORE_RUNS: usize = 2;
 
 /// Why frames go no further.
 #[derive(Debug, thiserror::Error)]
@@ -29,6 +25,7 @@ pub enum CrewError {
 /// What the model gave for one picture, and how long the whole run took.
 pub struct Looked<T> {
     pub item: T,
+    pub shape: Arc<Shape>,
     pub lease: Lease<T>,
     pub inference: Duration,
 }
@@ -39,6 +36,7 @@ pub struct Usage {
     pub device: String,
     /// Pictures of one run, at most.
     pub batch: usize,
+    pub runs_at_once: usize,
     runs: AtomicU64,
     pictures: AtomicU64,
     busy_us: AtomicU64,
@@ -47,7 +45,8 @@ pub struct Usage {
 impl Usage {
     fn new(model: &dyn Model) -> Arc<Self> {
         let zero = AtomicU64::default;
-        Arc::new(Self { device: model.device(), batch: model.batch(), runs: zero(), pictures: zero(), busy_us: zero() })
+        let (device, batch, runs_at_once) = (model.device(), model.batch(), model.runs_at_once());
+        Arc::new(Self { device, batch, runs_at_once, runs: zero(), pictures: zero(), busy_us: zero() })
     }
 
     pub fn runs(&self) -> u64 {
@@ -75,14 +74,13 @@ pub fn feeders() -> usize {
     (cores() / 4).clamp(1, 8)
 }
 
-fn cores() -> usize {
+pub(super) fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }
 
 /// Frames that can be on their way through the model and what is around it.
-pub fn depth(models: &[Arc<dyn Model>]) -> usize {
-    models.iter().map(|model| model.batch() * model.runs_at_once()).sum::<usize>()
-        + MORE_RUNS * models.first().map_or(1, |model| model.batch())
+pub fn depth(shape: &Shape) -> usize {
+    shape.models.iter().map(|model| model.batch() * model.runs_at_once()).sum::<usize>() + MORE_RUNS * shape.batch
 }
 
 /// The threads at work.
@@ -93,30 +91,31 @@ pub struct Crew<'scope> {
 }
 
 impl<'scope> Crew<'scope> {
-    /// Runs of all models, which have one shape, and as many finders as there are cores. `ahead`: see [`Desk::new`].
+    /// As many threads for each device as the first shape's model wants, and a finder for each core. `ahead`: see [`Desk::new`].
     pub fn start<'env, T: Send + 'scope>(
         scope: &'scope Scope<'scope, 'env>,
-        models: &[Arc<dyn Model>],
+        first: &Shape,
         ahead: usize,
         find: impl Fn(Looked<T>) + Send + Sync + 'scope,
     ) -> Result<(Arc<Desk<T>>, Self), CrewError> {
-        let runs = models.iter().map(|model| model.runs_at_once()).sum::<usize>() + MORE_RUNS;
-        let first = models.first().ok_or_else(|| BackboneError::Size("there is no model to run".into()))?;
-        let memories = (0..runs).map(|_| first.memory()).collect::<Result<_, _>>()?;
-        let desk = Desk::new(memories, ahead);
-        let (to_find, looked) = bounded::<Looked<T>>(first.batch());
+        let desk = Desk::new(ahead);
+        let (to_find, looked) = bounded::<Looked<T>>(first.batch);
         let mut crew = Self { models: Vec::new(), finders: Vec::new(), usage: Vec::new() };
         let find = Arc::new(find);
         let spawned = (|| {
             for _ in 0..cores() {
-                let (find, looked): (_, Receiver<Looked<T>>) = (find.clone(), looked.clone());
-                crew.finders.push(spawn(scope, "find", move || looked.iter().for_each(|looked| find(looked)))?);
+                let (find, looked, desk): (_, Receiver<Looked<T>>, _) = (find.clone(), looked.clone(), desk.clone());
+                let work = move || {
+                    let _end = EndOfThread(&desk);
+                    looked.iter().for_each(|looked| find(looked));
+                };
+                crew.finders.push(spawn(scope, "find", work)?);
             }
-            for model in models {
+            for (device, model) in first.models.iter().enumerate() {
                 let usage = Usage::new(&**model);
                 for _ in 0..model.runs_at_once() {
-                    let (model, desk, to_find, usage) = (model.clone(), desk.clone(), to_find.clone(), usage.clone());
-                    crew.models.push(spawn(scope, "infer", move || infer(&*model, &desk, &to_find, &usage))?);
+                    let (desk, to_find, usage) = (desk.clone(), to_find.clone(), usage.clone());
+                    crew.models.push(spawn(scope, "infer", move || infer(device, &desk, &to_find, &usage))?);
                 }
                 crew.usage.push(usage);
             }
@@ -147,10 +146,10 @@ pub(crate) fn spawn<'scope, R: Send + 'scope>(
     Builder::new().name(name.into()).spawn_scoped(scope, work)
 }
 
-/// Nobody waits for a model that is no more, however it ended.
-struct EndOfModel<'a, T>(&'a Desk<T>);
+/// Nobody waits for a thread that is no more.
+pub(super) struct EndOfThread<'a, T>(pub &'a Desk<T>);
 
-impl<T> Drop for EndOfModel<'_, T> {
+impl<T> Drop for EndOfThread<'_, T> {
     fn drop(&mut self) {
         if std::thread::panicking() {
             self.0.fail();
@@ -158,17 +157,20 @@ impl<T> Drop for EndOfModel<'_, T> {
     }
 }
 
-/// A thread of the model, which only feeds it.
+/// A thread of one of the devices, which only feeds it.
 fn infer<T>(
-    model: &dyn Model,
+    device: usize,
     desk: &Arc<Desk<T>>,
     to_find: &Sender<Looked<T>>,
     usage: &Usage,
 ) -> Result<(), BackboneError> {
-    let _end = EndOfModel(desk);
+    let _end = EndOfThread(desk);
     while let Some(mut run) = desk.take() {
         let count = run.items.len();
         let start = Instant::now();
+        let shape = run.shape.clone();
+        // A model has as many devices in every shape.
+        let Some(model) = shape.models.get(device) else { continue };
         if let Err(error) = model.run(&mut run.memory, count) {
             desk.fail();
             return Err(error);
@@ -176,7 +178,7 @@ fn infer<T>(
         let inference = start.elapsed();
         usage.add(count, inference);
         for (item, lease) in desk.lend(run) {
-            if to_find.send(Looked { item, lease, inference }).is_err() {
+            if to_find.send(Looked { item, shape: shape.clone(), lease, inference }).is_err() {
                 desk.fail();
                 return Ok(());
             }
@@ -185,15 +187,14 @@ fn infer<T>(
     Ok(())
 }
 
-/// The objects of the picture in `part` of the model's image.
+/// The objects of the picture.
 pub fn find<T>(
     localizer: &Localizer,
     groups: Option<&Groups>,
-    lease: &Lease<T>,
-    session: &PatchLayout,
-    part: &PatchLayout,
+    looked: &Looked<T>,
 ) -> Result<Vec<Named>, LocalizeError> {
-    let patches = patch_output(lease.values(), localizer.method == Method::DinoSeg, session, part)?;
-    let found = localizer.localize(&patches, part)?;
+    let (layout, values) = (&looked.shape.layout, looked.lease.values());
+    let patches = PatchOutput::new(localizer.method, layout.grid, values)?;
+    let found = localizer.localize(&patches, layout)?;
     Ok(named(groups, &patches, found))
 }

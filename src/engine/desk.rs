@@ -1,22 +1,21 @@
 //! Who may write which picture of which run, and who has what the model gave: the runs' memory goes round, nothing is copied.
 
+use super::sessions::Shape;
 use crate::backbone::{Picture, RunMemory};
 use ndarray::{CowArray, Ix2};
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
-/// The memory of all runs, and where each of it is. `T` goes with a picture.
+/// The runs of all shapes, and where each is. `T` goes with a picture.
 pub struct Desk<T> {
     state: Mutex<State<T>>,
     changed: Condvar,
-    batch: usize,
     /// Runs that may be filled before the model asks for them.
     ahead: usize,
 }
 
 struct State<T> {
-    free: Vec<RunMemory>,
-    /// Being filled, or waiting for the model; only the last takes more pictures.
+    /// Being filled, or waiting for the model; only the last of a shape takes more pictures.
     filling: VecDeque<Filling<T>>,
     opened: u64,
     /// Threads of the model that wait.
@@ -29,6 +28,7 @@ struct State<T> {
 
 struct Filling<T> {
     number: u64,
+    shape: Arc<Shape>,
     memory: RunMemory,
     /// None where nothing was written, or not yet.
     items: Vec<Option<T>>,
@@ -47,6 +47,7 @@ pub struct Place<T> {
 
 /// A run's pictures, ready for the model.
 pub struct Run<T> {
+    pub shape: Arc<Shape>,
     pub memory: RunMemory,
     pub items: Vec<Option<T>>,
 }
@@ -60,16 +61,15 @@ pub struct Lease<T> {
 /// Goes back to the desk with its last lease.
 struct Lent<T> {
     desk: Arc<Desk<T>>,
+    shape: Arc<Shape>,
     memory: Option<RunMemory>,
 }
 
 impl<T> Desk<T> {
-    /// With the memory of that many runs at once. `ahead` of them are filled before the model asks, which live pictures should not
-    /// be: they would be older than need be.
-    pub fn new(free: Vec<RunMemory>, ahead: usize) -> Arc<Self> {
-        let batch = free.first().map_or(1, |memory| memory.shape().batch);
-        let state = State { free, filling: VecDeque::new(), opened: 0, idle: 0, is_closed: false, has_failed: false };
-        Arc::new(Self { state: Mutex::new(state), changed: Condvar::new(), batch, ahead })
+    /// `ahead` runs are filled before the model asks, which live pictures should not be: they would be older than need be.
+    pub fn new(ahead: usize) -> Arc<Self> {
+        let state = State { filling: VecDeque::new(), opened: 0, idle: 0, is_closed: false, has_failed: false };
+        Arc::new(Self { state: Mutex::new(state), changed: Condvar::new(), ahead })
     }
 
     fn state(&self) -> MutexGuard<'_, State<T>> {
@@ -80,28 +80,28 @@ impl<T> Desk<T> {
         self.changed.wait(state).unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits until the model wants a picture; none where it has failed.
-    pub fn place(self: &Arc<Self>) -> Option<Place<T>> {
+    /// Waits until the model wants a picture of this shape; none where it has failed.
+    pub fn place(self: &Arc<Self>, shape: &Arc<Shape>) -> Option<Place<T>> {
         let mut state = self.state();
         loop {
             if state.has_failed {
                 return None;
             }
-            let has_room = state.filling.back().is_some_and(|last| last.items.len() < self.batch);
-            if !has_room
+            let own = |filling: &Filling<T>| Arc::ptr_eq(&filling.shape, shape) && filling.items.len() < shape.batch;
+            if !state.filling.iter().any(own)
                 && state.filling.len() < state.idle + self.ahead
-                && let Some(memory) = state.free.pop()
+                && let Some(memory) = shape.take()
             {
                 let number = state.opened;
                 state.opened += 1;
-                state.filling.push_back(Filling { number, memory, items: Vec::new(), out: 0 });
+                state.filling.push_back(Filling { number, shape: shape.clone(), memory, items: Vec::new(), out: 0 });
             }
-            if let Some(last) = state.filling.back_mut().filter(|last| last.items.len() < self.batch)
-                && let Some(picture) = last.memory.take(last.items.len())
+            if let Some(run) = state.filling.iter_mut().find(|filling| own(filling))
+                && let Some(picture) = run.memory.take(run.items.len())
             {
-                let (number, index) = (last.number, last.items.len());
-                last.items.push(None);
-                last.out += 1;
+                let (number, index) = (run.number, run.items.len());
+                run.items.push(None);
+                run.out += 1;
                 return Some(Place { desk: self.clone(), number, index, picture: Some(picture), item: None });
             }
             state = self.wait(state);
@@ -120,13 +120,13 @@ impl<T> Desk<T> {
                 return None;
             }
             if state.filling.front().is_some_and(|first| first.out == 0)
-                && let Some(Filling { memory, items, .. }) = state.filling.pop_front()
+                && let Some(Filling { shape, memory, items, .. }) = state.filling.pop_front()
             {
                 if items.iter().any(Option::is_some) {
                     state.idle -= 1;
-                    return Some(Run { memory, items });
+                    return Some(Run { shape, memory, items });
                 }
-                state.free.push(memory);
+                shape.give_back(memory);
                 self.changed.notify_all();
                 continue;
             }
@@ -135,8 +135,8 @@ impl<T> Desk<T> {
     }
 
     /// What the model gave for each of the run's pictures.
-    pub fn lend(self: &Arc<Self>, Run { memory, items }: Run<T>) -> impl Iterator<Item = (T, Lease<T>)> {
-        let run = Arc::new(Lent { desk: self.clone(), memory: Some(memory) });
+    pub fn lend(self: &Arc<Self>, Run { shape, memory, items }: Run<T>) -> impl Iterator<Item = (T, Lease<T>)> {
+        let run = Arc::new(Lent { desk: self.clone(), shape, memory: Some(memory) });
         let lease = move |(index, item): (usize, Option<T>)| Some((item?, Lease { run: run.clone(), index }));
         items.into_iter().enumerate().filter_map(lease)
     }
@@ -198,7 +198,10 @@ impl<T> Lease<T> {
 
 impl<T> Drop for Lent<T> {
     fn drop(&mut self) {
-        self.desk.state().free.extend(self.memory.take());
+        // Whoever has just looked for memory and is about to wait holds the lock.
+        let state = self.desk.state();
+        self.memory.take().into_iter().for_each(|memory| self.shape.give_back(memory));
+        drop(state);
         self.desk.changed.notify_all();
     }
 }
@@ -206,18 +209,50 @@ impl<T> Drop for Lent<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::backbone::{Element, MemoryKind, RunShape};
+    use crate::backbone::{BackboneError, Element, MemoryKind, Model, RunShape};
+    use crate::engine::sessions::MORE_RUNS;
+    use crate::geometry::{Grid, PatchLayout};
 
     const SHAPE: RunShape = RunShape { batch: 2, width: 4, height: 2, rows: 3, cols: 2, element: Element::F32 };
 
-    fn desk(runs: usize, ahead: usize) -> Arc<Desk<u32>> {
-        Desk::new((0..runs).map(|_| RunMemory::new(&MemoryKind::Plain, SHAPE).unwrap()).collect(), ahead)
+    /// Has so many runs' memory, two of which are always there besides.
+    struct Played(usize);
+
+    impl Model for Played {
+        fn layout(&self) -> PatchLayout {
+            PatchLayout { grid: Grid { rows: 1, cols: 3 }, patch: 8, image_width: 4, image_height: 2 }
+        }
+
+        fn device(&self) -> String {
+            "cpu".into()
+        }
+
+        fn batch(&self) -> usize {
+            SHAPE.batch
+        }
+
+        fn runs_at_once(&self) -> usize {
+            self.0 - MORE_RUNS
+        }
+
+        fn memory(&self) -> Result<RunMemory, BackboneError> {
+            RunMemory::new(&MemoryKind::Plain, SHAPE)
+        }
+
+        fn run(&self, _memory: &mut RunMemory, _count: usize) -> Result<(), BackboneError> {
+            Ok(())
+        }
+    }
+
+    /// A desk, and a shape with the memory of so many runs.
+    fn desk(runs: usize, ahead: usize) -> (Arc<Desk<u32>>, Arc<Shape>) {
+        (Desk::new(ahead), Arc::new(Shape::new(vec![Arc::new(Played(runs))]).unwrap()))
     }
 
     #[test]
     fn pictures_are_written_where_the_model_reads_them_and_features_read_where_it_wrote_them() {
-        let desk = desk(1, 1);
-        let mut places = [desk.place().unwrap(), desk.place().unwrap()];
+        let (desk, shape) = desk(2, 1);
+        let mut places = [desk.place(&shape).unwrap(), desk.place(&shape).unwrap()];
         let written = places.each_mut().map(|place| {
             let number = place.index as u8 + 1;
             place.pixels().fill(number);
@@ -244,19 +279,20 @@ mod tests {
 
     #[test]
     fn memory_is_free_again_with_its_last_lease() {
-        let desk = desk(1, 1);
-        desk.place().unwrap().fill(1);
+        let (desk, shape) = desk(2, 1);
+        desk.place(&shape).unwrap().fill(1);
         let lent: Vec<_> = desk.lend(desk.take().unwrap()).collect();
-        assert!(desk.state().free.is_empty());
+        let other = shape.take();
+        assert!(other.is_some() && shape.take().is_none());
         drop(lent);
-        assert_eq!(desk.state().free.len(), 1);
+        assert!(shape.take().is_some());
     }
 
     #[test]
     fn a_place_that_is_given_up_is_the_next_ones_or_a_hole() {
-        let desk = desk(2, 1);
-        drop(desk.place().unwrap());
-        let (hole, kept) = (desk.place().unwrap(), desk.place().unwrap());
+        let (desk, shape) = desk(2, 1);
+        drop(desk.place(&shape).unwrap());
+        let (hole, kept) = (desk.place(&shape).unwrap(), desk.place(&shape).unwrap());
         assert_eq!((hole.index, kept.index), (0, 1));
         drop(hole);
         kept.fill(7);
@@ -266,13 +302,13 @@ mod tests {
 
     #[test]
     fn live_pictures_are_made_when_the_model_waits_and_not_before() {
-        let desk = desk(3, 0);
+        let (desk, shape) = desk(3, 0);
         std::thread::scope(|scope| {
             let model = scope.spawn(|| desk.take().map(|run| run.items));
             // It waits for the model.
-            desk.place().unwrap().fill(1);
+            desk.place(&shape).unwrap().fill(1);
             assert_eq!(model.join().unwrap(), Some(vec![Some(1)]));
-            let late = scope.spawn(|| desk.place().is_some());
+            let late = scope.spawn(|| desk.place(&shape).is_some());
             desk.fail();
             assert!(!late.join().unwrap(), "the model does not wait, and fails");
         });
@@ -280,10 +316,22 @@ mod tests {
 
     #[test]
     fn what_is_written_before_the_end_is_run() {
-        let desk = desk(2, 1);
-        desk.place().unwrap().fill(1);
+        let (desk, shape) = desk(2, 1);
+        desk.place(&shape).unwrap().fill(1);
         desk.close();
         assert_eq!(desk.take().unwrap().items, [Some(1)]);
         assert!(desk.take().is_none());
+    }
+
+    #[test]
+    fn a_run_has_pictures_of_one_shape() {
+        let (desk, wide) = desk(2, 2);
+        let tall = Arc::new(Shape::new(vec![Arc::new(Played(2))]).unwrap());
+        for (shape, item) in [(&wide, 1), (&tall, 2), (&wide, 3), (&tall, 4)] {
+            desk.place(shape).unwrap().fill(item);
+        }
+        let run = || desk.take().map(|run| (Arc::ptr_eq(&run.shape, &wide), run.items));
+        assert_eq!(run(), Some((true, vec![Some(1), Some(3)])));
+        assert_eq!(run(), Some((false, vec![Some(2), Some(4)])));
     }
 }

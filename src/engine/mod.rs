@@ -1,8 +1,26 @@
-//! From frames to objects on as many threads as pay: what a file alone and many sources have in common.
+//! All threads of a run: many sources, live or patient, through one model, into every kind of sink.
 //!
-//! Feeders make the model's pictures, each in the place of the run's memory that is kept for it ([`desk`], [`fit`]); a thread for
-//! each run under way does nothing but run the model; finders turn what it lends them into objects and give it back ([`crew`]).
+//! ```text
+//! lane: source ─┬─► inbox ─► feeders ─► model ─► finders ─┐
+//!               └─► the lane's frames, in order, each with a ticket ◄─ answer ─► deliver: draw ─► sinks, each on its own thread
+//! ```
+//!
+//! A lane is one source ([`lanes`]): its frames go in order from the feed to its sinks, each with a ticket; the model's answer for
+//! exactly this frame comes through it, or word that there will be none, and then the last boxes hold. A file is a patient lane: all of its
+//! frames wait their turn, and files follow one another. A live frame that finds no room in the [`inbox`] is not inferred: that is
+//! the one place where frames are passed over, and it counts them. Around the model, shared by all lanes: [`sessions`] for every
+//! shape of picture, [`desk`] (who writes which picture, who has what came out) and [`crew`] (feeders, the model's threads, finders).
 
+pub mod adaptive;
 pub mod crew;
-pub mod desk;
-pub mod fit;
+mod deliver;
+mod desk;
+mod inbox;
+mod lanes;
+mod outbox;
+mod sessions;
+pub mod sink;
+pub mod status;
+
+pub use lanes::{EngineError, Fault, Input, Outcome, Task, run};
+pub use sessions::Models;

@@ -27,6 +27,16 @@ pub enum PatchOutput<'a> {
     Attention(CowArray<'a, f32, Ix2>),
 }
 
+impl<'a> PatchOutput<'a> {
+    /// The values `[N, D]` or `[heads, N]` as what `method` reads.
+    pub fn new(method: Method, grid: Grid, values: impl Into<CowArray<'a, f32, Ix2>>) -> Result<Self, LocalizeError> {
+        Ok(match method {
+            Method::DinoSeg => Self::Attention(values.into()),
+            Method::Most | Method::Lost | Method::TokenCut => Self::Features(Features::new(grid, values)?),
+        })
+    }
+}
+
 /// One method with its settings.
 #[derive(Clone, Copy, Debug)]
 pub struct Localizer {

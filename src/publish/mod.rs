@@ -1,5 +1,23 @@
-//! Where records go: one file per sink.
+//! Where finished frames go, each a plug of the engine: annotated video in one file ([`mp4`]) or in files as long as the source lives
+//! ([`file`]), over RTSP ([`rtsp`]), pushed to an address ([`push`]), in a window ([`window`]), and the records ([`records`]).
 
+pub mod file;
 pub mod jsonl;
-pub mod live;
+pub mod mp4;
+pub mod push;
+pub mod records;
+pub mod rtsp;
 pub mod segments;
+pub mod window;
+
+mod encoding;
+
+use crate::engine::sink::{Message, Picture};
+
+/// The picture of a message that has one.
+fn picture_of(message: &Message) -> Option<&Picture> {
+    match message {
+        Message::Frame { picture, .. } => picture.as_ref(),
+        Message::State(_) => None,
+    }
+}

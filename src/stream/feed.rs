@@ -1,13 +1,14 @@
 //! What a source tells: frames, and how it is.
 
+use super::StreamError;
 use super::decoder::{Decoder, Decoding};
 use super::frame::Frame;
 use super::ingest::Span;
-use super::preflight::Source;
+use super::preflight::{MediaInfo, Source};
 use super::source::{self, FrameSource};
 use crate::record::SourceState;
 use std::collections::VecDeque;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::SystemTime;
 
 /// One thing that happened at a source.
@@ -43,6 +44,16 @@ pub trait Feed: Send {
     fn decoder(&self) -> Option<Decoder> {
         None
     }
+
+    /// About how many frames there will be, where that is known.
+    fn expected(&self) -> Option<u64> {
+        None
+    }
+
+    /// After the end: why there was nothing of it.
+    fn fault(&mut self) -> Option<StreamError> {
+        None
+    }
 }
 
 /// Videos and pictures in files, one after the other, as one source.
@@ -62,6 +73,10 @@ pub struct Files {
     decoder: Option<Decoder>,
     /// Whether there is more than one file, each with a name of its own.
     is_many: bool,
+    /// Of the only file.
+    media: Arc<OnceLock<(MediaInfo, Span)>>,
+    /// What was wrong first, while there is no frame.
+    fault: Option<StreamError>,
 }
 
 impl Files {
@@ -78,11 +93,18 @@ impl Files {
             has_ended: false,
             decoding: Decoding::default(),
             decoder: None,
+            media: Arc::default(),
+            fault: None,
         }
     }
 
+    /// What the only file says of itself, once it is open.
+    pub fn media(&self) -> Arc<OnceLock<(MediaInfo, Span)>> {
+        self.media.clone()
+    }
+
     /// Decoded as asked for.
-    pub fn decoded(self, decoding: Decoding) -> Result<Self, super::StreamError> {
+    pub fn decoded(self, decoding: Decoding) -> Result<Self, StreamError> {
         decoding.check()?;
         Ok(Self { decoding, ..self })
     }
@@ -100,13 +122,21 @@ impl Files {
             let Some((frames, name)) = &mut self.current else {
                 let (file, span) = self.files.pop_front()?;
                 match source::open_with(&file, span, &self.decoding) {
-                    Ok((_, frames)) => {
+                    Ok((media, frames)) => {
+                        if !self.is_many {
+                            self.media.get_or_init(|| (media, span));
+                        }
                         self.current = Some((frames, file.name.as_str().into()));
                         self.offset_ns = self.end_ns;
                         self.pending
                             .push_back(Self::change(SourceState::Live, self.is_many.then(|| file.name.clone())));
                     }
-                    Err(error) => self.pending.push_back(Self::change(SourceState::Lost, Some(error.to_string()))),
+                    Err(error) => {
+                        self.pending.push_back(Self::change(SourceState::Lost, Some(error.to_string())));
+                        if self.frames == 0 {
+                            self.fault.get_or_insert(error);
+                        }
+                    }
                 }
                 continue;
             };
@@ -119,11 +149,18 @@ impl Files {
                         self.decoder = frames.decoder();
                     }
                     self.frames += 1;
+                    self.fault = None;
                     self.end_ns = frame.pts_ns.saturating_add(frame.duration_ns);
                     return Some(frame);
                 }
                 Ok(None) => frames.warning().map(str::to_owned),
-                Err(error) => Some(error.to_string()),
+                Err(error) => {
+                    let why = error.to_string();
+                    if self.frames == 0 {
+                        self.fault.get_or_insert(error);
+                    }
+                    Some(why)
+                }
             };
             self.current = None;
             self.pending.extend(why.map(|why| Self::change(SourceState::Lost, Some(why))));
@@ -152,5 +189,14 @@ impl Feed for Files {
 
     fn decoder(&self) -> Option<Decoder> {
         self.decoder.clone()
+    }
+
+    fn expected(&self) -> Option<u64> {
+        let (media, span) = self.media.get()?;
+        media.frames_in(*span)
+    }
+
+    fn fault(&mut self) -> Option<StreamError> {
+        self.fault.take()
     }
 }

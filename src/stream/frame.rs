@@ -1,7 +1,9 @@
-//! One decoded frame by reference, and the model-sized RGB image made from it.
+//! One decoded frame by reference: lent as a picture, and converted where it must be.
 
 use super::StreamError;
+use crate::fit::{Colour, FitError, PictureView, PixelFormat, Plane};
 use crate::record::CaptureClock;
+use gst_video::prelude::*;
 use gstreamer as gst;
 use gstreamer_video as gst_video;
 
@@ -55,6 +57,73 @@ pub(super) fn displayed(width: u32, height: u32, pixel: gst::Fraction) -> (u32, 
     }
 }
 
+/// Formats that are converted before they can be lent, of how many sources at once.
+const CONVERTERS: usize = 8;
+
+/// Lends frames as pictures, by reference; those of a format that [`PixelFormat`] has not are converted to 8-bit 4:2:0 before.
+#[derive(Default)]
+pub struct Lender {
+    converters: Vec<(gst_video::VideoInfo, Converter)>,
+}
+
+impl Lender {
+    /// Gives the frame's pixels to `work`.
+    pub fn lend<R>(
+        &mut self,
+        frame: &Frame,
+        work: impl FnOnce(PictureView<'_>) -> Result<R, FitError>,
+    ) -> Result<R, StreamError> {
+        let format = |info: &gst_video::VideoInfo| match info.format() {
+            gst_video::VideoFormat::Rgb => Some(PixelFormat::Rgb),
+            gst_video::VideoFormat::Bgr => Some(PixelFormat::Bgr),
+            gst_video::VideoFormat::Rgba | gst_video::VideoFormat::Rgbx => Some(PixelFormat::Rgbx),
+            gst_video::VideoFormat::Bgra | gst_video::VideoFormat::Bgrx => Some(PixelFormat::Bgrx),
+            gst_video::VideoFormat::I420 => Some(PixelFormat::I420),
+            gst_video::VideoFormat::Y42b => Some(PixelFormat::I422),
+            gst_video::VideoFormat::Y444 => Some(PixelFormat::I444),
+            gst_video::VideoFormat::Nv12 => Some(PixelFormat::Nv12),
+            gst_video::VideoFormat::Gray8 => Some(PixelFormat::Grey),
+            _ => None,
+        };
+        if let Some(format) = format(&frame.info) {
+            return lend(frame, &frame.buffer, &frame.info, format, work);
+        }
+        let at = self.converters.iter().position(|(from, _)| *from == frame.info).unwrap_or_else(|| {
+            self.converters.truncate(CONVERTERS - 1);
+            let size = (frame.info.width(), frame.info.height());
+            let converter = Converter::new(gst_video::VideoFormat::I420, size, size);
+            self.converters.insert(0, (frame.info.clone(), converter));
+            0
+        });
+        let (buffer, info) = self.converters[at].1.convert(frame)?;
+        lend(frame, &buffer, &info, PixelFormat::I420, work)
+    }
+}
+
+fn lend<R>(
+    frame: &Frame,
+    buffer: &gst::Buffer,
+    info: &gst_video::VideoInfo,
+    format: PixelFormat,
+    work: impl FnOnce(PictureView<'_>) -> Result<R, FitError>,
+) -> Result<R, StreamError> {
+    let mapped = gst_video::VideoFrameRef::from_buffer_ref_readable(buffer, info)
+        .map_err(|_| fault(frame, "the frame does not fit its format"))?;
+    let planes: Vec<Plane> = (0..mapped.n_planes())
+        .zip(mapped.plane_stride())
+        .map_while(|(plane, &stride)| {
+            Some(Plane { bytes: mapped.plane_data(plane).ok()?, stride: usize::try_from(stride).ok()? })
+        })
+        .collect();
+    let colorimetry = info.colorimetry();
+    let is_full_range = colorimetry.range() == gst_video::VideoColorRange::Range0_255;
+    // As for GStreamer: what does not say is BT.601.
+    let (kr, kb) = colorimetry.matrix().kr_kb().unwrap_or((Colour::BT601.kr, Colour::BT601.kb));
+    PictureView::new(format, (info.width(), info.height()), &planes, Colour { kr, kb, is_full_range })
+        .and_then(work)
+        .map_err(|error| fault(frame, &error.to_string()))
+}
+
 /// From, to, and how.
 type Prepared = (gst_video::VideoInfo, gst_video::VideoInfo, gst_video::VideoConverter);
 
@@ -76,11 +145,6 @@ impl Converter {
         Self { format, size, fill, current: None }
     }
 
-    /// To packed RGB `[height, width, 3]`, scaled and converted in one pass.
-    pub fn to_model_rgb(width: u32, height: u32) -> Self {
-        Self::new(gst_video::VideoFormat::Rgb, (width, height), (width, height))
-    }
-
     /// The converted frame and its layout; a new buffer without time stamps.
     pub fn convert(&mut self, frame: &Frame) -> Result<(gst::Buffer, gst_video::VideoInfo), StreamError> {
         let to = self.prepared(frame)?.1.clone();
@@ -88,30 +152,6 @@ impl Converter {
         let writable = buffer.get_mut().ok_or_else(|| fault(frame, "a new buffer is shared"))?;
         self.write(frame, writable)?;
         Ok((buffer, to))
-    }
-
-    /// Writes the converted frame where the caller says; what it does not fill becomes black.
-    pub fn convert_into(&mut self, frame: &Frame, pixels: &mut [u8]) -> Result<(), StreamError> {
-        /// Memory for as long as the buffer around it is alive.
-        struct Lent(*mut u8, usize);
-        // SAFETY: who made it has the memory to itself.
-        unsafe impl Send for Lent {}
-        impl AsMut<[u8]> for Lent {
-            fn as_mut(&mut self) -> &mut [u8] {
-                // SAFETY: as said below.
-                unsafe { std::slice::from_raw_parts_mut(self.0, self.1) }
-            }
-        }
-        if self.prepared(frame)?.1.size() != pixels.len() {
-            return Err(fault(frame, "the picture's place has another size"));
-        }
-        if self.fill != self.size {
-            pixels.fill(0);
-        }
-        // SAFETY of `Lent`: the buffer is this function's alone and ends here, before the borrow of the pixels does.
-        let mut buffer = gst::Buffer::from_mut_slice(Lent(pixels.as_mut_ptr(), pixels.len()));
-        let writable = buffer.get_mut().ok_or_else(|| fault(frame, "a new buffer is shared"))?;
-        self.write(frame, writable)
     }
 
     fn prepared(&mut self, frame: &Frame) -> Result<&Prepared, StreamError> {
@@ -149,5 +189,58 @@ impl Converter {
         config.set_threads(1);
         let converter = gst_video::VideoConverter::new(from, &to, Some(config))?;
         Ok((from.clone(), to, converter))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fit::Fit;
+    use gst_video::VideoFormat;
+
+    /// A frame that changes slowly from place to place, so that the way pixels are weighted matters little.
+    fn frame(format: VideoFormat, (width, height): (u32, u32), colorimetry: &str) -> Frame {
+        let colorimetry = colorimetry.parse().unwrap();
+        let info = gst_video::VideoInfo::builder(format, width, height).colorimetry(&colorimetry).build().unwrap();
+        let mut buffer = gst::Buffer::from_mut_slice(vec![0u8; info.size()]);
+        {
+            let writable = buffer.get_mut().unwrap();
+            let mut mapped = gst_video::VideoFrameRef::from_buffer_ref_writable(writable, &info).unwrap();
+            for plane in 0..mapped.n_planes() {
+                let stride = mapped.plane_stride()[plane as usize] as usize;
+                let wave = |at: usize, step: f32| 120.0 + 80.0 * ((at as f32) * step + plane as f32).sin();
+                for (row, line) in mapped.plane_data_mut(plane).unwrap().chunks_mut(stride).enumerate() {
+                    let down = wave(row, 0.02);
+                    line.iter_mut().enumerate().for_each(|(at, value)| *value = ((wave(at, 0.01) + down) / 2.0) as u8);
+                }
+            }
+        }
+        Frame { index: 0, pts_ns: 0, duration_ns: 0, buffer, info, file: None, native: None, capture: None }
+    }
+
+    #[test]
+    fn every_format_looks_as_gstreamers_converter_has_it() {
+        use VideoFormat::{Bgrx, Gray8, I420, I42010le, Nv12, P01010le, Rgb, Uyvy, Y42b, Y444, Yuy2};
+        gst::init().unwrap();
+        let size = (320, 240);
+        for format in [I420, Nv12, Y42b, Y444, Yuy2, Uyvy, I42010le, P01010le, Rgb, Bgrx, Gray8] {
+            for colorimetry in ["bt709", "bt601", "1:4:0:0"] {
+                let is_yuv = gst_video::VideoFormatInfo::from_format(format).is_yuv();
+                if !is_yuv && colorimetry != "bt709" {
+                    continue;
+                }
+                let colorimetry = if is_yuv { colorimetry } else { "sRGB" };
+                let frame = frame(format, (640, 484), colorimetry);
+                let wanted = Converter::new(Rgb, size, size).convert(&frame).unwrap().0;
+                let mut pixels = vec![0; 3 * 320 * 240];
+                let mut fit = Fit::default();
+                Lender::default().lend(&frame, |picture| fit.rgb(&picture, size, &mut pixels)).unwrap();
+                let wanted = wanted.map_readable().unwrap();
+                let apart = pixels.iter().zip(wanted.iter()).map(|(a, b)| u64::from(a.abs_diff(*b)));
+                let (sum, most) = apart.fold((0, 0), |(sum, most), apart| (sum + apart, apart.max(most)));
+                let mean = sum as f64 / pixels.len() as f64;
+                assert!(mean < 1.5 && most < 12, "{format:?} {colorimetry}: {mean} in the mean, {most} at most");
+            }
+        }
     }
 }

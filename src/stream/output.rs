@@ -45,13 +45,25 @@ pub struct Output {
 }
 
 impl Output {
+    /// An error where no such file can be written at all.
+    pub fn check(path: &Path) -> Result<(), StreamError> {
+        let fail = |why: &str| Err(StreamError::Output { output: path.display().to_string(), why: why.into() });
+        if !path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("mp4")) {
+            return fail("is not an .mp4 file name: the annotated video is MP4");
+        }
+        if path.is_dir() {
+            return fail("is a directory; give a file name");
+        }
+        if path.parent().is_some_and(|folder| folder != Path::new("") && !folder.is_dir()) {
+            return fail("No such folder");
+        }
+        launch::choose_encoder(launch::ENCODERS).map(drop)
+    }
+
     /// Starts a file at `path` for frames of this layout.
     pub fn open(path: &Path, info: &gst_video::VideoInfo, audio: Option<AudioReader>) -> Result<Self, StreamError> {
         let name = path.display().to_string();
         let fail = |why: String| StreamError::Output { output: name.clone(), why };
-        if !path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("mp4")) {
-            return Err(fail("is not an .mp4 file name: the annotated video is MP4".into()));
-        }
         let caps = encoder_caps(info).map_err(fail)?;
         let encoder = launch::encoder(launch::choose_encoder(launch::ENCODERS)?)?;
         let parse = super::make("h264parse", "to write MP4")?;

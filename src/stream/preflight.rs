@@ -1,5 +1,6 @@
 //! What the input is, before anything is started: a clear error beats a pipeline that does not roll.
 
+use super::ingest::Span;
 use super::{StreamError, init, redact};
 use gst_pbutils::prelude::*;
 use gstreamer as gst;
@@ -35,6 +36,19 @@ pub struct MediaInfo {
     pub is_rotated: bool,
     pub has_audio: bool,
     pub is_seekable: bool,
+}
+
+impl MediaInfo {
+    /// About how many frames the span holds.
+    pub fn frames_in(&self, span: Span) -> Option<u64> {
+        let rest = self.duration_ns.map(|total| total.saturating_sub(span.start_ns));
+        let length = match (rest, span.duration_ns) {
+            (Some(rest), Some(wanted)) => rest.min(wanted),
+            (length, None) | (None, length) => length?,
+        };
+        let (numerator, denominator) = self.fps.filter(|(_, denominator)| *denominator > 0)?;
+        Some((u128::from(length) * u128::from(numerator) / u128::from(denominator) / 1_000_000_000) as u64)
+    }
 }
 
 impl Source {

@@ -2,7 +2,7 @@
 
 use super::machine::Machine;
 use crate::engine::crew::Usage;
-use crate::live::status::{Board, Percentiles, Snapshot};
+use crate::engine::status::{Board, Percentiles, Snapshot};
 use crate::record::SourceState;
 use std::collections::HashSet;
 use std::fmt::Write;

@@ -17,8 +17,8 @@ mod machine;
 mod metrics;
 mod source;
 
-use crate::live::sink::Sink;
-use crate::live::status::Board;
+use crate::engine::sink::Sink;
+use crate::engine::status::Board;
 use crate::stream::StreamError;
 use crate::stream::jpeg::JpegEncoder;
 use answer::Site;

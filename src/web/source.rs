@@ -1,6 +1,6 @@
 //! One source as its viewers see it, and the sink that keeps it new.
 
-use crate::live::sink::{Message, Picture, Sink, Wish, wish_while};
+use crate::engine::sink::{Ending, Message, Picture, Sink, SinkError, Wish, wish_while};
 use crate::record::{FrameRecord, StateRecord};
 use crate::stream::frame::Frame;
 use crate::stream::jpeg::JpegEncoder;
@@ -136,11 +136,12 @@ impl Source {
 }
 
 impl WebSink {
-    fn tell(&self, record: &impl Serialize) -> Result<(), String> {
+    fn tell(&self, record: &impl Serialize) -> Result<(), SinkError> {
         if self.records.receiver_count() == 0 {
             return Ok(());
         }
-        let json = serde_json::to_string(record).map_err(|error| format!("the record is not JSON: {error}"))?;
+        let json = serde_json::to_string(record)
+            .map_err(|error| SinkError::Other(format!("live page: the record is not JSON: {error}")))?;
         // Nobody follows any more: that is no fault.
         self.records.send(Told { source: self.number, event: format!("data: {json}\n\n").into() }).ok();
         Ok(())
@@ -157,7 +158,7 @@ impl Sink for WebSink {
         wish_while(move || source.is_watched())
     }
 
-    fn take(&mut self, message: &Message) -> Result<(), String> {
+    fn take(&mut self, message: &Message) -> Result<(), SinkError> {
         match message {
             Message::Frame { record, picture } => {
                 self.source.count(record.objects.len());
@@ -173,7 +174,7 @@ impl Sink for WebSink {
         }
     }
 
-    fn finish(self: Box<Self>) -> Result<(), String> {
+    fn finish(self: Box<Self>, _ending: Ending) -> Result<(), SinkError> {
         Ok(())
     }
 }

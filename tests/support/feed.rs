@@ -1,6 +1,6 @@
 //! A source that says nothing.
 
-use mostream::live::feed::{Event, Feed};
+use mostream::stream::feed::{Event, Feed};
 use std::time::Duration;
 
 /// A camera that never says a word.

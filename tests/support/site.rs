@@ -2,11 +2,11 @@
 
 use gstreamer as gst;
 use gstreamer_video::{VideoColorimetry, VideoFormat, VideoInfo};
-use mostream::live::feed::StateChange;
-use mostream::live::sink::{Message, Picture, Sink};
-use mostream::live::status::Board;
+use mostream::engine::sink::{Message, Picture, Sink};
+use mostream::engine::status::Board;
 use mostream::localize::Method;
 use mostream::record::{FrameRecord, GridRecord, ObjectRecord, SourceState, StateRecord};
+use mostream::stream::feed::StateChange;
 use mostream::web::{Options, Server};
 use serde_json::Value;
 use std::io::{Read, Write};

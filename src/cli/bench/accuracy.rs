@@ -1,14 +1,15 @@
 //! `mostream bench --accuracy`: what every device and precision at hand costs, and how near its boxes come to those of the CPU in
 //! fp32. Each is measured in a process of its own, since a process loads one library and its memory is its own.
 
-use super::parts::{open, peak_memory_mib};
+use super::parts::{fitted, open, peak_memory_mib};
 use super::report::{Input, Machine, median};
 use super::{Args, cpu};
 use crate::cli::exit::{self, Exit, Failure};
 use mostream::backbone::{self, Device, Feature, Precision};
+use mostream::fit::Fit;
 use mostream::geometry::PixelBox;
 use mostream::localize::{Detection, Features, Localizer, Method, PatchOutput};
-use mostream::stream::frame::Converter;
+use mostream::stream::frame::Lender;
 use mostream::stream::preflight::Source;
 use serde::{Deserialize, Serialize};
 use std::io::{self, Write};
@@ -90,12 +91,12 @@ pub fn part(mut args: Args) -> anyhow::Result<Exit> {
     let size = args.model.size_for(&checkpoint, display.0, display.1);
     let backbone = args.model.open_quietly(&checkpoint, Feature::from(args.model.feature), size)?;
     let layout = backbone.layout();
-    let mut converter = Converter::to_model_rgb(layout.image_width, layout.image_height);
+    let (mut lender, mut fit) = (Lender::default(), Fit::default());
     let mut images = Vec::new();
     let mut next = Some(first);
     while let Some(frame) = next.filter(|_| images.len() < FRAMES) {
         if frame.index % EVERY == 0 {
-            images.push(converter.convert(&frame)?.0.map_readable()?.to_vec());
+            images.push(fitted(&mut lender, &mut fit, &frame, &layout)?);
         }
         next = decoder.next(&|| false)?;
     }

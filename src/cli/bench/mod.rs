@@ -10,9 +10,10 @@ mod report;
 use super::exit::{self, Exit, Failure};
 use super::model::ModelArgs;
 use mostream::backbone::{self, Feature, Work};
+use mostream::engine::Task;
+use mostream::fit::Fit;
 use mostream::localize::{Localizer, Method};
-use mostream::runtime::Task;
-use mostream::stream::frame::Converter;
+use mostream::stream::frame::Lender;
 use mostream::stream::preflight::Source;
 pub use parts::open as first_frame;
 use parts::{Bench, Scratch, peak_memory_mib};
@@ -70,20 +71,16 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
     let layout = backbone.layout();
 
     // The first inference makes room, the second is timed.
-    let image = Converter::to_model_rgb(layout.image_width, layout.image_height).convert(&first)?.0;
-    let image = image.map_readable()?;
+    let image = parts::fitted(&mut Lender::default(), &mut Fit::default(), &first, &layout)?;
     backbone.features(&image)?;
     let start = Instant::now();
     backbone.features(&image)?;
     let frames = (INFERENCE_SECONDS / start.elapsed().as_secs_f64()) as usize;
 
     let task = Task {
-        source: source.name.clone(),
         model: checkpoint.id().to_owned(),
         localizer: Localizer::new(args.method),
         groups: None,
-        every: 1,
-        start_ns: 0,
         with_masks: false,
         with_timings: false,
     };

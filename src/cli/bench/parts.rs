@@ -2,23 +2,28 @@
 
 use crate::cli::exit::{Exit, Failure};
 use mostream::backbone::{Backbone, Device, Model, Precision};
-use mostream::geometry::PixelBox;
+use mostream::engine::sink::{Ending, Message, Sink, SinkError, Wish};
+use mostream::engine::status::Board;
+use mostream::engine::{self, Input, Task};
+use mostream::fit::Fit;
+use mostream::geometry::{PatchLayout, PixelBox};
 use mostream::localize::affinity::SignMatrix;
 use mostream::localize::{Detection, Features, PatchOutput};
 use mostream::overlay::Overlay;
-use mostream::publish::jsonl::RecordWriter;
+use mostream::publish::mp4::Mp4Sink;
+use mostream::publish::records::Records;
 use mostream::record::{FrameRecord, ObjectRecord};
-use mostream::runtime::{self, Sinks, Task};
 use mostream::stream::canvas::{Canvas, CanvasCount};
-use mostream::stream::frame::{Converter, Frame};
+use mostream::stream::feed::Files;
+use mostream::stream::frame::{Frame, Lender};
 use mostream::stream::ingest::Span;
 use mostream::stream::output::Output;
 use mostream::stream::preflight::Source;
 use mostream::stream::source::{self, FrameSource};
 use serde::Serialize;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// Frames copied for drawing and encoding alone, at most.
@@ -110,18 +115,17 @@ impl Bench {
     fn decode(&self) -> anyhow::Result<(Cost, Vec<Vec<u8>>)> {
         let (mut decoder, first) = open(&self.source)?;
         let layout = self.backbone.layout();
-        let mut converter = Converter::to_model_rgb(layout.image_width, layout.image_height);
+        let (mut lender, mut fit) = (Lender::default(), Fit::default());
         let mut images = Vec::with_capacity(self.frames);
         let cost = measure(self.frames, || {
             let mut next = Some(first);
             while let Some(frame) = next.filter(|_| images.len() < self.frames) {
-                images.push(converter.convert(&frame)?.0);
+                images.push(fitted(&mut lender, &mut fit, &frame, &layout)?);
                 next = decoder.next(&|| false)?;
             }
             anyhow::Ok(())
         })?;
-        let images = images.into_iter().map(|image| Ok(image.map_readable()?.to_vec()));
-        Ok((cost, images.collect::<anyhow::Result<_>>()?))
+        Ok((cost, images))
     }
 
     /// Copies of the first frames, since a decoder may wait for its buffers.
@@ -170,33 +174,28 @@ impl Bench {
 
     /// Everything at once, as `run` does it, until as many frames are written.
     pub fn whole(&mut self, with_video: bool) -> anyhow::Result<Whole> {
-        let (mut decoder, first) = open(&self.source)?;
-        let path = self.scratch.file("records.jsonl");
-        let writer = RecordWriter::create(&path)?;
-        let mut sinks = Sinks { records: Some((writer, path.display().to_string())), ..Sinks::default() };
+        let files = Files::new(vec![self.source.clone()], Span::default());
+        let stop = Arc::new(AtomicBool::new(false));
+        let seen = Arc::new(Mutex::new(Seen::default()));
+        let mut sinks: Vec<Box<dyn Sink>> = Vec::new();
         if with_video {
-            let canvas = Canvas::new(&first)?;
-            sinks.output = Some(Output::open(&self.scratch.file("boxes.mp4"), canvas.info(), None)?);
-            sinks.canvas = Some(canvas);
+            let path = self.scratch.file("boxes.mp4");
+            sinks.push(Box::new(Mp4Sink::new(&path, self.source.clone(), Arc::default(), |_| ())?));
         }
-        let stop = AtomicBool::new(false);
-        let frames = self.frames as u64;
-        let (mut latencies, mut begin, mut end) = (Vec::new(), None, None);
-        let summary = runtime::run(&self.task, first, &mut *decoder, &self.models, sinks, &stop, |summary| {
-            if summary.frames <= frames {
-                latencies.push(summary.latency);
-                end = Some((cpu_time(), Instant::now()));
-                begin = begin.or(end);
-            }
-            stop.store(summary.frames >= frames, Ordering::Relaxed);
-        })?;
+        sinks.push(Records::replace(&self.scratch.file("records.jsonl")).sink());
+        sinks.push(Box::new(Meter { frames: self.frames, stop: stop.clone(), seen: seen.clone() }));
+        let board = Board::new([self.source.name.clone()]);
+        let input = Input { feed: Box::new(files), sinks, every: 1, adaptive: None };
+        let outcome = engine::run(&self.task, vec![input], &self.models, &board, &stop, &|_| ())?;
+        if let Some((_, fault)) = outcome.faults.into_iter().next() {
+            return Err(fault.into());
+        }
+        let Seen { begin, end, records } = std::mem::take(&mut *seen.lock().unwrap_or_else(PoisonError::into_inner));
         let (Some((cpu, wall)), Some((cpu_end, wall_end))) = (begin, end) else {
             anyhow::bail!("no frame was written")
         };
-        let cost = Cost::new(cpu_end - cpu, wall_end - wall, latencies.len() - 1);
-        let records = std::fs::read_to_string(&path)?;
-        let records = records.lines().take(self.frames).map(serde_json::from_str).collect::<Result<_, _>>()?;
-        Ok(Whole { cost, latencies, records, canvas: summary.canvas })
+        let cost = Cost::new(cpu_end - cpu, wall_end - wall, records.len() - 1);
+        Ok(Whole { cost, latencies: board.sources[0].latencies(), records, canvas: board.sources[0].canvas() })
     }
 
     fn objects(&self, detections: &[Detection], record: &FrameRecord) -> Vec<ObjectRecord> {
@@ -230,6 +229,55 @@ impl Bench {
         let why = format!("{}: frame {frame} gave {got:?}, and before that {expected:?}", self.source.name);
         Err(Failure::new(Exit::Other, why))
     }
+}
+
+/// What the last sink of a run has seen: CPU and wall time at the first frame and the last that counts, and their records.
+#[derive(Default)]
+struct Seen {
+    begin: Option<(Duration, Instant)>,
+    end: Option<(Duration, Instant)>,
+    records: Vec<FrameRecord>,
+}
+
+/// Measures the run it is a sink of, and ends it.
+struct Meter {
+    frames: usize,
+    stop: Arc<AtomicBool>,
+    seen: Arc<Mutex<Seen>>,
+}
+
+impl Sink for Meter {
+    fn name(&self) -> String {
+        "bench".into()
+    }
+
+    fn wish(&self) -> Wish {
+        Box::new(|| false)
+    }
+
+    fn take(&mut self, message: &Message) -> Result<(), SinkError> {
+        let Message::Frame { record, .. } = message else { return Ok(()) };
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        if seen.records.len() < self.frames {
+            seen.records.push(record.as_ref().clone());
+            seen.end = Some((cpu_time(), Instant::now()));
+            seen.begin = seen.begin.or(seen.end);
+        }
+        self.stop.store(seen.records.len() >= self.frames, Ordering::Relaxed);
+        Ok(())
+    }
+
+    fn finish(self: Box<Self>, _ending: Ending) -> Result<(), SinkError> {
+        Ok(())
+    }
+}
+
+/// The frame as the model sees it.
+pub fn fitted(lender: &mut Lender, fit: &mut Fit, frame: &Frame, layout: &PatchLayout) -> anyhow::Result<Vec<u8>> {
+    let (width, height) = (layout.image_width, layout.image_height);
+    let mut pixels = vec![0; 3 * width as usize * height as usize];
+    lender.lend(frame, |picture| fit.rgb(&picture, (width, height), &mut pixels))?;
+    Ok(pixels)
 }
 
 /// A decoder, and the first frame it gave.

@@ -2,8 +2,8 @@
 
 use super::parts::{Cost, Round};
 use mostream::backbone::Work;
+use mostream::engine::status::Percentiles;
 use mostream::geometry::Grid;
-use mostream::live::status::Percentiles;
 use mostream::localize::Method;
 use serde::{Deserialize, Serialize};
 use std::io::{self, Write};

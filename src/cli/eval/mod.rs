@@ -5,6 +5,7 @@ mod state;
 mod work;
 
 use super::exit::{Exit, Failure};
+use super::guard::guard;
 use super::interrupt::stop_flag;
 use super::model::{CheckpointArgs, DeviceArgs, FeatureArg, ModelArgs};
 use super::progress::Progress;
@@ -110,9 +111,11 @@ pub fn run(mut args: Args) -> anyhow::Result<Exit> {
         let why = "--feature is what most, lost and tokencut read: k, q or v (dino-seg reads the attention by itself)";
         return Err(Failure::new(Exit::Usage, why).into());
     }
-    if args.json.is_some() && args.json == args.csv {
-        return Err(Failure::new(Exit::Usage, "--json and --csv name the same file").into());
-    }
+    let outputs = [(&args.json, "--json"), (&args.csv, "--csv")];
+    let outputs: Vec<(&Path, &str)> =
+        outputs.into_iter().filter_map(|(path, flag)| Some((path.as_deref()?, flag))).collect();
+    let inputs = [Some(args.dataset.as_path()), args.checkpoint.file()];
+    guard(&outputs, &inputs.into_iter().flatten().collect::<Vec<_>>())?;
     let stop = stop_flag()?;
     let (items, dataset, failures) = read(&args)?;
     let checkpoint = Arc::new(args.model_args(0).checkpoint()?);

@@ -14,15 +14,18 @@ const FRAMES: usize = 64;
 const STATES: usize = 64;
 /// Bytes of pictures that wait in one place, and pictures that may whatever their size.
 const PICTURE_BYTES: usize = 32 << 20;
-const FEW_PICTURES: usize = 3;
+pub const FEW_PICTURES: usize = 3;
 /// How often one who waits for room looks for it.
 const LOOK: Duration = Duration::from_millis(5);
 
 /// Room for the pictures that wait in one place.
-#[derive(Default)]
 pub struct Room {
     bytes: AtomicUsize,
     pictures: AtomicUsize,
+    /// Bytes of more pictures than a few.
+    most_bytes: usize,
+    /// Pictures that may wait whatever their size.
+    few: Arc<AtomicUsize>,
 }
 
 /// A picture's part of a room, given back when dropped.
@@ -32,9 +35,24 @@ pub struct Share {
 }
 
 impl Room {
+    /// For a live source: as many as it takes to lose none over a pause of some seconds.
+    pub fn live() -> Arc<Self> {
+        Self::new(PICTURE_BYTES, Arc::new(FEW_PICTURES.into()))
+    }
+
+    /// For a patient one: no more than keep the others busy, since decoders run out of memory for frames.
+    pub fn patient(few: Arc<AtomicUsize>) -> Arc<Self> {
+        Self::new(0, few)
+    }
+
+    fn new(most_bytes: usize, few: Arc<AtomicUsize>) -> Arc<Self> {
+        Arc::new(Self { bytes: 0.into(), pictures: 0.into(), most_bytes, few })
+    }
+
     pub fn has_room(&self, bytes: usize) -> bool {
         let taken = self.bytes.load(Ordering::Relaxed);
-        self.pictures.load(Ordering::Relaxed) < FEW_PICTURES || taken.saturating_add(bytes) <= PICTURE_BYTES
+        self.pictures.load(Ordering::Relaxed) < self.few.load(Ordering::Relaxed)
+            || taken.saturating_add(bytes) <= self.most_bytes
     }
 
     /// For one taker alone; none where it is full.
@@ -94,7 +112,8 @@ impl<'a> Outbox<'a> {
     /// The way to one more sink.
     pub fn exit(&mut self) -> Receiver<Parcel> {
         let (to_sink, parcels) = bounded(FRAMES + STATES);
-        self.exits.push(Exit { to_sink: Some(to_sink), room: Arc::default(), late: None });
+        let room = if self.is_live { Room::live() } else { Room::patient(Arc::new(FEW_PICTURES.into())) };
+        self.exits.push(Exit { to_sink: Some(to_sink), room, late: None });
         parcels
     }
 
@@ -183,7 +202,7 @@ fn bytes_of(message: &Message) -> Option<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::live::status::Board;
+    use crate::engine::status::Board;
     use crate::record::{SourceState, VERSION};
 
     #[test]

@@ -1,9 +1,10 @@
 //! How every source is doing, for whoever asks: the log, the metrics, the page.
 
-use super::feed::StateChange;
-use crate::engine::crew::Usage;
+use super::crew::Usage;
 use crate::record::{FrameRecord, SourceState};
+use crate::stream::canvas::CanvasCount;
 use crate::stream::decoder::Decoder;
+use crate::stream::feed::StateChange;
 use serde::Serialize;
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -33,14 +34,19 @@ struct Now {
     why: Option<String>,
     size: (u32, u32),
     frames: u64,
+    finished: u64,
     inferred: u64,
     passed_over: u64,
     unchanged: u64,
     missed_by_sinks: u64,
     broken: u64,
     objects: u64,
+    /// In the records of all frames, those with held boxes, too.
+    boxes: u64,
     objects_now: usize,
     connections: u64,
+    expected: Option<u64>,
+    drawn: CanvasCount,
     decoder: Option<Decoder>,
     latencies: VecDeque<Duration>,
     frame_times: VecDeque<Instant>,
@@ -144,6 +150,8 @@ impl SourceStatus {
     pub fn finished(&self, record: &FrameRecord, latency: Duration) {
         self.with(|now| {
             now.objects_now = record.objects.len();
+            now.finished += 1;
+            now.boxes += record.objects.len() as u64;
             now.frame_times.push_back(Instant::now());
             now.forget_old_times();
             if record.inferred {
@@ -166,6 +174,39 @@ impl SourceStatus {
         self.with(|now| {
             now.connections += u64::from(change.state == SourceState::Live && now.state != SourceState::Live);
             (now.state, now.since, now.why) = (change.state, change.at, change.why.clone());
+        });
+    }
+
+    /// About how many frames there will be.
+    pub fn expects(&self, frames: Option<u64>) {
+        self.with(|now| now.expected = frames);
+    }
+
+    /// How its frames were made drawable so far.
+    pub fn drawn(&self, count: CanvasCount) {
+        self.with(|now| now.drawn = count);
+    }
+
+    /// Frames with a record; about how many there will be, where that is known; boxes in them so far.
+    pub fn progress(&self) -> (u64, Option<u64>, u64) {
+        self.with(|now| (now.finished, now.expected, now.boxes))
+    }
+
+    /// Of the last inferred frames, from clock time to record.
+    pub fn latencies(&self) -> Vec<Duration> {
+        self.with(|now| now.latencies.iter().copied().collect())
+    }
+
+    /// See [`Self::drawn`].
+    pub fn canvas(&self) -> CanvasCount {
+        self.with(|now| now.drawn)
+    }
+
+    /// It has ended: what is known of its last moments goes, since there may be a thousand more.
+    pub fn ended(&self) {
+        self.with(|now| {
+            now.latencies.shrink_to_fit();
+            (now.frame_times, now.inferred_times) = Default::default();
         });
     }
 
@@ -219,14 +260,18 @@ impl Now {
             why: None,
             size: (0, 0),
             frames: 0,
+            finished: 0,
             inferred: 0,
             passed_over: 0,
             unchanged: 0,
             missed_by_sinks: 0,
             broken: 0,
             objects: 0,
+            boxes: 0,
             objects_now: 0,
             connections: 0,
+            expected: None,
+            drawn: CanvasCount::default(),
             decoder: None,
             latencies: VecDeque::new(),
             frame_times: VecDeque::new(),

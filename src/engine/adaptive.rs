@@ -1,8 +1,8 @@
 //! Spares the model the frames of a still camera in which nothing has happened.
 
+use crate::fit::Fit;
 use crate::stream::StreamError;
-use crate::stream::frame::{Converter, Frame};
-use gstreamer_video::VideoFormat;
+use crate::stream::frame::{Frame, Lender};
 
 /// Width and height of the small grey picture that is compared.
 const SIDE: u32 = 32;
@@ -18,7 +18,8 @@ const NOISE_RATE: f32 = 0.05;
 
 /// Compares frames with the last one the model was asked about, so that what moves slowly adds up.
 pub struct Adaptive {
-    converter: Converter,
+    lender: Lender,
+    fit: Fit,
     /// That frame's picture and time.
     reference: Option<(Vec<f32>, u64)>,
     /// The frame before, and how much each cell differs from one frame to the next, on average.
@@ -28,9 +29,8 @@ pub struct Adaptive {
 
 impl Default for Adaptive {
     fn default() -> Self {
-        let size = (SIDE, SIDE);
-        let converter = Converter::new(VideoFormat::Gray8, size, size);
-        Self { converter, reference: None, last: None, noise: vec![0.5; (SIDE * SIDE) as usize] }
+        let (lender, fit) = (Lender::default(), Fit::default());
+        Self { lender, fit, reference: None, last: None, noise: vec![0.5; (SIDE * SIDE) as usize] }
     }
 }
 
@@ -70,11 +70,9 @@ impl Adaptive {
 
     /// The frame in grey, `SIDE`×`SIDE`, each cell the mean of what it covers.
     fn small(&mut self, frame: &Frame) -> Result<Vec<f32>, StreamError> {
-        let (buffer, info) = self.converter.convert(frame)?;
-        let broken = |_| StreamError::Input { input: "a small picture".into(), why: "cannot be mapped".into() };
-        let bytes = buffer.map_readable().map_err(broken)?;
-        let rows = bytes.chunks(info.stride()[0] as usize).take(SIDE as usize);
-        Ok(rows.flat_map(|row| &row[..SIDE as usize]).map(|&value| f32::from(value)).collect())
+        let mut bytes = [0; (SIDE * SIDE) as usize];
+        self.lender.lend(frame, |picture| self.fit.grey(&picture, (SIDE, SIDE), &mut bytes))?;
+        Ok(bytes.map(f32::from).to_vec())
     }
 }
 

@@ -5,7 +5,7 @@
 
 use super::encoding::{Timeline, insert_encoder};
 use super::picture_of;
-use crate::live::sink::{Message, Picture, Sink, Wish, wish_while};
+use crate::engine::sink::{Ending, Message, Picture, Sink, SinkError, Wish, wish_while};
 use crate::stream::{self, launch, output};
 use gst::glib;
 use gst::prelude::*;
@@ -20,7 +20,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
 
-const MEDIA: &str = include_str!("../../../pipelines/rtsp-out.launch");
+const MEDIA: &str = include_str!("../../pipelines/rtsp-out.launch");
 /// Clients at a time.
 const MAX_SESSIONS: u32 = 64;
 /// Threads that talk to clients: one that waits for a source's first picture does not keep all others waiting.
@@ -179,16 +179,19 @@ impl Sink for RtspSink {
         wish_while(move || is_watched.load(Ordering::Relaxed))
     }
 
-    fn take(&mut self, message: &Message) -> Result<(), String> {
+    fn take(&mut self, message: &Message) -> Result<(), SinkError> {
         let Some(picture) = picture_of(message) else { return Ok(()) };
         match &self.stage {
             Some(stage) => stage.show(picture),
-            None => self.stage = Some(self.mount(picture).map_err(|why| format!("{}: {why}", self.url()))?),
+            None => {
+                let mounted = self.mount(picture);
+                self.stage = Some(mounted.map_err(|why| SinkError::Other(format!("{}: {why}", self.url())))?);
+            }
         }
         Ok(())
     }
 
-    fn finish(self: Box<Self>) -> Result<(), String> {
+    fn finish(self: Box<Self>, _ending: Ending) -> Result<(), SinkError> {
         if let Some(mounts) = self.server.server.mount_points() {
             mounts.remove_factory(&self.path);
         }

@@ -1,6 +1,6 @@
 //! A pipeline that pictures are pushed into.
 
-use crate::live::sink::Picture;
+use crate::engine::sink::Picture;
 use crate::stream::{StreamError, bus_error, describe, launch, output};
 use gst::prelude::*;
 use gstreamer as gst;

@@ -2,13 +2,13 @@
 
 use super::encoding::{Encoding, Timeline};
 use super::picture_of;
-use crate::live::sink::{Message, Sink, Wish};
+use crate::engine::sink::{Ending, Message, Sink, SinkError, Wish};
 use crate::stream::{launch, output, redact};
 use gstreamer::prelude::*;
 use std::time::{Duration, Instant};
 
-const UDP: &str = include_str!("../../../pipelines/push-udp.launch");
-const SRT: &str = include_str!("../../../pipelines/push-srt.launch");
+const UDP: &str = include_str!("../../pipelines/push-udp.launch");
+const SRT: &str = include_str!("../../pipelines/push-srt.launch");
 /// Between two tries to reach the receiver.
 const PAUSE: Duration = Duration::from_secs(1);
 
@@ -86,13 +86,13 @@ impl Sink for PushSink {
     }
 
     /// Fails only where pictures of this size cannot be encoded; who is not there now may come.
-    fn take(&mut self, message: &Message) -> Result<(), String> {
+    fn take(&mut self, message: &Message) -> Result<(), SinkError> {
         let Some(picture) = picture_of(message) else { return Ok(()) };
         if let State::Waiting(_, next_try) = &self.now {
             if Instant::now() < *next_try {
                 return Ok(());
             }
-            output::encoder_caps(&picture.info)?;
+            output::encoder_caps(&picture.info).map_err(|why| SinkError::Other(format!("{}: {why}", self.name())))?;
             let set = |out: &gstreamer::Element| match &self.target {
                 Target::Udp { host, port } => {
                     out.set_property("host", host);
@@ -115,13 +115,13 @@ impl Sink for PushSink {
     }
 
     /// An error says that nobody took it in the end.
-    fn finish(self: Box<Self>) -> Result<(), String> {
+    fn finish(self: Box<Self>, _ending: Ending) -> Result<(), SinkError> {
         let name = self.name();
         match self.now {
             State::Pushing(encoding, _) => encoding.finish(PAUSE),
             State::Waiting(why, _) => why.map_or(Ok(()), Err),
         }
-        .map_err(|why| format!("{name}: {why}"))
+        .map_err(|why| SinkError::Other(format!("{name}: {why}")))
     }
 }
 

@@ -1,8 +1,10 @@
 //! Where finished frames go.
 
 use crate::record::{FrameRecord, StateRecord};
+use crate::stream::StreamError;
 use gstreamer as gst;
 use gstreamer_video as gst_video;
+use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -51,9 +53,37 @@ pub trait Sink: Send {
     /// Asked once; what it gives is asked for every frame, on another thread.
     fn wish(&self) -> Wish;
 
-    /// Takes one message; an error, in one line, closes this sink and no other.
-    fn take(&mut self, message: &Message) -> Result<(), String>;
+    /// Takes one message. An error closes this sink; of a patient source it ends the source, too: what is half there is of no use.
+    fn take(&mut self, message: &Message) -> Result<(), SinkError>;
 
     /// Ends what it has begun.
-    fn finish(self: Box<Self>) -> Result<(), String>;
+    fn finish(self: Box<Self>, ending: Ending) -> Result<(), SinkError>;
+}
+
+/// How the frames of a source have ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// All there are, or all until somebody or the model said stop.
+    Whole,
+    /// Something else of it is broken: what appears when it is complete does not appear.
+    Failed,
+}
+
+/// Why a sink takes no more.
+#[derive(Debug, thiserror::Error)]
+pub enum SinkError {
+    #[error(transparent)]
+    Stream(#[from] StreamError),
+    #[error("{name}: {error}")]
+    Write { name: String, error: io::Error },
+    /// With the sink's name.
+    #[error("{0}")]
+    Other(String),
+}
+
+impl SinkError {
+    /// Whether it is no fault: who read it has seen enough (`… | head`).
+    pub fn is_end(&self) -> bool {
+        matches!(self, Self::Write { error, .. } if error.kind() == io::ErrorKind::BrokenPipe)
+    }
 }

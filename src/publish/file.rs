@@ -6,15 +6,15 @@
 
 use super::encoding::{Encoding, PATIENCE};
 use super::picture_of;
-use crate::live::sink::{Message, Picture, Sink, Wish};
+use crate::engine::sink::{Ending, Message, Picture, Sink, SinkError, Wish};
 use crate::publish::segments;
 use crate::stream::launch;
 use gstreamer::prelude::*;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-const MP4: &str = include_str!("../../../pipelines/live-mp4.launch");
-const MKV: &str = include_str!("../../../pipelines/live-mkv.launch");
+const MP4: &str = include_str!("../../pipelines/live-mp4.launch");
+const MKV: &str = include_str!("../../pipelines/live-mkv.launch");
 /// A source that was gone for longer than this leaves a gap, in nanoseconds.
 const GAP_NS: u64 = 2_000_000_000;
 
@@ -88,7 +88,18 @@ impl Sink for FileSink {
         Box::new(|| true)
     }
 
-    fn take(&mut self, message: &Message) -> Result<(), String> {
+    fn take(&mut self, message: &Message) -> Result<(), SinkError> {
+        self.place(message).map_err(SinkError::Other)
+    }
+
+    fn finish(mut self: Box<Self>, _ending: Ending) -> Result<(), SinkError> {
+        self.end().map_err(SinkError::Other)
+    }
+}
+
+impl FileSink {
+    /// Puts a picture into the file that is its.
+    fn place(&mut self, message: &Message) -> Result<(), String> {
         let (Some(picture), Message::Frame { record, .. }) = (picture_of(message), message) else { return Ok(()) };
         let was_gone = record.live.and_then(|live| live.gap_ns).is_some_and(|gap_ns| gap_ns > GAP_NS);
         if let Some(current) = &mut self.current {
@@ -112,9 +123,5 @@ impl Sink for FileSink {
         current.end_ns = pts_ns.saturating_add(picture.duration_ns.max(1));
         self.current = Some(current);
         Ok(())
-    }
-
-    fn finish(mut self: Box<Self>) -> Result<(), String> {
-        self.end()
     }
 }

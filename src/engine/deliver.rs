@@ -1,35 +1,24 @@
 //! From frames and answers to records and pictures, in order, and on to the sinks.
 
-use super::engine::Task;
-use super::feed::StateChange;
+use super::crew::spawn;
+use super::lanes::{Answer, Fault, Reply, Shared};
 use super::outbox::{Outbox, Parcel, Room, Share};
-use super::sink::{Picture, Sink};
+use super::sink::{Ending, Picture, Sink};
 use super::status::SourceStatus;
-use crate::discover::groups::Named;
-use crate::engine::crew::spawn;
-use crate::engine::fit::part_of;
 use crate::geometry::PatchLayout;
 use crate::overlay::Overlay;
-use crate::record::{FrameRecord, GridRecord, LiveRecord, ObjectRecord, StateRecord, TimingsRecord, VERSION};
+use crate::record::{FrameMeta, FrameRecord, LiveRecord, SourceState, StateRecord, VERSION};
 use crate::stream::canvas::Canvas;
+use crate::stream::feed::StateChange;
 use crate::stream::frame::{Capture, Frame};
 use crossbeam_channel::{Receiver, TryRecvError, select};
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::Scope;
 use std::time::{Duration, Instant, UNIX_EPOCH};
 
-/// How often one who waits for the session looks whether to go on.
+/// How often one who waits for the end of the model looks for it.
 const LOOK: Duration = Duration::from_millis(5);
-
-/// What was found in one frame.
-#[derive(Clone)]
-pub(super) struct Answer {
-    pub objects: Arc<Vec<Named>>,
-    /// Where in the session's image the frame was.
-    pub part: PatchLayout,
-    pub timings: TimingsRecord,
-}
 
 /// What happened at a source, in order.
 pub(super) enum Order {
@@ -42,22 +31,25 @@ pub(super) struct FrameOrder {
     index: u64,
     pts_ns: u64,
     size: (u32, u32),
+    /// How the model would see it.
+    layout: PatchLayout,
     capture: Option<Capture>,
     file: Option<Arc<str>>,
     picture: Option<(Frame, Share)>,
     /// Which sinks want it.
     wanted: Vec<bool>,
     /// None where the model is not asked.
-    answer: Option<Receiver<Answer>>,
+    answer: Option<Receiver<Reply>>,
     arrived: Instant,
 }
 
 impl Order {
     pub fn frame(
         frame: &Frame,
+        layout: PatchLayout,
         picture: Option<(Frame, Share)>,
         wanted: Vec<bool>,
-        answer: Option<Receiver<Answer>>,
+        answer: Option<Receiver<Reply>>,
         arrived: Instant,
     ) -> Self {
         let Frame { index, pts_ns, capture, .. } = *frame;
@@ -65,6 +57,7 @@ impl Order {
             index,
             pts_ns,
             size: frame.display_size(),
+            layout,
             capture,
             file: frame.file.clone(),
             picture,
@@ -84,8 +77,6 @@ impl FrameOrder {
 
 /// One source's thread of records and pictures.
 pub(super) struct Delivery<'a> {
-    pub task: &'a Task,
-    pub session: &'a OnceLock<PatchLayout>,
     pub status: &'a SourceStatus,
     pub is_live: bool,
     pub orders: Receiver<Order>,
@@ -93,46 +84,69 @@ pub(super) struct Delivery<'a> {
     pub crowded: Receiver<()>,
     /// Of the pictures in the orders.
     pub room: Arc<Room>,
-    pub is_over: &'a (dyn Fn() -> bool + Sync),
-    pub tell: &'a (dyn Fn(&str) + Sync),
+    /// This source is to go no further.
+    pub is_broken: Arc<AtomicBool>,
+    pub shared: &'a Shared<'a>,
 }
 
+/// What went wrong at the sinks of one source.
+type Faults = Mutex<Vec<Fault>>;
+
 impl<'a> Delivery<'a> {
-    /// Until the source ends; gives the number of sinks that failed.
-    pub fn run<'scope>(self, scope: &'scope Scope<'scope, '_>, sinks: Vec<Box<dyn Sink>>) -> usize
+    /// Until the source ends; gives what went wrong.
+    pub fn run<'scope>(self, scope: &'scope Scope<'scope, '_>, sinks: Vec<Box<dyn Sink>>) -> Vec<Fault>
     where
         'a: 'scope,
     {
-        let failed = Arc::new(AtomicUsize::new(0));
+        let (faults, ending) = (Arc::new(Faults::default()), Arc::new(Mutex::new(Ending::Failed)));
         let (mut outbox, mut threads) = (Outbox::new(self.is_live, self.status), Vec::new());
         for sink in sinks {
-            let parcels = outbox.exit();
-            let (failed, tell) = (failed.clone(), self.tell);
-            let name = sink.name();
-            match spawn(scope, "sink", move || drain(sink, parcels, &failed, tell)) {
+            let sink = Drain {
+                parcels: outbox.exit(),
+                faults: faults.clone(),
+                ending: ending.clone(),
+                // Of a live source every other sink goes on.
+                breaks: (!self.is_live).then(|| self.is_broken.clone()),
+                tell: self.shared.tell,
+                sink,
+            };
+            let name = sink.sink.name();
+            match spawn(scope, "sink", move || sink.run()) {
                 Ok(thread) => threads.push(thread),
-                Err(error) => tell(&format!("{name}: no thread can be started for it: {error}")),
+                Err(error) => (self.shared.tell)(&format!("{name}: no thread can be started for it: {error}")),
             }
         }
         self.deliver(&mut outbox);
+        let is_whole = !self.is_broken.load(Ordering::Relaxed) && !self.shared.has_panicked.load(Ordering::Relaxed);
+        if is_whole {
+            *ending.lock().unwrap_or_else(PoisonError::into_inner) = Ending::Whole;
+        }
         outbox.close();
-        let panicked = threads.into_iter().filter_map(|thread| thread.join().err()).count();
-        failed.load(Ordering::Relaxed) + panicked
+        let panicked = threads.into_iter().filter_map(|thread| thread.join().err()).map(|_| Fault::Panic("sink"));
+        let panicked: Vec<_> = panicked.collect();
+        let mut faults = std::mem::take(&mut *faults.lock().unwrap_or_else(PoisonError::into_inner));
+        faults.extend(panicked);
+        faults
     }
 
     fn deliver(&self, outbox: &mut Outbox) {
         let mut held: Option<Answer> = None;
         // Of frames that could not be waited for: as many as are in the inbox and beyond.
-        let mut late: Vec<Receiver<Answer>> = Vec::new();
+        let mut late: Vec<Receiver<Reply>> = Vec::new();
         let mut drawing = None;
         for order in &self.orders {
             let order = match order {
                 Order::State(change) => {
-                    outbox.send_state(Arc::new(self.state_record(change)));
+                    if let Some(record) = self.state_record(change) {
+                        outbox.send_state(Arc::new(record));
+                    }
                     continue;
                 }
                 Order::Frame(order) => order,
             };
+            if self.is_broken.load(Ordering::Relaxed) {
+                return;
+            }
             if order.capture.is_some_and(|capture| capture.gap_ns.is_some()) {
                 // What was there before is not there now.
                 held = None;
@@ -140,22 +154,31 @@ impl<'a> Delivery<'a> {
             }
             // They hold for the frames after theirs.
             late.retain(|answer| match answer.try_recv() {
-                Ok(answer) => {
+                Ok(Some(answer)) => {
                     self.status.inferred(answer.objects.len());
                     held = Some(answer);
                     false
                 }
+                Ok(None) => false,
                 Err(error) => error == TryRecvError::Empty,
             });
             let mut is_inferred = false;
             if let Some(answer) = &order.answer {
                 match self.wait(answer, order.bytes()) {
-                    Ok(answer) => (held, is_inferred) = (Some(answer), true),
+                    Ok(Some(answer)) => (held, is_inferred) = (Some(answer), true),
                     Err(TryRecvError::Empty) => late.push(answer.clone()),
-                    Err(TryRecvError::Disconnected) => {}
+                    // No frame of a file is passed over: the model is no more, or the run ends.
+                    Err(TryRecvError::Disconnected) if !self.is_live => {
+                        // It is soon known why.
+                        while !self.shared.is_over() && !self.is_broken.load(Ordering::Relaxed) {
+                            std::thread::sleep(LOOK);
+                        }
+                        return;
+                    }
+                    Ok(None) | Err(TryRecvError::Disconnected) => {}
                 }
             }
-            let Some(record) = self.record(&order, held.as_ref(), is_inferred) else { return };
+            let record = self.record(&order, held.as_ref(), is_inferred);
             self.status.finished(&record, order.arrived.elapsed());
             let picture = order.picture.and_then(|(frame, _share)| self.draw(&mut drawing, frame, &record));
             outbox.send_frame(Arc::new(record), picture, &order.wanted);
@@ -164,7 +187,7 @@ impl<'a> Delivery<'a> {
 
     /// The answer. It is not waited for any longer (`Empty`) where the orders that wait behind leave no room for more, or their
     /// pictures for one of `bytes`.
-    fn wait(&self, answer: &Receiver<Answer>, bytes: usize) -> Result<Answer, TryRecvError> {
+    fn wait(&self, answer: &Receiver<Reply>, bytes: usize) -> Result<Reply, TryRecvError> {
         let gone = |_| TryRecvError::Disconnected;
         loop {
             // No polling: eight sources that look every few milliseconds take the cores from the model.
@@ -180,16 +203,7 @@ impl<'a> Delivery<'a> {
         }
     }
 
-    /// None where the run ends before there is a session.
-    fn record(&self, order: &FrameOrder, held: Option<&Answer>, is_inferred: bool) -> Option<FrameRecord> {
-        let (width, height) = order.size;
-        let part = match held {
-            Some(answer) => answer.part,
-            None => part_of(&self.session()?, order.size),
-        };
-        let object = |(object, name): &Named| {
-            ObjectRecord::new(object, name.as_deref(), &part, (width, height), self.task.with_masks)
-        };
+    fn record(&self, order: &FrameOrder, held: Option<&Answer>, is_inferred: bool) -> FrameRecord {
         let live = order.capture.map(|capture| LiveRecord {
             captured_unix_ns: capture.unix_ns,
             clock: capture.clock,
@@ -197,32 +211,22 @@ impl<'a> Delivery<'a> {
             gap_ns: capture.gap_ns,
         });
         let timings = held.filter(|_| is_inferred).map(|answer| answer.timings).unwrap_or_default();
-        Some(FrameRecord {
-            version: VERSION,
-            source: order.file.as_deref().unwrap_or(&self.status.name).to_owned(),
-            frame: order.index,
-            pts_ns: order.pts_ns,
-            width,
-            height,
-            grid: GridRecord::new(&part, width, height),
-            method: self.task.localizer.method,
-            model: self.task.model.clone(),
-            inferred: is_inferred,
-            objects: held.map_or(Vec::new(), |answer| answer.objects.iter().map(object).collect()),
-            timings_us: self.task.with_timings.then_some(timings),
-            live,
-        })
-    }
-
-    /// Waits for the session, which is made when the first frame of any source is there.
-    fn session(&self) -> Option<PatchLayout> {
-        loop {
-            match self.session.get() {
-                Some(session) => return Some(*session),
-                None if (self.is_over)() => return None,
-                None => std::thread::sleep(LOOK),
-            }
-        }
+        FrameRecord::assemble(
+            FrameMeta {
+                source: order.file.as_deref().unwrap_or(&self.status.name),
+                frame: order.index,
+                pts_ns: order.pts_ns,
+                size: order.size,
+                layout: held.map_or(&order.layout, |answer| &answer.layout),
+                method: self.shared.task.localizer.method,
+                model: &self.shared.task.model,
+                is_inferred,
+                timings: self.shared.task.with_timings.then_some(timings),
+                live,
+            },
+            held.map_or(&[], |answer| &answer.objects),
+            self.shared.task.with_masks,
+        )
     }
 
     /// Every picture gets the layout of the first. None where a frame cannot be drawn on.
@@ -233,32 +237,63 @@ impl<'a> Delivery<'a> {
         let (canvas, overlay) = drawing.as_mut()?;
         let (pts_ns, duration_ns) = (frame.pts_ns, frame.duration_ns);
         let mut buffer = canvas.make_drawable(frame).ok()?;
+        self.status.drawn(canvas.count);
         let size = (record.width, record.height);
         overlay.draw(buffer.make_mut(), canvas.info(), size, &record.objects).ok()?;
         Some(Picture { buffer, info: canvas.info().clone(), pts_ns, duration_ns })
     }
 
-    fn state_record(&self, change: StateChange) -> StateRecord {
+    /// Of a live source; of a file, what is wrong with it is told.
+    fn state_record(&self, change: StateChange) -> Option<StateRecord> {
+        if !self.is_live {
+            let why = change.why.filter(|_| change.state == SourceState::Lost);
+            why.iter().for_each(|why| (self.shared.tell)(why));
+            return None;
+        }
         let why = change.why.as_ref().map_or(String::new(), |why| format!(": {why}"));
-        (self.tell)(&format!("{}: {}{why}", self.status.name, change.state.name()));
-        StateRecord {
+        (self.shared.tell)(&format!("{}: {}{why}", self.status.name, change.state.name()));
+        Some(StateRecord {
             version: VERSION,
             source: self.status.name.clone(),
             state: change.state,
             at_unix_ns: change.at.duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos() as u64,
             why: change.why,
-        }
+        })
     }
 }
 
 /// A sink's thread.
-fn drain(mut sink: Box<dyn Sink>, parcels: Receiver<Parcel>, failed: &AtomicUsize, tell: &(dyn Fn(&str) + Sync)) {
-    let name = sink.name();
-    let taken = parcels.iter().try_for_each(|parcel| sink.take(&parcel.message));
-    if let Err(why) = taken.and_then(|()| sink.finish()) {
-        failed.fetch_add(1, Ordering::Relaxed);
-        tell(&format!("{name}: {why}"));
+struct Drain<'a> {
+    sink: Box<dyn Sink>,
+    parcels: Receiver<Parcel>,
+    faults: Arc<Faults>,
+    /// Known when there are no more parcels.
+    ending: Arc<Mutex<Ending>>,
+    /// Set when it fails.
+    breaks: Option<Arc<AtomicBool>>,
+    tell: &'a (dyn Fn(&str) + Sync),
+}
+
+impl Drain<'_> {
+    fn run(self) {
+        let Self { mut sink, parcels, faults, ending, breaks, tell } = self;
+        let taken = parcels.iter().try_for_each(|parcel| sink.take(&parcel.message));
+        let finished = match taken {
+            Ok(()) => sink.finish(*ending.lock().unwrap_or_else(PoisonError::into_inner)),
+            // What it has begun ends now, not when the source does.
+            Err(error) => {
+                sink.finish(Ending::Failed).ok();
+                Err(error)
+            }
+        };
+        if let Err(error) = finished {
+            breaks.iter().for_each(|breaks| breaks.store(true, Ordering::Relaxed));
+            if !error.is_end() {
+                tell(&error.to_string());
+            }
+            faults.lock().unwrap_or_else(PoisonError::into_inner).push(Fault::Sink(error));
+        }
+        // What comes for a sink that has failed takes up no room.
+        parcels.iter().for_each(drop);
     }
-    // What comes for a sink that has failed takes up no room.
-    parcels.iter().for_each(drop);
 }

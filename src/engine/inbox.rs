@@ -1,0 +1,296 @@
+//! Where frames wait for the model: the one place where live frames are passed over, and counted.
+
+use super::status::SourceStatus;
+use crate::geometry::PatchLayout;
+use crate::stream::frame::Frame;
+use crossbeam_channel::Sender;
+use std::collections::VecDeque;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+/// Frames of one live source that wait: the newest.
+const LIVE_FRAMES: usize = 1;
+/// Frames of a patient source that can wait: one ready while another is in the model.
+const PATIENT_FRAMES: usize = 2;
+/// How often a frame that waits for room asks whether to go on.
+const LOOK: Duration = Duration::from_millis(100);
+
+/// A frame on its way to the model. To drop it says that there will be no answer.
+pub struct Waiting<T> {
+    pub frame: Frame,
+    /// How the model sees it.
+    pub layout: PatchLayout,
+    pub ticket: Sender<T>,
+}
+
+/// The frames of all lanes that wait for the model, which takes them in turn.
+pub struct Inbox<T> {
+    state: Mutex<State<T>>,
+    changed: Condvar,
+}
+
+struct State<T> {
+    lanes: Vec<Lane<T>>,
+    /// Whose turn it is: the lane with this number or the first after it.
+    next: usize,
+    /// No more lanes come.
+    is_closed: bool,
+    /// Nobody takes anything any more.
+    has_ended: bool,
+}
+
+struct Lane<T> {
+    number: usize,
+    waiting: VecDeque<Waiting<T>>,
+    is_live: bool,
+    is_open: bool,
+    status: Arc<SourceStatus>,
+}
+
+/// One lane's way in; it is closed when dropped.
+pub struct Entrance<T> {
+    inbox: Arc<Inbox<T>>,
+    number: usize,
+}
+
+impl<T> Inbox<T> {
+    pub fn new() -> Arc<Self> {
+        let state = State { lanes: Vec::new(), next: 0, is_closed: false, has_ended: false };
+        Arc::new(Self { state: Mutex::new(state), changed: Condvar::new() })
+    }
+
+    fn state(&self) -> MutexGuard<'_, State<T>> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A lane with this number, which no other has.
+    pub fn enter(self: &Arc<Self>, number: usize, status: Arc<SourceStatus>, is_live: bool) -> Entrance<T> {
+        let lane = Lane { number, waiting: VecDeque::new(), is_live, is_open: true, status };
+        let mut state = self.state();
+        let at = state.lanes.partition_point(|other| other.number < number);
+        state.lanes.insert(at, lane);
+        Entrance { inbox: self.clone(), number }
+    }
+
+    /// No more lanes come.
+    pub fn close(&self) {
+        self.state().is_closed = true;
+        self.changed.notify_all();
+    }
+
+    /// Those who wait look again: a session is there.
+    pub fn wake(&self) {
+        // Whoever has just looked and is about to wait holds the lock.
+        drop(self.state());
+        self.changed.notify_all();
+    }
+
+    /// Waits for the first frame of any lane, which stays; none once all lanes have ended.
+    pub fn first(&self) -> Option<PatchLayout> {
+        let mut state = self.state();
+        loop {
+            if let Some(item) = state.lanes.iter().find_map(|lane| lane.waiting.front()) {
+                return Some(item.layout);
+            }
+            if state.is_closed && state.lanes.iter().all(|lane| !lane.is_open) {
+                return None;
+            }
+            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// Nobody takes frames any more: there will be no answers.
+    pub fn end(&self) {
+        let mut state = self.state();
+        state.has_ended = true;
+        state.lanes.iter_mut().for_each(|lane| lane.waiting.clear());
+        drop(state);
+        self.changed.notify_all();
+    }
+
+    /// Waits for a frame that `is_ready`; gives it with the number of its lane. None once all lanes have ended.
+    pub fn take(&self, is_ready: impl Fn(&Waiting<T>) -> bool) -> Option<(usize, Waiting<T>)> {
+        let mut state = self.state();
+        loop {
+            state.lanes.retain(|lane| lane.is_open || !lane.waiting.is_empty());
+            let turn = state.lanes.partition_point(|lane| lane.number < state.next);
+            let count = state.lanes.len();
+            let mut turns = (0..count).map(|step| (turn + step) % count);
+            let ready = turns.find(|&lane| state.lanes[lane].waiting.front().is_some_and(&is_ready));
+            if let Some(lane) = ready
+                && let Some(item) = state.lanes[lane].waiting.pop_front()
+            {
+                let number = state.lanes[lane].number;
+                state.next = number + 1;
+                self.changed.notify_all();
+                return Some((number, item));
+            }
+            if state.is_closed && state.lanes.is_empty() {
+                return None;
+            }
+            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// What has come from a live source since `item` was taken, in its place; only where the model sees it in the same shape.
+    pub fn newest(&self, number: usize, item: Waiting<T>) -> Waiting<T> {
+        let mut state = self.state();
+        let lane = state.lanes.iter_mut().find(|lane| lane.number == number && lane.is_live);
+        let Some(lane) = lane.filter(|lane| lane.waiting.front().is_some_and(|newer| newer.layout == item.layout))
+        else {
+            return item;
+        };
+        lane.status.passed_over();
+        lane.waiting.pop_front().unwrap_or(item)
+    }
+}
+
+impl<T> Entrance<T> {
+    /// Puts a frame in. A live one replaces what waits; others wait for room, until `is_over`.
+    pub fn put(&self, item: Waiting<T>, is_over: &dyn Fn() -> bool) {
+        let mut state = self.inbox.state();
+        while !state.has_ended {
+            let Some(lane) = state.lanes.iter_mut().find(|lane| lane.number == self.number) else { return };
+            let most = if lane.is_live { LIVE_FRAMES } else { PATIENT_FRAMES };
+            if lane.is_live {
+                while lane.waiting.len() >= most {
+                    lane.waiting.pop_front();
+                    lane.status.passed_over();
+                }
+            }
+            if lane.waiting.len() < most {
+                lane.waiting.push_back(item);
+                self.inbox.changed.notify_all();
+                return;
+            }
+            if is_over() {
+                return;
+            }
+            let waited = self.inbox.changed.wait_timeout(state, LOOK);
+            state = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+}
+
+impl<T> Drop for Entrance<T> {
+    fn drop(&mut self) {
+        let mut state = self.inbox.state();
+        if let Some(lane) = state.lanes.iter_mut().find(|lane| lane.number == self.number) {
+            lane.is_open = false;
+        }
+        drop(state);
+        self.inbox.changed.notify_all();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::status::Board;
+    use crate::geometry::Grid;
+    use crossbeam_channel::{Receiver, bounded};
+    use gstreamer as gst;
+    use gstreamer_video as gst_video;
+
+    fn layout(cols: usize) -> PatchLayout {
+        PatchLayout { grid: Grid { rows: 1, cols }, patch: 8, image_width: cols as u32 * 8, image_height: 8 }
+    }
+
+    fn frame(index: u64) -> Frame {
+        gst::init().unwrap();
+        let info = gst_video::VideoInfo::builder(gst_video::VideoFormat::Gray8, 4, 4).build().unwrap();
+        Frame {
+            index,
+            pts_ns: 0,
+            duration_ns: 0,
+            buffer: gst::Buffer::new(),
+            info,
+            file: None,
+            native: None,
+            capture: None,
+        }
+    }
+
+    fn put_as(entrance: &Entrance<u64>, index: u64, layout: PatchLayout) -> Receiver<u64> {
+        let (ticket, answer) = bounded(1);
+        entrance.put(Waiting { frame: frame(index), layout, ticket }, &|| false);
+        answer
+    }
+
+    fn put(entrance: &Entrance<u64>, index: u64) -> Receiver<u64> {
+        put_as(entrance, index, layout(1))
+    }
+
+    /// An inbox, and an entrance for each lane of the board.
+    fn inbox(board: &Board, is_live: &[bool]) -> (Arc<Inbox<u64>>, Vec<Entrance<u64>>) {
+        let inbox = Inbox::new();
+        let lanes = board.sources.iter().zip(is_live).enumerate();
+        let entrances = lanes.map(|(lane, (status, &is_live))| inbox.enter(lane, status.clone(), is_live)).collect();
+        inbox.close();
+        (inbox, entrances)
+    }
+
+    #[test]
+    fn a_newer_live_frame_replaces_the_one_that_waits_and_is_counted() {
+        let board = Board::new(["a".to_owned()]);
+        let (inbox, entrances) = inbox(&board, &[true]);
+        let old: Vec<_> = (0..3).map(|index| put(&entrances[0], index)).collect();
+        let newest = put(&entrances[0], 3);
+        let (_, taken) = inbox.take(|_| true).unwrap();
+        assert_eq!(taken.frame.index, 3);
+        assert!(old.iter().all(|answer| answer.recv().is_err()), "no answer comes for frames passed over");
+        taken.ticket.send(7).unwrap();
+        assert_eq!(newest.recv(), Ok(7));
+        assert_eq!(board.sources[0].snapshot().passed_over, 3);
+        drop(entrances);
+        assert!(inbox.take(|_| true).is_none());
+    }
+
+    #[test]
+    fn a_frame_that_waited_for_the_model_gives_way_to_a_newer_one_of_a_live_source_alone() {
+        let board = Board::new(["live", "file"].map(str::to_owned));
+        let (inbox, entrances) = inbox(&board, &[true, false]);
+        for (source, newest) in [(0, 1), (1, 0)] {
+            let _answers = [put(&entrances[source], 0)];
+            let (lane, taken) = inbox.take(|_| true).unwrap();
+            let _later = put(&entrances[source], 1);
+            assert_eq!(inbox.newest(lane, taken).frame.index, newest);
+            assert_eq!(board.sources[source].snapshot().passed_over, newest);
+        }
+        let _first = put(&entrances[0], 2);
+        let (lane, taken) = inbox.take(|_| true).unwrap();
+        let _turned = put_as(&entrances[0], 3, layout(2));
+        assert_eq!(inbox.newest(lane, taken).frame.index, 2, "the place is for another shape");
+    }
+
+    #[test]
+    fn sources_take_turns_and_one_that_ended_is_silent_or_not_ready_costs_no_turn() {
+        let board = Board::new(["a", "b", "c", "d", "e"].map(str::to_owned));
+        let (inbox, mut entrances) = inbox(&board, &[true; 5]);
+        drop(entrances.pop());
+        // The session of the fourth is not there yet; the second is silent.
+        let _not_ready = put_as(&entrances[3], 0, layout(9));
+        let mut order = Vec::new();
+        for index in 0..6 {
+            let _answers = [put(&entrances[0], index), put(&entrances[2], index)];
+            order.push(inbox.take(|item| item.layout == layout(1)).unwrap().0);
+            order.push(inbox.take(|item| item.layout == layout(1)).unwrap().0);
+        }
+        assert_eq!(order, [0, 2].repeat(6));
+        assert_eq!(inbox.take(|_| true).unwrap().0, 3);
+    }
+
+    #[test]
+    fn a_patient_frame_waits_for_room_and_none_is_lost() {
+        let board = Board::new(["file".to_owned()]);
+        let (inbox, mut entrances) = inbox(&board, &[false]);
+        let entrance = entrances.remove(0);
+        std::thread::scope(|scope| {
+            scope.spawn(move || (0..50).for_each(|index| drop(put(&entrance, index))));
+            let taken: Vec<u64> =
+                std::iter::from_fn(|| inbox.take(|_| true).map(|(_, item)| item.frame.index)).collect();
+            assert_eq!(taken, Vec::from_iter(0..50));
+        });
+        assert_eq!(board.sources[0].snapshot().passed_over, 0);
+    }
+}

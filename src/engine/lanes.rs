@@ -1,0 +1,570 @@
+//! A lane is one source, from its feed to its sinks: two threads, and one for each sink. Live sources have theirs at once; patient ones
+//! follow one another, as many at a time as keep the model busy.
+
+use super::adaptive::Adaptive;
+use super::crew::{self, Crew, CrewError, EndOfThread, Looked, Usage, spawn};
+use super::deliver::{Delivery, Order};
+use super::desk::{Desk, Place};
+use super::inbox::{Entrance, Inbox, Waiting};
+use super::outbox::{FEW_PICTURES, Room, Share};
+use super::sessions::{Look, Models, Sessions};
+use super::sink::{Sink, SinkError, Wish};
+use super::status::{Board, SourceStatus};
+use crate::backbone::BackboneError;
+use crate::discover::groups::{Groups, Named};
+use crate::fit::Fit;
+use crate::geometry::PatchLayout;
+use crate::localize::Localizer;
+use crate::record::TimingsRecord;
+use crate::stream::StreamError;
+use crate::stream::feed::{Event, Feed};
+use crate::stream::frame::{Frame, Lender};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError, bounded};
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::{Scope, ScopedJoinHandle};
+use std::time::{Duration, Instant};
+
+/// Frames of one source that wait for their answers: with many sources a turn takes a while.
+const LIVE_ORDERS: usize = 64;
+/// Of a patient source: those in the inbox, with the model and with the finders. A GPU is not filled by fewer.
+const PATIENT_ORDERS: usize = 32;
+/// How long the model is watched before more files are begun, at least and at most, and for how many runs.
+const WATCH: Duration = Duration::from_millis(250);
+const LONG_WATCH: Duration = Duration::from_secs(2);
+const WATCHED_RUNS: u64 = 4;
+/// A model that works less than this share of the time has room for one more file.
+const BUSY: f64 = 0.85;
+
+/// What to do with every frame.
+pub struct Task {
+    pub model: String,
+    pub localizer: Localizer,
+    /// Names objects by what they look like.
+    pub groups: Option<Groups>,
+    pub with_masks: bool,
+    pub with_timings: bool,
+}
+
+/// One source, and what becomes of its frames.
+pub struct Input {
+    pub feed: Box<dyn Feed>,
+    pub sinks: Vec<Box<dyn Sink>>,
+    /// Every how many frames the model runs; the boxes hold in between.
+    pub every: u64,
+    /// Spares the model what has not changed.
+    pub adaptive: Option<Adaptive>,
+}
+
+/// Why a run cannot go on. What goes wrong at one source is a [`Fault`], and the rest goes on.
+#[derive(Debug, thiserror::Error)]
+pub enum EngineError {
+    #[error(transparent)]
+    Crew(#[from] CrewError),
+    #[error("a thread cannot be started: {0}")]
+    Thread(std::io::Error),
+    #[error("a thread stopped unexpectedly; please report this")]
+    Panic,
+}
+
+impl From<BackboneError> for EngineError {
+    fn from(error: BackboneError) -> Self {
+        Self::Crew(error.into())
+    }
+}
+
+/// What went wrong at one source. It has been told.
+#[derive(Debug, thiserror::Error)]
+pub enum Fault {
+    #[error(transparent)]
+    Source(StreamError),
+    #[error(transparent)]
+    Model(BackboneError),
+    #[error(transparent)]
+    Sink(SinkError),
+    #[error("the {0} thread stopped unexpectedly; please report this")]
+    Panic(&'static str),
+}
+
+/// How a run went.
+#[derive(Debug, Default)]
+pub struct Outcome {
+    /// With the number of the source, in the order in which sources ended.
+    pub faults: Vec<(usize, Fault)>,
+}
+
+/// What was found in one frame.
+#[derive(Clone)]
+pub(super) struct Answer {
+    pub objects: Arc<Vec<Named>>,
+    pub layout: PatchLayout,
+    pub timings: TimingsRecord,
+}
+
+/// Through a ticket: none where nothing can be said of this frame. A ticket that is dropped says that the frame was passed over, or that the
+/// model is no more.
+pub(super) type Reply = Option<Answer>;
+
+/// What all lanes share.
+pub(super) struct Shared<'a> {
+    pub task: &'a Task,
+    board: &'a Board,
+    inbox: Arc<Inbox<Reply>>,
+    sessions: Sessions<'a>,
+    /// Frames of a patient source that can be on their way.
+    depth: Arc<AtomicUsize>,
+    stop: &'a AtomicBool,
+    is_ending: AtomicBool,
+    /// Something ended that nobody expected to.
+    pub has_panicked: AtomicBool,
+    pub tell: &'a (dyn Fn(&str) + Sync),
+}
+
+impl Shared<'_> {
+    pub fn is_over(&self) -> bool {
+        self.stop.load(Ordering::Relaxed) || self.is_ending.load(Ordering::Relaxed)
+    }
+}
+
+/// Runs until every source has ended or `stop` is set, then finishes the sinks. `inputs` are in the order of the board's sources.
+///
+/// `tell` takes lines for the log. When a device fails in mid-run, what was written is finished: it may have run for hours.
+pub fn run(
+    task: &Task,
+    inputs: Vec<Input>,
+    models: &dyn Models,
+    board: &Board,
+    stop: &AtomicBool,
+    tell: &(dyn Fn(&str) + Sync),
+) -> Result<Outcome, EngineError> {
+    let is_live = inputs.iter().any(|input| input.feed.is_live());
+    let shared = Shared {
+        task,
+        board,
+        inbox: Inbox::new(),
+        sessions: Sessions::new(models),
+        depth: Arc::new(FEW_PICTURES.into()),
+        stop,
+        is_ending: AtomicBool::new(false),
+        has_panicked: AtomicBool::new(false),
+        tell,
+    };
+    let shared = &shared;
+    std::thread::scope(|scope| {
+        let model = spawn(scope, "model", move || {
+            let _end = EndOfRun(shared);
+            let ran = infer(shared, usize::from(!is_live));
+            let has_panicked = matches!(ran, Err(EngineError::Panic | EngineError::Crew(CrewError::Panic(_))));
+            shared.has_panicked.fetch_or(has_panicked, Ordering::Relaxed);
+            ran
+        })
+        .map_err(EngineError::Thread)?;
+        let (to_end, ended) = bounded(inputs.len());
+        let mut lanes = Lanes { scope, shared, to_end, open: Vec::new(), outcome: Outcome::default(), panicked: false };
+        let started = lanes.run_all(inputs, &ended);
+        if started.is_err() {
+            shared.is_ending.store(true, Ordering::Relaxed);
+        }
+        shared.inbox.close();
+        lanes.join_all();
+        shared.sessions.close();
+        model.join().map_err(|_| EngineError::Panic)??;
+        started.map_err(EngineError::Thread)?;
+        if lanes.panicked { Err(EngineError::Panic) } else { Ok(lanes.outcome) }
+    })
+}
+
+/// Ends the run with the thread that holds it, however that ends: without the model, sources would wait for ever.
+struct EndOfRun<'a>(&'a Shared<'a>);
+
+impl Drop for EndOfRun<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.has_panicked.store(true, Ordering::Relaxed);
+        }
+        self.0.is_ending.store(true, Ordering::Relaxed);
+        // Tickets that wait for nobody say so.
+        self.0.inbox.end();
+    }
+}
+
+/// The lanes at work.
+struct Lanes<'scope, 'env> {
+    scope: &'scope Scope<'scope, 'env>,
+    shared: &'scope Shared<'env>,
+    /// Takes the number of a lane that has ended.
+    to_end: Sender<usize>,
+    open: Vec<Lane<'scope>>,
+    outcome: Outcome,
+    panicked: bool,
+}
+
+struct Lane<'scope> {
+    number: usize,
+    is_live: bool,
+    source: ScopedJoinHandle<'scope, Option<Fault>>,
+    delivery: ScopedJoinHandle<'scope, Vec<Fault>>,
+}
+
+impl<'scope, 'env> Lanes<'scope, 'env> {
+    /// All live sources at once, and the others in their order, until the last has been begun.
+    fn run_all(&mut self, inputs: Vec<Input>, ended: &Receiver<usize>) -> std::io::Result<()> {
+        let mut patient = VecDeque::new();
+        for (number, input) in inputs.into_iter().enumerate() {
+            match input.feed.is_live() {
+                true => self.begin(number, input)?,
+                false => patient.push_back((number, input)),
+            }
+        }
+        let (mut at_once, mut watch) = (1, Watch::new(self.shared.board));
+        while !patient.is_empty() && !self.shared.is_over() {
+            while self.open.iter().filter(|lane| !lane.is_live).count() < at_once
+                && let Some((number, input)) = patient.pop_front()
+            {
+                self.begin(number, input)?;
+                watch = Watch::new(self.shared.board);
+            }
+            match ended.recv_timeout(WATCH) {
+                Ok(number) => self.join(number),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => break,
+            }
+            if let Some(share) = watch.share() {
+                let busier = (at_once as f64 / share.max(0.01)).ceil() as usize;
+                if share < BUSY {
+                    at_once = busier.min(2 * at_once).min(crew::cores()).max(at_once);
+                }
+                watch = Watch::new(self.shared.board);
+            }
+        }
+        Ok(())
+    }
+
+    fn begin(&mut self, number: usize, input: Input) -> std::io::Result<()> {
+        let (shared, scope) = (self.shared, self.scope);
+        let status = &shared.board.sources[number];
+        let Input { feed, sinks, every, adaptive } = input;
+        let is_live = feed.is_live();
+        let (to_deliver, orders) = bounded(if is_live { LIVE_ORDERS } else { PATIENT_ORDERS });
+        let (to_crowd, crowded) = bounded(1);
+        let room = if is_live { Room::live() } else { Room::patient(shared.depth.clone()) };
+        let is_broken = Arc::<AtomicBool>::default();
+        let source = Source {
+            shared,
+            feed,
+            entrance: shared.inbox.enter(number, status.clone(), is_live),
+            to_deliver,
+            to_crowd,
+            every,
+            adaptive,
+            wishes: sinks.iter().map(|sink| sink.wish()).collect(),
+            room: room.clone(),
+            is_live,
+            is_broken: is_broken.clone(),
+            status,
+        };
+        let delivery = Delivery { status, is_live, orders, crowded, room, is_broken, shared };
+        let source = spawn(scope, "source", move || source.run())?;
+        let end = EndOfLane(self.to_end.clone(), number);
+        let delivery = spawn(scope, "deliver", move || {
+            let _end = end;
+            delivery.run(scope, sinks)
+        })?;
+        self.open.push(Lane { number, is_live, source, delivery });
+        Ok(())
+    }
+
+    fn join(&mut self, number: usize) {
+        let Some(at) = self.open.iter().position(|lane| lane.number == number) else { return };
+        let Lane { source, delivery, .. } = self.open.remove(at);
+        let faults = delivery.join().unwrap_or_else(|_| vec![Fault::Panic("deliver")]);
+        match source.join() {
+            Ok(fault) => self.outcome.faults.extend(fault.map(|fault| (number, fault))),
+            Err(_) => self.panicked = true,
+        }
+        self.panicked |= faults.iter().any(|fault| matches!(fault, Fault::Panic(_)));
+        self.outcome.faults.extend(faults.into_iter().map(|fault| (number, fault)));
+        self.shared.board.sources[number].ended();
+    }
+
+    fn join_all(&mut self) {
+        while let Some(lane) = self.open.first() {
+            self.join(lane.number);
+        }
+    }
+}
+
+/// Says that a lane has ended, however it does.
+struct EndOfLane(Sender<usize>, usize);
+
+impl Drop for EndOfLane {
+    fn drop(&mut self) {
+        // There is room for every lane, and where nobody listens any more it does not matter.
+        self.0.try_send(self.1).ok();
+    }
+}
+
+/// What share of a time the model has worked.
+struct Watch<'a> {
+    since: Instant,
+    devices: &'a [Arc<Usage>],
+    runs: u64,
+    busy: Duration,
+}
+
+impl<'a> Watch<'a> {
+    fn new(board: &'a Board) -> Self {
+        let devices = board.devices();
+        let (runs, busy) = Self::now(devices);
+        Self { since: Instant::now(), devices, runs, busy }
+    }
+
+    fn now(devices: &[Arc<Usage>]) -> (u64, Duration) {
+        (devices.iter().map(|usage| usage.runs()).sum(), devices.iter().map(|usage| usage.busy()).sum())
+    }
+
+    /// None before enough has been seen.
+    fn share(&self) -> Option<f64> {
+        let elapsed = self.since.elapsed();
+        let (runs, busy) = Self::now(self.devices);
+        let has_seen = elapsed >= WATCH && runs - self.runs >= WATCHED_RUNS || elapsed >= LONG_WATCH;
+        let at_once: usize = self.devices.iter().map(|usage| usage.runs_at_once).sum();
+        has_seen.then(|| (busy - self.busy).as_secs_f64() / (elapsed.as_secs_f64() * at_once.max(1) as f64))
+    }
+}
+
+/// A source's thread.
+struct Source<'a> {
+    shared: &'a Shared<'a>,
+    feed: Box<dyn Feed>,
+    entrance: Entrance<Reply>,
+    to_deliver: Sender<Order>,
+    /// Says that an order has no room: a live source's delivery then waits no longer for the answer before it.
+    to_crowd: Sender<()>,
+    every: u64,
+    adaptive: Option<Adaptive>,
+    /// Of the sinks.
+    wishes: Vec<Wish>,
+    /// For the pictures on their way to the delivery.
+    room: Arc<Room>,
+    is_live: bool,
+    /// One of its sinks has failed, where that ends it.
+    is_broken: Arc<AtomicBool>,
+    status: &'a SourceStatus,
+}
+
+impl Source<'_> {
+    /// Sends every frame to its delivery, and those for the model to the inbox, too; gives what went wrong at the source.
+    fn run(mut self) -> Option<Fault> {
+        let shared = self.shared;
+        let is_broken = self.is_broken.clone();
+        let is_over = move || shared.is_over() || is_broken.load(Ordering::Relaxed);
+        let mut broken = 0;
+        while let Some(event) = self.feed.next(&is_over) {
+            let so_far = self.feed.broken();
+            self.status.broken(so_far - std::mem::replace(&mut broken, so_far));
+            let frame = match event {
+                Event::State(change) => {
+                    self.status.decoded_by(self.feed.decoder());
+                    self.status.expects(self.feed.expected());
+                    self.status.changed(&change);
+                    if !self.order(Order::State(change)) {
+                        break;
+                    }
+                    continue;
+                }
+                Event::Frame(frame) => frame,
+            };
+            let size = frame.display_size();
+            self.status.arrived(size);
+            let layout = match shared.sessions.models.layout(size.0, size.1) {
+                Ok(layout) => layout,
+                Err(error) => {
+                    (shared.tell)(&format!("{}: {error}", self.status.name));
+                    self.is_broken.store(true, Ordering::Relaxed);
+                    return Some(Fault::Model(error));
+                }
+            };
+            let arrived = frame.capture.map_or_else(Instant::now, |capture| capture.instant);
+            let is_wanted = frame.index % self.every == 0 && self.has_changed(&frame);
+            let (ticket, answer) = match is_wanted.then(|| bounded(1)) {
+                Some((ticket, answer)) => (Some(ticket), Some(answer)),
+                None => (None, None),
+            };
+            let wanted: Vec<bool> = self.wishes.iter_mut().map(|wish| wish()).collect();
+            let order = Order::frame(&frame, layout, self.picture(&frame, &wanted, &is_over), wanted, answer, arrived);
+            if !self.order(order) {
+                break;
+            }
+            if let Some(ticket) = ticket {
+                self.entrance.put(Waiting { frame, layout, ticket }, &is_over);
+            }
+        }
+        self.feed.fault().map(Fault::Source)
+    }
+
+    /// Whether somebody takes it.
+    fn order(&self, order: Order) -> bool {
+        match self.to_deliver.try_send(order) {
+            Err(TrySendError::Full(order)) => {
+                self.crowd();
+                self.to_deliver.send(order).is_ok()
+            }
+            sent => sent.is_ok(),
+        }
+    }
+
+    /// A live source's delivery is not to wait any longer.
+    fn crowd(&self) {
+        if self.is_live {
+            self.to_crowd.try_send(()).ok();
+        }
+    }
+
+    /// The frame to draw on, where a sink wants it and there is room.
+    fn picture(&self, frame: &Frame, wanted: &[bool], is_over: &dyn Fn() -> bool) -> Option<(Frame, Share)> {
+        if !wanted.contains(&true) {
+            return None;
+        }
+        let bytes = frame.buffer.size();
+        let share = if self.is_live { self.room.take(bytes) } else { self.room.wait(bytes, is_over) };
+        if share.is_none() {
+            self.status.missed_by_sink();
+        }
+        if !self.room.has_room(bytes) {
+            self.crowd();
+        }
+        Some((frame.clone(), share?))
+    }
+
+    fn has_changed(&mut self, frame: &Frame) -> bool {
+        let has_changed = self.adaptive.as_mut().is_none_or(|adaptive| adaptive.has_changed(frame));
+        if !has_changed {
+            self.status.unchanged();
+        }
+        has_changed
+    }
+}
+
+/// A picture on its way through the model.
+struct Ticketed {
+    source: usize,
+    ticket: Sender<Reply>,
+    /// Microseconds.
+    convert: u64,
+}
+
+/// Runs the model until the inbox is closed: the feeders make its pictures, the finders answer. Opens sessions meanwhile, so that
+/// nobody waits for a shape that is not theirs.
+fn infer(shared: &Shared, ahead: usize) -> Result<(), EngineError> {
+    let turn = Mutex::new(());
+    std::thread::scope(|scope| {
+        // None where no frame came.
+        let Some(first) = shared.inbox.first() else { return Ok(()) };
+        let shape = shared.sessions.open(&first)?;
+        shared.depth.store((crew::depth(&shape) + 2).max(FEW_PICTURES), Ordering::Relaxed);
+        let (desk, crew) =
+            Crew::start(scope, &shape, ahead, |looked: Looked<Ticketed>| answer(shared.task, shared.board, looked))?;
+        drop(shape);
+        shared.board.work_on(crew.usage.clone());
+        let mut feeders = Vec::new();
+        let last = Arc::new(LastFeeder(shared));
+        let spawned = (0..crew::feeders()).try_for_each(|_| {
+            let (desk, turn, last) = (desk.clone(), &turn, last.clone());
+            let work = move || {
+                let (_last, _end) = (last, EndOfThread(&desk));
+                feed(shared, turn, &desk)
+            };
+            feeders.push(spawn(scope, "feed", work)?);
+            Ok(())
+        });
+        drop(last);
+        if spawned.is_err() {
+            desk.fail();
+        }
+        while let Some(layout) = shared.sessions.next_wanted() {
+            if let Err(error) = shared.sessions.open(&layout) {
+                let (width, height) = (layout.image_width, layout.image_height);
+                (shared.tell)(&format!("pictures of {width}x{height} for the model have no boxes: {error}"));
+            }
+            shared.inbox.wake();
+        }
+        let panicked = feeders.into_iter().filter_map(|thread| thread.join().err()).count();
+        // All pictures there will be are written.
+        desk.close();
+        crew.join()?;
+        spawned.map_err(EngineError::Thread)?;
+        if panicked > 0 { Err(EngineError::Panic) } else { Ok(()) }
+    })
+}
+
+/// No more sessions are asked for once the last feeder has ended.
+struct LastFeeder<'a>(&'a Shared<'a>);
+
+impl Drop for LastFeeder<'_> {
+    fn drop(&mut self) {
+        self.0.sessions.close();
+    }
+}
+
+/// A feeder: the newest frame of the next source, into the place that the model has for it.
+fn feed(shared: &Shared, turn: &Mutex<()>, desk: &Arc<Desk<Ticketed>>) {
+    let (mut fit, mut lender) = (Fit::default(), Lender::default());
+    while let Some((source, Waiting { frame, layout, ticket }, place)) = next(shared, turn, desk) {
+        // None where the model cannot be had for this shape, which was told.
+        let Some(mut place) = place else {
+            ticket.send(None).ok();
+            continue;
+        };
+        let start = Instant::now();
+        let size = (layout.image_width, layout.image_height);
+        match lender.lend(&frame, |picture| fit.rgb(&picture, size, place.pixels())) {
+            Ok(()) => {
+                // Given up before the answer, so that the frame's picture can then be drawn on in place.
+                drop(frame);
+                place.fill(Ticketed { source, ticket, convert: microseconds(start) });
+            }
+            // The frame's own fault: a format that cannot be converted. It keeps the boxes before it.
+            Err(_) => {
+                shared.board.sources[source].broken(1);
+                ticket.send(None).ok();
+            }
+        }
+    }
+}
+
+type Placed = (usize, Waiting<Reply>, Option<Place<Ticketed>>);
+
+/// Waits for a frame and for the model to want one; a live source's is the newest there is then. One feeder at a time looks.
+fn next(shared: &Shared, turn: &Mutex<()>, desk: &Arc<Desk<Ticketed>>) -> Option<Placed> {
+    let _turn = turn.lock().unwrap_or_else(PoisonError::into_inner);
+    // Held from the moment of the look: a session may be given up at any time.
+    let found = RefCell::default();
+    let (source, waiting) = shared.inbox.take(|waiting| match shared.sessions.look(&waiting.layout) {
+        Look::Open(shape) => found.replace(Some(shape)).is_none_or(|_| true),
+        Look::Failed => true,
+        Look::Asked => false,
+    })?;
+    let Some(shape) = found.take() else { return Some((source, waiting, None)) };
+    let place = desk.place(&shape)?;
+    Some((source, shared.inbox.newest(source, waiting), Some(place)))
+}
+
+/// A frame whose objects cannot be found keeps the boxes before it.
+fn answer(task: &Task, board: &Board, looked: Looked<Ticketed>) {
+    let start = Instant::now();
+    let found = crew::find(&task.localizer, task.groups.as_ref(), &looked);
+    let Looked { item: Ticketed { source, ticket, convert }, shape, lease, inference } = looked;
+    drop(lease);
+    let timings = TimingsRecord { convert, inference: inference.as_micros() as u64, localize: microseconds(start) };
+    let reply = found.map(|objects| Answer { objects: Arc::new(objects), layout: shape.layout, timings }).ok();
+    board.sources[source].broken(u64::from(reply.is_none()));
+    // Nobody waits for it any more where the source has gone on.
+    ticket.send(reply).ok();
+}
+
+fn microseconds(since: Instant) -> u64 {
+    since.elapsed().as_micros() as u64
+}

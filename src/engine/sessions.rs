@@ -1,0 +1,152 @@
+//! Sessions of the model, one for every shape of picture that comes: kept while there is room, the least used given up.
+
+use crate::backbone::{BackboneError, ByShape, Model, RunMemory, trim};
+use crate::geometry::PatchLayout;
+use std::collections::VecDeque;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+
+/// Runs' memories beside those that the model works on: one is filled, one is with the finders.
+pub(super) const MORE_RUNS: usize = 2;
+
+/// Where models are from: a checkpoint, or what plays one.
+pub trait Models: Send + Sync {
+    /// How the model sees a picture of this displayed size.
+    fn layout(&self, width: u32, height: u32) -> Result<PatchLayout, BackboneError>;
+    /// The model for images of this layout, on every device that shares the work.
+    fn open(&self, layout: &PatchLayout) -> Result<Vec<Arc<dyn Model>>, BackboneError>;
+}
+
+/// These, whatever the picture.
+impl Models for Vec<Arc<dyn Model>> {
+    fn layout(&self, _width: u32, _height: u32) -> Result<PatchLayout, BackboneError> {
+        let first = self.first().ok_or_else(|| BackboneError::Size("there is no model to run".into()))?;
+        Ok(first.layout())
+    }
+
+    fn open(&self, _layout: &PatchLayout) -> Result<Vec<Arc<dyn Model>>, BackboneError> {
+        Ok(self.clone())
+    }
+}
+
+/// The model for one shape, with the memory of its runs.
+pub struct Shape {
+    pub layout: PatchLayout,
+    /// One for each device.
+    pub models: Vec<Arc<dyn Model>>,
+    pub batch: usize,
+    free: Mutex<Vec<RunMemory>>,
+}
+
+impl Shape {
+    pub fn new(models: Vec<Arc<dyn Model>>) -> Result<Self, BackboneError> {
+        let first = models.first().ok_or_else(|| BackboneError::Size("there is no model to run".into()))?;
+        let runs = models.iter().map(|model| model.runs_at_once()).sum::<usize>() + MORE_RUNS;
+        let free = (0..runs).map(|_| first.memory()).collect::<Result<_, _>>()?;
+        let (layout, batch) = (first.layout(), first.batch());
+        Ok(Self { layout, batch, models, free: Mutex::new(free) })
+    }
+
+    fn free(&self) -> MutexGuard<'_, Vec<RunMemory>> {
+        self.free.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub fn take(&self) -> Option<RunMemory> {
+        self.free().pop()
+    }
+
+    pub fn give_back(&self, memory: RunMemory) {
+        self.free().push(memory);
+    }
+
+    fn bytes(&self) -> usize {
+        let memories = self.free().iter().map(|memory| memory.shape().bytes()).sum::<usize>();
+        memories + self.models.iter().map(|model| model.bytes()).sum::<usize>()
+    }
+}
+
+/// What is known of a session.
+pub enum Look {
+    Open(Arc<Shape>),
+    /// It cannot be opened.
+    Failed,
+    /// It is being opened, or soon will be.
+    Asked,
+}
+
+/// The shapes that are there, and those that are asked for.
+pub struct Sessions<'a> {
+    pub models: &'a dyn Models,
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    open: ByShape<PatchLayout, Arc<Shape>>,
+    /// To be opened, the one at work in front.
+    wanted: VecDeque<PatchLayout>,
+    /// Cannot be opened.
+    failed: Vec<PatchLayout>,
+    is_closed: bool,
+}
+
+impl<'a> Sessions<'a> {
+    pub fn new(models: &'a dyn Models) -> Self {
+        Self { models, state: Mutex::default(), changed: Condvar::new() }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The session for pictures of this layout; asks for it where there is none yet.
+    pub fn look(&self, layout: &PatchLayout) -> Look {
+        let mut state = self.state();
+        if let Some(shape) = state.open.get(layout) {
+            return Look::Open(shape.clone());
+        }
+        if state.failed.contains(layout) {
+            return Look::Failed;
+        }
+        if !state.wanted.contains(layout) {
+            state.wanted.push_back(*layout);
+            self.changed.notify_all();
+        }
+        Look::Asked
+    }
+
+    /// Waits for a layout that is asked for; none when no more are.
+    pub fn next_wanted(&self) -> Option<PatchLayout> {
+        let mut state = self.state();
+        loop {
+            match state.wanted.front() {
+                Some(layout) => return Some(*layout),
+                None if state.is_closed => return None,
+                None => state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner),
+            }
+        }
+    }
+
+    /// Opens it, which takes a while.
+    pub fn open(&self, layout: &PatchLayout) -> Result<Arc<Shape>, BackboneError> {
+        let gone = self.state().open.make_room();
+        if !gone.is_empty() {
+            drop(gone);
+            trim();
+        }
+        let opened = self.models.open(layout).and_then(Shape::new).map(Arc::new);
+        let mut state = self.state();
+        state.wanted.retain(|wanted| wanted != layout);
+        match &opened {
+            Ok(shape) => state.open.put(*layout, shape.clone(), shape.bytes()),
+            Err(_) => state.failed.push(*layout),
+        }
+        opened
+    }
+
+    /// No more are asked for.
+    pub fn close(&self) {
+        self.state().is_closed = true;
+        self.changed.notify_all();
+    }
+}

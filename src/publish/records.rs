@@ -1,0 +1,106 @@
+//! Records of frames and states, as JSON Lines.
+
+use super::jsonl::RecordWriter;
+use crate::engine::sink::{Ending, Message, Sink, SinkError, Wish};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// One file, or stdout, for the records of one source or of many; each source gets a sink that writes to it. It is made with the first
+/// record, and complete with the last sink.
+pub struct Records(Arc<Shared>);
+
+struct Shared {
+    path: PathBuf,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    writer: Option<RecordWriter>,
+    /// Sinks that have not ended.
+    sinks: usize,
+    /// One of them has ended as it should.
+    is_whole: bool,
+}
+
+impl Records {
+    /// To a new file in place of what is there, or to stdout where `path` is `-`.
+    pub fn replace(path: &Path) -> Self {
+        Self(Arc::new(Shared { path: path.to_owned(), state: Mutex::default() }))
+    }
+
+    /// After what is in the file.
+    pub fn append(path: &Path) -> Result<Self, SinkError> {
+        let records = Self::replace(path);
+        if path != Path::new("-") {
+            let writer = RecordWriter::append(path).map_err(|error| records.0.fault(error))?;
+            records.0.state().writer = Some(writer);
+        }
+        Ok(records)
+    }
+
+    /// The sink of one more source.
+    pub fn sink(&self) -> Box<dyn Sink> {
+        self.0.state().sinks += 1;
+        Box::new(RecordsSink(self.0.clone()))
+    }
+}
+
+impl Shared {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn fault(&self, error: io::Error) -> SinkError {
+        SinkError::Write { name: self.path.display().to_string(), error }
+    }
+}
+
+struct RecordsSink(Arc<Shared>);
+
+impl Sink for RecordsSink {
+    fn name(&self) -> String {
+        self.0.path.display().to_string()
+    }
+
+    fn wish(&self) -> Wish {
+        Box::new(|| false)
+    }
+
+    fn take(&mut self, message: &Message) -> Result<(), SinkError> {
+        let mut state = self.0.state();
+        let writer = match state.writer.take() {
+            Some(writer) => Ok(writer),
+            None if self.0.path == Path::new("-") => Ok(RecordWriter::stdout()),
+            None => RecordWriter::create(&self.0.path),
+        };
+        let writer = state.writer.insert(writer.map_err(|error| self.0.fault(error))?);
+        let written = match message {
+            Message::Frame { record, .. } => writer.write(&**record),
+            Message::State(record) => writer.write(&**record),
+        };
+        written.map_err(|error| self.0.fault(error))
+    }
+
+    fn finish(self: Box<Self>, ending: Ending) -> Result<(), SinkError> {
+        let mut state = self.0.state();
+        state.is_whole |= ending == Ending::Whole;
+        let writer = if state.sinks == 1 && state.is_whole { state.writer.take() } else { None };
+        writer.map_or(Ok(()), RecordWriter::finish).map_err(|error| self.0.fault(error))
+    }
+}
+
+impl Drop for RecordsSink {
+    fn drop(&mut self) {
+        let mut state = self.0.state();
+        state.sinks -= 1;
+        // The others have ended as they should, and this one has not even begun.
+        if state.sinks == 0
+            && state.is_whole
+            && let Some(writer) = state.writer.take()
+        {
+            writer.finish().ok();
+        }
+    }
+}
