@@ -35,6 +35,7 @@ pub mod live;
 pub mod localize;
 #[cfg(any(feature = "inspect", feature = "label"))]
 mod markup;
+pub mod motion;
 #[cfg(feature = "overlay")]
 pub mod overlay;
 pub mod partial;
@@ -45,6 +46,7 @@ pub mod publish;
 pub mod record;
 #[cfg(feature = "cli")]
 pub mod runtime;
+pub mod scene;
 #[cfg(feature = "stream")]
 pub mod stream;
 #[cfg(feature = "cli")]

@@ -1,0 +1,163 @@
+//! What colours each pixel of a still scene usually has, as samples of them (ViBe, Barnich and Van Droogenbroeck, TIP 2011; samples
+//! that know whether they are background: Zivkovic and van der Heijden, PRL 2006).
+
+use super::random::Random;
+use crate::localize::kernel::vectorized;
+
+/// Colours that are kept of each pixel.
+pub const SAMPLES: usize = 20;
+/// Pixels whose samples lie side by side.
+const LANES: usize = 64;
+/// So many near samples make a colour known.
+const ENOUGH: u8 = 2;
+/// A known colour darkened to no less than this share is a shadow.
+const SHADOW: f32 = 0.5;
+
+const SEED: u64 = 1;
+
+/// Red, green, blue, and 255 where the sample is background.
+type Sample = [[u8; LANES]; 4];
+type Block = [Sample; SAMPLES];
+
+/// The samples of every pixel of a picture `[height, width]`.
+pub struct Pixels {
+    blocks: Vec<Block>,
+    pixels: usize,
+    random: Random,
+}
+
+/// What the samples say of a picture, a byte for each pixel, 255 for yes.
+#[derive(Clone, Default)]
+pub struct Seen {
+    /// Like no background sample.
+    pub new: Vec<u8>,
+    /// Like samples of any kind: what comes again and again becomes background.
+    pub known: Vec<u8>,
+    /// New, and no shadow.
+    pub foreground: Vec<u8>,
+}
+
+impl Pixels {
+    /// Every sample of a pixel is its first colour. `planes` as of [`planes`].
+    pub fn new(planes: &[Planes], pixels: usize) -> Self {
+        let blocks = planes.iter().map(|&[r, g, b]| [[r, g, b, [255; LANES]]; SAMPLES]).collect();
+        Self { blocks, pixels, random: Random::new(SEED) }
+    }
+
+    /// Bytes that it holds.
+    pub fn bytes(&self) -> usize {
+        self.blocks.len() * size_of::<Block>()
+    }
+
+    /// Compares a picture with the samples; `near` is the distance (sum over the colours) to which a sample is near.
+    pub fn compare(&self, planes: &[Planes], near: u8, seen: &mut Seen) {
+        let Seen { new, known, foreground } = seen;
+        [&mut *new, &mut *known, &mut *foreground].map(|plane| plane.resize(self.pixels.next_multiple_of(LANES), 0));
+        compare_blocks(&self.blocks, planes, near, new, known);
+        for (index, block) in self.blocks.iter().enumerate() {
+            let at = index * LANES;
+            for lane in 0..LANES.min(self.pixels - at) {
+                let is_new = new[at + lane] != 0;
+                let is_dark = is_new && is_shadow(block, &planes[index], lane, near);
+                foreground[at + lane] = if is_new && !is_dark { 255 } else { 0 };
+            }
+        }
+        [new, known, foreground].map(|plane| plane.truncate(self.pixels));
+    }
+
+    /// Takes the picture's colours into the samples by chance: `chance` of 65536 for each pixel.
+    pub fn learn(&mut self, planes: &[Planes], chance: &[u16], is_background: &[u8]) {
+        let seed = self.random.next();
+        for (index, (block, planes)) in self.blocks.iter_mut().zip(planes).enumerate() {
+            let at = index * LANES;
+            let count = LANES.min(self.pixels - at);
+            let drawn = draws(seed, at as u64);
+            for lane in (0..count).filter(|&lane| (drawn[lane] as u16) < chance[at + lane]) {
+                let sample = &mut block[(drawn[lane] >> 16) as usize % SAMPLES];
+                for (plane, colours) in sample.iter_mut().zip(planes) {
+                    plane[lane] = colours[lane];
+                }
+                sample[3][lane] = is_background[at + lane];
+            }
+        }
+    }
+
+    /// Makes the picture's colour of one pixel the background's, in every second sample.
+    pub fn replace(&mut self, planes: &[Planes], pixel: usize) {
+        let (index, lane) = (pixel / LANES, pixel % LANES);
+        for sample in self.blocks[index].iter_mut().step_by(2) {
+            (0..3).for_each(|colour| sample[colour][lane] = planes[index][colour][lane]);
+            sample[3][lane] = 255;
+        }
+    }
+}
+
+/// Red, green and blue of as many pixels.
+pub type Planes = [[u8; LANES]; 3];
+
+/// Packed RGB as planes; what is missing in the last is black.
+pub fn planes(rgb: &[u8], out: &mut Vec<Planes>) {
+    out.clear();
+    out.extend(rgb.chunks(3 * LANES).map(|pixels| {
+        let mut planes = [[0; LANES]; 3];
+        for (lane, pixel) in pixels.chunks_exact(3).enumerate() {
+            (0..3).for_each(|colour| planes[colour][lane] = pixel[colour]);
+        }
+        planes
+    }));
+}
+
+/// A number for each pixel, by chance: its place, mixed.
+#[inline(always)]
+fn draws(seed: u64, at: u64) -> [u32; LANES] {
+    std::array::from_fn(|lane| {
+        let mixed = (seed as u32).wrapping_add((at as u32 + lane as u32).wrapping_mul(0x9e37_79b9));
+        let mixed = (mixed ^ (mixed >> 16)).wrapping_mul(0x7feb_352d);
+        let mixed = (mixed ^ (mixed >> 15)).wrapping_mul(0x846c_a68b);
+        mixed ^ (mixed >> 16) ^ (seed >> 32) as u32
+    })
+}
+
+vectorized! {
+    /// Counts near samples, and those of the background.
+    compare_blocks(blocks: &[Block], planes: &[Planes], near: u8, new: &mut [u8], known: &mut [u8]) -> () {
+        for (index, (block, [r, g, b])) in blocks.iter().zip(planes).enumerate() {
+            let at = index * LANES;
+            let (mut all, mut background) = ([0u8; LANES], [0u8; LANES]);
+            for [sr, sg, sb, is_background] in block {
+                for lane in 0..LANES {
+                    let off = sr[lane].abs_diff(r[lane]).saturating_add(sg[lane].abs_diff(g[lane]));
+                    let off = off.saturating_add(sb[lane].abs_diff(b[lane]));
+                    let is_near = u8::from(off <= near);
+                    all[lane] += is_near;
+                    background[lane] += is_near & is_background[lane];
+                }
+            }
+            for lane in 0..LANES {
+                new[at + lane] = if background[lane] < ENOUGH { 255 } else { 0 };
+                known[at + lane] = if all[lane] >= ENOUGH { 255 } else { 0 };
+            }
+        }
+    }
+}
+
+/// Whether a pixel is like a background colour, darkened.
+fn is_shadow(block: &Block, planes: &Planes, lane: usize, near: u8) -> bool {
+    let pixel: [f32; 3] = std::array::from_fn(|colour| f32::from(planes[colour][lane]));
+    let mut found = 0;
+    for sample in block.iter().filter(|sample| sample[3][lane] != 0) {
+        let colours: [f32; 3] = std::array::from_fn(|colour| f32::from(sample[colour][lane]));
+        let (mut both, mut own) = (0.0, 1.0);
+        for (pixel, colour) in pixel.iter().zip(colours) {
+            both += pixel * colour;
+            own += colour * colour;
+        }
+        let share = both / own;
+        let off: f32 = pixel.iter().zip(colours).map(|(pixel, colour)| (pixel - share * colour).abs()).sum();
+        found += u8::from((SHADOW..=1.0).contains(&share) && off < f32::from(near) * share);
+        if found == ENOUGH {
+            return true;
+        }
+    }
+    false
+}
