@@ -188,7 +188,8 @@ impl RunMemory {
         let picture = |index| Picture { block: input.clone(), range: index * bytes..(index + 1) * bytes };
         let pictures = (0..shape.batch).map(|index| Some(picture(index))).collect();
         let output = kind.block(shape.batch * shape.values() * element)?;
-        let keys = |[patches, dim]: [usize; 2]| Ok(([patches, dim], kind.block(shape.batch * patches * dim * element)?));
+        let keys =
+            |[patches, dim]: [usize; 2]| Ok(([patches, dim], kind.block(shape.batch * patches * dim * element)?));
         let middle = middle.map(keys).transpose()?;
         Ok(Self { shape, middle, input, pictures, output })
     }

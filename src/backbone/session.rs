@@ -144,8 +144,15 @@ impl Backbone {
         let mut passed_over = Vec::new();
         for &device in &devices {
             let dialect = dialect.unwrap_or(device.dialect());
-            let opening =
-                Opening { checkpoint, feature, has_middle, dialect, layout, environment: &environment, version: &version };
+            let opening = Opening {
+                checkpoint,
+                feature,
+                has_middle,
+                dialect,
+                layout,
+                environment: &environment,
+                version: &version,
+            };
             match opening.on(device, options) {
                 Ok(mut backbone) => {
                     backbone.placement.passed_over = passed_over;

@@ -6,11 +6,14 @@
 pub mod camera;
 pub mod flow;
 pub mod grey;
+mod need;
 mod warp;
 
 use camera::{Model, Movement, movement};
 use flow::{LEAST_SIDE, flow};
 use grey::{Grey, Pyramid};
+use need::Rest;
+pub use need::{Need, needed};
 use std::collections::VecDeque;
 use warp::laid_back;
 
@@ -65,6 +68,8 @@ pub struct Evidence {
     pub against: Option<Against>,
     /// The first frame after a cut.
     pub is_cut: bool,
+    /// What of the backbone this frame needs; none where it may rest.
+    pub need: Option<Need>,
     /// By how much the mean grey value changed since the frame before.
     pub light: f32,
 }
@@ -94,13 +99,23 @@ pub struct Motion {
     settled_ns: u64,
     /// Frames back, for what moves against the camera.
     spacing: usize,
+    rest: Rest,
 }
 
 impl Motion {
     /// For small pictures of `(width, height)` pixels, each at least 32.
     pub fn new(size: (usize, usize)) -> Self {
         let (past, views) = (VecDeque::new(), Vec::new());
-        Self { size, past, views, next_view: 0, camera: Camera::Still, settled_ns: 0, spacing: 4 }
+        Self {
+            size,
+            past,
+            views,
+            next_view: 0,
+            camera: Camera::Still,
+            settled_ns: 0,
+            spacing: 4,
+            rest: Rest::default(),
+        }
     }
 
     /// Bytes that it holds.
@@ -142,6 +157,7 @@ impl Motion {
         }
         let shake = of_view.filter(|_| self.camera == Camera::Shaking);
         let against = (self.camera == Camera::Moving).then(|| self.against(&now)).flatten();
+        let need = self.rest.need(&now, self.camera, is_cut, pts_ns);
         if is_cut {
             self.past.clear();
         }
@@ -161,6 +177,7 @@ impl Motion {
             shake,
             against,
             is_cut,
+            need,
             light,
         }
     }

@@ -13,8 +13,8 @@ mod view;
 use crate::geometry::PatchLayout;
 use crate::motion::camera::Movement;
 use crate::motion::{Camera, Evidence};
-use std::borrow::Cow;
 use mask::Size;
+use std::borrow::Cow;
 use view::View;
 
 /// Views that are kept beside the present one, for their return.

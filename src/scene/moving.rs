@@ -93,15 +93,9 @@ fn limit(smooth: &[f32], against: &Against) -> f32 {
 
 /// The box of squares, in pixels: they overlap by half, so that each stands for its middle.
 fn bounds(part: &Part, against: &Against, size: (usize, usize)) -> [f32; 4] {
-    let edge = |square: usize, side: usize| {
-        (against.first + against.step * (square as f32 - 0.5)).clamp(0.0, side as f32)
-    };
-    [
-        edge(part.x, size.0),
-        edge(part.y, size.1),
-        edge(part.x + part.width, size.0),
-        edge(part.y + part.height, size.1),
-    ]
+    let edge =
+        |square: usize, side: usize| (against.first + against.step * (square as f32 - 0.5)).clamp(0.0, side as f32);
+    [edge(part.x, size.0), edge(part.y, size.1), edge(part.x + part.width, size.0), edge(part.y + part.height, size.1)]
 }
 
 /// The mean movement of the squares whose middle is in a box; 0 where there is none.

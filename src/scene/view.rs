@@ -150,8 +150,7 @@ impl View {
         mask::dilate(&mut moving, self.size, (1, 1));
         let mut parts = components(closed, self.size);
         parts.retain(|part| self.is_novel(part));
-        let compared =
-            Compared { now: rgb, scene: &self.scene, foreground: closed, moving: &moving, size: self.size };
+        let compared = Compared { now: rgb, scene: &self.scene, foreground: closed, moving: &moving, size: self.size };
         let found = match self.recent.front() {
             Some(_) => ghosts::find(&parts, &compared, LEAST_PIECE * closed.len() as f32),
             None => Vec::new(),
@@ -205,8 +204,7 @@ impl View {
         // At first the samples, all of one colour, are renewed at once.
         let start = (4.0 / (self.frames as f32 + 1.0)).min(0.5);
         let chance = |rate: f32, least: f32| (65536.0 * (rate * seconds.min(FRAME_S)).max(least).min(0.5)) as u16;
-        let [usual, calm, novel] =
-            [chance(LEARN, start), chance(LEARN_CALM, 0.0), chance(LEARN_NOVEL, 0.0)];
+        let [usual, calm, novel] = [chance(LEARN, start), chance(LEARN_CALM, 0.0), chance(LEARN_NOVEL, 0.0)];
         let chances: Vec<u16> = (self.novelty.iter().zip(&self.seen.new))
             .map(|(&z, &new)| match f32::from(z) / UNITS {
                 z if z > NOVEL => novel,
