@@ -21,7 +21,7 @@ use warp::laid_back;
 const CAMERA_STEP: usize = 12;
 const DENSE_STEP: usize = 4;
 /// Less movement is none, in pixels of the half-sized grey picture.
-const NONE: f32 = 0.15;
+const NONE: f32 = 0.3;
 /// A camera that went further than this share of the picture's width has another view.
 const FAR: f32 = 0.06;
 /// The share of squares that must fit the camera's movement.
@@ -116,6 +116,13 @@ impl Motion {
             spacing: 4,
             rest: Rest::default(),
         }
+    }
+
+    /// The same, of a camera that is known to see this picture (packed RGB), its view 0, where it still does.
+    pub fn resume(size: (usize, usize), rgb: &[u8]) -> Self {
+        let mut motion = Self::new(size);
+        motion.see_view(&Pyramid::new(Grey::half_of(rgb, size.0, size.1), LEAST_SIDE));
+        motion
     }
 
     /// Bytes that it holds.

@@ -7,7 +7,7 @@ use super::grey::{Grey, Pyramid};
 const CELL: usize = 8;
 /// A cell has changed beyond this many grey values plus so many times what it usually changes by.
 const LEAST: f32 = 2.0;
-const NOISES: f32 = 4.0;
+const NOISES: f32 = 6.0;
 /// So many changed cells are something.
 const CELLS: usize = 2;
 /// How fast the usual change follows, each frame; at first all frames count alike.

@@ -20,37 +20,36 @@ const HOLE_RATE: f32 = 0.5;
 
 /// Statistics of `patches` directions of width `dim`.
 pub struct Memory {
-    dim: usize,
+    pub dim: usize,
     /// Means of unit keys, `[patches, dim]`, not of unit length themselves.
-    mean: Vec<f32>,
-    spread: Vec<f32>,
+    pub mean: Vec<f32>,
+    pub spread: Vec<f32>,
     /// Of the last look.
     distance: Vec<f32>,
     /// How new each patch was in the last comparison.
     pub z: Vec<f32>,
     unit: Vec<f32>,
-    looks: u32,
-    seconds: f32,
+    /// Since when it learns.
+    pub looks: u32,
+    pub seconds: f32,
 }
 
 impl Memory {
     /// The first keys `[patches, dim]` are what is usual.
     pub fn new(keys: &[f32], dim: usize) -> Self {
+        let mut mean = keys.to_vec();
+        normalise(&mut mean, dim);
         let patches = keys.len() / dim;
-        let mut unit = keys.to_vec();
-        normalise(&mut unit, dim);
-        Self {
-            dim,
-            mean: unit.clone(),
-            spread: vec![FIRST_SPREAD; patches],
-            distance: vec![0.0; patches],
-            z: vec![0.0; patches],
-            unit,
-            looks: 0,
-            seconds: 0.0,
-        }
+        Self::of(dim, mean, vec![FIRST_SPREAD; patches], 0.0, 0)
     }
 
+    /// A memory of this state.
+    pub fn of(dim: usize, mean: Vec<f32>, spread: Vec<f32>, seconds: f32, looks: u32) -> Self {
+        let nothing = vec![0.0; spread.len()];
+        Self { dim, unit: mean.clone(), mean, spread, distance: nothing.clone(), z: nothing, looks, seconds }
+    }
+
+    /// Bytes that it holds.
     pub fn bytes(&self) -> usize {
         4 * (self.mean.len() + self.unit.len() + 3 * self.spread.len())
     }

@@ -1,5 +1,6 @@
 //! A still scene: what is always there, and what is not.
 
+mod file;
 mod ghosts;
 mod grid;
 mod mask;
@@ -13,6 +14,7 @@ mod view;
 use crate::geometry::PatchLayout;
 use crate::motion::camera::Movement;
 use crate::motion::{Camera, Evidence};
+pub use file::SceneError;
 use mask::Size;
 use std::borrow::Cow;
 use view::View;
@@ -87,6 +89,19 @@ impl Scene {
     /// Bytes that it holds.
     pub fn bytes(&self) -> usize {
         self.views.iter().map(|(_, view)| view.bytes()).sum()
+    }
+
+    /// The present view as bytes, seen `by` what keys depend on (model, grid, feature, precision); none before there is one.
+    pub fn save(&self, by: &str) -> Option<Vec<u8>> {
+        self.views.last().map(|(_, view)| file::write(view, by))
+    }
+
+    /// A scene whose view 0 is what was saved, and its picture `(width, height, packed RGB)`, which motion begins with. It is an error where
+    /// the bytes are damaged, or where something else saw them.
+    pub fn load(bytes: &[u8], by: &str) -> Result<(Self, Size, Vec<u8>), SceneError> {
+        let view = file::read(bytes, by)?;
+        let (size, picture) = (view.size, view.scene.clone());
+        Ok((Self { views: vec![(0, view)], other_since: None }, size, picture))
     }
 
     /// The objects of the next frame: before a still camera what does not belong to the scene, before a moving one what moves against it

@@ -7,7 +7,7 @@ use crate::localize::kernel::vectorized;
 /// Colours that are kept of each pixel.
 pub const SAMPLES: usize = 20;
 /// Pixels whose samples lie side by side.
-const LANES: usize = 64;
+pub const LANES: usize = 64;
 /// So many near samples make a colour known.
 const ENOUGH: u8 = 2;
 /// A known colour darkened to no less than this share is a shadow.
@@ -18,6 +18,7 @@ const SEED: u64 = 1;
 /// Red, green, blue, and 255 where the sample is background.
 type Sample = [[u8; LANES]; 4];
 type Block = [Sample; SAMPLES];
+pub const BLOCK_BYTES: usize = size_of::<Block>();
 
 /// The samples of every pixel of a picture `[height, width]`.
 pub struct Pixels {
@@ -49,20 +50,40 @@ impl Pixels {
         self.blocks.len() * size_of::<Block>()
     }
 
+    /// Every sample, as bytes.
+    pub fn write(&self, out: &mut Vec<u8>) {
+        self.blocks.iter().flatten().flatten().for_each(|plane| out.extend(plane));
+    }
+
+    /// What was written, as many whole blocks as `pixels` take. Any byte is a colour; of the last plane of each sample only 0 is none of
+    /// the background's.
+    pub fn read(bytes: &[u8], pixels: usize) -> Self {
+        let mut planes = bytes.as_chunks::<LANES>().0.iter();
+        let mut plane = || planes.next().copied().unwrap_or([0; LANES]);
+        let block = |_| std::array::from_fn(|_| std::array::from_fn(|at| match at {
+            3 => plane().map(|is_background| if is_background == 0 { 0 } else { 255 }),
+            _ => plane(),
+        }));
+        Self { blocks: (0..pixels.div_ceil(LANES)).map(block).collect(), pixels, random: Random::new(SEED) }
+    }
+
     /// Compares a picture with the samples; `near` is the distance (sum over the colours) to which a sample is near.
     pub fn compare(&self, planes: &[Planes], near: u8, seen: &mut Seen) {
         let Seen { new, known, foreground } = seen;
-        [&mut *new, &mut *known, &mut *foreground].map(|plane| plane.resize(self.pixels.next_multiple_of(LANES), 0));
+        for plane in [&mut *new, &mut *known, &mut *foreground] {
+            plane.resize(self.pixels.next_multiple_of(LANES), 0);
+        }
         compare_blocks(&self.blocks, planes, near, new, known);
-        for (index, block) in self.blocks.iter().enumerate() {
-            let at = index * LANES;
-            for lane in 0..LANES.min(self.pixels - at) {
-                let is_new = new[at + lane] != 0;
-                let is_dark = is_new && is_shadow(block, &planes[index], lane, near);
-                foreground[at + lane] = if is_new && !is_dark { 255 } else { 0 };
+        foreground.copy_from_slice(new);
+        let all = self.blocks.iter().zip(planes).zip(new.chunks_exact(LANES)).zip(foreground.chunks_exact_mut(LANES));
+        for (((block, planes), new), foreground) in all {
+            if new.contains(&255) {
+                lighten(block, planes, near, foreground);
             }
         }
-        [new, known, foreground].map(|plane| plane.truncate(self.pixels));
+        for plane in [new, known, foreground] {
+            plane.truncate(self.pixels);
+        }
     }
 
     /// Takes the picture's colours into the samples by chance: `chance` of 65536 for each pixel.
@@ -141,23 +162,27 @@ vectorized! {
     }
 }
 
-/// Whether a pixel is like a background colour, darkened.
-fn is_shadow(block: &Block, planes: &Planes, lane: usize, near: u8) -> bool {
-    let pixel: [f32; 3] = std::array::from_fn(|colour| f32::from(planes[colour][lane]));
-    let mut found = 0;
-    for sample in block.iter().filter(|sample| sample[3][lane] != 0) {
-        let colours: [f32; 3] = std::array::from_fn(|colour| f32::from(sample[colour][lane]));
-        let (mut both, mut own) = (0.0, 1.0);
-        for (pixel, colour) in pixel.iter().zip(colours) {
-            both += pixel * colour;
-            own += colour * colour;
+vectorized! {
+    /// Takes shadows out: pixels that are like [`ENOUGH`] background colours, darkened.
+    lighten(block: &Block, planes: &Planes, near: u8, foreground: &mut [u8]) -> () {
+        let [red, green, blue] = planes;
+        let mut found = [0u8; LANES];
+        for [sr, sg, sb, is_background] in block {
+            for lane in 0..LANES {
+                let pixel = [red[lane], green[lane], blue[lane]].map(f32::from);
+                let colour = [sr[lane], sg[lane], sb[lane]].map(f32::from);
+                let both = pixel[0] * colour[0] + pixel[1] * colour[1] + pixel[2] * colour[2];
+                let own = 1.0 + colour[0] * colour[0] + colour[1] * colour[1] + colour[2] * colour[2];
+                let share = both / own;
+                let off = (pixel[0] - share * colour[0]).abs()
+                    + (pixel[1] - share * colour[1]).abs()
+                    + (pixel[2] - share * colour[2]).abs();
+                let is_dark = (share >= SHADOW) & (share <= 1.0) & (off < f32::from(near) * share);
+                found[lane] += u8::from(is_dark) & is_background[lane];
+            }
         }
-        let share = both / own;
-        let off: f32 = pixel.iter().zip(colours).map(|(pixel, colour)| (pixel - share * colour).abs()).sum();
-        found += u8::from((SHADOW..=1.0).contains(&share) && off < f32::from(near) * share);
-        if found == ENOUGH {
-            return true;
+        for (foreground, found) in foreground.iter_mut().zip(found) {
+            *foreground = if found >= ENOUGH { 0 } else { *foreground };
         }
     }
-    false
 }

@@ -37,8 +37,6 @@ const MOVED: u8 = 12;
 const KEPT: usize = 8;
 /// A thing's piece above or below is at most so many patches away.
 const GAP: f32 = 2.0;
-/// The picture of the scene follows what is not new by this share of the difference.
-const FOLLOW: u8 = 16;
 
 pub struct View {
     pub(super) size: Size,
@@ -213,7 +211,7 @@ impl View {
             })
             .collect();
         self.pixels.learn(&self.colours, &chances, &self.seen.known);
-        mask::follow(&mut self.scene, rgb, &self.seen.new, FOLLOW);
+        mask::follow(&mut self.scene, rgb, &self.seen.new);
         if holes.contains(&255) {
             let mut wide = holes.to_vec();
             mask::dilate(&mut wide, self.size, (3, 3));
