@@ -163,3 +163,32 @@ fn solve(mut rows: [[f64; 9]; 8]) -> Option<[f64; 8]> {
     }
     Some(std::array::from_fn(|at| rows[at][8] / rows[at][at]))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_camera_is_found_among_things_that_move_otherwise() {
+        for (model, curve) in [(Model::Similarity, 0.0), (Model::Plane, 3.0)] {
+            let truth = |[x, y]: [f32; 2]| {
+                let (across, down) = ((x - 96.0) / 192.0, (y - 72.0) / 192.0);
+                let bent = curve * across;
+                [2.0 + 5.0 * across - 1.5 * down + bent * across, -1.0 + 1.5 * across + 5.0 * down + bent * down]
+            };
+            let vector = |at: usize| {
+                let place = [(at % 24 * 8) as f32, (at / 24 * 8) as f32];
+                let [x, y] = truth(place);
+                let by = if at % 24 > 14 { [x + 6.0, y] } else { [x + (at % 5) as f32 / 50.0 - 0.04, y] };
+                Vector { at: place, by, error: if at % 11 == 0 { f32::INFINITY } else { 1.0 } }
+            };
+            let vectors: Vec<Vector> = (0..24 * 18).map(vector).collect();
+            let found = movement(&vectors, (192, 144), model).unwrap();
+            for at in [[10.0, 10.0], [100.0, 70.0], [180.0, 130.0]] {
+                assert!(distance(found.by(at), truth(at)) < 0.1, "{model:?} {at:?}: {:?}", found.by(at));
+            }
+            assert!((0.55..0.7).contains(&found.fitting) && found.noise < 0.05);
+            assert_eq!(movement(&vectors[..15], (192, 144), model), None);
+        }
+    }
+}

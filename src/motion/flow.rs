@@ -205,3 +205,47 @@ vectorized! {
         [error / (SIDE * SIDE) as f32, x, y]
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pyramid(shift: [f32; 2], light: f32) -> Pyramid {
+        let value = |at: usize| {
+            let (x, y) = ((at % 96) as f32 + shift[0], (at / 96) as f32 + shift[1]);
+            120.0 + light + 40.0 * (x * 0.31 + (y * 0.11).sin()).sin() + 30.0 * (y * 0.23 - x * 0.07).cos()
+        };
+        Pyramid::new(Grey { width: 96, height: 80, values: (0..96 * 80).map(value).collect() }, LEAST_SIDE)
+    }
+
+    #[test]
+    fn a_shift_is_found_to_a_fraction_of_a_pixel_and_light_does_not_matter() {
+        for shift in [[0.0, 0.0], [0.3, -0.2], [3.4, 1.7], [-5.0, 2.5]] {
+            let field = flow(&pyramid([0.0; 2], 0.0), &pyramid([-shift[0], -shift[1]], 25.0), 4);
+            let inside =
+                |v: &&Vector| v.error.is_finite() && (16.0..80.0).contains(&v.at[0]) && (16.0..64.0).contains(&v.at[1]);
+            let vectors: Vec<&Vector> = field.vectors.iter().filter(inside).collect();
+            let right = vectors.iter().filter(|v| (v.by[0] - shift[0]).hypot(v.by[1] - shift[1]) < 0.15).count();
+            assert!(
+                vectors.len() > 150 && right * 100 >= vectors.len() * 95,
+                "{shift:?}: {right} of {}",
+                vectors.len()
+            );
+        }
+    }
+
+    #[test]
+    fn a_comparison_is_what_a_plain_loop_gives() {
+        let (from, to) = (pyramid([0.0; 2], 0.0), pyramid([0.4, 0.7], 9.0));
+        let square = Square::of(&from.0[0], 20, 24);
+        let found = square.difference(&to.0[0], [1.3, -2.6]);
+        let off: Vec<f64> = (0..SIDE * SIDE)
+            .map(|at| f64::from(to.0[0].at(21.3 + (at % SIDE) as f32, 21.4 + (at / SIDE) as f32) - square.values[at]))
+            .collect();
+        let mean = off.iter().sum::<f64>() / off.len() as f64;
+        let error = off.iter().map(|off| (off - mean).abs()).sum::<f64>() / off.len() as f64;
+        let pull: f64 = off.iter().zip(square.slopes[0]).map(|(off, slope)| (off - mean) * f64::from(slope)).sum();
+        assert!((error - f64::from(found.error)).abs() < 1e-3 && (pull - f64::from(found.pull[0])).abs() < 0.1);
+        assert!(square.difference(&to.0[0], [90.0, 0.0]).error.is_infinite());
+    }
+}

@@ -17,8 +17,9 @@ pub use need::{Need, needed};
 use std::collections::VecDeque;
 use warp::laid_back;
 
-/// Steps between squares: to find the camera's movement, and to find what moves against it.
-const CAMERA_STEP: usize = 12;
+/// Squares in a row, to find the camera's movement.
+const CAMERA_SQUARES: usize = 16;
+/// The step between squares, to find what moves against it.
 const DENSE_STEP: usize = 4;
 /// Less movement is none, in pixels of the half-sized grey picture.
 const NONE: f32 = 0.3;
@@ -236,7 +237,8 @@ impl Motion {
 
 /// The camera's movement from one picture to another, where most squares agree on one.
 fn between(from: &Pyramid, to: &Pyramid) -> Option<Movement> {
-    let field = flow(from, to, CAMERA_STEP);
+    let step = (from.0[0].width / CAMERA_SQUARES).max(DENSE_STEP);
+    let field = flow(from, to, step);
     let size = (from.0[0].width, from.0[0].height);
     movement(&field.vectors, size, Model::Similarity).filter(|found| found.fitting >= FITTING)
 }

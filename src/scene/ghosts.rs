@@ -17,11 +17,10 @@ const MOVING: f32 = 0.4;
 /// The smallest of them, as a share of the part.
 const PIECE: f32 = 0.1;
 
-/// What is compared: packed RGB now and of the scene, and masks of the foreground and of what moves in it.
+/// What is compared: packed RGB now and of the scene, and a mask of what moves.
 pub struct Compared<'a> {
     pub now: &'a [u8],
     pub scene: &'a [u8],
-    pub foreground: &'a [u8],
     pub moving: &'a [u8],
     pub size: Size,
 }

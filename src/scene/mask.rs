@@ -90,3 +90,54 @@ vectorized! {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SIZE: Size = (37, 23);
+
+    fn drawn() -> Vec<u8> {
+        (0..SIZE.0 * SIZE.1).map(|at| if at * at % 97 % 5 < 2 { 255 } else { 0 }).collect()
+    }
+
+    /// Every pixel's neighbours within `reach`, those outside as the edge's where `is_padded`, else not at all.
+    fn around(mask: &[u8], at: usize, reach: (isize, isize), is_padded: bool) -> Vec<u8> {
+        let (x, y) = ((at % SIZE.0) as isize, (at / SIZE.0) as isize);
+        let mut found = Vec::new();
+        for row in y - reach.1..=y + reach.1 {
+            for col in x - reach.0..=x + reach.0 {
+                let (inner_col, inner_row) = (col.clamp(0, SIZE.0 as isize - 1), row.clamp(0, SIZE.1 as isize - 1));
+                if is_padded || (inner_col, inner_row) == (col, row) {
+                    found.push(mask[inner_row as usize * SIZE.0 + inner_col as usize]);
+                }
+            }
+        }
+        found
+    }
+
+    #[test]
+    fn majority_and_closing_are_what_plain_loops_give() {
+        let mask = drawn();
+        let mut found = Vec::new();
+        majority(&mask, SIZE, &mut found);
+        let plain = |at| if around(&mask, at, (2, 2), true).iter().filter(|v| **v != 0).count() > 12 { 255 } else { 0 };
+        assert_eq!(found, (0..mask.len()).map(plain).collect::<Vec<u8>>());
+
+        let mut closed = mask.clone();
+        close(&mut closed, SIZE, (1, 4));
+        let wide: Vec<u8> = (0..mask.len()).map(|at| *around(&mask, at, (1, 4), false).iter().max().unwrap()).collect();
+        let plain = |at| *around(&wide, at, (1, 4), false).iter().min().unwrap();
+        assert_eq!(closed, (0..mask.len()).map(plain).collect::<Vec<u8>>());
+    }
+
+    #[test]
+    fn the_scenes_picture_arrives_at_what_stays() {
+        let (mut picture, now) = (vec![0, 100, 255, 7, 7, 7], [255, 90, 0, 9, 9, 9]);
+        (0..200).for_each(|_| follow(&mut picture, &now, &[0, 255]));
+        assert_eq!(picture, [255, 90, 0, 7, 7, 7]);
+        let mut moved = [0; 2];
+        changed(&[0, 0, 20, 5, 5, 5], &[0, 0, 0, 0, 0, 0], 12, &mut moved);
+        assert_eq!(moved, [255, 0]);
+    }
+}

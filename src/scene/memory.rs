@@ -119,3 +119,33 @@ vectorized! {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn distances_are_cosines_and_what_is_usual_is_not_new() {
+        let keys = |shift: f32| -> Vec<f32> { (0..3 * 19).map(|at| (at as f32 * 0.7 + shift).sin() + 0.3).collect() };
+        let mut memory = Memory::new(&keys(0.0), 19);
+        for look in 0..40 {
+            memory.compare(&keys(0.01 * (look % 3) as f32));
+            memory.learn(0.2, &[0.0; 3], &[0.0; 3]);
+        }
+        assert!(memory.z.iter().all(|z| *z < 0.1), "{:?}", memory.z);
+        let other = keys(1.0);
+        memory.compare(&other);
+        for (patch, (mean, key)) in memory.mean.chunks(19).zip(other.chunks(19)).enumerate() {
+            let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| f64::from(a * b)).sum::<f64>();
+            let distance = 1.0 - dot(mean, key) / (dot(mean, mean) * dot(key, key)).sqrt();
+            let z = distance / f64::from(FLOOR + SPREADS * memory.spread[patch]);
+            assert!((f64::from(memory.z[patch]) - z).abs() < 1e-3, "{z} {}", memory.z[patch]);
+            assert!(z > 1.0);
+        }
+        // What is novel is hardly learned, and a hole at once.
+        let before = memory.z.clone();
+        memory.learn(0.2, &[0.0; 3], &[0.0, 1.0, 0.0]);
+        memory.compare(&other);
+        assert!(memory.z[0] > 0.95 * before[0] && memory.z[1] < 0.6 * before[1]);
+    }
+}

@@ -10,8 +10,12 @@ const LEAST: f32 = 0.9;
 const MEDIANS: f32 = 2.5;
 const MORE: f32 = 0.45;
 const OF_STRONGEST: f32 = 0.25;
+/// A box's edges lie so many steps beyond the middles of its outermost squares.
+const OVER: f32 = 0.0;
 /// A box of appearance and one of movement that overlap by this IoU are one object.
 const SAME: f64 = 0.4;
+/// The score of movement alone, where it is the only one.
+const ALONE: f32 = 0.7;
 /// What is left of the score of appearance where nothing moves.
 const WITHOUT_MOTION: f32 = 0.4;
 
@@ -22,7 +26,10 @@ pub fn objects(against: Option<&Against>, candidates: &[Candidate], size: (usize
     let smooth = against.map(smoothed);
     let limit = smooth.as_ref().zip(against).map_or(f32::INFINITY, |(smooth, against)| limit(smooth, against));
     if let (Some(against), Some(smooth)) = (against, &smooth) {
-        let mask: Vec<u8> = smooth.iter().map(|&length| if length > limit { 255 } else { 0 }).collect();
+        // The mean drops what is alone, the square itself what is only near.
+        let mask: Vec<u8> = (smooth.iter().zip(&against.pixels))
+            .map(|(&mean, &own)| if mean > limit && own > limit { 255 } else { 0 })
+            .collect();
         let total: f32 = mask.iter().zip(smooth).filter(|(is_in, _)| **is_in != 0).map(|(_, length)| length).sum();
         for part in components(&mask, (against.cols, against.rows)) {
             let sum: f32 = part.pixels(against.cols).map(|at| smooth[at]).sum();
@@ -32,7 +39,7 @@ pub fn objects(against: Option<&Against>, candidates: &[Candidate], size: (usize
                 pixels: part.area as f32 * against.step * against.step,
                 ..Cues::default()
             };
-            objects.push(Object { bbox, score: 0.9 * sum / total, cues });
+            objects.push(Object { bbox, score: ALONE * sum / total, cues });
         }
     }
     for candidate in candidates {
@@ -91,11 +98,15 @@ fn limit(smooth: &[f32], against: &Against) -> f32 {
     LEAST.max(MEDIANS * median + MORE).max(OF_STRONGEST * strongest).max(2.0 * against.noise)
 }
 
-/// The box of squares, in pixels: they overlap by half, so that each stands for its middle.
+/// The box of squares, in pixels: a square follows a thing that fills half of it, so that the outermost reach past the thing by
+/// about half a square.
 fn bounds(part: &Part, against: &Against, size: (usize, usize)) -> [f32; 4] {
-    let edge =
-        |square: usize, side: usize| (against.first + against.step * (square as f32 - 0.5)).clamp(0.0, side as f32);
-    [edge(part.x, size.0), edge(part.y, size.1), edge(part.x + part.width, size.0), edge(part.y + part.height, size.1)]
+    let edges = |from: usize, count: usize, side: usize| {
+        let [from, to] = [from as f32 - OVER, (from + count - 1) as f32 + OVER];
+        [from, to].map(|square| (against.first + against.step * square).clamp(0.0, side as f32))
+    };
+    let ([left, right], [top, bottom]) = (edges(part.x, part.width, size.0), edges(part.y, part.height, size.1));
+    [left, top, right, bottom]
 }
 
 /// The mean movement of the squares whose middle is in a box; 0 where there is none.

@@ -162,3 +162,48 @@ fn belongs(a: &[f32; 4], b: &[f32; 4], gap: f32) -> bool {
         && own_width < 1.3 * width;
     is_stacked || across > 0.0 && down > 0.0 && across * down > 0.6 * area(b)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn mask(rows: &[&str]) -> (Vec<u8>, Size) {
+        let cells = rows.iter().flat_map(|row| row.bytes());
+        (cells.map(|cell| if cell == b'#' { 255 } else { 0 }).collect(), (rows[0].len(), rows.len()))
+    }
+
+    #[test]
+    fn components_touch_at_corners_and_know_their_pixels() {
+        let (mask, size) = mask(&["#..#", ".#..", "...#"]);
+        let parts = components(&mask, size);
+        let bounds: Vec<_> = parts.iter().map(|part| (part.bounds(), part.area)).collect();
+        assert_eq!(bounds, [([0.0, 0.0, 2.0, 2.0], 2), ([3.0, 0.0, 4.0, 1.0], 1), ([3.0, 2.0, 4.0, 3.0], 1)]);
+        assert_eq!(parts[0].pixels(size.0).collect::<Vec<_>>(), [0, 5]);
+    }
+
+    #[test]
+    fn two_side_by_side_are_cut_where_they_touch_and_one_is_not() {
+        let row = "####.####";
+        let rows: Vec<&str> = (0..12).map(|y| if y == 6 { "#########" } else { row }).collect();
+        let (two, size) = mask(&rows);
+        let mut cut = Vec::new();
+        split(components(&two, size).remove(0), 10.0, &mut cut);
+        assert_eq!(cut.iter().map(Part::bounds).collect::<Vec<_>>().len(), 2, "{cut:?}");
+        let (one, size) = mask(&["#########"; 12]);
+        let mut whole = Vec::new();
+        split(components(&one, size).remove(0), 10.0, &mut whole);
+        assert_eq!(whole.len(), 1);
+    }
+
+    #[test]
+    fn pieces_above_and_inside_are_one_and_neighbours_are_not() {
+        let mut things = vec![
+            ([10.0, 20.0, 30.0, 60.0], 1),
+            ([12.0, 12.0, 28.0, 18.0], 2),
+            ([15.0, 30.0, 20.0, 40.0], 4),
+            ([40.0, 20.0, 60.0, 60.0], 8),
+        ];
+        join(&mut things, 8.0, |own, other| *own += other);
+        assert_eq!(things, [([10.0, 12.0, 30.0, 60.0], 7), ([40.0, 20.0, 60.0, 60.0], 8)]);
+    }
+}

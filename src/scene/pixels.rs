@@ -60,10 +60,14 @@ impl Pixels {
     pub fn read(bytes: &[u8], pixels: usize) -> Self {
         let mut planes = bytes.as_chunks::<LANES>().0.iter();
         let mut plane = || planes.next().copied().unwrap_or([0; LANES]);
-        let block = |_| std::array::from_fn(|_| std::array::from_fn(|at| match at {
-            3 => plane().map(|is_background| if is_background == 0 { 0 } else { 255 }),
-            _ => plane(),
-        }));
+        let block = |_| {
+            std::array::from_fn(|_| {
+                std::array::from_fn(|at| match at {
+                    3 => plane().map(|is_background| if is_background == 0 { 0 } else { 255 }),
+                    _ => plane(),
+                })
+            })
+        };
         Self { blocks: (0..pixels.div_ceil(LANES)).map(block).collect(), pixels, random: Random::new(SEED) }
     }
 
@@ -184,5 +188,51 @@ vectorized! {
         for (foreground, found) in foreground.iter_mut().zip(found) {
             *foreground = if found >= ENOUGH { 0 } else { *foreground };
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_comparison_is_what_a_plain_loop_gives() {
+        let mut random = Random::new(3);
+        let count = 150;
+        let mut picture = || -> Vec<u8> { (0..3 * count).map(|_| (random.next() % 90) as u8 + 60).collect() };
+        let (mut colours, mut seen) = (Vec::new(), Seen::default());
+        planes(&picture(), &mut colours);
+        let mut pixels = Pixels::new(&colours, count);
+        for _ in 0..60 {
+            planes(&picture(), &mut colours);
+            let kinds: Vec<u8> = (0..count).map(|at| if at % 3 == 0 { 0 } else { 255 }).collect();
+            pixels.learn(&colours, &vec![20_000; count], &kinds);
+        }
+        planes(&picture(), &mut colours);
+        pixels.compare(&colours, 34, &mut seen);
+        let yes = |is| if is { 255u8 } else { 0 };
+        for at in 0..count {
+            let (block, lane) = (&pixels.blocks[at / LANES], at % LANES);
+            let pixel: [u8; 3] = std::array::from_fn(|colour| colours[at / LANES][colour][lane]);
+            let off = |sample: &Sample, share: f32| -> f32 {
+                (0..3).map(|c| (f32::from(pixel[c]) - share * f32::from(sample[c][lane])).abs()).sum()
+            };
+            let is_background = |sample: &&Sample| sample[3][lane] != 0;
+            let near = |sample: &&Sample| off(sample, 1.0) <= 34.0;
+            let shadow = |sample: &&Sample| {
+                let both: f32 = (0..3).map(|c| f32::from(pixel[c]) * f32::from(sample[c][lane])).sum();
+                let own: f32 = (0..3).map(|c| f32::from(sample[c][lane]).powi(2)).sum();
+                let share = both / (1.0 + own);
+                (SHADOW..=1.0).contains(&share) && off(sample, share) < 34.0 * share
+            };
+            let is_new = block.iter().filter(is_background).filter(near).count() < 2;
+            let is_known = block.iter().filter(near).count() >= 2;
+            let is_dark = block.iter().filter(is_background).filter(shadow).count() >= 2;
+            let plain = [yes(is_new), yes(is_known), yes(is_new && !is_dark)];
+            assert_eq!([seen.new[at], seen.known[at], seen.foreground[at]], plain, "pixel {at}");
+        }
+        let mut bytes = Vec::new();
+        pixels.write(&mut bytes);
+        assert!(Pixels::read(&bytes, count).blocks == pixels.blocks);
     }
 }

@@ -38,6 +38,9 @@ const KEPT: usize = 8;
 /// A thing's piece above or below is at most so many patches away.
 const GAP: f32 = 2.0;
 
+/// z before any keys have come, in [`UNITS`]: neither calm nor novel, so that pixels decide alone.
+const UNKNOWN: u8 = 48;
+
 pub struct View {
     pub(super) size: Size,
     pub(super) pixels: Pixels,
@@ -81,7 +84,7 @@ impl View {
             memory,
             unrest,
             scene,
-            novelty: vec![0; count],
+            novelty: vec![UNKNOWN; count],
             restless: vec![0; count],
             recent: VecDeque::new(),
             frames,
@@ -148,7 +151,7 @@ impl View {
         mask::dilate(&mut moving, self.size, (1, 1));
         let mut parts = components(closed, self.size);
         parts.retain(|part| self.is_novel(part));
-        let compared = Compared { now: rgb, scene: &self.scene, foreground: closed, moving: &moving, size: self.size };
+        let compared = Compared { now: rgb, scene: &self.scene, moving: &moving, size: self.size };
         let found = match self.recent.front() {
             Some(_) => ghosts::find(&parts, &compared, LEAST_PIECE * closed.len() as f32),
             None => Vec::new(),
