@@ -6,13 +6,14 @@
 //!                                               features                                     stream::display
 //! ```
 //!
-//! Reading order: [`geometry`] (patch grid, frame pixels), [`localize`] (MOST, LOST, TokenCut, DINO-seg), [`record`] (what is
+//! Reading order: [`geometry`] (patch grid, frame pixels), [`localize`] (MOST, LOST, TokenCut, DINO-seg), [`motion`] and
+//! [`scene`] (what moves and what is new, from the past), [`record`] (what is
 //! published), then, each behind a feature, `backbone` (checkpoint → ONNX graph → session), `stream` (all of GStreamer),
 //! `overlay`, `engine` (the threads around the model), and `runtime` and `live`, which wire one file and many sources to it; `picture` and `analyzer` do the same for one
 //! still picture, and on them stand `evaluate` (annotated data sets), `inspect` (why a box was drawn), `label` (training sets) and
 //! `discover` (groups by appearance). The program is `main.rs` and `cli`.
 //!
-//! `geometry`, `record` and `localize` know arrays and numbers only: no I/O, clock, logging, video or inference library.
+//! `geometry`, `record`, `localize`, `motion` and `scene` know arrays and numbers only: no I/O, clock, logging, video or inference library.
 //! `tests/structure.rs` holds the rooms to what they may import.
 
 #[cfg(feature = "picture")]

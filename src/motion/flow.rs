@@ -191,17 +191,17 @@ vectorized! {
             }
         }
         let mean = lanes.iter().sum::<f32>() / (SIDE * SIDE) as f32;
-        let mut sums = [[0f32; SIDE]; 3];
+        let [mut errors, mut across_sums, mut down_sums] = [[0f32; SIDE]; 3];
         for row in 0..SIDE {
             for col in 0..SIDE {
                 let place = row * SIDE + col;
                 let value = off[place] - mean;
-                sums[0][col] += value.abs();
-                sums[1][col] += value * slopes[0][place];
-                sums[2][col] += value * slopes[1][place];
+                errors[col] += value.abs();
+                across_sums[col] += value * slopes[0][place];
+                down_sums[col] += value * slopes[1][place];
             }
         }
-        let [error, x, y] = sums.map(|lanes| lanes.iter().sum::<f32>());
+        let [error, x, y] = [errors, across_sums, down_sums].map(|lanes| lanes.iter().sum::<f32>());
         [error / (SIDE * SIDE) as f32, x, y]
     }
 }

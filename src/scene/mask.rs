@@ -83,7 +83,7 @@ vectorized! {
         for ((picture, now), not) in picture.chunks_exact_mut(3).zip(now.chunks_exact(3)).zip(not) {
             for (value, &now) in picture.iter_mut().zip(now) {
                 let (up, down) = (now.saturating_sub(*value), value.saturating_sub(now));
-                let step = |off: u8| off / 16 + u8::from(off % 16 != 0);
+                let step = |off: u8| off.div_ceil(16);
                 let next = *value + step(up) - step(down);
                 *value = if *not == 0 { next } else { *value };
             }

@@ -134,7 +134,10 @@ impl View {
             let since = self.looked_ns.map_or(seconds, |last| pts_ns.saturating_sub(last) as f32 / 1e9);
             self.looked_ns = Some(pts_ns);
             let share = gather(&self.seen.foreground, layout, self.size);
-            let hole = gather(&holes, layout, self.size);
+            let hole = match holes.contains(&255) {
+                true => gather(&holes, layout, self.size),
+                false => vec![0.0; share.len()],
+            };
             if let Some(memory) = &mut self.memory {
                 memory.learn(since, &share, &hole);
             }
