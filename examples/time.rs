@@ -91,7 +91,7 @@ fn run(checkpoint: &Checkpoint, video: &Path, folder: &Path, options: &Options) 
         let mut evidence = timed(&mut times.look, || motion.look(rgb.as_raw(), frame.pts_ns));
         let is_wanted = match options.every {
             0 => evidence.need.is_some(),
-            every => frames as usize % every == 0,
+            every => (frames as usize).is_multiple_of(every),
         };
         let mut memory = None;
         if is_wanted {
