@@ -38,6 +38,8 @@ const KEPT: usize = 8;
 /// A thing's piece above or below is at most so many patches away.
 const GAP: f32 = 2.0;
 
+/// The scene's picture follows what is not new after so long.
+const FOLLOW_S: f32 = 0.1;
 /// z before any keys have come, in [`UNITS`]: neither calm nor novel, so that pixels decide alone.
 const UNKNOWN: u8 = 48;
 
@@ -56,6 +58,8 @@ pub struct View {
     pub(super) frames: u32,
     last_ns: Option<u64>,
     looked_ns: Option<u64>,
+    /// Seconds since the scene's picture followed.
+    unfollowed: f32,
     colours: Vec<Planes>,
     seen: Seen,
 }
@@ -90,6 +94,7 @@ impl View {
             frames,
             last_ns: None,
             looked_ns: None,
+            unfollowed: 0.0,
             colours: Vec::new(),
             seen: Seen::default(),
         }
@@ -217,7 +222,11 @@ impl View {
             })
             .collect();
         self.pixels.learn(&self.colours, &chances, &self.seen.known);
-        mask::follow(&mut self.scene, rgb, &self.seen.new);
+        self.unfollowed += seconds;
+        if self.unfollowed >= FOLLOW_S {
+            self.unfollowed = 0.0;
+            mask::follow(&mut self.scene, rgb, &self.seen.new);
+        }
         if holes.contains(&255) {
             let mut wide = holes.to_vec();
             mask::dilate(&mut wide, self.size, (3, 3));
