@@ -17,7 +17,7 @@ const LEAST: f32 = 0.001;
 const LEAST_PIECE: f32 = 0.0002;
 /// Asked of the 90th percentile of z in a part, more where foreground without novelty keeps coming (leaves, water), and at most.
 const ACCEPT: f32 = 0.3;
-const ACCEPT_UNREST: f32 = 8.0;
+const ACCEPT_UNREST: f32 = 10.0;
 const ACCEPT_MOST: f32 = 1.5;
 /// Foreground of less z than this is unrest, which is a mean over so many seconds.
 const UNREST_NOVELTY: f32 = 0.35;
