@@ -7,7 +7,7 @@ mod user_onnx;
 
 use half::{bf16, f16};
 use mostream::backbone::{
-    Backbone, BackboneError, Checkpoint, Device, Dialect, Feature, SessionOptions, find_library, runtime_info,
+    Backbone, BackboneError, Checkpoint, Device, Dialect, Feature, Model, SessionOptions, find_library, runtime_info,
 };
 use ndarray::{Array2, Array3};
 use proptest::collection::vec;
