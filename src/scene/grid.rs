@@ -7,8 +7,8 @@ use crate::geometry::PatchLayout;
 pub const UNITS: f32 = 64.0;
 
 /// For each of `side` pixels in a row or column: the patch before it, the patch after it, and how far it is between their middles.
-fn places(side: usize, image: u32, patch: u32, count: usize) -> Vec<(usize, usize, f32)> {
-    let patches = image as f32 / patch as f32;
+fn places(side: usize, shown: u32, patch: u32, count: usize) -> Vec<(usize, usize, f32)> {
+    let patches = shown as f32 / patch as f32;
     let place = |pixel: usize| {
         let at = ((pixel as f32 + 0.5) * patches / side as f32 - 0.5).clamp(0.0, count as f32 - 1.0);
         (at as usize, (at as usize + 1).min(count - 1), at.fract())
@@ -34,8 +34,8 @@ pub fn spread(values: &[f32], layout: &PatchLayout, (width, height): Size, out: 
 /// The share of each patch's pixels that are in a mask.
 pub fn gather(mask: &[u8], layout: &PatchLayout, (width, height): Size) -> Vec<f32> {
     let (rows, cols) = (layout.grid.rows, layout.grid.cols);
-    let nearest = |side: usize, image: u32, count: usize| -> Vec<usize> {
-        let patches = image as f32 / layout.patch as f32;
+    let nearest = |side: usize, shown: u32, count: usize| -> Vec<usize> {
+        let patches = shown as f32 / layout.patch as f32;
         (0..side).map(|pixel| (((pixel as f32 + 0.5) * patches / side as f32) as usize).min(count - 1)).collect()
     };
     let across = nearest(width, layout.image_width, cols);
