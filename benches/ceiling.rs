@@ -10,7 +10,7 @@ use mostream::backbone::{
     Backbone, BackboneError, Checkpoint, Element, Feature, MemoryKind, Model, RunMemory, RunShape, SessionOptions,
 };
 use mostream::engine::status::Board;
-use mostream::engine::{self, Input};
+use mostream::engine::{self, Cue, Input, Task};
 use mostream::fit::Fit;
 use mostream::geometry::PatchLayout;
 use mostream::localize::{Features, Localizer, PatchOutput};
@@ -131,8 +131,14 @@ fn measure(dim: usize, sources: usize) -> f64 {
         every: 1,
         adaptive: None,
     });
-    let task =
-        engine::Task { model: "recorded".into(), localizer, groups: None, with_masks: false, with_timings: false };
+    let task = Task {
+        model: "recorded".into(),
+        cue: Cue::Appearance,
+        localizer,
+        groups: None,
+        with_masks: false,
+        with_timings: false,
+    };
     engine::run(&task, inputs.collect(), &models, &board, &stop, &|_| ()).unwrap();
     let frames = board.sources.iter().map(|source| source.snapshot().frames).sum();
     let seconds = start.elapsed().as_secs_f64();

@@ -6,7 +6,7 @@
 
 use mostream::backbone::{Backbone, Checkpoint, DEFAULT_MAX_PATCHES, Feature, Model, SessionOptions, model_size};
 use mostream::engine::status::Board;
-use mostream::engine::{self, Input, Task};
+use mostream::engine::{self, Cue, Input, Task};
 use mostream::localize::Localizer;
 use mostream::stream::camera::{Camera, CameraOptions};
 use mostream::stream::feed::{Event, Feed};
@@ -75,7 +75,14 @@ fn main() {
     let board = Board::new((0..CAMERAS).map(|number| number.to_string()));
     let stop = AtomicBool::new(false);
     let localizer = Localizer::default();
-    let task = Task { model: checkpoint.id().into(), localizer, groups: None, with_masks: false, with_timings: false };
+    let task = Task {
+        model: checkpoint.id().into(),
+        cue: Cue::Appearance,
+        localizer,
+        groups: None,
+        with_masks: false,
+        with_timings: false,
+    };
     let (width, height) = model_size(640, 480, checkpoint.patch(), DEFAULT_MAX_PATCHES);
     let backbone = Backbone::open(&checkpoint, Feature::Keys, width, height, &SessionOptions::default()).unwrap();
     let models = vec![Arc::new(backbone) as Arc<dyn Model>];

@@ -6,13 +6,13 @@
 //!                                             features                                     web
 //! ```
 //!
-//! Reading order: [`geometry`] (patch grid, frame pixels), [`localize`] (MOST, LOST, TokenCut, DINO-seg), [`record`] (what is
-//! published), then, each behind a feature, `fit` (a picture of any format → the model's), `backbone` (checkpoint → ONNX graph → session),
+//! Reading order: [`geometry`] (patch grid, frame pixels), [`localize`] (MOST, LOST, TokenCut, DINO-seg), [`motion`] and [`scene`]
+//! (what moves and what is new, from the past), [`record`] (what is published), then, each behind a feature, `fit` (a picture of any format → the model's), `backbone` (checkpoint → ONNX graph → session),
 //! `stream` (all of GStreamer), `overlay`, `engine` (all threads of a run: files and cameras go the same way) and its plugs, `publish` and
 //! `web`; `picture` and `analyzer` take the same steps with one picture at a time, and on them stand `evaluate` (annotated data sets),
 //! `inspect` (why a box was drawn), `label` (training sets) and `discover` (groups by appearance). The program is `main.rs` and `cli`.
 //!
-//! `geometry`, `record` and `localize` know arrays and numbers only: no I/O, clock, logging, video or inference library.
+//! `geometry`, `record`, `localize`, `motion` and `scene` know arrays and numbers only: no I/O, clock, logging, video or inference library.
 //! `tests/structure.rs` holds the rooms to what they may import.
 
 #[cfg(feature = "picture")]
@@ -35,6 +35,7 @@ pub mod label;
 pub mod localize;
 #[cfg(any(feature = "inspect", feature = "label"))]
 mod markup;
+pub mod motion;
 #[cfg(feature = "overlay")]
 pub mod overlay;
 pub mod partial;
@@ -43,6 +44,7 @@ pub mod picture;
 #[cfg(feature = "cli")]
 pub mod publish;
 pub mod record;
+pub mod scene;
 #[cfg(feature = "stream")]
 pub mod stream;
 #[cfg(feature = "cli")]

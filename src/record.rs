@@ -30,9 +30,22 @@ pub struct FrameRecord {
     pub objects: Vec<ObjectRecord>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timings_us: Option<TimingsRecord>,
+    /// How the camera behaves, where the past was asked (`--cue time`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub camera: Option<CameraState>,
     /// Of frames of a live source.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub live: Option<LiveRecord>,
+}
+
+/// How a camera behaves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum CameraState {
+    Still,
+    /// Still but for shaking.
+    Shaking,
+    Moving,
 }
 
 /// When a live frame was taken, and when its record was made.
@@ -109,11 +122,27 @@ pub struct ObjectRecord {
     pub score: f32,
     /// Number of patches of the object.
     pub patches: usize,
+    /// What speaks for it (`--cue time`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cues: Option<CuesRecord>,
     /// The name of the group it looks like (`--groups`); none where it looks like no named one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub label: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mask: Option<MaskRecord>,
+}
+
+/// What speaks for an object; 0 where a cue says nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct CuesRecord {
+    /// How new its patches are to the scene, in units of what they usually vary by.
+    pub novelty: f32,
+    /// Its pixels that are like nothing that was seen there, of a picture at most 384 pixels wide.
+    pub pixels: f32,
+    /// How far it moves against the camera, in units of the flow's noise.
+    pub motion: f32,
+    /// The score that the single picture gives it.
+    pub appearance: f32,
 }
 
 /// The object's patches as COCO's uncompressed run lengths: column by column, the first run is background.
@@ -148,17 +177,15 @@ pub struct FrameMeta<'a> {
     pub method: Method,
     pub model: &'a str,
     pub is_inferred: bool,
+    pub camera: Option<CameraState>,
     pub timings: Option<TimingsRecord>,
     pub live: Option<LiveRecord>,
 }
 
 impl FrameRecord {
-    /// The record of a frame in which these objects were found, each with its name where it has one. It is made nowhere else.
-    pub fn assemble(meta: FrameMeta<'_>, objects: &[(Detection, Option<String>)], with_masks: bool) -> Self {
+    /// The record of a frame in which these objects were found. It is made nowhere else.
+    pub fn assemble(meta: FrameMeta<'_>, objects: Vec<ObjectRecord>) -> Self {
         let (width, height) = meta.size;
-        let object = |(object, name): &(Detection, Option<String>)| {
-            ObjectRecord::new(object, name.as_deref(), meta.layout, meta.size, with_masks)
-        };
         Self {
             version: VERSION,
             source: meta.source.to_owned(),
@@ -170,7 +197,8 @@ impl FrameRecord {
             method: meta.method,
             model: meta.model.to_owned(),
             inferred: meta.is_inferred,
-            objects: objects.iter().map(object).collect(),
+            objects,
+            camera: meta.camera,
             timings_us: meta.timings,
             live: meta.live,
         }
@@ -205,8 +233,45 @@ impl ObjectRecord {
             seed: detection.seed,
             score: detection.score,
             patches: detection.patches.len(),
+            cues: None,
             label: label.map(str::to_owned),
             mask: with_mask.then(|| MaskRecord::new(&detection.patches, layout)),
+        }
+    }
+
+    /// An object known by its place, in pixels of a frame of this size; its patches are those whose middle is inside.
+    pub fn of_place(
+        bbox: [u32; 4],
+        score: f32,
+        cues: CuesRecord,
+        layout: &PatchLayout,
+        (width, height): (u32, u32),
+        with_mask: bool,
+    ) -> Self {
+        let grid = GridRecord::new(layout, width, height);
+        let is_inside = |patch: &usize| {
+            let (row, col) = (patch / grid.cols, patch % grid.cols);
+            let (x, y) = ((col as f64 + 0.5) * grid.patch_width, (row as f64 + 0.5) * grid.patch_height);
+            let within = |at: f64, low: u32, high: u32| (f64::from(low)..f64::from(high)).contains(&at);
+            within(x, bbox[0], bbox[2]) && within(y, bbox[1], bbox[3])
+        };
+        let mut patches: Vec<usize> = (0..grid.rows * grid.cols).filter(is_inside).collect();
+        if patches.is_empty() {
+            // Smaller than one: that in which it is.
+            let place = |low: u32, high: u32, side: f64, most: usize| {
+                ((f64::from(low + high) / 2.0 / side) as usize).min(most.saturating_sub(1))
+            };
+            let row = place(bbox[1], bbox[3], grid.patch_height, grid.rows);
+            patches.push(row * grid.cols + place(bbox[0], bbox[2], grid.patch_width, grid.cols));
+        }
+        Self {
+            bbox,
+            seed: None,
+            score: score.clamp(0.0, 1.0),
+            patches: patches.len(),
+            cues: Some(cues),
+            label: None,
+            mask: with_mask.then(|| MaskRecord::new(&patches, layout)),
         }
     }
 }

@@ -8,7 +8,7 @@ mod support;
 use gstreamer_video::VideoFormat;
 use mostream::backbone::{Backbone, Checkpoint, Feature, Model, SessionOptions};
 use mostream::engine::status::Board;
-use mostream::engine::{self, Input, Task};
+use mostream::engine::{self, Cue, Input, Task};
 use mostream::geometry::PixelBox;
 use mostream::localize::Localizer;
 use mostream::publish::records::Records;
@@ -60,7 +60,14 @@ fn records(path: &Path, decoder: Option<&str>, model_size: Option<ModelSize>) ->
     let backbone = Backbone::open(&Checkpoint::bundled().unwrap(), Feature::Keys, MODEL.0, MODEL.1, &options).unwrap();
     let models = vec![Arc::new(backbone) as Arc<dyn Model>];
     let localizer = Localizer::default();
-    let task = Task { model: "test".into(), localizer, groups: None, with_masks: false, with_timings: false };
+    let task = Task {
+        model: "test".into(),
+        cue: Cue::Appearance,
+        localizer,
+        groups: None,
+        with_masks: false,
+        with_timings: false,
+    };
     let input =
         Input { feed: Box::new(feed), sinks: vec![Records::replace(&written).sink()], every: 1, adaptive: None };
     let board = Board::new(["clip".to_owned()]);

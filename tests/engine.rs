@@ -11,7 +11,7 @@ use mostream::backbone::{
 };
 use mostream::engine::sink::{Ending, Message, Sink, SinkError, Wish};
 use mostream::engine::status::Board;
-use mostream::engine::{self, EngineError, Input, Models, Task};
+use mostream::engine::{self, Cue, EngineError, Input, Models, Task};
 use mostream::geometry::{Grid, PatchLayout};
 use mostream::localize::{Localizer, Method};
 use mostream::publish::mp4::Mp4Sink;
@@ -96,7 +96,14 @@ fn run(
     open: impl Fn() -> Result<Vec<Arc<dyn Model>>, BackboneError> + Send + Sync,
 ) -> Result<(), EngineError> {
     let localizer = Localizer::new(Method::Lost);
-    let task = Task { model: "m".into(), localizer, groups: None, with_masks: false, with_timings: false };
+    let task = Task {
+        model: "m".into(),
+        cue: Cue::Appearance,
+        localizer,
+        groups: None,
+        with_masks: false,
+        with_timings: false,
+    };
     let outcome = engine::run(&task, inputs, &Opens(open), board, stop, &|_| ())?;
     assert!(outcome.faults.is_empty(), "{outcome:?}");
     Ok(())

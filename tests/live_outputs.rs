@@ -93,6 +93,7 @@ impl Scene {
             inferred: true,
             objects: Vec::new(),
             timings_us: None,
+            camera: None,
             live: Some(LiveRecord { captured_unix_ns, clock: CaptureClock::Arrival, latency_us: 1, gap_ns }),
         };
         Message::Frame { record: Arc::new(record), picture: Some(self.picture(index, pts_ns)) }

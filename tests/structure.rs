@@ -114,3 +114,22 @@ fn channels_are_bounded_and_nothing_is_left_to_do() {
         }
     }
 }
+
+#[test]
+fn rooms_of_numbers_know_no_clock_no_disk_and_no_console() {
+    let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    for room in ["localize", "motion", "scene"] {
+        let mut files = Vec::new();
+        sources(&src.join(room), &mut files);
+        assert!(files.len() > 5, "{room} has {} files", files.len());
+        for file in files {
+            let text = std::fs::read_to_string(&file).unwrap();
+            let own = text.split("#[cfg(test)]").next().unwrap_or_default();
+            for word in
+                ["std::time", "std::fs", "std::thread", "std::env", "std::net", "println!", "Instant", "SystemTime"]
+            {
+                assert!(!own.contains(word), "{}: {word}", file.display());
+            }
+        }
+    }
+}

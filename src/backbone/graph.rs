@@ -18,6 +18,8 @@ pub enum Feature {
     Values,
     /// Attention of the CLS token in the last block, `[heads, N]`.
     ClsAttention,
+    /// Keys of the middle block ([`Checkpoint::middle_block`]), `[N, D]`: the graph ends there, at less than half its cost.
+    MiddleKeys,
 }
 
 /// Which operators attention is written in.
@@ -32,48 +34,55 @@ pub enum Dialect {
     Gpu,
 }
 
-/// The name of the graph's input, uint8 `[batch, height, width, 3]`, and of its output, `[batch, N, D]` or `[batch, heads, N]`.
+/// The name of the graph's input, uint8 `[batch, height, width, 3]`, of its output, `[batch, N, D]` or `[batch, heads, N]`, and of
+/// the middle block's keys beside it, `[batch, N, D]`.
 pub const INPUT: &str = "image";
 pub const OUTPUT: &str = "features";
+const MIDDLE: &str = "middle";
 pub const INPUT_C: &CStr = c"image";
 pub const OUTPUT_C: &CStr = c"features";
+pub const MIDDLE_C: &CStr = c"middle";
 
-/// The graph of `checkpoint` as ONNX, for images of `layout`.
+/// The graph of `checkpoint` as ONNX, for images of `layout`; with `has_middle` the middle block's keys are an output, too.
 pub fn build(
     checkpoint: &Checkpoint,
     feature: Feature,
+    has_middle: bool,
     dialect: Dialect,
     layout: &PatchLayout,
 ) -> Result<Vec<u8>, BackboneError> {
-    let mut writer = Writer { checkpoint, dialect, graph: Builder::default(), rotation: None };
-    let depth = checkpoint.measures.depth;
+    let middle = checkpoint.middle_block();
+    let last = if feature == Feature::MiddleKeys { middle } else { checkpoint.measures.depth - 1 };
+    if has_middle && middle >= last {
+        let reason = format!("its block {middle} cannot be put out beside block {last} (expected one before it)");
+        return Err(BackboneError::Checkpoint { name: checkpoint.id().to_owned(), reason });
+    }
+    let kept = has_middle.then_some(middle);
+    let mut writer = Writer { checkpoint, dialect, graph: Builder::default(), rotation: None, kept, kept_keys: None };
     let mut tokens = Tokens::whole(writer.tokens(layout)?);
-    for index in 0..depth - 1 {
+    for index in 0..last {
         tokens = writer.block(index, tokens)?;
     }
     let (dim, heads, patches) = (checkpoint.dim(), checkpoint.heads(), layout.grid.patches());
     let rows = match feature {
-        Feature::ClsAttention => {
-            let attention = writer.cls_attention(depth - 1, tokens)?;
-            return Ok(writer.graph.finish(&attention, OUTPUT, &[heads, patches]));
-        }
-        Feature::Queries => 0,
-        Feature::Keys => 1,
-        Feature::Values => 2,
+        Feature::ClsAttention => None,
+        Feature::Queries => Some(0),
+        Feature::Keys | Feature::MiddleKeys => Some(1),
+        Feature::Values => Some(2),
     };
-    let prefix = checkpoint.measures.prefix() as i64;
-    let normal = match &tokens.rest {
-        None => {
-            let patches = writer.slice(&tokens.sum, 1, prefix, i64::MAX);
-            writer.norm(depth - 1, "norm1", Tokens::whole(patches))?.0
-        }
-        Some(_) => {
-            let normal = writer.norm(depth - 1, "norm1", tokens)?.0;
-            writer.slice(&normal, 1, prefix, i64::MAX)
+    let (features, shape) = match rows {
+        None => (writer.cls_attention(last, tokens)?, [heads, patches]),
+        Some(rows) => {
+            let normal = writer.normal_patches(last, tokens)?;
+            (writer.projection(last, rows, &normal)?, [patches, dim])
         }
     };
-    let features = writer.projection(depth - 1, rows, &normal)?;
-    Ok(writer.graph.finish(&features, OUTPUT, &[patches, dim]))
+    let middle = writer.kept_keys.take().map(|keys| writer.without_prefix(&keys));
+    writer.graph.output(&features, OUTPUT, &shape);
+    if let Some(middle) = middle {
+        writer.graph.output(&middle, MIDDLE, &[patches, dim]);
+    }
+    Ok(writer.graph.finish())
 }
 
 /// Tokens `[batch, prefix + N, D]`, what of a residual branch is not yet added to them, and its bias.
@@ -94,6 +103,9 @@ struct Writer<'a> {
     graph: Builder,
     /// The constants that turn queries and keys: cosines and sines, `[tokens, 1, width]`.
     rotation: Option<[String; 2]>,
+    /// The block whose keys are put out beside the features, and those keys, `[batch, prefix + N, D]`.
+    kept: Option<usize>,
+    kept_keys: Option<String>,
 }
 
 impl Writer<'_> {
@@ -152,6 +164,21 @@ impl Writer<'_> {
         Ok(self.graph.op("Add", &[&patches, &added], &[]))
     }
 
+    /// The patches, normalised for this block's attention.
+    fn normal_patches(&mut self, index: usize, tokens: Tokens) -> Result<String, BackboneError> {
+        if tokens.rest.is_some() {
+            let normal = self.norm(index, "norm1", tokens)?.0;
+            return Ok(self.without_prefix(&normal));
+        }
+        let patches = self.without_prefix(&tokens.sum);
+        Ok(self.norm(index, "norm1", Tokens::whole(patches))?.0)
+    }
+
+    /// The patches of `[batch, prefix + N, D]`.
+    fn without_prefix(&mut self, tokens: &str) -> String {
+        self.slice(tokens, 1, self.checkpoint.measures.prefix() as i64, i64::MAX)
+    }
+
     /// One whole block.
     fn block(&mut self, index: usize, tokens: Tokens) -> Result<Tokens, BackboneError> {
         let (normal, tokens) = self.norm(index, "norm1", tokens)?;
@@ -196,10 +223,20 @@ impl Writer<'_> {
         let dim = self.checkpoint.dim();
         let is_gpu = self.dialect == Dialect::Gpu;
         let queries = self.projection(index, 0, normal)?;
-        let keys = match is_gpu && self.rotation.is_none() {
+        let lacks_bias = is_gpu && self.rotation.is_none();
+        let keys = match lacks_bias {
             true => self.projection_without_bias(index, 1, normal)?,
             false => self.projection(index, 1, normal)?,
         };
+        if self.kept == Some(index) {
+            self.kept_keys = Some(match lacks_bias {
+                true => {
+                    let bias = self.graph.weight(&[dim], &self.projection_weights(index, 1)?.1);
+                    self.graph.op("Add", &[&keys, &bias], &[])
+                }
+                false => keys.clone(),
+            });
+        }
         let (values, moved) = match is_gpu {
             true => (self.projection_without_bias(index, 2, normal)?, self.projection_weights(index, 2)?.1),
             false => (self.projection(index, 2, normal)?, Vec::new()),

@@ -6,7 +6,7 @@
 //! to ONNX Runtime 1.23 and later: it cannot be read, and to bind it twice is an error.)
 
 use super::BackboneError;
-use super::graph::{INPUT_C, OUTPUT_C};
+use super::graph::{INPUT_C, MIDDLE_C, OUTPUT_C};
 use half::f16;
 use ndarray::{ArrayView2, CowArray, Ix2};
 use ort::AsPointer;
@@ -159,9 +159,12 @@ impl RunShape {
     }
 }
 
-/// The memory of one run: `[batch, height, width, 3]` of pixels, `[batch, rows, cols]` of what comes out.
+/// The memory of one run: `[batch, height, width, 3]` of pixels, `[batch, rows, cols]` of what comes out, and the middle block's keys
+/// where the session gives them.
 pub struct RunMemory {
     shape: RunShape,
+    /// `[N, D]` of one picture's, and those of all.
+    middle: Option<([usize; 2], Arc<Block>)>,
     input: Arc<Block>,
     /// Those that nobody has taken out.
     pictures: Vec<Option<Picture>>,
@@ -176,6 +179,15 @@ impl Debug for RunMemory {
 
 impl RunMemory {
     pub fn new(kind: &MemoryKind, shape: RunShape) -> Result<Self, BackboneError> {
+        Self::with_middle(kind, shape, None)
+    }
+
+    /// Like [`Self::new`], with memory for the middle block's keys, `[N, D]` of a picture.
+    pub(super) fn with_middle(
+        kind: &MemoryKind,
+        shape: RunShape,
+        middle: Option<[usize; 2]>,
+    ) -> Result<Self, BackboneError> {
         let bytes = shape.picture_bytes();
         let element = match shape.element {
             Element::F32 => size_of::<f32>(),
@@ -185,7 +197,10 @@ impl RunMemory {
         let picture = |index| Picture { block: input.clone(), range: index * bytes..(index + 1) * bytes };
         let pictures = (0..shape.batch).map(|index| Some(picture(index))).collect();
         let output = kind.block(shape.batch * shape.values() * element)?;
-        Ok(Self { shape, input, pictures, output })
+        let keys =
+            |[patches, dim]: [usize; 2]| Ok(([patches, dim], kind.block(shape.batch * patches * dim * element)?));
+        let middle = middle.map(keys).transpose()?;
+        Ok(Self { shape, middle, input, pictures, output })
     }
 
     pub fn shape(&self) -> &RunShape {
@@ -218,22 +233,13 @@ impl RunMemory {
 
     /// What the model gave for one picture, `[rows, cols]`: lent where it is in f32, else converted.
     pub fn values(&self, index: usize) -> CowArray<'_, f32, Ix2> {
-        let RunShape { rows, cols, element, .. } = self.shape;
-        let count = rows * cols;
-        let shape = (rows, cols);
-        match element {
-            Element::F32 => {
-                let values = &self.output::<f32>()[index * count..][..count];
-                // The slice has this many values.
-                ArrayView2::from_shape(shape, values).map(CowArray::from).unwrap_or_else(|_| empty())
-            }
-            Element::F16 => {
-                use half::slice::HalfFloatSliceExt;
-                let mut values = vec![0f32; count];
-                self.output::<f16>()[index * count..][..count].convert_to_f32_slice(&mut values);
-                ndarray::Array2::from_shape_vec(shape, values).map(CowArray::from).unwrap_or_else(|_| empty())
-            }
-        }
+        lent(&self.output, self.shape.element, [self.shape.rows, self.shape.cols], index)
+    }
+
+    /// The middle block's keys of one picture, `[N, D]`, as [`Self::values`]; none where the session does not give them.
+    pub fn middle(&self, index: usize) -> Option<CowArray<'_, f32, Ix2>> {
+        let (shape, keys) = self.middle.as_ref()?;
+        Some(lent(keys, self.shape.element, *shape, index))
     }
 
     /// What the model gave, in f32, to be written by what is none of ONNX Runtime's sessions.
@@ -244,28 +250,29 @@ impl RunMemory {
             .then(|| unsafe { std::slice::from_raw_parts_mut(self.output.start.as_ptr().cast(), len) })
     }
 
-    /// All that came out, as numbers of the element's type.
-    fn output<T>(&self) -> &[T] {
-        // SAFETY: the block is aligned, zeroed, and holds numbers of this type, any bits of which are a number.
-        unsafe { std::slice::from_raw_parts(self.output.start.as_ptr().cast(), self.output.len / size_of::<T>()) }
-    }
-
     /// Runs the session on the first `count` pictures. Several threads may run one session, each with its own memory.
     pub(super) fn run(&mut self, session: &SharedSessionInner, count: usize) -> Result<(), BackboneError> {
         let RunShape { width, height, rows, cols, element, .. } = self.shape;
         let missing = || BackboneError::runtime(format!("one of {count} pictures is not there"));
         let pixels = self.pixels(count).ok_or_else(missing)?.as_mut_ptr();
-        let features = self.output.start.as_ptr();
-        // SAFETY: the blocks hold these shapes, and `self` outlives the call.
-        let (input, output) = unsafe {
-            let input = tensor::<u8>(pixels, &[count, height, width, 3]).map(TensorRefMut::into_dyn);
-            let output = match element {
-                Element::F32 => tensor::<f32>(features, &[count, rows, cols]).map(TensorRefMut::into_dyn),
-                Element::F16 => tensor::<f16>(features, &[count, rows, cols]).map(TensorRefMut::into_dyn),
+        let results = |block: &Block, [rows, cols]: [usize; 2]| {
+            let (start, shape) = (block.start.as_ptr(), [count, rows, cols]);
+            // SAFETY: the block holds this shape, and `self` outlives the call.
+            let result = unsafe {
+                match element {
+                    Element::F32 => tensor::<f32>(start, &shape).map(TensorRefMut::into_dyn),
+                    Element::F16 => tensor::<f16>(start, &shape).map(TensorRefMut::into_dyn),
+                }
             };
-            (input.map_err(BackboneError::runtime)?, output.map_err(BackboneError::runtime)?)
+            result.map_err(BackboneError::runtime)
         };
-        let (input, mut output) = (input.ptr(), output.ptr().cast_mut());
+        // SAFETY: as above.
+        let input = unsafe { tensor::<u8>(pixels, &[count, height, width, 3]) }.map_err(BackboneError::runtime)?;
+        let features = results(&self.output, [rows, cols])?;
+        let middle = self.middle.as_ref().map(|(shape, keys)| results(keys, *shape)).transpose()?;
+        let names = [OUTPUT_C.as_ptr(), MIDDLE_C.as_ptr()];
+        let middle_ptr = middle.as_ref().map_or(std::ptr::null_mut(), |middle| middle.ptr().cast_mut());
+        let (input, mut outputs) = (input.ptr(), [features.ptr().cast_mut(), middle_ptr]);
         // SAFETY: the names are C strings and the values tensors of this session's input and output, all alive until it returns;
         // ONNX Runtime allows runs of one session on several threads. It writes into the output given, which only this run knows.
         unsafe {
@@ -275,9 +282,9 @@ impl RunMemory {
                 &INPUT_C.as_ptr(),
                 &input,
                 1,
-                &OUTPUT_C.as_ptr(),
-                1,
-                &mut output,
+                names.as_ptr(),
+                1 + usize::from(middle.is_some()),
+                outputs.as_mut_ptr(),
             );
             ort::Error::result_from_status(status).map_err(BackboneError::runtime)
         }
@@ -295,6 +302,30 @@ unsafe fn tensor<T: PrimitiveTensorElementType + Debug>(
     let info = MemoryInfo::new(AllocationDevice::CPU, 0, AllocatorType::Device, MemoryType::Default)?;
     // SAFETY: as the caller promises.
     unsafe { TensorRefMut::from_raw(info, start.cast(), shape.into()) }
+}
+
+/// Picture `index` of what came out, `[batch, rows, cols]`: lent where it is in f32, else converted.
+fn lent(block: &Block, element: Element, [rows, cols]: [usize; 2], index: usize) -> CowArray<'_, f32, Ix2> {
+    let (shape, count) = ((rows, cols), rows * cols);
+    match element {
+        Element::F32 => {
+            let values = &numbers::<f32>(block)[index * count..][..count];
+            // The slice has this many values.
+            ArrayView2::from_shape(shape, values).map(CowArray::from).unwrap_or_else(|_| empty())
+        }
+        Element::F16 => {
+            use half::slice::HalfFloatSliceExt;
+            let mut values = vec![0f32; count];
+            numbers::<f16>(block)[index * count..][..count].convert_to_f32_slice(&mut values);
+            ndarray::Array2::from_shape_vec(shape, values).map(CowArray::from).unwrap_or_else(|_| empty())
+        }
+    }
+}
+
+/// All of a block, as f32 or f16.
+fn numbers<T: PrimitiveTensorElementType>(block: &Block) -> &[T] {
+    // SAFETY: the block is aligned, zeroed, and holds numbers of this type, any bits of which are a number.
+    unsafe { std::slice::from_raw_parts(block.start.as_ptr().cast(), block.len / size_of::<T>()) }
 }
 
 fn empty() -> CowArray<'static, f32, Ix2> {

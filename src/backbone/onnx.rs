@@ -235,10 +235,14 @@ impl Builder {
         std::array::from_fn(|_| kept.next().unwrap_or_default())
     }
 
-    /// The finished model: `value` is its output, f32, under the name `name`.
-    pub fn finish(mut self, value: &str, name: &str, shape: &[usize]) -> Vec<u8> {
+    /// `value` is an output, f32, under the name `name`.
+    pub fn output(&mut self, value: &str, name: &str, shape: &[usize]) {
         self.ops_named("Identity", value, name);
         self.graph.output.push(value_info(name, FLOAT, shape));
+    }
+
+    /// The finished model.
+    pub fn finish(mut self) -> Vec<u8> {
         self.graph.name = "backbone".to_owned();
         let set = |domain: &str, version| OperatorSet { domain: domain.to_owned(), version };
         let is_fused = self.graph.node.iter().any(|node| node.domain == MICROSOFT);

@@ -143,7 +143,7 @@ impl Checkpoint {
             return Err(BackboneError::Checkpoint { name: self.id().to_owned(), reason });
         }
         let layout = session::layout(self.patch(), width, height)?;
-        let mut bytes = graph::build(self, feature, Dialect::Plain, &layout)?;
+        let mut bytes = graph::build(self, feature, false, Dialect::Plain, &layout)?;
         onnx::add_metadata(&mut bytes, more);
         if bytes.len() > MAX_ONNX_BYTES {
             let length = bytes.len();

@@ -60,6 +60,8 @@ pub struct Backbone {
     shared: Arc<SharedSessionInner>,
     layout: PatchLayout,
     shape: RunShape,
+    /// `[N, D]` of the middle block's keys, where they are put out.
+    middle: Option<[usize; 2]>,
     /// For an ONNX file of the user's own: how it is run, the mean and the standard deviation of its pixels.
     user: Option<(UserModel, [f32; 3], [f32; 3])>,
     memory: MemoryKind,
@@ -88,7 +90,18 @@ impl Backbone {
         height: u32,
         options: &SessionOptions,
     ) -> Result<Self, BackboneError> {
-        Self::open_as(None, checkpoint, feature, (width, height), options)
+        Self::open_as(None, checkpoint, (feature, false), (width, height), options)
+    }
+
+    /// Like [`Self::open`], of a checkpoint; a run gives the middle block's keys ([`RunMemory::middle`]), too.
+    pub fn open_with_middle(
+        checkpoint: &Checkpoint,
+        feature: Feature,
+        width: u32,
+        height: u32,
+        options: &SessionOptions,
+    ) -> Result<Self, BackboneError> {
+        Self::open_as(None, checkpoint, (feature, true), (width, height), options)
     }
 
     /// Like [`Self::open`], with attention written in this dialect.
@@ -100,19 +113,19 @@ impl Backbone {
         height: u32,
         options: &SessionOptions,
     ) -> Result<Self, BackboneError> {
-        Self::open_as(Some(dialect), checkpoint, feature, (width, height), options)
+        Self::open_as(Some(dialect), checkpoint, (feature, false), (width, height), options)
     }
 
     fn open_as(
         dialect: Option<Dialect>,
         checkpoint: &Checkpoint,
-        feature: Feature,
+        (feature, has_middle): (Feature, bool),
         (width, height): (u32, u32),
         options: &SessionOptions,
     ) -> Result<Self, BackboneError> {
         let layout = layout(checkpoint.patch(), width, height)?;
         if let Some(user) = &checkpoint.user {
-            check_user(user, checkpoint, feature, &layout)?;
+            check_user(user, checkpoint, (feature, has_middle), &layout)?;
         }
         if options.device != Device::Auto {
             options.device.check(options.precision)?;
@@ -140,8 +153,15 @@ impl Backbone {
         let mut passed_over = Vec::new();
         for &device in &devices {
             let dialect = dialect.unwrap_or(device.dialect());
-            let opening =
-                Opening { checkpoint, feature, dialect, layout, environment: &environment, version: &version };
+            let opening = Opening {
+                checkpoint,
+                feature,
+                has_middle,
+                dialect,
+                layout,
+                environment: &environment,
+                version: &version,
+            };
             match opening.on(device, options) {
                 Ok(mut backbone) => {
                     backbone.placement.passed_over = passed_over;
@@ -293,7 +313,7 @@ impl Model for Backbone {
     }
 
     fn memory(&self) -> Result<RunMemory, BackboneError> {
-        RunMemory::new(&self.memory, self.shape)
+        RunMemory::with_middle(&self.memory, self.shape, self.middle)
     }
 
     fn run(&self, memory: &mut RunMemory, count: usize) -> Result<(), BackboneError> {
@@ -330,6 +350,7 @@ impl Placement {
 struct Opening<'a> {
     checkpoint: &'a Checkpoint,
     feature: Feature,
+    has_middle: bool,
     dialect: Dialect,
     layout: PatchLayout,
     environment: &'a Environment,
@@ -339,7 +360,7 @@ struct Opening<'a> {
 
 impl Opening<'_> {
     fn on(&self, device: Device, options: &SessionOptions) -> Result<Backbone, BackboneError> {
-        let Self { checkpoint, feature, dialect, layout, .. } = self;
+        let Self { checkpoint, feature, has_middle, dialect, layout, .. } = self;
         let precision = options.precision;
         let is_single = checkpoint.user.as_ref().is_some_and(|user| user.is_single);
         let batch = if is_single { 1 } else { options.batch.unwrap_or(device.default_batch()).max(1) };
@@ -357,6 +378,7 @@ impl Opening<'_> {
             checkpoint.hash().as_bytes(),
             format!("{GRAPH_VERSION} {:?} {feature:?} {dialect:?} {layout:?} {graph_precision}", checkpoint.measures)
                 .as_bytes(),
+            if *has_middle { b"middle" } else { b"" },
         ]);
         let graph = |store: &mut Store| {
             if checkpoint.is_onnx() {
@@ -364,7 +386,7 @@ impl Opening<'_> {
             }
             store.read(&graph_key).map_or_else(
                 || {
-                    let graph = graph::build(checkpoint, *feature, *dialect, layout)?;
+                    let graph = graph::build(checkpoint, *feature, *has_middle, *dialect, layout)?;
                     let graph = lowered(graph, graph_precision).map_err(BackboneError::runtime)?;
                     store.write(&graph_key, &graph);
                     Ok(graph)
@@ -390,6 +412,7 @@ impl Opening<'_> {
             session: Mutex::new(session),
             layout: *layout,
             shape,
+            middle: has_middle.then(|| [layout.grid.patches(), checkpoint.dim()]),
             user: checkpoint.user.clone().map(|user| (user, checkpoint.measures.mean, checkpoint.measures.std)),
             memory: MemoryKind::Plain,
             bytes: self.bytes(batch),
@@ -473,11 +496,11 @@ impl Opening<'_> {
 fn check_user(
     user: &UserModel,
     checkpoint: &Checkpoint,
-    feature: Feature,
+    (feature, has_middle): (Feature, bool),
     layout: &PatchLayout,
 ) -> Result<(), BackboneError> {
     let id = checkpoint.id();
-    if feature != Feature::Keys {
+    if feature != Feature::Keys || has_middle {
         let reason = "it is an ONNX file, which gives its own features and no others (--feature, dino-seg and inspect need a checkpoint)";
         return Err(BackboneError::Checkpoint { name: id.to_owned(), reason: reason.to_owned() });
     }
@@ -645,7 +668,7 @@ mod tests {
             (0..3 * 60 * 48).map(|at| (at % 3 * 60 + at / 3 % 60 * 2 + at / 180 * 37 % 90) as u8).collect();
         let (environment, _) = environment(&find_library(None, Device::Cpu).unwrap()).unwrap();
         let features = |precision| -> Vec<f32> {
-            let graph = graph::build(&checkpoint, Feature::Keys, Dialect::Plain, &layout).unwrap();
+            let graph = graph::build(&checkpoint, Feature::Keys, false, Dialect::Plain, &layout).unwrap();
             let graph = lowered(graph, precision).unwrap();
             let mut session = session_builder(&environment, 1).unwrap().commit_from_memory(&graph).unwrap();
             let input = TensorRef::from_array_view(([1, 48, 60, 3], rgb.as_slice())).unwrap();

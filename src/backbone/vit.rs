@@ -145,6 +145,12 @@ impl Checkpoint {
         self.measures.heads
     }
 
+    /// The block whose keys are the middle's, counted from 0: the last of the first half. There a patch is told from its neighbours
+    /// most sharply; the last block's keys have a halo around what is new.
+    pub fn middle_block(&self) -> usize {
+        (self.measures.depth / 2).saturating_sub(1)
+    }
+
     /// The width of keys, queries and values; 0 where only a run tells.
     pub fn dim(&self) -> usize {
         self.measures.dim

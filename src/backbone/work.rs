@@ -29,7 +29,8 @@ impl Work {
         let tokens = patches + measures.prefix();
         let mut work = Self::default();
         work.product(patches, 3 * measures.patch * measures.patch, dim);
-        for block in 0..measures.depth - 1 {
+        let last = if feature == Feature::MiddleKeys { checkpoint.middle_block() } else { measures.depth - 1 };
+        for block in 0..last {
             // It was checked when the checkpoint was read.
             let hidden = checkpoint.hidden(block).unwrap_or(0);
             work.product(tokens, dim, 3 * dim);

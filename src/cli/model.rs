@@ -197,14 +197,17 @@ impl ModelArgs {
     pub fn models(
         &self,
         checkpoint: &Checkpoint,
-        feature: Feature,
+        (feature, with_middle): (Feature, bool),
         (width, height): (u32, u32),
         warn: impl Fn(&str),
     ) -> Result<Vec<Arc<dyn Model>>, BackboneError> {
         let options = self.session_options();
         let open = |device| -> Result<Arc<dyn Model>, BackboneError> {
             let options = SessionOptions { device, ..options.clone() };
-            let backbone = Backbone::open(checkpoint, feature, width, height, &options)?;
+            let backbone = match with_middle && !checkpoint.is_onnx() {
+                true => Backbone::open_with_middle(checkpoint, feature, width, height, &options)?,
+                false => Backbone::open(checkpoint, feature, width, height, &options)?,
+            };
             backbone.notes().iter().for_each(|note| warn(note));
             Ok(Arc::new(backbone))
         };
@@ -217,6 +220,8 @@ pub struct RunModels<'a> {
     pub args: &'a ModelArgs,
     pub checkpoint: &'a Checkpoint,
     pub feature: Feature,
+    /// The middle block's keys are wanted, too.
+    pub with_middle: bool,
     pub warn: &'a (dyn Fn(&str) + Sync),
 }
 
@@ -228,7 +233,7 @@ impl Models for RunModels<'_> {
 
     fn open(&self, layout: &PatchLayout) -> Result<Vec<Arc<dyn Model>>, BackboneError> {
         let size = (layout.image_width, layout.image_height);
-        self.args.models(self.checkpoint, self.feature, size, self.warn)
+        self.args.models(self.checkpoint, (self.feature, self.with_middle), size, self.warn)
     }
 }
 

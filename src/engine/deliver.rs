@@ -1,13 +1,17 @@
 //! From frames and answers to records and pictures, in order, and on to the sinks.
 
 use super::crew::spawn;
+use super::eyes;
 use super::lanes::{Answer, Fault, Reply, Shared};
 use super::outbox::{Outbox, Parcel, Room, Share};
 use super::sink::{Ending, Picture, Sink};
 use super::status::SourceStatus;
+use crate::discover::groups::Named;
 use crate::geometry::PatchLayout;
+use crate::motion::{Camera, Evidence};
 use crate::overlay::Overlay;
-use crate::record::{FrameMeta, FrameRecord, LiveRecord, SourceState, StateRecord, VERSION};
+use crate::record::{CameraState, FrameMeta, FrameRecord, LiveRecord, ObjectRecord, SourceState, StateRecord, VERSION};
+use crate::scene::Scene;
 use crate::stream::canvas::Canvas;
 use crate::stream::feed::StateChange;
 use crate::stream::frame::{Capture, Frame};
@@ -33,6 +37,8 @@ pub(super) struct FrameOrder {
     size: (u32, u32),
     /// How the model would see it.
     layout: PatchLayout,
+    /// What the frame says of time, where that is asked.
+    evidence: Option<Evidence>,
     capture: Option<Capture>,
     file: Option<Arc<str>>,
     picture: Option<(Frame, Share)>,
@@ -46,7 +52,7 @@ pub(super) struct FrameOrder {
 impl Order {
     pub fn frame(
         frame: &Frame,
-        layout: PatchLayout,
+        (layout, evidence): (PatchLayout, Option<Evidence>),
         picture: Option<(Frame, Share)>,
         wanted: Vec<bool>,
         answer: Option<Receiver<Reply>>,
@@ -58,6 +64,7 @@ impl Order {
             pts_ns,
             size: frame.display_size(),
             layout,
+            evidence,
             capture,
             file: frame.file.clone(),
             picture,
@@ -133,7 +140,7 @@ impl<'a> Delivery<'a> {
         let mut held: Option<Answer> = None;
         // Of frames that could not be waited for: as many as are in the inbox and beyond.
         let mut late: Vec<Receiver<Reply>> = Vec::new();
-        let mut drawing = None;
+        let (mut drawing, mut scene) = (None, Scene::default());
         for order in &self.orders {
             let order = match order {
                 Order::State(change) => {
@@ -178,7 +185,7 @@ impl<'a> Delivery<'a> {
                     Ok(None) | Err(TryRecvError::Disconnected) => {}
                 }
             }
-            let record = self.record(&order, held.as_ref(), is_inferred);
+            let record = self.record(&order, held.as_ref(), is_inferred, &mut scene);
             self.status.finished(&record, order.arrived.elapsed());
             let picture = order.picture.and_then(|(frame, _share)| self.draw(&mut drawing, frame, &record));
             outbox.send_frame(Arc::new(record), picture, &order.wanted);
@@ -203,7 +210,26 @@ impl<'a> Delivery<'a> {
         }
     }
 
-    fn record(&self, order: &FrameOrder, held: Option<&Answer>, is_inferred: bool) -> FrameRecord {
+    fn record(&self, order: &FrameOrder, held: Option<&Answer>, is_inferred: bool, scene: &mut Scene) -> FrameRecord {
+        let with_masks = self.shared.task.with_masks;
+        let objects = match &order.evidence {
+            Some(evidence) => {
+                let answer = held.filter(|_| is_inferred);
+                eyes::objects(scene, evidence, answer, held, &order.layout, order.size, with_masks)
+            }
+            None => {
+                let found = held.iter().flat_map(|answer| answer.objects.iter().map(|found| (found, &answer.layout)));
+                let object = |((object, name), layout): (&Named, &PatchLayout)| {
+                    ObjectRecord::new(object, name.as_deref(), layout, order.size, with_masks)
+                };
+                found.map(object).collect()
+            }
+        };
+        let camera = order.evidence.as_ref().map(|evidence| match evidence.camera {
+            Camera::Still => CameraState::Still,
+            Camera::Shaking => CameraState::Shaking,
+            Camera::Moving => CameraState::Moving,
+        });
         let live = order.capture.map(|capture| LiveRecord {
             captured_unix_ns: capture.unix_ns,
             clock: capture.clock,
@@ -221,11 +247,11 @@ impl<'a> Delivery<'a> {
                 method: self.shared.task.localizer.method,
                 model: &self.shared.task.model,
                 is_inferred,
+                camera,
                 timings: self.shared.task.with_timings.then_some(timings),
                 live,
             },
-            held.map_or(&[], |answer| &answer.objects),
-            self.shared.task.with_masks,
+            objects,
         )
     }
 

@@ -196,6 +196,13 @@ impl<T> Lease<T> {
     }
 }
 
+impl<T> Lease<T> {
+    /// The middle block's keys `[N, D]`, where the session gives them.
+    pub fn middle(&self) -> Option<CowArray<'_, f32, Ix2>> {
+        self.run.memory.as_ref()?.middle(self.index)
+    }
+}
+
 impl<T> Drop for Lent<T> {
     fn drop(&mut self) {
         // Whoever has just looked for memory and is about to wait holds the lock.

@@ -20,7 +20,17 @@ pub struct Waiting<T> {
     pub frame: Frame,
     /// How the model sees it.
     pub layout: PatchLayout,
+    pub wants: Wants,
     pub ticket: Sender<T>,
+}
+
+/// What is asked for besides the features.
+#[derive(Clone, Copy)]
+pub struct Wants {
+    /// The middle block's keys.
+    pub keys: bool,
+    /// The objects of the single picture.
+    pub appearance: bool,
 }
 
 /// The frames of all lanes that wait for the model, which takes them in turn.
@@ -213,7 +223,8 @@ mod tests {
 
     fn put_as(entrance: &Entrance<u64>, index: u64, layout: PatchLayout) -> Receiver<u64> {
         let (ticket, answer) = bounded(1);
-        entrance.put(Waiting { frame: frame(index), layout, ticket }, &|| false);
+        let wants = Wants { keys: false, appearance: true };
+        entrance.put(Waiting { frame: frame(index), layout, wants, ticket }, &|| false);
         answer
     }
 

@@ -5,16 +5,18 @@ use super::adaptive::Adaptive;
 use super::crew::{self, Crew, CrewError, EndOfThread, Looked, Usage, spawn};
 use super::deliver::{Delivery, Order};
 use super::desk::{Desk, Place};
-use super::inbox::{Entrance, Inbox, Waiting};
-use super::outbox::{FEW_PICTURES, Room, Share};
+use super::eyes::Eyes;
+use super::inbox::{Entrance, Inbox, Waiting, Wants};
+use super::outbox::{Room, Share};
 use super::sessions::{Look, Models, Sessions};
 use super::sink::{Sink, SinkError, Wish};
 use super::status::{Board, SourceStatus};
-use crate::backbone::BackboneError;
+use crate::backbone::{BackboneError, trim};
 use crate::discover::groups::{Groups, Named};
 use crate::fit::Fit;
 use crate::geometry::PatchLayout;
 use crate::localize::Localizer;
+use crate::motion::{Camera, Evidence};
 use crate::record::TimingsRecord;
 use crate::stream::StreamError;
 use crate::stream::feed::{Event, Feed};
@@ -31,6 +33,9 @@ use std::time::{Duration, Instant};
 const LIVE_ORDERS: usize = 64;
 /// Of a patient source: those in the inbox, with the model and with the finders. A GPU is not filled by fewer.
 const PATIENT_ORDERS: usize = 32;
+/// Pictures of a patient source beside those on their way through the model: drawn later, fewer are still held by a decoder that refers to
+/// them, and need a copy.
+const SPARE_PICTURES: usize = 4;
 /// How long the model is watched before more files are begun, at least and at most, and for how many runs.
 const WATCH: Duration = Duration::from_millis(250);
 const LONG_WATCH: Duration = Duration::from_secs(2);
@@ -38,9 +43,20 @@ const WATCHED_RUNS: u64 = 4;
 /// A model that works less than this share of the time has room for one more file.
 const BUSY: f64 = 0.85;
 
+/// What speaks for an object.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Cue {
+    /// The single picture.
+    #[default]
+    Appearance,
+    /// What moves, and what is new to the scene, with appearance where the camera moves.
+    Time,
+}
+
 /// What to do with every frame.
 pub struct Task {
     pub model: String,
+    pub cue: Cue,
     pub localizer: Localizer,
     /// Names objects by what they look like.
     pub groups: Option<Groups>,
@@ -99,6 +115,8 @@ pub struct Outcome {
 #[derive(Clone)]
 pub(super) struct Answer {
     pub objects: Arc<Vec<Named>>,
+    /// The middle block's keys `[N, D]`, and D, where the past is asked.
+    pub keys: Option<(Arc<[f32]>, usize)>,
     pub layout: PatchLayout,
     pub timings: TimingsRecord,
 }
@@ -145,7 +163,7 @@ pub fn run(
         board,
         inbox: Inbox::new(),
         sessions: Sessions::new(models),
-        depth: Arc::new(FEW_PICTURES.into()),
+        depth: Arc::new(SPARE_PICTURES.into()),
         stop,
         is_ending: AtomicBool::new(false),
         has_panicked: AtomicBool::new(false),
@@ -259,6 +277,7 @@ impl<'scope, 'env> Lanes<'scope, 'env> {
             to_crowd,
             every,
             adaptive,
+            eyes: (shared.task.cue == Cue::Time).then(Eyes::default),
             wishes: sinks.iter().map(|sink| sink.wish()).collect(),
             room: room.clone(),
             is_live,
@@ -287,6 +306,8 @@ impl<'scope, 'env> Lanes<'scope, 'env> {
         self.panicked |= faults.iter().any(|fault| matches!(fault, Fault::Panic(_)));
         self.outcome.faults.extend(faults.into_iter().map(|fault| (number, fault)));
         self.shared.board.sources[number].ended();
+        // The next file's decoder and encoder take other pieces of other threads' memory.
+        trim();
     }
 
     fn join_all(&mut self) {
@@ -345,6 +366,7 @@ struct Source<'a> {
     to_crowd: Sender<()>,
     every: u64,
     adaptive: Option<Adaptive>,
+    eyes: Option<Eyes>,
     /// Of the sinks.
     wishes: Vec<Wish>,
     /// For the pictures on their way to the delivery.
@@ -388,18 +410,26 @@ impl Source<'_> {
                 }
             };
             let arrived = frame.capture.map_or_else(Instant::now, |capture| capture.instant);
-            let is_wanted = frame.index % self.every == 0 && self.has_changed(&frame);
+            // Pictures one after the other have no past.
+            let eyes = self.eyes.as_mut().filter(|_| !self.feed.is_pictures());
+            let evidence = eyes.and_then(|eyes| eyes.look(&frame));
+            let is_wanted = frame.index % self.every == 0 && self.has_changed(&frame, evidence.as_ref());
+            let wants = Wants {
+                keys: evidence.is_some(),
+                appearance: evidence.as_ref().is_none_or(|evidence| evidence.camera == Camera::Moving),
+            };
             let (ticket, answer) = match is_wanted.then(|| bounded(1)) {
                 Some((ticket, answer)) => (Some(ticket), Some(answer)),
                 None => (None, None),
             };
             let wanted: Vec<bool> = self.wishes.iter_mut().map(|wish| wish()).collect();
-            let order = Order::frame(&frame, layout, self.picture(&frame, &wanted, &is_over), wanted, answer, arrived);
+            let picture = self.picture(&frame, &wanted, &is_over);
+            let order = Order::frame(&frame, (layout, evidence), picture, wanted, answer, arrived);
             if !self.order(order) {
                 break;
             }
             if let Some(ticket) = ticket {
-                self.entrance.put(Waiting { frame, layout, ticket }, &is_over);
+                self.entrance.put(Waiting { frame, layout, wants, ticket }, &is_over);
             }
         }
         self.feed.fault().map(Fault::Source)
@@ -439,8 +469,12 @@ impl Source<'_> {
         Some((frame.clone(), share?))
     }
 
-    fn has_changed(&mut self, frame: &Frame) -> bool {
-        let has_changed = self.adaptive.as_mut().is_none_or(|adaptive| adaptive.has_changed(frame));
+    fn has_changed(&mut self, frame: &Frame, evidence: Option<&Evidence>) -> bool {
+        let has_changed = match (&mut self.adaptive, evidence) {
+            (None, _) => true,
+            (Some(_), Some(evidence)) => evidence.need.is_some(),
+            (Some(adaptive), None) => adaptive.has_changed(frame),
+        };
         if !has_changed {
             self.status.unchanged();
         }
@@ -452,6 +486,7 @@ impl Source<'_> {
 struct Ticketed {
     source: usize,
     ticket: Sender<Reply>,
+    wants: Wants,
     /// Microseconds.
     convert: u64,
 }
@@ -464,7 +499,7 @@ fn infer(shared: &Shared, ahead: usize) -> Result<(), EngineError> {
         // None where no frame came.
         let Some(first) = shared.inbox.first() else { return Ok(()) };
         let shape = shared.sessions.open(&first)?;
-        shared.depth.store((crew::depth(&shape) + 2).max(FEW_PICTURES), Ordering::Relaxed);
+        shared.depth.store(crew::depth(&shape) + SPARE_PICTURES, Ordering::Relaxed);
         let (desk, crew) =
             Crew::start(scope, &shape, ahead, |looked: Looked<Ticketed>| answer(shared.task, shared.board, looked))?;
         drop(shape);
@@ -512,7 +547,7 @@ impl Drop for LastFeeder<'_> {
 /// A feeder: the newest frame of the next source, into the place that the model has for it.
 fn feed(shared: &Shared, turn: &Mutex<()>, desk: &Arc<Desk<Ticketed>>) {
     let (mut fit, mut lender) = (Fit::default(), Lender::default());
-    while let Some((source, Waiting { frame, layout, ticket }, place)) = next(shared, turn, desk) {
+    while let Some((source, Waiting { frame, layout, wants, ticket }, place)) = next(shared, turn, desk) {
         // None where the model cannot be had for this shape, which was told.
         let Some(mut place) = place else {
             ticket.send(None).ok();
@@ -524,7 +559,7 @@ fn feed(shared: &Shared, turn: &Mutex<()>, desk: &Arc<Desk<Ticketed>>) {
             Ok(()) => {
                 // Given up before the answer, so that the frame's picture can then be drawn on in place.
                 drop(frame);
-                place.fill(Ticketed { source, ticket, convert: microseconds(start) });
+                place.fill(Ticketed { source, ticket, wants, convert: microseconds(start) });
             }
             // The frame's own fault: a format that cannot be converted. It keeps the boxes before it.
             Err(_) => {
@@ -555,11 +590,17 @@ fn next(shared: &Shared, turn: &Mutex<()>, desk: &Arc<Desk<Ticketed>>) -> Option
 /// A frame whose objects cannot be found keeps the boxes before it.
 fn answer(task: &Task, board: &Board, looked: Looked<Ticketed>) {
     let start = Instant::now();
-    let found = crew::find(&task.localizer, task.groups.as_ref(), &looked);
-    let Looked { item: Ticketed { source, ticket, convert }, shape, lease, inference } = looked;
+    let found = match looked.item.wants.appearance {
+        true => crew::find(&task.localizer, task.groups.as_ref(), &looked),
+        false => Ok(Vec::new()),
+    };
+    let Looked { item: Ticketed { source, ticket, wants, convert }, shape, lease, inference } = looked;
+    // A copy: the scene takes frames in order, and the run's memory is wanted before.
+    let keys = lease.middle().filter(|_| wants.keys);
+    let keys = keys.map(|keys| (keys.iter().copied().collect(), keys.ncols()));
     drop(lease);
     let timings = TimingsRecord { convert, inference: inference.as_micros() as u64, localize: microseconds(start) };
-    let reply = found.map(|objects| Answer { objects: Arc::new(objects), layout: shape.layout, timings }).ok();
+    let reply = found.map(|objects| Answer { objects: Arc::new(objects), keys, layout: shape.layout, timings }).ok();
     board.sources[source].broken(u64::from(reply.is_none()));
     // Nobody waits for it any more where the source has gone on.
     ticket.send(reply).ok();

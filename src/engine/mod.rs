@@ -15,6 +15,7 @@ pub mod adaptive;
 pub mod crew;
 mod deliver;
 mod desk;
+mod eyes;
 mod inbox;
 mod lanes;
 mod outbox;
@@ -22,5 +23,5 @@ mod sessions;
 pub mod sink;
 pub mod status;
 
-pub use lanes::{EngineError, Fault, Input, Outcome, Task, run};
+pub use lanes::{Cue, EngineError, Fault, Input, Outcome, Task, run};
 pub use sessions::Models;

@@ -14,7 +14,7 @@ const FRAMES: usize = 64;
 const STATES: usize = 64;
 /// Bytes of pictures that wait in one place, and pictures that may whatever their size.
 const PICTURE_BYTES: usize = 32 << 20;
-pub const FEW_PICTURES: usize = 3;
+const FEW_PICTURES: usize = 3;
 /// How often one who waits for room looks for it.
 const LOOK: Duration = Duration::from_millis(5);
 

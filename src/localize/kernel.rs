@@ -87,9 +87,9 @@ fn tile_portable(panel: &[Lane], limits: &[i32; LANES], rows: [Row; COLS]) -> Ti
 /// What it calls must be `#[inline(always)]` to gain from that. Answers do not depend on the machine: Rust neither reorders nor
 /// fuses floating-point operations.
 macro_rules! vectorized {
-    ($(#[$meta:meta])* $name:ident($($arg:ident: $type:ty),*) -> $result:ty $body:block) => {
+    ($(#[$meta:meta])* $vis:vis $name:ident($($arg:ident: $type:ty),*) -> $result:ty $body:block) => {
         $(#[$meta])*
-        fn $name($($arg: $type),*) -> $result {
+        $vis fn $name($($arg: $type),*) -> $result {
             #[inline(always)]
             fn portable($($arg: $type),*) -> $result $body
 
@@ -116,7 +116,7 @@ macro_rules! vectorized {
         }
     };
 }
-pub(super) use vectorized;
+pub(crate) use vectorized;
 
 /// Whether the vectors of 512 bits are there, with all that `vectorized` asks of them.
 #[cfg(target_arch = "x86_64")]

@@ -7,7 +7,7 @@ pub mod affinity;
 mod box_counting;
 pub mod components;
 pub mod dino_seg;
-mod kernel;
+pub(crate) mod kernel;
 mod localizer;
 pub mod lost;
 pub mod most;

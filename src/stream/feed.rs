@@ -50,6 +50,11 @@ pub trait Feed: Send {
         None
     }
 
+    /// Whether its frames are pictures that follow one another without being moments of one scene.
+    fn is_pictures(&self) -> bool {
+        false
+    }
+
     /// After the end: why there was nothing of it.
     fn fault(&mut self) -> Option<StreamError> {
         None
@@ -75,6 +80,8 @@ pub struct Files {
     is_many: bool,
     /// Of the only file.
     media: Arc<OnceLock<(MediaInfo, Span)>>,
+    /// Of the file that is read.
+    has_pictures: bool,
     /// What was wrong first, while there is no frame.
     fault: Option<StreamError>,
 }
@@ -94,6 +101,7 @@ impl Files {
             decoding: Decoding::default(),
             decoder: None,
             media: Arc::default(),
+            has_pictures: false,
             fault: None,
         }
     }
@@ -123,6 +131,7 @@ impl Files {
                 let (file, span) = self.files.pop_front()?;
                 match source::open_with(&file, span, &self.decoding) {
                     Ok((media, frames)) => {
+                        self.has_pictures = media.is_picture;
                         if !self.is_many {
                             self.media.get_or_init(|| (media, span));
                         }
@@ -194,6 +203,10 @@ impl Feed for Files {
     fn expected(&self) -> Option<u64> {
         let (media, span) = self.media.get()?;
         media.frames_in(*span)
+    }
+
+    fn is_pictures(&self) -> bool {
+        self.has_pictures
     }
 
     fn fault(&mut self) -> Option<StreamError> {

@@ -239,7 +239,8 @@ mod tests {
                 let apart = pixels.iter().zip(wanted.iter()).map(|(a, b)| u64::from(a.abs_diff(*b)));
                 let (sum, most) = apart.fold((0, 0), |(sum, most), apart| (sum + apart, apart.max(most)));
                 let mean = sum as f64 / pixels.len() as f64;
-                assert!(mean < 1.5 && most < 12, "{format:?} {colorimetry}: {mean} in the mean, {most} at most");
+                // Its fast ways round the factors of colours to a few bits.
+                assert!(mean < 3.0 && most < 12, "{format:?} {colorimetry}: {mean} in the mean, {most} at most");
             }
         }
     }

@@ -36,6 +36,8 @@ pub struct MediaInfo {
     pub is_rotated: bool,
     pub has_audio: bool,
     pub is_seekable: bool,
+    /// Whether it is a still picture or an animation.
+    pub is_picture: bool,
 }
 
 impl MediaInfo {
@@ -136,6 +138,7 @@ impl Source {
             is_rotated: !is_upright,
             has_audio: !info.audio_streams().is_empty(),
             is_seekable: info.is_seekable(),
+            is_picture: false,
         })
     }
 

@@ -49,6 +49,7 @@ impl Stills {
             is_rotated: false,
             has_audio: false,
             is_seekable: true,
+            is_picture: true,
         };
         let (to_reader, decoded) = sync_channel(1);
         let file = file.to_owned();

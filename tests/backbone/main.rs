@@ -7,7 +7,7 @@ mod user_onnx;
 
 use half::{bf16, f16};
 use mostream::backbone::{
-    Backbone, BackboneError, Checkpoint, Device, Dialect, Feature, SessionOptions, find_library, runtime_info,
+    Backbone, BackboneError, Checkpoint, Device, Dialect, Feature, Model, SessionOptions, find_library, runtime_info,
 };
 use ndarray::{Array2, Array3};
 use proptest::collection::vec;
@@ -195,6 +195,26 @@ fn the_bundled_model_is_whole_and_refuses_other_sizes_of_image() {
         let opened = Backbone::open(&checkpoint, Feature::Keys, width, height, &options);
         assert!(matches!(opened, Err(BackboneError::Size(_))), "{width}x{height}");
     }
+}
+
+#[test]
+fn the_middles_keys_come_beside_the_last_ones_or_alone() {
+    let checkpoint = Checkpoint::bundled().unwrap();
+    assert_eq!(checkpoint.middle_block(), 3);
+    let rgb: Vec<u8> = (0..3 * 60 * 41).map(|at| (at * 37 % 251) as u8).collect();
+    let options = SessionOptions { threads: Some(1), ..SessionOptions::default() };
+    let open = |feature| Backbone::open(&checkpoint, feature, 60, 41, &options).unwrap();
+    let both = Backbone::open_with_middle(&checkpoint, Feature::Keys, 60, 41, &options).unwrap();
+    let mut memory = both.memory().unwrap();
+    memory.pixels(1).unwrap().copy_from_slice(&rgb);
+    both.run(&mut memory, 1).unwrap();
+    assert_eq!(memory.values(0), open(Feature::Keys).features(&rgb).unwrap(), "the last keys stay as they are");
+    let (middle, alone) = (memory.middle(0).unwrap(), open(Feature::MiddleKeys).features(&rgb).unwrap());
+    assert!(difference(&middle.into_owned(), &alone) < 2e-5);
+    assert!(difference(&alone, &memory.values(0).into_owned()) > 0.1);
+    assert!(open(Feature::Keys).memory().unwrap().middle(0).is_none());
+    let refused = Backbone::open_with_middle(&checkpoint, Feature::MiddleKeys, 60, 41, &options);
+    assert!(matches!(refused, Err(BackboneError::Checkpoint { .. })));
 }
 
 /// The files of a cache, but for those half written.

@@ -40,6 +40,13 @@ pub fn make(path: PathBuf, size: (u32, u32), frames: u32, jumps: bool, arguments
         radius: 0.27 * width.min(height) as f32,
         turn: 0.3,
     };
+    let pictures = (0..frames).map(|frame| scene::draw(&ground, width, height, &[disc(!jumps || frame % 2 == 0)]));
+    film(path, size, pictures, arguments)
+}
+
+/// The same of pictures of the caller's own, of the one object in each; where there is none, its box is empty.
+pub fn film(path: PathBuf, size: (u32, u32), pictures: impl Iterator<Item = scene::Picture>, arguments: &str) -> Clip {
+    let (width, height) = size;
     let mut ffmpeg = Command::new("ffmpeg")
         .args(["-v", "error", "-y", "-f", "rawvideo", "-pix_fmt", "rgb24", "-framerate", "25"])
         .args(["-video_size", &format!("{width}x{height}"), "-i", "-"])
@@ -48,14 +55,13 @@ pub fn make(path: PathBuf, size: (u32, u32), frames: u32, jumps: bool, arguments
         .stdin(Stdio::piped())
         .spawn()
         .unwrap();
-    let mut pictures = ffmpeg.stdin.take().unwrap();
+    let mut pipe = ffmpeg.stdin.take().unwrap();
     let mut boxes = Vec::new();
-    for frame in 0..frames {
-        let picture = scene::draw(&ground, width, height, &[disc(!jumps || frame % 2 == 0)]);
-        pictures.write_all(&picture.rgb).unwrap();
-        boxes.push(picture.boxes[0]);
+    for picture in pictures {
+        pipe.write_all(&picture.rgb).unwrap();
+        boxes.push(picture.boxes.first().copied().unwrap_or_default());
     }
-    drop(pictures);
+    drop(pipe);
     assert!(ffmpeg.wait().unwrap().success(), "ffmpeg {arguments}");
     Clip { path, size, boxes }
 }

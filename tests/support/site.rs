@@ -125,8 +125,15 @@ pub fn objects_in(frame: u64) -> usize {
 }
 
 pub fn record(source: &str, frame: u64, objects: usize) -> FrameRecord {
-    let object =
-        |at| ObjectRecord { bbox: [at, 0, at + 5, 5], seed: None, score: 0.5, patches: 4, label: None, mask: None };
+    let object = |at| ObjectRecord {
+        bbox: [at, 0, at + 5, 5],
+        seed: None,
+        score: 0.5,
+        patches: 4,
+        cues: None,
+        label: None,
+        mask: None,
+    };
     FrameRecord {
         version: 1,
         source: source.into(),
@@ -140,6 +147,7 @@ pub fn record(source: &str, frame: u64, objects: usize) -> FrameRecord {
         inferred: true,
         objects: (0..objects as u32).map(object).collect(),
         timings_us: None,
+        camera: None,
         live: None,
     }
 }

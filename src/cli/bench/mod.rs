@@ -10,7 +10,7 @@ mod report;
 use super::exit::{self, Exit, Failure};
 use super::model::ModelArgs;
 use mostream::backbone::{self, Feature, Work};
-use mostream::engine::Task;
+use mostream::engine::{Cue, Task};
 use mostream::fit::Fit;
 use mostream::localize::{Localizer, Method};
 use mostream::stream::frame::Lender;
@@ -79,6 +79,7 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
 
     let task = Task {
         model: checkpoint.id().to_owned(),
+        cue: Cue::Appearance,
         localizer: Localizer::new(args.method),
         groups: None,
         with_masks: false,

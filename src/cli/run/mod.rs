@@ -13,6 +13,7 @@ use super::localize::PaperArgs;
 use super::model::{FeatureArg, ModelArgs};
 use clap::Args as _;
 use mostream::backbone::Feature;
+use mostream::engine::Cue;
 use mostream::localize::Method;
 use mostream::stream::camera::{Mode, Transport};
 use mostream::stream::decoder::{Decoding, ModelSize};
@@ -86,6 +87,10 @@ pub struct Shared {
     pub rtsp_out: Option<std::net::SocketAddr>,
     #[command(flatten)]
     pub localizer: PaperArgs,
+    /// What speaks for an object: appearance (the single picture), or time (what moves and what is new, as a fixed camera sees it after two
+    /// seconds; what the single picture shows counts where the camera moves)
+    #[arg(long, default_value = "appearance", value_parser = cue)]
+    pub cue: Cue,
     #[command(flatten)]
     pub groups: GroupsArg,
     /// Put each object's patches into its record, as run lengths
@@ -218,6 +223,14 @@ fn span(text: &str) -> Result<Duration, String> {
     let span = seconds.or_else(|| humantime::parse_duration(text).ok());
     let span = span.filter(|span| *span >= Duration::from_millis(1) && span.as_secs() < 1_000_000_000);
     span.ok_or_else(|| format!("expected a time such as 30s, 10m or 1h, not {text:?}"))
+}
+
+fn cue(text: &str) -> Result<Cue, String> {
+    match text {
+        "appearance" => Ok(Cue::Appearance),
+        "time" => Ok(Cue::Time),
+        _ => Err("expected appearance or time".into()),
+    }
 }
 
 fn transport(text: &str) -> Result<Transport, String> {

@@ -1,0 +1,95 @@
+//! What a frame of 640×480 costs in motion and scene, as a small picture of 384×288, on one core; every answer is checked on the way.
+//!
+//! `cargo bench --bench time` prints the median of each stage, before a still camera and before a moving one.
+
+use mostream::geometry::{Grid, PatchLayout, iou};
+use mostream::motion::flow::flow;
+use mostream::motion::grey::{Grey, Pyramid};
+use mostream::motion::{Camera, Motion};
+use mostream::scene::{Keys, Scene};
+use std::time::{Duration, Instant};
+
+const SIZE: (usize, usize) = (384, 288);
+const LAYOUT: PatchLayout =
+    PatchLayout { grid: Grid { rows: 30, cols: 40 }, patch: 8, image_width: 320, image_height: 240 };
+const DIM: usize = 192;
+const FRAMES: u64 = 200;
+/// The aim for all stages together before a still camera, in milliseconds.
+const AIM_MS: f64 = 2.5;
+
+/// A smooth pattern that looks nowhere the same.
+fn pattern(x: f32, y: f32) -> f32 {
+    let wave = |a: f32, b: f32| (a * x + b * y + 3.0 * (0.013 * x * b + 0.017 * y).sin()).sin();
+    128.0 + 25.0 * wave(0.31, 0.11) + 25.0 * wave(-0.17, 0.27) + 20.0 * wave(0.06, -0.09)
+}
+
+/// A dark thing of 40×80 pixels on the pattern, seen from a place.
+fn frame(from: [f32; 2], thing: [f32; 2]) -> Vec<u8> {
+    let mut rgb = Vec::with_capacity(3 * SIZE.0 * SIZE.1);
+    for y in 0..SIZE.1 {
+        for x in 0..SIZE.0 {
+            let (x, y) = (x as f32, y as f32);
+            let is_thing = (thing[0]..thing[0] + 40.0).contains(&x) && (thing[1]..thing[1] + 80.0).contains(&y);
+            let value = match is_thing {
+                true => 0.4 * pattern(2.0 * (x - thing[0]), 2.0 * (y - thing[1])),
+                false => pattern(x + from[0], y + from[1]),
+            };
+            rgb.extend([value as u8, (0.9 * value) as u8, (0.8 * value) as u8]);
+        }
+    }
+    rgb
+}
+
+/// Keys that turn where the thing is.
+fn keys(thing: [f32; 2]) -> Vec<f32> {
+    let mut keys = vec![1.0; LAYOUT.grid.patches() * DIM];
+    for (patch, keys) in keys.chunks_exact_mut(DIM).enumerate() {
+        let middle = [patch % LAYOUT.grid.cols, patch / LAYOUT.grid.cols].map(|at| (at as f32 * 8.0 + 4.0) * 1.2);
+        let is_thing = (0..2).all(|k| (thing[k]..thing[k] + [40.0, 80.0][k]).contains(&middle[k]));
+        keys.iter_mut().step_by(2).for_each(|key| *key = if is_thing { -1.0 } else { 1.0 });
+    }
+    keys
+}
+
+fn median_ms(mut times: Vec<Duration>) -> f64 {
+    times.sort_unstable();
+    times[times.len() / 2].as_secs_f64() * 1e3
+}
+
+/// `(look, know)` in milliseconds, and how many of the last frames had the right box first.
+fn run(pan: f32) -> (f64, f64, usize) {
+    let (mut motion, mut scene) = (Motion::new(SIZE), Scene::default());
+    let (mut looks, mut knows, mut right) = (Vec::new(), Vec::new(), 0);
+    for number in 0..FRAMES {
+        let left = 3.0 * number as f32 - 300.0;
+        let thing = [left.max(-60.0), 100.0];
+        let rgb = frame([pan * number as f32, 0.0], thing);
+        let keys = keys(thing);
+        let start = Instant::now();
+        let evidence = motion.look(&rgb, number * 40_000_000);
+        looks.push(start.elapsed());
+        assert!(number < 30 || (evidence.camera == Camera::Moving) == (pan > 0.0), "frame {number}");
+        let start = Instant::now();
+        let objects = scene.know(&evidence, Some(&Keys { values: &keys, dim: DIM }), &LAYOUT, &[]);
+        knows.push(start.elapsed());
+        let truth = [thing[0], 100.0, thing[0] + 40.0, 180.0].map(f64::from);
+        let is_right = objects.first().is_some_and(|first| iou(&first.bbox.map(f64::from), &truth) >= 0.5);
+        right += usize::from((120..160).contains(&number) && is_right);
+    }
+    println!("{} kB of memory", (motion.bytes() + scene.bytes()) / 1000);
+    assert!(motion.bytes() + scene.bytes() <= 20_000_000);
+    (median_ms(looks), median_ms(knows), right)
+}
+
+fn main() {
+    let pyramid = |shift: f32| Pyramid::new(Grey::half_of(&frame([shift, 0.0], [-60.0, 0.0]), SIZE.0, SIZE.1), 16);
+    let field = flow(&pyramid(0.0), &pyramid(4.0), 4);
+    let fits = field.vectors.iter().filter(|vector| (vector.by[0] + 2.0).hypot(vector.by[1]) < 0.2).count();
+    assert!(fits * 10 >= field.vectors.len() * 8, "{fits} of {} squares", field.vectors.len());
+
+    let (look, know, right) = run(0.0);
+    assert!(right >= 38, "{right} of 40 before a still camera");
+    println!("still camera: look {look:.2} ms, know {know:.2} ms, {:.2} of {AIM_MS} ms", look + know);
+    let (look, know, right) = run(2.0);
+    println!("moving camera: look {look:.2} ms, know {know:.2} ms; {right} of 40 right");
+}

@@ -1,0 +1,97 @@
+//! What a lane makes of time: a small picture of every frame, before the model, and the scene's objects after it.
+
+use super::lanes::Answer;
+use crate::fit::Fit;
+use crate::geometry::PatchLayout;
+use crate::motion::{Camera, Evidence, Motion};
+use crate::record::{CuesRecord, ObjectRecord};
+use crate::scene::{Candidate, Keys, Object, Scene};
+use crate::stream::frame::{Frame, Lender};
+
+/// The small picture is no wider; its pixels are what boxes are as fine as.
+const WIDTH: u32 = 384;
+/// Motion needs at least so many pixels of a side.
+const LEAST_SIDE: u32 = 32;
+
+/// Sees every frame of one source, in order.
+#[derive(Default)]
+pub(super) struct Eyes {
+    lender: Lender,
+    fit: Fit,
+    /// For small pictures of this size.
+    motion: Option<((u32, u32), Motion)>,
+    rgb: Vec<u8>,
+}
+
+impl Eyes {
+    /// None where the frame is too small, or cannot be looked at.
+    pub fn look(&mut self, frame: &Frame) -> Option<Evidence> {
+        let (width, height) = frame.display_size();
+        let wide = width.min(WIDTH);
+        let size = (wide, (u64::from(height) * u64::from(wide) / u64::from(width.max(1))) as u32);
+        if size.0.min(size.1) < LEAST_SIDE {
+            return None;
+        }
+        let (rgb, fit) = (&mut self.rgb, &mut self.fit);
+        rgb.resize(3 * size.0 as usize * size.1 as usize, 0);
+        self.lender.lend(frame, |picture| fit.rgb(&picture, size, rgb)).ok()?;
+        self.motion.take_if(|(known, _)| *known != size);
+        let new = || (size, Motion::new((size.0 as usize, size.1 as usize)));
+        Some(self.motion.get_or_insert_with(new).1.look(rgb, frame.pts_ns))
+    }
+}
+
+/// The objects of a frame of `size`, displayed width and height: `answer` is the model's for this frame, `held` the last there was.
+pub(super) fn objects(
+    scene: &mut Scene,
+    evidence: &Evidence,
+    answer: Option<&Answer>,
+    held: Option<&Answer>,
+    layout: &PatchLayout,
+    size: (u32, u32),
+    with_masks: bool,
+) -> Vec<ObjectRecord> {
+    let small = (evidence.size.0 as u32, evidence.size.1 as u32);
+    let candidates: Vec<Candidate> = match (evidence.camera, held) {
+        (Camera::Moving, Some(held)) => held
+            .objects
+            .iter()
+            .map(|(found, _)| {
+                let edges = held.layout.frame_from_image(&found.bbox, small.0, small.1);
+                let bbox = [edges.xmin, edges.ymin, edges.xmax, edges.ymax].map(|edge| edge as f32);
+                Candidate { bbox, score: found.score }
+            })
+            .collect(),
+        _ => Vec::new(),
+    };
+    let keys = answer.and_then(|answer| answer.keys.as_ref());
+    let keys = keys.map(|(values, dim)| Keys { values: &values[..], dim: *dim });
+    let found = scene.know(evidence, keys.as_ref(), layout, &candidates);
+    let scale = [size.0 as f32 / small.0 as f32, size.1 as f32 / small.1 as f32];
+    found.iter().filter_map(|object| record(object, scale, layout, size, with_masks)).collect()
+}
+
+/// None where nothing of it is in the frame.
+fn record(
+    object: &Object,
+    scale: [f32; 2],
+    layout: &PatchLayout,
+    (width, height): (u32, u32),
+    with_masks: bool,
+) -> Option<ObjectRecord> {
+    let most = [width, height, width, height];
+    let mut bbox = [0; 4];
+    for (at, edge) in bbox.iter_mut().enumerate() {
+        *edge = ((object.bbox[at] * scale[at % 2]).round().max(0.0) as u32).min(most[at]);
+    }
+    if bbox[0] >= bbox[2] || bbox[1] >= bbox[3] {
+        return None;
+    }
+    let cues = CuesRecord {
+        novelty: object.cues.novelty,
+        pixels: object.cues.pixels,
+        motion: object.cues.motion,
+        appearance: object.cues.appearance,
+    };
+    Some(ObjectRecord::of_place(bbox, object.score, cues, layout, (width, height), with_masks))
+}

@@ -1,0 +1,95 @@
+//! Whether the backbone is needed for a frame, and how much of it.
+
+use super::Camera;
+use super::grey::{Grey, Pyramid};
+
+/// Side of the cells whose means are compared, in pixels of the grey picture.
+const CELL: usize = 8;
+/// A cell has changed beyond this many grey values plus so many times what it usually changes by.
+const LEAST: f32 = 2.0;
+const NOISES: f32 = 6.0;
+/// So many changed cells are something.
+const CELLS: usize = 2;
+/// How fast the usual change follows, each frame; at first all frames count alike.
+const FOLLOW: f32 = 0.05;
+/// A scene is learned from every frame for so long, and looked at so often afterwards, whatever happens: its memory stays fresh.
+const LEARN_NS: u64 = 2_000_000_000;
+const REFRESH_NS: u64 = 5_000_000_000;
+
+/// What of the backbone is run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Need {
+    /// The first half: what is new before a still camera.
+    Half,
+    /// All of it: what appearance alone finds.
+    Whole,
+}
+
+/// What this frame needs: everything where the camera moves or a view has just begun to be seen (`is_cut`), half where `changed` cells
+/// say that something happens before a still one or its memory is due, nothing else.
+pub fn needed(camera: Camera, is_cut: bool, changed: usize, is_due: bool) -> Option<Need> {
+    match camera {
+        Camera::Moving => Some(Need::Whole),
+        _ if is_cut => Some(Need::Whole),
+        _ => (changed >= CELLS || is_due).then_some(Need::Half),
+    }
+}
+
+/// What has been asked for so far.
+#[derive(Default)]
+pub struct Rest {
+    /// Of the frame that was asked for last: cells' means.
+    asked: Vec<f32>,
+    asked_ns: u64,
+    begun_ns: Option<u64>,
+    /// How much each cell usually changes by.
+    usual: Vec<f32>,
+    frames: u32,
+}
+
+impl Rest {
+    /// What this frame needs. Slow movement adds up: cells are compared with the frame that was asked for last.
+    pub fn need(&mut self, now: &Pyramid, camera: Camera, is_cut: bool, pts_ns: u64) -> Option<Need> {
+        let cells = means(&now.0[0]);
+        if is_cut || self.asked.len() != cells.len() {
+            *self = Self { usual: vec![0.0; cells.len()], asked: cells.clone(), ..Self::default() };
+        }
+        self.frames = self.frames.saturating_add(1);
+        let begun = *self.begun_ns.get_or_insert(pts_ns);
+        let is_due = pts_ns.saturating_sub(begun) < LEARN_NS || pts_ns.saturating_sub(self.asked_ns) >= REFRESH_NS;
+        // Where light changes everywhere alike, nothing happens.
+        let mut offs: Vec<f32> = cells.iter().zip(&self.asked).map(|(cell, asked)| cell - asked).collect();
+        let light = median(&offs);
+        offs.iter_mut().for_each(|off| *off = (*off - light).abs());
+        let changed = offs.iter().zip(&self.usual).filter(|(off, usual)| **off > LEAST + NOISES * **usual).count();
+        let need = needed(camera, is_cut, changed, is_due);
+        let follow = FOLLOW.max(1.0 / self.frames as f32);
+        for (usual, off) in self.usual.iter_mut().zip(&offs) {
+            // What is far beyond the usual has no say in it.
+            *usual += follow * (off.min(LEAST + 2.0 * *usual) - *usual);
+        }
+        if need.is_some() {
+            (self.asked, self.asked_ns) = (cells, pts_ns);
+        }
+        need
+    }
+}
+
+/// The means of whole cells.
+fn means(grey: &Grey) -> Vec<f32> {
+    let (cols, rows) = (grey.width / CELL, grey.height / CELL);
+    let mut sums = vec![0f32; cols * rows];
+    for (y, line) in grey.values.chunks_exact(grey.width).take(rows * CELL).enumerate() {
+        let row = &mut sums[y / CELL * cols..][..cols];
+        for (sum, values) in row.iter_mut().zip(line.chunks_exact(CELL)) {
+            *sum += values.iter().sum::<f32>();
+        }
+    }
+    sums.iter().map(|sum| sum / (CELL * CELL) as f32).collect()
+}
+
+fn median(values: &[f32]) -> f32 {
+    let mut ordered = values.to_vec();
+    ordered.sort_unstable_by(f32::total_cmp);
+    ordered.get(ordered.len() / 2).copied().unwrap_or(0.0)
+}

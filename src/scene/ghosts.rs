@@ -1,0 +1,94 @@
+//! Thing or ghost: where pixels differ from the scene and nothing moves, either something came, or something that was always there
+//! has left its hole. What is there has a contour: the picture that shows it, now or before, is the one with edges along the outline.
+
+use super::mask::Size;
+use super::parts::{Part, components};
+
+/// How far from the outline its two sides are compared, and how far beyond it the surroundings with themselves, in pixels.
+const REACH: isize = 2;
+const BEYOND: isize = 8;
+/// A hole's contour was stronger by so much (sum over the colours), ...
+const CONTRAST: f32 = 10.0;
+/// ... where so much of its outline is not shared with what moves.
+const FREE: f32 = 0.4;
+/// Of a part that moves in more than this share of its pixels, the pieces that are still are looked at: holes that something is
+/// just leaving.
+const MOVING: f32 = 0.4;
+/// The smallest of them, as a share of the part.
+const PIECE: f32 = 0.1;
+
+/// What is compared: packed RGB now and of the scene, and a mask of what moves.
+pub struct Compared<'a> {
+    pub now: &'a [u8],
+    pub scene: &'a [u8],
+    pub moving: &'a [u8],
+    pub size: Size,
+}
+
+/// The parts, whole or pieces, that are holes; `parts` are components of the foreground, `least` is the smallest area.
+pub fn find(parts: &[Part], compared: &Compared, least: f32) -> Vec<Part> {
+    let (width, _) = compared.size;
+    let is_still = |at: &usize| compared.moving[*at] == 0;
+    let mut found = Vec::new();
+    for part in parts.iter().filter(|part| part.area as f32 >= least) {
+        let still = part.pixels(width).filter(is_still).count();
+        if (part.area - still) as f32 <= MOVING * part.area as f32 {
+            if is_hole(part, compared, false) {
+                found.push(part.clone());
+            }
+            continue;
+        }
+        let mut mask = vec![0u8; part.mask.len()];
+        let places = part.mask.iter().enumerate().filter(|(_, is_in)| **is_in).map(|(at, _)| at);
+        places.zip(part.pixels(width)).filter(|(_, at)| is_still(at)).for_each(|(place, _)| mask[place] = 255);
+        let least = least.max(PIECE * part.area as f32);
+        let pieces = components(&mask, (part.width, part.height)).into_iter();
+        let pieces = pieces.map(|piece| Part { x: piece.x + part.x, y: piece.y + part.y, ..piece });
+        found.extend(pieces.filter(|piece| piece.area as f32 >= least && is_hole(piece, compared, true)));
+    }
+    found
+}
+
+/// Whether the scene has more contrast across the outline than the picture has, beyond what the surroundings have anyway. Of a piece,
+/// the outline towards what moves has no say.
+fn is_hole(part: &Part, compared: &Compared, is_piece: bool) -> bool {
+    let Compared { now, scene, moving, .. } = *compared;
+    let (mut sums, mut count, mut all) = ([0u32; 3], 0u32, 0u32);
+    let off = |picture: &[u8], a: usize, b: usize| -> u32 {
+        (0..3).map(|colour| u32::from(picture[3 * a + colour].abs_diff(picture[3 * b + colour]))).sum()
+    };
+    for (x, y, dx, dy) in outline(part) {
+        all += 1;
+        let at = |reach: isize| place(x + dx * reach, y + dy * reach, compared.size);
+        let (Some(inside), Some(next), Some(outside)) = (at(-REACH), at(1), at(REACH + 1)) else { continue };
+        if is_piece && moving[next] != 0 {
+            continue;
+        }
+        let beyond = at(BEYOND).unwrap_or(outside);
+        sums[0] += off(now, inside, outside);
+        sums[1] += off(scene, inside, outside);
+        sums[2] += off(now, outside, beyond);
+        count += 1;
+    }
+    let [now, before, usual] = sums.map(|sum| sum as f32 / count.max(1) as f32);
+    let [now, before] = [now, before].map(|contrast| (contrast - usual).max(0.0));
+    before > now + CONTRAST && count as f32 > FREE * all as f32
+}
+
+/// The pixels of a part with a neighbour outside of it, and the step to it: `(x, y, dx, dy)`.
+fn outline(part: &Part) -> impl Iterator<Item = (isize, isize, isize, isize)> {
+    let (width, height) = (part.width as isize, part.height as isize);
+    let is_in = move |x: isize, y: isize| {
+        (0..width).contains(&x) && (0..height).contains(&y) && part.mask[(y * width + x) as usize]
+    };
+    let inside = (0..width * height).map(move |at| (at % width, at / width)).filter(move |&(x, y)| is_in(x, y));
+    let steps = [(1, 0), (-1, 0), (0, 1), (0, -1)];
+    let edges = inside.flat_map(move |(x, y)| steps.map(|(dx, dy)| (x, y, dx, dy)));
+    let edges = edges.filter(move |&(x, y, dx, dy)| !is_in(x + dx, y + dy));
+    edges.map(|(x, y, dx, dy)| (x + part.x as isize, y + part.y as isize, dx, dy))
+}
+
+fn place(x: isize, y: isize, (width, height): Size) -> Option<usize> {
+    let is_in = (0..width as isize).contains(&x) && (0..height as isize).contains(&y);
+    is_in.then(|| y as usize * width + x as usize)
+}

@@ -1,0 +1,177 @@
+//! A still scene: what is always there, and what is not.
+
+mod file;
+mod ghosts;
+mod grid;
+mod mask;
+mod memory;
+mod moving;
+mod parts;
+mod pixels;
+mod random;
+mod view;
+
+use crate::geometry::PatchLayout;
+use crate::motion::camera::Movement;
+use crate::motion::{Camera, Evidence};
+pub use file::SceneError;
+use mask::Size;
+use std::borrow::Cow;
+use view::View;
+
+/// Views that are kept beside the present one, for their return.
+const VIEWS: usize = 1;
+/// Where more of the patches are novel for so long, the scene is another.
+const OTHER_SHARE: f32 = 0.6;
+const OTHER_S: f32 = 1.0;
+
+/// What appearance alone takes for an object.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Candidate {
+    /// `[xmin, ymin, xmax, ymax]` in pixels of the small picture, half-open.
+    pub bbox: [f32; 4],
+    pub score: f32,
+}
+
+/// The middle block's keys of a frame, `[patches, dim]`, row-major over the layout's grid, without the CLS token.
+#[derive(Clone, Copy, Debug)]
+pub struct Keys<'a> {
+    pub values: &'a [f32],
+    pub dim: usize,
+}
+
+/// What speaks for an object.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Cues {
+    /// The mean z of its pixels: how new its patches are, in units of what they usually vary by.
+    pub novelty: f32,
+    /// Its pixels that are like nothing that was seen there.
+    pub pixels: f32,
+    /// How far it moves against the camera, in units of the flow's noise.
+    pub motion: f32,
+    /// The score that appearance alone gives it.
+    pub appearance: f32,
+}
+
+impl Cues {
+    /// Of a thing and another piece of it.
+    fn add(&mut self, other: Self) {
+        let all = self.pixels + other.pixels;
+        self.novelty = (self.novelty * self.pixels + other.novelty * other.pixels) / all.max(1.0);
+        self.pixels = all;
+        self.motion = self.motion.max(other.motion);
+        self.appearance = self.appearance.max(other.appearance);
+    }
+
+    fn score(&self, pixels: f32) -> f32 {
+        self.novelty * self.pixels / pixels
+    }
+}
+
+/// An object in one frame.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Object {
+    /// `[xmin, ymin, xmax, ymax]` in pixels of the small picture, half-open.
+    pub bbox: [f32; 4],
+    pub score: f32,
+    pub cues: Cues,
+}
+
+/// What a source's camera has seen so far.
+#[derive(Default)]
+pub struct Scene {
+    /// The present one last, with their numbers.
+    views: Vec<(u32, View)>,
+    other_since: Option<u64>,
+}
+
+impl Scene {
+    /// Bytes that it holds.
+    pub fn bytes(&self) -> usize {
+        self.views.iter().map(|(_, view)| view.bytes()).sum()
+    }
+
+    /// The present view as bytes, seen `by` what keys depend on (model, grid, feature, precision); none before there is one.
+    pub fn save(&self, by: &str) -> Option<Vec<u8>> {
+        self.views.last().map(|(_, view)| file::write(view, by))
+    }
+
+    /// A scene whose view 0 is what was saved, and its picture `(width, height, packed RGB)`, which motion begins with. It is an error where
+    /// the bytes are damaged, or where something else saw them.
+    pub fn load(bytes: &[u8], by: &str) -> Result<(Self, Size, Vec<u8>), SceneError> {
+        let view = file::read(bytes, by)?;
+        let (size, picture) = (view.size, view.scene.clone());
+        Ok((Self { views: vec![(0, view)], other_since: None }, size, picture))
+    }
+
+    /// The objects of the next frame: before a still camera what does not belong to the scene, before a moving one what moves against it
+    /// or what `candidates` appearance found. `keys` are of the frame as it came; `layout` is theirs, also where they are not there.
+    pub fn know(
+        &mut self,
+        evidence: &Evidence,
+        keys: Option<&Keys>,
+        layout: &PatchLayout,
+        candidates: &[Candidate],
+    ) -> Vec<Object> {
+        if evidence.camera == Camera::Moving {
+            return moving::objects(evidence.against.as_ref(), candidates, evidence.size);
+        }
+        let laid_back = keys.map(|keys| match &evidence.shake {
+            Some(shake) => Cow::Owned(keys_laid_back(keys, shake, layout, evidence.size)),
+            None => Cow::Borrowed(keys.values),
+        });
+        let keys = keys.zip(laid_back.as_deref()).map(|(keys, values)| Keys { values, dim: keys.dim });
+        let view = self.view(evidence);
+        let mut objects = view.know(&evidence.rgb, evidence.pts_ns, keys.as_ref(), layout);
+        let is_other = view.novel_share() > OTHER_SHARE;
+        if let Some(shake) = &evidence.shake {
+            objects.iter_mut().for_each(|object| object.bbox = shaken(&object.bbox, shake, evidence.size));
+        }
+        self.other_since = self.other_since.filter(|_| is_other).or(is_other.then_some(evidence.pts_ns));
+        if self.other_since.is_some_and(|since| (evidence.pts_ns.saturating_sub(since)) as f32 > 1e9 * OTHER_S) {
+            self.views.pop();
+            self.other_since = None;
+        }
+        objects
+    }
+
+    /// The view of a frame: the present one, an old one that came back, or one that begins.
+    fn view(&mut self, evidence: &Evidence) -> &mut View {
+        let known = self.views.iter().position(|(number, view)| *number == evidence.view && view.size == evidence.size);
+        let view = match known {
+            Some(at) => self.views.remove(at),
+            None => (evidence.view, View::new(&evidence.rgb, evidence.size)),
+        };
+        if self.views.len() > VIEWS {
+            self.views.remove(0);
+        }
+        self.views.push(view);
+        let last = self.views.len() - 1;
+        &mut self.views[last].1
+    }
+}
+
+/// The key of each of the view's patches: that of the patch which shows it now.
+fn keys_laid_back(keys: &Keys, shake: &Movement, layout: &PatchLayout, size: Size) -> Vec<f32> {
+    let (rows, cols, patch) = (layout.grid.rows, layout.grid.cols, layout.patch as f32);
+    let scale = [size.0 as f32 / layout.image_width as f32, size.1 as f32 / layout.image_height as f32];
+    let mut values = Vec::with_capacity(keys.values.len());
+    for at in 0..rows * cols {
+        let (x, y) = (at % cols, at / cols);
+        let middle = [x, y].map(|place| (place as f32 + 0.5) * patch);
+        let by = shake.by([middle[0] * scale[0] / 2.0, middle[1] * scale[1] / 2.0]);
+        let place = |side: usize, count: usize| {
+            ((middle[side] + 2.0 * by[side] / scale[side]) / patch).clamp(0.0, count as f32 - 1.0) as usize
+        };
+        let from = place(1, rows) * cols + place(0, cols);
+        values.extend_from_slice(&keys.values[from * keys.dim..][..keys.dim]);
+    }
+    values
+}
+
+/// A box of the view in the frame as it came.
+fn shaken(bbox: &[f32; 4], shake: &Movement, size: Size) -> [f32; 4] {
+    let by = shake.by([(bbox[0] + bbox[2]) / 4.0, (bbox[1] + bbox[3]) / 4.0]).map(|by| 2.0 * by);
+    let edge = |at: usize, limit: usize| (bbox[at] + by[at % 2]).clamp(0.0, limit as f32);
+    [edge(0, size.0), edge(1, size.1), edge(2, size.0), edge(3, size.1)]
+}

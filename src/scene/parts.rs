@@ -1,0 +1,209 @@
+//! Pieces of foreground, and how pieces become whole things.
+
+use super::mask::Size;
+
+/// A column with this share of the pixels of the columns on both sides is where two things touch.
+const SPLIT: f32 = 0.5;
+
+/// A piece of foreground, by its pixels.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Part {
+    pub x: usize,
+    pub y: usize,
+    pub width: usize,
+    pub height: usize,
+    /// Row by row over the bounding box.
+    pub mask: Vec<bool>,
+    pub area: usize,
+}
+
+impl Part {
+    /// The places of its pixels in a picture of this width.
+    pub fn pixels(&self, width: usize) -> impl Iterator<Item = usize> {
+        let first = self.y * width + self.x;
+        let inside = self.mask.iter().enumerate().filter(|(_, is_in)| **is_in);
+        inside.map(move |(at, _)| first + at / self.width * width + at % self.width)
+    }
+
+    /// `[xmin, ymin, xmax, ymax]`.
+    pub fn bounds(&self) -> [f32; 4] {
+        [self.x, self.y, self.x + self.width, self.y + self.height].map(|edge| edge as f32)
+    }
+
+    /// The part of its columns `from..to`, in its own smallest box.
+    fn columns(&self, from: usize, to: usize) -> Self {
+        let has_row = |y: usize| self.mask[y * self.width..][from..to].contains(&true);
+        let rows: Vec<usize> = (0..self.height).filter(|&y| has_row(y)).collect();
+        let has_column = |x: usize| (0..self.height).any(|y| self.mask[y * self.width + x]);
+        let columns: Vec<usize> = (from..to).filter(|&x| has_column(x)).collect();
+        let (Some(&top), Some(&bottom), Some(&left), Some(&right)) =
+            (rows.first(), rows.last(), columns.first(), columns.last())
+        else {
+            return Self { x: self.x, y: self.y, width: 0, height: 0, mask: Vec::new(), area: 0 };
+        };
+        let (width, height) = (right - left + 1, bottom - top + 1);
+        let mask: Vec<bool> =
+            (top..=bottom).flat_map(|y| self.mask[y * self.width..][left..=right].iter().copied()).collect();
+        let area = mask.iter().filter(|is_in| **is_in).count();
+        Self { x: self.x + left, y: self.y + top, width, height, mask, area }
+    }
+}
+
+/// The 8-connected components of a mask.
+pub fn components(mask: &[u8], (width, height): Size) -> Vec<Part> {
+    let mut is_seen = vec![false; mask.len()];
+    let (mut parts, mut open, mut reached) = (Vec::new(), Vec::new(), Vec::new());
+    for first in 0..mask.len() {
+        if mask[first] == 0 || is_seen[first] {
+            continue;
+        }
+        is_seen[first] = true;
+        open.push(first);
+        reached.clear();
+        let [mut left, mut top, mut right, mut bottom] = [width, height, 0, 0];
+        while let Some(at) = open.pop() {
+            reached.push(at);
+            let (x, y) = (at % width, at / width);
+            (left, right, top, bottom) = (left.min(x), right.max(x), top.min(y), bottom.max(y));
+            for y in y.saturating_sub(1)..(y + 2).min(height) {
+                for x in x.saturating_sub(1)..(x + 2).min(width) {
+                    let next = y * width + x;
+                    if mask[next] != 0 && !is_seen[next] {
+                        is_seen[next] = true;
+                        open.push(next);
+                    }
+                }
+            }
+        }
+        let (w, h) = (right - left + 1, bottom - top + 1);
+        let mut inside = vec![false; w * h];
+        reached.iter().for_each(|at| inside[(at / width - top) * w + at % width - left] = true);
+        parts.push(Part { x: left, y: top, width: w, height: h, mask: inside, area: reached.len() });
+    }
+    parts
+}
+
+/// Cuts a part at its thinnest column where both sides are large and tall: people side by side. `least` is the smallest area
+/// of a thing.
+pub fn split(part: Part, least: f32, out: &mut Vec<Part>) {
+    let is_large = part.area as f32 >= 2.0 * least && part.width >= 8;
+    let Some(at) = thin_column(&part).filter(|_| is_large) else { return out.push(part) };
+    let sides = [part.columns(0, at), part.columns(at, part.width)];
+    let is_side = |side: &Part| {
+        side.area as f32 >= (0.2 * part.area as f32).max(0.5 * least)
+            && side.height as f32 >= (1.2 * side.width as f32).max(0.55 * part.height as f32)
+    };
+    if !sides.iter().all(is_side) {
+        return out.push(part);
+    }
+    for side in sides {
+        split(side, least, out);
+    }
+}
+
+/// The column that is thinnest in comparison with the fullest on either side, where it is thin enough.
+fn thin_column(part: &Part) -> Option<usize> {
+    let mut columns = vec![0f32; part.width];
+    for row in part.mask.chunks_exact(part.width) {
+        columns.iter_mut().zip(row).for_each(|(column, is_in)| *column += f32::from(u8::from(*is_in)));
+    }
+    let last = part.width - 1;
+    let smooth: Vec<f32> =
+        (0..=last).map(|x| (columns[x.saturating_sub(1)] + columns[x] + columns[(x + 1).min(last)]) / 3.0).collect();
+    let fullest = |most: &mut f32, column: &f32| {
+        *most = most.max(*column);
+        Some(*most)
+    };
+    let before: Vec<f32> = smooth.iter().scan(0.0, fullest).collect();
+    let mut after: Vec<f32> = smooth.iter().rev().scan(0.0, fullest).collect();
+    after.reverse();
+    let share = |x: usize| smooth[x] / before[x].min(after[x]);
+    let at = (2..part.width.saturating_sub(2)).min_by(|&a, &b| share(a).total_cmp(&share(b)))?;
+    (share(at) <= SPLIT).then_some(at)
+}
+
+/// Unites boxes, the larger with what is 60 % inside it, or short, no wider, and just above or below it (at most `gap` away).
+/// `unite` joins what else is known of the second to the first.
+pub fn join<T>(things: &mut Vec<([f32; 4], T)>, gap: f32, mut unite: impl FnMut(&mut T, T)) {
+    while let Some((into, from)) = pair(things, gap) {
+        let (small, known) = things.remove(from);
+        let into = if from < into { into - 1 } else { into };
+        let (large, own) = &mut things[into];
+        *large = union(large, &small);
+        unite(own, known);
+    }
+}
+
+fn union(a: &[f32; 4], b: &[f32; 4]) -> [f32; 4] {
+    [a[0].min(b[0]), a[1].min(b[1]), a[2].max(b[2]), a[3].max(b[3])]
+}
+
+fn area(a: &[f32; 4]) -> f32 {
+    (a[2] - a[0]) * (a[3] - a[1])
+}
+
+fn pair<T>(things: &[([f32; 4], T)], gap: f32) -> Option<(usize, usize)> {
+    let all = 0..things.len();
+    let mut pairs = all.clone().flat_map(|i| all.clone().map(move |j| (i, j))).filter(|(i, j)| i != j);
+    pairs.find(|&(i, j)| {
+        let (a, b) = (&things[i].0, &things[j].0);
+        area(a) >= area(b) && belongs(a, b, gap)
+    })
+}
+
+/// Whether the smaller b is a piece of a.
+fn belongs(a: &[f32; 4], b: &[f32; 4], gap: f32) -> bool {
+    let (across, down) = (a[2].min(b[2]) - a[0].max(b[0]), a[3].min(b[3]) - a[1].max(b[1]));
+    let (width, height) = (a[2] - a[0], a[3] - a[1]);
+    let (own_width, own_height) = (b[2] - b[0], b[3] - b[1]);
+    let is_stacked = across > 0.5 * width.min(own_width)
+        && -down < gap.min(0.2 * height)
+        && own_height < 0.5 * height
+        && own_width < 1.3 * width;
+    is_stacked || across > 0.0 && down > 0.0 && across * down > 0.6 * area(b)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn mask(rows: &[&str]) -> (Vec<u8>, Size) {
+        let cells = rows.iter().flat_map(|row| row.bytes());
+        (cells.map(|cell| if cell == b'#' { 255 } else { 0 }).collect(), (rows[0].len(), rows.len()))
+    }
+
+    #[test]
+    fn components_touch_at_corners_and_know_their_pixels() {
+        let (mask, size) = mask(&["#..#", ".#..", "...#"]);
+        let parts = components(&mask, size);
+        let bounds: Vec<_> = parts.iter().map(|part| (part.bounds(), part.area)).collect();
+        assert_eq!(bounds, [([0.0, 0.0, 2.0, 2.0], 2), ([3.0, 0.0, 4.0, 1.0], 1), ([3.0, 2.0, 4.0, 3.0], 1)]);
+        assert_eq!(parts[0].pixels(size.0).collect::<Vec<_>>(), [0, 5]);
+    }
+
+    #[test]
+    fn two_side_by_side_are_cut_where_they_touch_and_one_is_not() {
+        let row = "#####...#####";
+        let rows: Vec<&str> = (0..12).map(|y| if y == 6 { "#############" } else { row }).collect();
+        let (two, size) = mask(&rows);
+        let mut cut = Vec::new();
+        split(components(&two, size).remove(0), 10.0, &mut cut);
+        assert_eq!(cut.len(), 2, "{cut:?}");
+        let (one, size) = mask(&["#########"; 12]);
+        let mut whole = Vec::new();
+        split(components(&one, size).remove(0), 10.0, &mut whole);
+        assert_eq!(whole.len(), 1);
+    }
+
+    #[test]
+    fn pieces_above_and_inside_are_one_and_neighbours_are_not() {
+        let mut things = vec![
+            ([10.0, 20.0, 30.0, 60.0], 1),
+            ([12.0, 12.0, 28.0, 18.0], 2),
+            ([15.0, 30.0, 20.0, 40.0], 4),
+            ([40.0, 20.0, 60.0, 60.0], 8),
+        ];
+        join(&mut things, 8.0, |own, other| *own += other);
+        assert_eq!(things, [([10.0, 12.0, 30.0, 60.0], 7), ([40.0, 20.0, 60.0, 60.0], 8)]);
+    }
+}

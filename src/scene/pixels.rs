@@ -1,0 +1,242 @@
+//! What colours each pixel of a still scene usually has, as samples of them (ViBe, Barnich and Van Droogenbroeck, TIP 2011; samples
+//! that know whether they are background: Zivkovic and van der Heijden, PRL 2006).
+
+use super::random::Random;
+use crate::localize::kernel::vectorized;
+
+/// Colours that are kept of each pixel.
+pub const SAMPLES: usize = 20;
+/// Pixels whose samples lie side by side.
+pub const LANES: usize = 64;
+/// So many near samples make a colour known.
+const ENOUGH: u8 = 2;
+/// A known colour darkened to no less than this share is a shadow.
+const SHADOW: f32 = 0.5;
+
+const SEED: u64 = 1;
+
+/// Red, green, blue, and 255 where the sample is background.
+type Sample = [[u8; LANES]; 4];
+type Block = [Sample; SAMPLES];
+pub const BLOCK_BYTES: usize = size_of::<Block>();
+
+/// The samples of every pixel of a picture `[height, width]`.
+pub struct Pixels {
+    blocks: Vec<Block>,
+    pixels: usize,
+    random: Random,
+}
+
+/// What the samples say of a picture, a byte for each pixel, 255 for yes.
+#[derive(Clone, Default)]
+pub struct Seen {
+    /// Like no background sample.
+    pub new: Vec<u8>,
+    /// Like samples of any kind: what comes again and again becomes background.
+    pub known: Vec<u8>,
+    /// New, and no shadow.
+    pub foreground: Vec<u8>,
+}
+
+impl Pixels {
+    /// Every sample of a pixel is its first colour. `planes` as of [`planes`].
+    pub fn new(planes: &[Planes], pixels: usize) -> Self {
+        let blocks = planes.iter().map(|&[r, g, b]| [[r, g, b, [255; LANES]]; SAMPLES]).collect();
+        Self { blocks, pixels, random: Random::new(SEED) }
+    }
+
+    /// Bytes that it holds.
+    pub fn bytes(&self) -> usize {
+        self.blocks.len() * size_of::<Block>()
+    }
+
+    /// Every sample, as bytes.
+    pub fn write(&self, out: &mut Vec<u8>) {
+        self.blocks.iter().flatten().flatten().for_each(|plane| out.extend(plane));
+    }
+
+    /// What was written, as many whole blocks as `pixels` take. Any byte is a colour; of the last plane of each sample only 0 is none of
+    /// the background's.
+    pub fn read(bytes: &[u8], pixels: usize) -> Self {
+        let mut planes = bytes.as_chunks::<LANES>().0.iter();
+        let mut plane = || planes.next().copied().unwrap_or([0; LANES]);
+        let block = |_| {
+            std::array::from_fn(|_| {
+                std::array::from_fn(|at| match at {
+                    3 => plane().map(|is_background| if is_background == 0 { 0 } else { 255 }),
+                    _ => plane(),
+                })
+            })
+        };
+        Self { blocks: (0..pixels.div_ceil(LANES)).map(block).collect(), pixels, random: Random::new(SEED) }
+    }
+
+    /// Compares a picture with the samples; `near` is the distance (sum over the colours) to which a sample is near.
+    pub fn compare(&self, planes: &[Planes], near: u8, seen: &mut Seen) {
+        let Seen { new, known, foreground } = seen;
+        for plane in [&mut *new, &mut *known, &mut *foreground] {
+            plane.resize(self.pixels.next_multiple_of(LANES), 0);
+        }
+        compare_blocks(&self.blocks, planes, near, new, known);
+        foreground.copy_from_slice(new);
+        let all = self.blocks.iter().zip(planes).zip(new.chunks_exact(LANES)).zip(foreground.chunks_exact_mut(LANES));
+        for (((block, planes), new), foreground) in all {
+            if new.contains(&255) {
+                lighten(block, planes, near, foreground);
+            }
+        }
+        for plane in [new, known, foreground] {
+            plane.truncate(self.pixels);
+        }
+    }
+
+    /// Takes the picture's colours into the samples by chance: `chance` of 65536 for each pixel.
+    pub fn learn(&mut self, planes: &[Planes], chance: &[u16], is_background: &[u8]) {
+        let seed = self.random.next();
+        for (index, (block, planes)) in self.blocks.iter_mut().zip(planes).enumerate() {
+            let at = index * LANES;
+            let count = LANES.min(self.pixels - at);
+            let drawn = draws(seed, at as u64);
+            for lane in (0..count).filter(|&lane| (drawn[lane] as u16) < chance[at + lane]) {
+                let sample = &mut block[(drawn[lane] >> 16) as usize % SAMPLES];
+                for (plane, colours) in sample.iter_mut().zip(planes) {
+                    plane[lane] = colours[lane];
+                }
+                sample[3][lane] = is_background[at + lane];
+            }
+        }
+    }
+
+    /// Makes the picture's colour of one pixel the background's, in every second sample.
+    pub fn replace(&mut self, planes: &[Planes], pixel: usize) {
+        let (index, lane) = (pixel / LANES, pixel % LANES);
+        for sample in self.blocks[index].iter_mut().step_by(2) {
+            (0..3).for_each(|colour| sample[colour][lane] = planes[index][colour][lane]);
+            sample[3][lane] = 255;
+        }
+    }
+}
+
+/// Red, green and blue of as many pixels.
+pub type Planes = [[u8; LANES]; 3];
+
+/// Packed RGB as planes; what is missing in the last is black.
+pub fn planes(rgb: &[u8], out: &mut Vec<Planes>) {
+    out.clear();
+    out.extend(rgb.chunks(3 * LANES).map(|pixels| {
+        let mut planes = [[0; LANES]; 3];
+        for (lane, pixel) in pixels.chunks_exact(3).enumerate() {
+            (0..3).for_each(|colour| planes[colour][lane] = pixel[colour]);
+        }
+        planes
+    }));
+}
+
+/// A number for each pixel, by chance: its place, mixed.
+#[inline(always)]
+fn draws(seed: u64, at: u64) -> [u32; LANES] {
+    std::array::from_fn(|lane| {
+        let mixed = (seed as u32).wrapping_add((at as u32 + lane as u32).wrapping_mul(0x9e37_79b9));
+        let mixed = (mixed ^ (mixed >> 16)).wrapping_mul(0x7feb_352d);
+        let mixed = (mixed ^ (mixed >> 15)).wrapping_mul(0x846c_a68b);
+        mixed ^ (mixed >> 16) ^ (seed >> 32) as u32
+    })
+}
+
+vectorized! {
+    /// Counts near samples, and those of the background.
+    compare_blocks(blocks: &[Block], planes: &[Planes], near: u8, new: &mut [u8], known: &mut [u8]) -> () {
+        for (index, (block, [r, g, b])) in blocks.iter().zip(planes).enumerate() {
+            let at = index * LANES;
+            let (mut all, mut background) = ([0u8; LANES], [0u8; LANES]);
+            // Most pixels are known by the first few: what is still missing is asked now and then.
+            for (number, [sr, sg, sb, is_background]) in block.iter().enumerate() {
+                if number % 3 == 2 && background.iter().all(|count| *count >= ENOUGH) {
+                    break;
+                }
+                for lane in 0..LANES {
+                    let off = sr[lane].abs_diff(r[lane]).saturating_add(sg[lane].abs_diff(g[lane]));
+                    let off = off.saturating_add(sb[lane].abs_diff(b[lane]));
+                    let is_near = u8::from(off <= near);
+                    all[lane] += is_near;
+                    background[lane] += is_near & is_background[lane];
+                }
+            }
+            for lane in 0..LANES {
+                new[at + lane] = if background[lane] < ENOUGH { 255 } else { 0 };
+                known[at + lane] = if all[lane] >= ENOUGH { 255 } else { 0 };
+            }
+        }
+    }
+}
+
+vectorized! {
+    /// Takes shadows out: pixels that are like [`ENOUGH`] background colours, darkened.
+    lighten(block: &Block, planes: &Planes, near: u8, foreground: &mut [u8]) -> () {
+        let [red, green, blue] = planes;
+        let mut found = [0u8; LANES];
+        for [sr, sg, sb, is_background] in block {
+            for lane in 0..LANES {
+                let pixel = [red[lane], green[lane], blue[lane]].map(f32::from);
+                let colour = [sr[lane], sg[lane], sb[lane]].map(f32::from);
+                let both = pixel[0] * colour[0] + pixel[1] * colour[1] + pixel[2] * colour[2];
+                let own = 1.0 + colour[0] * colour[0] + colour[1] * colour[1] + colour[2] * colour[2];
+                let share = both / own;
+                let off = (pixel[0] - share * colour[0]).abs()
+                    + (pixel[1] - share * colour[1]).abs()
+                    + (pixel[2] - share * colour[2]).abs();
+                let is_dark = (SHADOW..=1.0).contains(&share) & (off < f32::from(near) * share);
+                found[lane] += u8::from(is_dark) & is_background[lane];
+            }
+        }
+        for (foreground, found) in foreground.iter_mut().zip(found) {
+            *foreground = if found >= ENOUGH { 0 } else { *foreground };
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_comparison_is_what_a_plain_loop_gives() {
+        let mut random = Random::new(3);
+        let count = 150;
+        let mut picture = || -> Vec<u8> { (0..3 * count).map(|_| (random.next() % 90) as u8 + 60).collect() };
+        let (mut colours, mut seen) = (Vec::new(), Seen::default());
+        planes(&picture(), &mut colours);
+        let mut pixels = Pixels::new(&colours, count);
+        for _ in 0..60 {
+            planes(&picture(), &mut colours);
+            let kinds: Vec<u8> = (0..count).map(|at| if at % 3 == 0 { 0 } else { 255 }).collect();
+            pixels.learn(&colours, &vec![20_000; count], &kinds);
+        }
+        planes(&picture(), &mut colours);
+        pixels.compare(&colours, 34, &mut seen);
+        let yes = |is| if is { 255u8 } else { 0 };
+        for at in 0..count {
+            let (block, lane) = (&pixels.blocks[at / LANES], at % LANES);
+            let pixel: [u8; 3] = std::array::from_fn(|colour| colours[at / LANES][colour][lane]);
+            let off = |sample: &Sample, share: f32| -> f32 {
+                (0..3).map(|c| (f32::from(pixel[c]) - share * f32::from(sample[c][lane])).abs()).sum()
+            };
+            let is_background = |sample: &&Sample| sample[3][lane] != 0;
+            let near = |sample: &&Sample| off(sample, 1.0) <= 34.0;
+            let shadow = |sample: &&Sample| {
+                let both: f32 = (0..3).map(|c| f32::from(pixel[c]) * f32::from(sample[c][lane])).sum();
+                let own: f32 = (0..3).map(|c| f32::from(sample[c][lane]).powi(2)).sum();
+                let share = both / (1.0 + own);
+                (SHADOW..=1.0).contains(&share) && off(sample, share) < 34.0 * share
+            };
+            let is_new = block.iter().filter(is_background).filter(near).count() < 2;
+            let is_known = block.iter().filter(near).count() >= 2;
+            let is_dark = block.iter().filter(is_background).filter(shadow).count() >= 2;
+            let plain = [yes(is_new), yes(is_known), yes(is_new && !is_dark)];
+            assert_eq!([seen.new[at], seen.known[at], seen.foreground[at]], plain, "pixel {at}");
+        }
+        let mut bytes = Vec::new();
+        pixels.write(&mut bytes);
+        assert!(Pixels::read(&bytes, count).blocks == pixels.blocks);
+    }
+}

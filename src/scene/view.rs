@@ -1,0 +1,252 @@
+//! One view of a still camera: its pixels, its patches, and what in a frame does not belong to it.
+
+use super::ghosts::{self, Compared};
+use super::grid::{UNITS, gather, spread};
+use super::mask::{self, Size};
+use super::memory::Memory;
+use super::parts::{Part, components, join, split};
+use super::pixels::{Pixels, Planes, Seen, planes};
+use super::{Cues, Keys, Object};
+use crate::geometry::PatchLayout;
+use std::collections::VecDeque;
+
+/// Distance, summed over the colours, to which a sample is near.
+const NEAR: u8 = 34;
+/// The smallest thing and its smallest piece, as shares of the picture.
+const LEAST: f32 = 0.001;
+const LEAST_PIECE: f32 = 0.0002;
+/// Asked of the 90th percentile of z in a part, more where foreground without novelty keeps coming (leaves, water), and at most.
+const ACCEPT: f32 = 0.3;
+const ACCEPT_UNREST: f32 = 10.0;
+const ACCEPT_MOST: f32 = 1.5;
+/// Foreground of less z than this is unrest, which is a mean over so many seconds.
+const UNREST_NOVELTY: f32 = 0.35;
+const UNREST_S: f32 = 2.0;
+/// A pixel's samples are renewed, each second, by chance: usually, where features see nothing new in new colours, and where they do.
+/// A frame shows no more than one of [`FRAME_S`] does.
+const LEARN: f32 = 1.5;
+const LEARN_CALM: f32 = 5.0;
+const LEARN_NOVEL: f32 = 0.0125;
+const FRAME_S: f32 = 1.0 / 24.0;
+const CALM: f32 = 0.5;
+const NOVEL: f32 = 1.0;
+/// So long ago a picture is compared with to see what moves, at least, and so many grey values are a movement.
+const EARLIER_NS: u64 = 250_000_000;
+const MOVED: u8 = 12;
+/// Pictures kept for that: with more frames a second some are passed over.
+const KEPT: usize = 8;
+/// A thing's piece above or below is at most so many patches away.
+const GAP: f32 = 2.0;
+
+/// The scene's picture follows what is not new after so long.
+const FOLLOW_S: f32 = 0.1;
+/// z before any keys have come, in [`UNITS`]: neither calm nor novel, so that pixels decide alone.
+const UNKNOWN: u8 = 48;
+
+pub struct View {
+    pub(super) size: Size,
+    pub(super) pixels: Pixels,
+    pub(super) memory: Option<Memory>,
+    /// Of the patches: the mean share of restless foreground.
+    pub(super) unrest: Vec<f32>,
+    /// The scene's usual colours, packed RGB.
+    pub(super) scene: Vec<u8>,
+    /// z and unrest for each pixel, in [`UNITS`].
+    novelty: Vec<u8>,
+    restless: Vec<u8>,
+    recent: VecDeque<(u64, Vec<u8>)>,
+    pub(super) frames: u32,
+    last_ns: Option<u64>,
+    looked_ns: Option<u64>,
+    /// Seconds since the scene's picture followed.
+    unfollowed: f32,
+    colours: Vec<Planes>,
+    seen: Seen,
+}
+
+impl View {
+    /// The first picture is the scene, packed RGB.
+    pub fn new(rgb: &[u8], size: Size) -> Self {
+        let mut colours = Vec::new();
+        planes(rgb, &mut colours);
+        let pixels = Pixels::new(&colours, size.0 * size.1);
+        Self::of(size, pixels, rgb.to_vec(), None, Vec::new(), 0)
+    }
+
+    pub(super) fn of(
+        size: Size,
+        pixels: Pixels,
+        scene: Vec<u8>,
+        memory: Option<Memory>,
+        unrest: Vec<f32>,
+        frames: u32,
+    ) -> Self {
+        let count = size.0 * size.1;
+        Self {
+            size,
+            pixels,
+            memory,
+            unrest,
+            scene,
+            novelty: vec![UNKNOWN; count],
+            restless: vec![0; count],
+            recent: VecDeque::new(),
+            frames,
+            last_ns: None,
+            looked_ns: None,
+            unfollowed: 0.0,
+            colours: Vec::new(),
+            seen: Seen::default(),
+        }
+    }
+
+    /// Bytes that it holds.
+    pub fn bytes(&self) -> usize {
+        let recent: usize = self.recent.iter().map(|(_, rgb)| rgb.len()).sum();
+        let memory = self.memory.as_ref().map_or(0, Memory::bytes);
+        // Colours, novelty, unrest and the three masks of a comparison.
+        self.pixels.bytes() + memory + recent + self.scene.len() + 8 * self.novelty.len() + 4 * self.unrest.len()
+    }
+
+    /// The share of patches that are novel, in the last frame with keys.
+    pub fn novel_share(&self) -> f32 {
+        let Some(memory) = &self.memory else { return 0.0 };
+        memory.z.iter().filter(|z| **z > NOVEL).count() as f32 / memory.z.len() as f32
+    }
+
+    /// What in the next picture, packed RGB, does not belong to the scene. Without keys novelty is the last frame's with them, for
+    /// patches as `layout` says.
+    pub fn know(&mut self, rgb: &[u8], pts_ns: u64, keys: Option<&Keys>, layout: &PatchLayout) -> Vec<Object> {
+        let seconds = self.last_ns.map_or(FRAME_S, |last| pts_ns.saturating_sub(last) as f32 / 1e9);
+        self.last_ns = Some(pts_ns);
+        self.frames = self.frames.saturating_add(1);
+        if let Some(keys) = keys {
+            let memory = self.memory.get_or_insert_with(|| Memory::new(keys.values, keys.dim));
+            memory.compare(keys.values);
+            spread(&memory.z, layout, self.size, &mut self.novelty);
+        }
+        planes(rgb, &mut self.colours);
+        self.pixels.compare(&self.colours, NEAR, &mut self.seen);
+        let mut foreground = Vec::new();
+        mask::majority(&self.seen.foreground, self.size, &mut foreground);
+        let mut closed = foreground.clone();
+        mask::close(&mut closed, self.size, (1, 4));
+
+        let holes = self.without_holes(rgb, pts_ns, &mut closed);
+        let objects = self.objects(&closed, layout);
+        self.learn(rgb, seconds, &holes);
+        if keys.is_some() {
+            let since = self.looked_ns.map_or(seconds, |last| pts_ns.saturating_sub(last) as f32 / 1e9);
+            self.looked_ns = Some(pts_ns);
+            let share = gather(&self.seen.foreground, layout, self.size);
+            let hole = match holes.contains(&255) {
+                true => gather(&holes, layout, self.size),
+                false => vec![0.0; share.len()],
+            };
+            if let Some(memory) = &mut self.memory {
+                memory.learn(since, &share, &hole);
+            }
+        }
+        self.rest(foreground, seconds, layout);
+        objects
+    }
+
+    /// Takes holes out of the foreground; says where they are.
+    fn without_holes(&mut self, rgb: &[u8], pts_ns: u64, closed: &mut [u8]) -> Vec<u8> {
+        let earlier = self.recent.front().map_or(rgb, |(_, earlier)| earlier);
+        let mut moving = vec![0; closed.len()];
+        mask::changed(rgb, earlier, MOVED, &mut moving);
+        mask::dilate(&mut moving, self.size, (1, 1));
+        let mut parts = components(closed, self.size);
+        parts.retain(|part| self.is_novel(part));
+        let compared = Compared { now: rgb, scene: &self.scene, moving: &moving, size: self.size };
+        let found = match self.recent.front() {
+            Some(_) => ghosts::find(&parts, &compared, LEAST_PIECE * closed.len() as f32),
+            None => Vec::new(),
+        };
+        let mut holes = vec![0; closed.len()];
+        for at in found.iter().flat_map(|hole| hole.pixels(self.size.0)) {
+            (closed[at], holes[at]) = (0, 255);
+        }
+        let newest = self.recent.back().map_or(0, |(newest, _)| *newest);
+        if self.recent.is_empty() || pts_ns.saturating_sub(newest) >= EARLIER_NS / (KEPT as u64 - 1) {
+            self.recent.push_back((pts_ns, rgb.to_vec()));
+        }
+        while self.recent.get(1).is_some_and(|(second, _)| second + EARLIER_NS <= pts_ns) {
+            self.recent.pop_front();
+        }
+        holes
+    }
+
+    fn objects(&self, closed: &[u8], layout: &PatchLayout) -> Vec<Object> {
+        let (mut parts, count) = (Vec::new(), closed.len() as f32);
+        for part in components(closed, self.size) {
+            split(part, LEAST_PIECE * count, &mut parts);
+        }
+        parts.retain(|part| part.area as f32 >= LEAST * count && self.is_novel(part));
+        let mut things: Vec<_> = parts.iter().map(|part| (part.bounds(), self.cues(part))).collect();
+        join(&mut things, GAP * self.size.1 as f32 / layout.grid.rows as f32, Cues::add);
+        let object = |(bbox, cues): ([f32; 4], Cues)| Object { bbox, score: cues.score(count), cues };
+        let mut objects: Vec<Object> = things.into_iter().map(object).collect();
+        objects.sort_by(|a, b| b.score.total_cmp(&a.score));
+        objects
+    }
+
+    fn cues(&self, part: &Part) -> Cues {
+        let novelty: u32 = part.pixels(self.size.0).map(|at| u32::from(self.novelty[at])).sum();
+        Cues { novelty: novelty as f32 / UNITS / part.area as f32, pixels: part.area as f32, ..Cues::default() }
+    }
+
+    fn is_novel(&self, part: &Part) -> bool {
+        let (mut counts, mut unrest) = ([0usize; 256], 0u32);
+        for at in part.pixels(self.size.0) {
+            counts[usize::from(self.novelty[at])] += 1;
+            unrest += u32::from(self.restless[at]);
+        }
+        let unrest = unrest as f32 / (4.0 * UNITS) / part.area as f32;
+        let asked = (ACCEPT + ACCEPT_UNREST * unrest).min(ACCEPT_MOST);
+        let above: usize = counts.iter().enumerate().filter(|(z, _)| *z as f32 / UNITS >= asked).map(|(_, n)| n).sum();
+        10 * above > part.area
+    }
+
+    fn learn(&mut self, rgb: &[u8], seconds: f32, holes: &[u8]) {
+        // At first the samples, all of one colour, are renewed at once.
+        let start = (4.0 / (self.frames as f32 + 1.0)).min(0.5);
+        let chance = |rate: f32, least: f32| (65536.0 * (rate * seconds.min(FRAME_S)).max(least).min(0.5)) as u16;
+        let [usual, calm, novel] = [chance(LEARN, start), chance(LEARN_CALM, 0.0), chance(LEARN_NOVEL, 0.0)];
+        let chances: Vec<u16> = (self.novelty.iter().zip(&self.seen.new))
+            .map(|(&z, &new)| match f32::from(z) / UNITS {
+                z if z > NOVEL => novel,
+                z if z < CALM && new != 0 => calm,
+                _ => usual,
+            })
+            .collect();
+        self.pixels.learn(&self.colours, &chances, &self.seen.known);
+        self.unfollowed += seconds;
+        if self.unfollowed >= FOLLOW_S {
+            self.unfollowed = 0.0;
+            mask::follow(&mut self.scene, rgb, &self.seen.new);
+        }
+        if holes.contains(&255) {
+            let mut wide = holes.to_vec();
+            mask::dilate(&mut wide, self.size, (3, 3));
+            for at in (0..wide.len()).filter(|&at| wide[at] != 0) {
+                self.pixels.replace(&self.colours, at);
+                self.scene[3 * at..][..3].copy_from_slice(&rgb[3 * at..][..3]);
+            }
+        }
+    }
+
+    /// Where foreground without novelty keeps coming.
+    fn rest(&mut self, mut foreground: Vec<u8>, seconds: f32, layout: &PatchLayout) {
+        for (is_in, &z) in foreground.iter_mut().zip(&self.novelty) {
+            *is_in = if f32::from(z) < UNREST_NOVELTY * UNITS { *is_in } else { 0 };
+        }
+        let share = gather(&foreground, layout, self.size);
+        self.unrest.resize(share.len(), 0.0);
+        let rate = (seconds / UNREST_S).min(1.0);
+        self.unrest.iter_mut().zip(share).for_each(|(unrest, share)| *unrest += rate * (share - *unrest));
+        let scaled: Vec<f32> = self.unrest.iter().map(|unrest| 4.0 * unrest).collect();
+        spread(&scaled, layout, self.size, &mut self.restless);
+    }
+}

@@ -1,0 +1,78 @@
+//! `mostream run --cue time`: what moves before a still camera is found, whole; pictures are seen as ever.
+
+mod support;
+
+use mostream::geometry::PixelBox;
+use mostream::record::{CameraState, FrameRecord};
+use std::path::Path;
+use std::process::Command;
+use support::clips::{film, make};
+use support::scene::{self, Shape, Texture, Thing};
+
+const X264: &str = "-c:v libx264 -preset veryfast -crf 18 -pix_fmt yuv420p";
+
+fn records(input: &Path, more: &[&str]) -> Vec<FrameRecord> {
+    let ran = Command::new(env!("CARGO_BIN_EXE_mostream"))
+        .args(["run", "--quiet", "--device", "cpu", "--records", "-"])
+        .args(more)
+        .arg(input)
+        .output()
+        .unwrap();
+    assert_eq!(ran.status.code(), Some(0), "{}", String::from_utf8_lossy(&ran.stderr));
+    String::from_utf8(ran.stdout).unwrap().lines().map(|line| support::validate_line(line).unwrap()).collect()
+}
+
+#[test]
+fn what_moves_before_a_still_camera_is_found_and_a_file_gives_the_same_records_in_every_run() {
+    const BEGIN: usize = 60;
+    let folder = tempfile::tempdir().unwrap();
+    let (width, height) = (320, 240);
+    let ground = scene::ground(width, height);
+    // An empty lawn for two seconds, then something walks over it.
+    let picture = |frame: usize| {
+        let disc = Thing {
+            shape: Shape::Blob,
+            texture: Texture::Dots,
+            colours: [[246.0, 214.0, 70.0], [150.0, 34.0, 30.0]],
+            centre: [40.0 + 4.0 * frame.saturating_sub(50) as f32, 120.0],
+            radius: 24.0,
+            turn: 0.3,
+        };
+        scene::draw(&ground, width, height, if frame < 50 { &[] } else { std::slice::from_ref(&disc) })
+    };
+    let clip = film(folder.path().join("a.mp4"), (width, height), (0..100).map(picture), X264);
+    let found = records(&clip.path, &["--cue", "time", "--every", "2"]);
+    assert_eq!(found.len(), 100);
+    assert!(found[30..50].iter().all(|record| record.objects.is_empty()), "nothing is there yet");
+    assert!(found.iter().all(|record| record.camera == Some(CameraState::Still)));
+    assert!(found.iter().all(|record| record.inferred == (record.frame % 2 == 0)));
+    let corners = |[xmin, ymin, xmax, ymax]: [u32; 4]| PixelBox { xmin, ymin, xmax, ymax };
+    let is_right = |record: &FrameRecord| {
+        let best = record.objects.first().map(|object| corners(object.bbox));
+        best.is_some_and(|best| best.iou(&corners(clip.boxes[record.frame as usize])) >= 0.5)
+    };
+    let late = &found[BEGIN..];
+    let right = late.iter().filter(|record| is_right(record)).count();
+    assert!(right * 10 >= late.len() * 9, "{right} of {}: {:?}", late.len(), late.last());
+    let objects = late.iter().flat_map(|record| &record.objects);
+    assert!(objects.clone().all(|object| object.cues.is_some_and(|cues| cues.pixels > 0.0)));
+    assert!(objects.count() <= late.len() * 11 / 10, "one thing is one object");
+    assert_eq!(records(&clip.path, &["--cue", "time", "--every", "2"]), found);
+
+    let usual = records(&clip.path, &["--cue", "appearance"]);
+    assert_eq!(usual, records(&clip.path, &[]));
+    assert!(usual.iter().all(|record| record.camera.is_none()));
+}
+
+#[test]
+fn a_picture_is_seen_as_by_appearance_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let inside = folder.path().join("in");
+    std::fs::create_dir(&inside).unwrap();
+    for name in ["a.png", "b.png"] {
+        make(inside.join(name), (160, 120), 1, false, "-frames:v 1");
+    }
+    let usual = records(&inside, &[]);
+    assert!(usual.iter().all(|record| !record.objects.is_empty()));
+    assert_eq!(records(&inside, &["--cue", "time"]), usual);
+}

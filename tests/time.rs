@@ -1,0 +1,278 @@
+//! What moves and what is new, on drawn scenes whose truth is exact. A stand-in plays the backbone: the pattern of each patch, without
+//! its light.
+
+use mostream::geometry::{Grid, PatchLayout, iou};
+use mostream::motion::{Camera, Evidence, Motion, Need};
+use mostream::scene::{Candidate, Keys, Object, Scene, SceneError};
+
+const SIZE: (usize, usize) = (160, 120);
+const LAYOUT: PatchLayout =
+    PatchLayout { grid: Grid { rows: 15, cols: 20 }, patch: 8, image_width: 160, image_height: 120 };
+const FPS: u64 = 10;
+const DIM: usize = 32;
+
+/// A number for a place, 0 to 255.
+fn hash(x: i64, y: i64, seed: u64) -> f32 {
+    let mut mixed =
+        (x as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ (y as u64).wrapping_mul(0xc2b2_ae3d_27d4_eb4f) ^ seed;
+    mixed = (mixed ^ (mixed >> 29)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    ((mixed ^ (mixed >> 32)) & 255) as f32
+}
+
+/// A smooth pattern, 0 to 255: a lattice of numbers, `grain` pixels apart.
+fn pattern(x: f32, y: f32, grain: f32, seed: u64) -> f32 {
+    let (x, y) = (x / grain, y / grain);
+    let (left, top) = (x.floor(), y.floor());
+    let at = |dx: i64, dy: i64| hash(left as i64 + dx, top as i64 + dy, seed);
+    let above = at(0, 0) + (x - left) * (at(1, 0) - at(0, 0));
+    let below = at(0, 1) + (x - left) * (at(1, 1) - at(0, 1));
+    above + (y - top) * (below - above)
+}
+
+/// A thing: its box, and the seed of its pattern.
+#[derive(Clone, Copy)]
+struct Thing([f32; 4], u64);
+
+/// A frame of a camera that looks `from` a place, at things, in this light.
+fn frame(number: u64, from: [f32; 2], things: &[Thing], light: f32) -> Vec<u8> {
+    let mut rgb = Vec::with_capacity(3 * SIZE.0 * SIZE.1);
+    for y in 0..SIZE.1 {
+        for x in 0..SIZE.0 {
+            let (across, down) = (x as f32 + from[0], y as f32 + from[1]);
+            let inside = |b: &[f32; 4]| (b[0]..b[2]).contains(&across) && (b[1]..b[3]).contains(&down);
+            let thing = things.iter().find(|Thing(b, _)| inside(b));
+            for colour in 0..3 {
+                let value = match thing {
+                    Some(Thing(b, seed)) => 20.0 + 0.35 * pattern(across - b[0], down - b[1], 5.0, seed + colour),
+                    None => 90.0 + 0.5 * pattern(across, down, 9.0, 7 + colour),
+                };
+                let noise = hash(x as i64, y as i64, 1000 + 3 * number + colour) / 64.0 - 2.0;
+                rgb.push((light * value + noise).clamp(0.0, 255.0) as u8);
+            }
+        }
+    }
+    rgb
+}
+
+/// The pattern of each patch: 4×4 means and their neighbours' differences, without the mean.
+fn keys(rgb: &[u8]) -> Vec<f32> {
+    let mut keys = Vec::new();
+    for patch in 0..LAYOUT.grid.patches() {
+        let (left, top) = (patch % LAYOUT.grid.cols * 8, patch / LAYOUT.grid.cols * 8);
+        let grey = |x: usize, y: usize| {
+            let at = 3 * ((top + y) * SIZE.0 + left + x);
+            rgb[at..at + 3].iter().map(|value| f32::from(*value)).sum::<f32>() / 3.0
+        };
+        let cell = |k: usize| {
+            let (x, y) = (k % 4 * 2, k / 4 * 2);
+            (grey(x, y) + grey(x + 1, y) + grey(x, y + 1) + grey(x + 1, y + 1)) / 4.0
+        };
+        let cells: Vec<f32> = (0..16).map(cell).collect();
+        let mean = cells.iter().sum::<f32>() / 16.0;
+        // Weak patterns count less than a constant.
+        keys.extend(cells.iter().map(|cell| cell - mean));
+        keys.extend([12.0; DIM - 16]);
+    }
+    keys
+}
+
+struct Run {
+    motion: Motion,
+    scene: Scene,
+    frames: u64,
+}
+
+impl Run {
+    fn new() -> Self {
+        Self { motion: Motion::new(SIZE), scene: Scene::default(), frames: 0 }
+    }
+
+    fn step(&mut self, rgb: &[u8], candidates: &[Candidate]) -> (Evidence, Vec<Object>) {
+        let evidence = self.motion.look(rgb, self.frames * 1_000_000_000 / FPS);
+        self.frames += 1;
+        let values = keys(rgb);
+        let objects = self.scene.know(&evidence, Some(&Keys { values: &values, dim: DIM }), &LAYOUT, candidates);
+        (evidence, objects)
+    }
+
+    fn draw(&mut self, things: &[Thing]) -> Vec<Object> {
+        let rgb = frame(self.frames, [0.0; 2], things, 1.0);
+        self.step(&rgb, &[]).1
+    }
+}
+
+fn has(objects: &[Object], bbox: [f32; 4]) -> bool {
+    objects.iter().any(|object| iou(&object.bbox.map(f64::from), &bbox.map(f64::from)) >= 0.5)
+}
+
+const MAN: Thing = Thing([60.0, 40.0, 76.0, 80.0], 50);
+
+#[test]
+fn an_empty_scene_stays_empty_and_lets_the_backbone_rest() {
+    let mut run = Run::new();
+    let mut asked = 0;
+    for number in 0..150 {
+        let (evidence, objects) = run.step(&frame(number, [0.0; 2], &[], 1.0), &[]);
+        assert_eq!((evidence.camera, objects.len()), (Camera::Still, 0), "frame {number}");
+        asked += usize::from(number >= 20 && evidence.need.is_some());
+    }
+    assert!(asked <= 13, "{asked} of 130 frames");
+    assert!(run.scene.bytes() + run.motion.bytes() < 20_000_000);
+}
+
+#[test]
+fn who_walks_through_is_one_box_and_asks_for_half_of_the_backbone() {
+    let mut run = Run::new();
+    let mut found = 0;
+    for number in 0..80u64 {
+        let left = 4.0 * (number as f32 - 30.0);
+        let man = Thing([left, 40.0, left + 16.0, 80.0], 50);
+        let (evidence, objects) = run.step(&frame(number, [0.0; 2], &[man], 1.0), &[]);
+        if (32..62).contains(&number) {
+            found += usize::from(has(&objects, man.0) && objects.len() == 1);
+            assert_eq!(evidence.need, Some(Need::Half), "frame {number}");
+        }
+    }
+    assert!(found >= 27, "{found} of 30");
+}
+
+#[test]
+fn a_bag_that_is_left_stays_new_and_leaves_no_ghost_when_it_is_taken() {
+    let mut run = Run::new();
+    let bag = Thing([60.0, 60.0, 80.0, 80.0], 90);
+    (0..40).for_each(|_| drop(run.draw(&[])));
+    let there = (0..200).filter(|_| has(&run.draw(&[bag]), bag.0)).count();
+    assert!(there >= 195, "{there} of 200");
+    let still_there = (0..20).filter(|_| has(&run.draw(&[]), bag.0)).count();
+    assert!(still_there <= 5, "{still_there} of 20");
+}
+
+#[test]
+fn who_was_there_in_the_first_frame_leaves_no_ghost() {
+    let mut run = Run::new();
+    (0..100).for_each(|_| assert_eq!(run.draw(&[MAN]).len(), 0));
+    let mut ghosts = 0;
+    for step in 0..60 {
+        let left = 60.0 + 5.0 * step as f32;
+        let objects = run.draw(&[Thing([left, 40.0, left + 16.0, 80.0], 50)]);
+        ghosts += usize::from(step > 12 && has(&objects, MAN.0));
+    }
+    assert!(ghosts <= 3, "{ghosts}");
+}
+
+#[test]
+fn a_car_that_parks_becomes_scene_in_minutes_and_drives_off_without_a_ghost() {
+    let mut run = Run::new();
+    let car = Thing([50.0, 50.0, 98.0, 80.0], 33);
+    (0..30).for_each(|_| drop(run.draw(&[])));
+    let seen: Vec<bool> = (0..4000).map(|_| has(&run.draw(&[car]), car.0)).collect();
+    assert!(seen[..300].iter().all(|seen| *seen), "it is new for half a minute");
+    assert!(!seen[3990..].contains(&true), "it is scene after six minutes");
+    let ghosts = (0..30).filter(|_| has(&run.draw(&[]), car.0)).count();
+    assert!(ghosts <= 6, "{ghosts} of 30");
+}
+
+#[test]
+fn dusk_and_a_lamp_are_no_objects() {
+    let mut run = Run::new();
+    for number in 0..240u64 {
+        let light = 1.0 - 0.5 * (number as f32 - 40.0).clamp(0.0, 200.0) / 200.0;
+        let (_, objects) = run.step(&frame(number, [0.0; 2], &[], light), &[]);
+        assert_eq!(objects.len(), 0, "dusk, frame {number}");
+    }
+    for number in 240..300 {
+        let (evidence, objects) = run.step(&frame(number, [0.0; 2], &[], 0.9), &[]);
+        assert!(!evidence.is_cut);
+        assert!(objects.is_empty() || number < 250, "the lamp, frame {number}: {objects:?}");
+    }
+}
+
+#[test]
+fn shaking_is_told_and_taken_away() {
+    let mut run = Run::new();
+    let (mut found, mut shaking, mut wrong) = (0, 0, 0);
+    for number in 0..100u64 {
+        let from = [0, 1].map(|side| if number == 0 { 0.0 } else { hash(number as i64, side, 5) / 51.0 - 2.5 });
+        let left = 3.0 * (number as f32 - 50.0);
+        let man = Thing([left, 40.0, left + 16.0, 80.0], 50);
+        let (evidence, objects) = run.step(&frame(number, from, &[man], 1.0), &[]);
+        if (30..44).contains(&number) {
+            wrong += objects.len();
+        }
+        if (54..94).contains(&number) {
+            shaking += usize::from(evidence.camera == Camera::Shaking);
+            let seen = [man.0[0] - from[0], man.0[1] - from[1], man.0[2] - from[0], man.0[3] - from[1]];
+            found += usize::from(has(&objects, seen));
+        }
+    }
+    assert!(shaking >= 36 && found >= 34 && wrong <= 2, "{shaking} and {found} of 40, {wrong} wrong");
+}
+
+#[test]
+fn a_flash_is_no_cut_and_a_camera_that_comes_back_knows_its_view() {
+    let mut run = Run::new();
+    let mut at = |place: f32, light: f32, count: usize| {
+        let mut evidence = None;
+        for _ in 0..count {
+            let rgb = frame(run.frames, [place, 0.0], &[], light);
+            evidence = Some(run.step(&rgb, &[]).0);
+        }
+        evidence.unwrap()
+    };
+    let first = at(0.0, 1.0, 30).view;
+    assert!(!at(0.0, 1.4, 1).is_cut, "a flash");
+    assert_eq!(at(0.0, 1.0, 5).view, first);
+    let cut = at(5000.0, 1.0, 1);
+    assert!(cut.is_cut && cut.view != first);
+    assert_eq!(at(5000.0, 1.0, 20).view, cut.view);
+    assert_eq!(at(0.0, 1.0, 20).view, first, "it came back");
+}
+
+#[test]
+fn before_a_moving_camera_it_is_what_moves_against_it() {
+    let mut run = Run::new();
+    let (mut moving, mut best) = (0, 0);
+    for number in 0..60u64 {
+        let from = [3.0 * number as f32, 0.5 * number as f32];
+        let left = 60.0 + from[0] + 1.5 * number as f32 - 40.0;
+        let thing = Thing([left, 40.0 + from[1], left + 40.0, 80.0 + from[1]], 50);
+        let seen = [left - from[0], 40.0, left + 40.0 - from[0], 80.0];
+        let (evidence, objects) = run.step(&frame(number, from, &[thing], 1.0), &[]);
+        if number >= 15 {
+            moving += usize::from(evidence.camera == Camera::Moving);
+            best += usize::from(objects.first().is_some_and(|first| has(std::slice::from_ref(first), seen)));
+        }
+    }
+    assert!(moving == 45 && best >= 30, "{moving} and {best} of 45");
+}
+
+#[test]
+fn the_same_frames_give_the_same_objects_also_after_a_restart() {
+    let man = |step: u64| Thing([3.0 * step as f32, 40.0, 3.0 * step as f32 + 16.0, 80.0], 50);
+    let play = || {
+        let mut run = Run::new();
+        (0..40).for_each(|_| drop(run.draw(&[])));
+        let objects: Vec<_> = (0..10).map(|step| run.draw(&[man(step)])).collect();
+        (run, objects)
+    };
+    let ((run, objects), (_, again)) = (play(), play());
+    assert_eq!(objects, again);
+
+    let saved = run.scene.save("model, grid").unwrap();
+    let other = Scene::load(&saved, "another").err();
+    assert_eq!(other, Some(SceneError::Other { found: "model, grid".into(), expected: "another".into() }));
+    let (scene, size, picture) = Scene::load(&saved, "model, grid").unwrap();
+    assert_eq!((scene.save("model, grid").unwrap(), size), (saved.clone(), SIZE));
+    let mut resumed = Run { motion: Motion::resume(SIZE, &picture), scene, frames: 0 };
+    let found = (10..30).filter(|&step| has(&resumed.draw(&[man(step)]), man(step).0)).count();
+    assert!(found >= 18, "{found} of 20 without learning anew");
+
+    for cut in [0, 10, 16, 40, saved.len() / 2, saved.len() - 1] {
+        assert!(Scene::load(&saved[..cut], "model, grid").is_err(), "the first {cut} bytes");
+    }
+    for at in (0..saved.len()).step_by(9973) {
+        let mut damaged = saved.clone();
+        damaged[at] ^= 64;
+        assert!(Scene::load(&damaged, "model, grid").is_err(), "byte {at}");
+    }
+}
