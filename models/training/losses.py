@@ -39,13 +39,15 @@ class Weights:
     """Agreement with the averaged model, which sees the scene before the camera spoils it. Costs a third more time."""
 
 
-def memberships(labels: Tensor, rows: int) -> tuple[Tensor, Tensor]:
+def memberships(labels: Tensor, rows: int, most: int | None = None) -> tuple[Tensor, Tensor]:
     """`[B, N, G]`, the share of each patch in its group, and `[B, G]`, whether the group has any patch. The groups are
-    the background, the background next to objects, and the objects 1..; labels are `[B, N]`, -1 not known."""
+    the background, the background next to objects, and the objects 1..; labels are `[B, N]`, -1 not known. `most`
+    objects make groups of a fixed number, for a compiled step that never waits for the device."""
     is_object = (labels > 0).float().view(len(labels), 1, rows, -1)
     near = F.max_pool2d(is_object, 2 * RING + 1, stride=1, padding=RING).flatten(1) > 0
     background = labels == 0
-    objects = [labels == number for number in range(1, int(labels.max()) + 1)]
+    most = int(labels.max()) if most is None else most
+    objects = [labels == number for number in range(1, most + 1)]
     groups = torch.stack([background, background & near, *objects], 2).float()
     sizes = groups.sum(1)
     return groups / sizes.clamp(min=1)[:, None], sizes > 0
@@ -60,10 +62,13 @@ def mean_where(values: Tensor, where: Tensor) -> Tensor:
     return (values * where).sum() / where.sum().clamp(min=1)
 
 
-def losses(output: Output, labels: Tensor, rows: int, weights: Weights) -> tuple[Tensor, dict[str, Tensor]]:
-    """The loss, and its parts before they are weighted. `labels` `[B, N]` are over a grid of `rows` rows."""
+def losses(
+    output: Output, labels: Tensor, rows: int, weights: Weights, most: int | None = None
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """The loss, and its parts before they are weighted. `labels` `[B, N]` are over a grid of `rows` rows, and hold at
+    most `most` objects."""
     keys = output.keys.float()
-    groups, present = memberships(labels, rows)
+    groups, present = memberships(labels, rows, most)
     there = (present[:, :, None] & present[:, None]).float()
     is_object = torch.arange(there.shape[1], device=labels.device) >= 2
     same_object = torch.diag(is_object).float() * there
