@@ -5,6 +5,7 @@ keys (`extent`), TokenCut and the score look at the cosine, DINO-seg at the CLS 
 the same, however small it is.
 """
 
+import math
 from dataclasses import dataclass, fields
 
 import torch
@@ -125,6 +126,30 @@ def distillation(student: Tensor, teacher: Tensor) -> Tensor:
     """How far the cosines between all pairs of patches are from those of the teacher's keys; both `[B, N, dim]`."""
     student, teacher = (F.normalize(keys.float(), dim=2) for keys in (student, teacher))
     return F.mse_loss(student @ student.transpose(1, 2), (teacher @ teacher.transpose(1, 2)).detach())
+
+
+NOISE, SPREADS = 0.05, 3.0
+"""A distance of keys that is nothing to a memory of a scene, and how many usual distances are."""
+NEAR, FAR = 0.02, 0.5
+"""Distances that are small and large enough. Without the one, keys of all places of a sort become one key."""
+
+
+def same_place(now: Tensor, before: Tensor, change: Tensor) -> dict[str, Tensor]:
+    """A place that looks different only by light, noise, shaking and compression is to have the key it had; one with
+    something new in it another. Keys are `[B, N, dim]`; `change` `[B, N]` is 1 where new, 0 where not, -1 not known.
+
+    A memory of a scene divides the distance from a place's usual key by the usual distance, so ratios are what counts:
+    logarithms, that do not reward larger distances everywhere. `crowding` is the mean square of the cosine of any two
+    places: it is 1 where keys say no more than object or not, which alone would do for the other two."""
+    now, before = (F.normalize(keys.float(), dim=2) for keys in (now, before))
+    distance = 1 - (now * before).sum(2)
+    still, new = (change == 0).float(), (change == 1).float()
+    places = now.flatten(0, 1)
+    return {
+        "still": mean_where((NOISE + SPREADS * distance.clamp(min=NEAR)).log(), still) - math.log(NOISE),
+        "new": math.log(NOISE + FAR) - mean_where((NOISE + distance.clamp(max=FAR)).log(), new),
+        "crowding": (places.T @ places / len(places)).square().sum(),
+    }
 
 
 @torch.no_grad()
