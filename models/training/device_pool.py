@@ -99,7 +99,7 @@ class DevicePool:
         boxes = torch.stack([box_of(labels == number) for number in range(1, OBJECTS + 1)], 1)
         shares = torch.stack([(labels == number).float().mean((1, 2)) for number in range(1, OBJECTS + 1)], 1)
         at_edge = ((boxes[..., :2] < -0.98).sum(2) + (boxes[..., 2:] > 0.98).sum(2)).float()
-        fits = (shares > SMALLEST_SHARE) & (shares < LARGEST_SHARE)
+        fits = (shares > SMALLEST_SHARE) & (shares < LARGEST_SHARE) & (quality > 0)[:, None]
         self.object_photo, number = fits.nonzero(as_tuple=True)
         self.object_number = number + 1
         self.object_box = boxes[self.object_photo, number]

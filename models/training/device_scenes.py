@@ -95,7 +95,8 @@ class DeviceScenes:
             if len(chosen):
                 self._paste(pictures, masks, chosen, slot, at)
         pictures = camera.camera(pictures)
-        before = camera.camera(camera.other_light(camera.swayed(before)))
+        if pairs:
+            before = camera.camera(camera.other_light(camera.swayed(before)))
         return Batch(
             as_bytes(pictures), self._labels(masks, unknown), as_bytes(before), self._change(masks[:pairs, OBJECTS:])
         )
@@ -229,7 +230,7 @@ class DeviceScenes:
         colours[0], colours[-1] = 0, 128  # background, not known
 
         def painted(labels: Tensor) -> Tensor:
-            small = colours[labels.cpu()].view(len(labels), height // self.patch, -1, 3)
+            small = colours[labels.cpu()].view(-1, height // self.patch, width // self.patch, 3)
             return small.repeat_interleave(self.patch, 1).repeat_interleave(self.patch, 2)
 
         pictures, labels = batch.pictures.cpu(), painted(batch.labels)

@@ -47,11 +47,13 @@ def make_step(
         pictures, labels, before, change = batch
         with torch.autocast(pictures.device.type, torch.bfloat16, enabled=precision == "bf16"):
             output = model(pictures)
-            middle_before = model.middle_keys(before)
+            middle_before = model.middle_keys(before) if place_weight else None
         loss, parts = losses(output, labels, rows, weights, MOST)
-        place = same_place(output.middle[: len(before)], middle_before, change)
-        loss = loss + place_weight * sum(place.values())
-        return loss, {name: part.detach() for name, part in {"loss": loss, **parts, **place}.items()}
+        if place_weight:
+            place = same_place(output.middle[: len(before)], middle_before, change)
+            loss = loss + place_weight * sum(place.values())
+            parts |= place
+        return loss, {name: part.detach() for name, part in {"loss": loss, **parts}.items()}
 
     return step
 
@@ -94,12 +96,15 @@ class Training:
         self.note(event="stopped", step=run.step, views=run.views, seconds=round(run.seconds, 1), gib=round(memory, 1))
 
     def label(self, stage: int) -> None:
-        """The pool's labels anew, by the averaged model; by the teachers before the first step, if there are any."""
-        run = self.run
-        teachers = run.arguments.teachers if run.step == 0 else []
-        models = [vit.load(Path(file)).to(run.device) for file in teachers] or [run.average]
-        found = refine(self.pool, models, run.arguments.trust, run.arguments.refine_sides)
-        self.note(event="labels", stage=stage, **{name: round(value, 3) for name, value in found.items()})
+        """The pool's labels anew, by the averaged model; before the first step by the teachers, if there are any. A
+        model that has learnt nothing is no teacher: then the labels stay as they came."""
+        run, arguments = self.run, self.run.arguments
+        models = [run.average] if run.step or arguments.init else []
+        if run.step == 0 and arguments.teachers:
+            models = [vit.load(Path(file)).to(run.device) for file in arguments.teachers]
+        if models:
+            found = refine(self.pool, models, arguments.trust, arguments.refine_sides)
+            self.note(event="labels", stage=stage, **{name: round(value, 3) for name, value in found.items()})
 
     def train_stage(self, stage: int, deadline: float) -> None:
         run, (height, width) = self.run, self.stages[stage]
@@ -189,9 +194,9 @@ def main() -> None:
     add("--seed", type=int, default=0, help="of the first weights")
     add("--limit", type=int, help="only the first so many photos")
     add("--empties", type=int, default=6000, help="drawn scenes with nothing in them")
-    add("--pairs", type=float, default=0.5, help="share of the scenes that are seen at another time, too")
-    add("--close", type=float, default=0.3, help="share of the composites whose first object fills the scene")
-    add("--same-place", type=float, default=0.3, metavar="X", help="weight of the middle keys' loss (same_place)")
+    add("--pairs", type=float, default=0.5, help="with --same-place, share of the scenes that are seen twice")
+    add("--close", type=float, default=0.0, help="share of the composites whose first object fills the scene")
+    add("--same-place", type=float, default=0.0, metavar="X", help="weight of the middle keys' loss (same_place)")
     add("--trust", type=float, default=0.6, help="in what the models see, against the pool's labels")
     add("--refine-sides", type=int, nargs="+", default=[192, 256], help="of photos for new labels, in pixels")
     add("--max-steps", type=int, help="in each stage: for a trial")
@@ -232,7 +237,7 @@ def main() -> None:
     run = Run(arguments, device)
     if (arguments.run / "checkpoint.pt").exists():
         run.resume(arguments.run / "checkpoint.pt")
-    scenes = DeviceScenes(pool, mix, patch, arguments.pairs, arguments.close)
+    scenes = DeviceScenes(pool, mix, patch, arguments.pairs if arguments.same_place else 0, arguments.close)
     if run.progress() < 1:
         Training(run, arguments.run, pool, scenes, weights).train(begun + arguments.stop_after)
     sheet = scenes.sheet(*sides(arguments.sizes[-1][0]), count=24)
