@@ -5,6 +5,7 @@ keys (`extent`), TokenCut and the score look at the cosine, DINO-seg at the CLS 
 the same, however small it is.
 """
 
+import math
 from dataclasses import dataclass, fields
 
 import torch
@@ -39,13 +40,15 @@ class Weights:
     """Agreement with the averaged model, which sees the scene before the camera spoils it. Costs a third more time."""
 
 
-def memberships(labels: Tensor, rows: int) -> tuple[Tensor, Tensor]:
+def memberships(labels: Tensor, rows: int, most: int | None = None) -> tuple[Tensor, Tensor]:
     """`[B, N, G]`, the share of each patch in its group, and `[B, G]`, whether the group has any patch. The groups are
-    the background, the background next to objects, and the objects 1..; labels are `[B, N]`, -1 not known."""
+    the background, the background next to objects, and the objects 1..; labels are `[B, N]`, -1 not known. `most`
+    objects make groups of a fixed number, for a compiled step that never waits for the device."""
     is_object = (labels > 0).float().view(len(labels), 1, rows, -1)
     near = F.max_pool2d(is_object, 2 * RING + 1, stride=1, padding=RING).flatten(1) > 0
     background = labels == 0
-    objects = [labels == number for number in range(1, int(labels.max()) + 1)]
+    most = int(labels.max()) if most is None else most
+    objects = [labels == number for number in range(1, most + 1)]
     groups = torch.stack([background, background & near, *objects], 2).float()
     sizes = groups.sum(1)
     return groups / sizes.clamp(min=1)[:, None], sizes > 0
@@ -60,10 +63,13 @@ def mean_where(values: Tensor, where: Tensor) -> Tensor:
     return (values * where).sum() / where.sum().clamp(min=1)
 
 
-def losses(output: Output, labels: Tensor, rows: int, weights: Weights) -> tuple[Tensor, dict[str, Tensor]]:
-    """The loss, and its parts before they are weighted. `labels` `[B, N]` are over a grid of `rows` rows."""
+def losses(
+    output: Output, labels: Tensor, rows: int, weights: Weights, most: int | None = None
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """The loss, and its parts before they are weighted. `labels` `[B, N]` are over a grid of `rows` rows, and hold at
+    most `most` objects."""
     keys = output.keys.float()
-    groups, present = memberships(labels, rows)
+    groups, present = memberships(labels, rows, most)
     there = (present[:, :, None] & present[:, None]).float()
     is_object = torch.arange(there.shape[1], device=labels.device) >= 2
     same_object = torch.diag(is_object).float() * there
@@ -120,6 +126,30 @@ def distillation(student: Tensor, teacher: Tensor) -> Tensor:
     """How far the cosines between all pairs of patches are from those of the teacher's keys; both `[B, N, dim]`."""
     student, teacher = (F.normalize(keys.float(), dim=2) for keys in (student, teacher))
     return F.mse_loss(student @ student.transpose(1, 2), (teacher @ teacher.transpose(1, 2)).detach())
+
+
+NOISE, SPREADS = 0.05, 3.0
+"""A distance of keys that is nothing to a memory of a scene, and how many usual distances are."""
+NEAR, FAR = 0.02, 0.5
+"""Distances that are small and large enough. Without the one, keys of all places of a sort become one key."""
+
+
+def same_place(now: Tensor, before: Tensor, change: Tensor) -> dict[str, Tensor]:
+    """A place that looks different only by light, noise, shaking and compression is to have the key it had; one with
+    something new in it another. Keys are `[B, N, dim]`; `change` `[B, N]` is 1 where new, 0 where not, -1 not known.
+
+    A memory of a scene divides the distance from a place's usual key by the usual distance, so ratios are what counts:
+    logarithms, that do not reward larger distances everywhere. `crowding` is the mean square of the cosine of any two
+    places: it is 1 where keys say no more than object or not, which alone would do for the other two."""
+    now, before = (F.normalize(keys.float(), dim=2) for keys in (now, before))
+    distance = 1 - (now * before).sum(2)
+    still, new = (change == 0).float(), (change == 1).float()
+    places = now.flatten(0, 1)
+    return {
+        "still": mean_where((NOISE + SPREADS * distance.clamp(min=NEAR)).log(), still) - math.log(NOISE),
+        "new": math.log(NOISE + FAR) - mean_where((NOISE + distance.clamp(max=FAR)).log(), new),
+        "crowding": (places.T @ places / len(places)).square().sum(),
+    }
 
 
 @torch.no_grad()

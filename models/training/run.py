@@ -16,7 +16,7 @@ WARM_UP = 0.03
 """Of the time, in which the learning rate rises."""
 LAST_RATE = 0.02
 """Of the learning rate, at the end of the cosine."""
-MAY_CHANGE = {"minutes", "threads", "workers", "compile", "device"}
+MAY_CHANGE = {"minutes", "threads", "workers", "compile", "device", "stop_after", "max_steps"}
 """What a run may go on with changed."""
 
 

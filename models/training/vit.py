@@ -37,6 +37,10 @@ class Output(NamedTuple):
     attention: Tensor
     """`[B, heads, N]`: logits of the CLS token's attention, before the softmax."""
 
+    middle: Tensor
+    """`[B, N, dim]`: the keys of the block in the middle, which are sharper than the last one's: what a scene's memory
+    of a place is made of."""
+
     def foreground(self) -> Tensor:
         """`[B, N]`: a logit that is trained to be positive on objects."""
         return self.attention.sum(1)
@@ -55,16 +59,19 @@ class Attention(nn.Module):
         attended = F.scaled_dot_product_attention(queries, keys, values)
         return self.proj(attended.transpose(1, 2).reshape(batch, count, dim))
 
-    def keys_and_cls_logits(self, tokens: Tensor) -> Output:
+    def keys(self, tokens: Tensor) -> Tensor:
+        """`[B, N, dim]`, of the patches alone."""
+        dim = tokens.shape[2]
+        return F.linear(tokens[:, 1:], self.qkv.weight[dim : 2 * dim], self.qkv.bias[dim : 2 * dim])
+
+    def keys_and_cls_logits(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
         """What the last block is read for."""
         batch, count, dim = tokens.shape
-        query_weight, key_weight, _ = self.qkv.weight.split(dim)
-        query_bias, key_bias, _ = self.qkv.bias.split(dim)
-        query = F.linear(tokens[:, 0], query_weight, query_bias).view(batch, 1, self.heads, -1)
-        keys = F.linear(tokens[:, 1:], key_weight, key_bias)
+        query = F.linear(tokens[:, 0], self.qkv.weight[:dim], self.qkv.bias[:dim]).view(batch, 1, self.heads, -1)
+        keys = self.keys(tokens)
         by_head = keys.view(batch, count - 1, self.heads, -1)
         logits = (query * by_head).sum(-1) / (dim // self.heads) ** 0.5
-        return Output(keys, logits.transpose(1, 2))
+        return keys, logits.transpose(1, 2)
 
 
 class Mlp(nn.Module):
@@ -128,16 +135,32 @@ class VisionTransformer(nn.Module):
         square = F.interpolate(square, scale_factor=scale, mode="bicubic")
         return torch.cat([self.pos_embed[:, :1], square.permute(0, 2, 3, 1).reshape(1, rows * cols, -1)], 1)
 
-    def forward(self, pictures: Tensor) -> Output:
+    @property
+    def middle(self) -> Block:
+        return self.blocks[self.measures.depth // 2 - 1]
+
+    def embedded(self, pictures: Tensor) -> Tensor:
         """Of RGB pictures, uint8 `[B, H, W, 3]`, both sides multiples of the patch."""
         pixels = (pictures.permute(0, 3, 1, 2).float() / 255 - self.mean) / self.std
         rows, cols = (side // self.measures.patch for side in pixels.shape[2:])
         tokens = self.patch_embed(pixels)
-        tokens = torch.cat([self.cls_token.expand(len(tokens), -1, -1), tokens], 1) + self.positions(rows, cols)
+        return torch.cat([self.cls_token.expand(len(tokens), -1, -1), tokens], 1) + self.positions(rows, cols)
+
+    def middle_keys(self, pictures: Tensor) -> Tensor:
+        """What `forward` gives as `middle`, without what comes after it: less than half of the work."""
+        tokens = self.embedded(pictures)
+        for block in self.blocks[: self.measures.depth // 2 - 1]:
+            tokens = block(tokens)
+        return self.middle.attn.keys(self.middle.norm1(tokens))
+
+    def forward(self, pictures: Tensor) -> Output:
+        tokens = self.embedded(pictures)
         for block in self.blocks[:-1]:
+            if block is self.middle:
+                middle = block.attn.keys(block.norm1(tokens))
             tokens = block(tokens)
         last = self.blocks[-1]
-        return last.attn.keys_and_cls_logits(last.norm1(tokens))
+        return Output(*last.attn.keys_and_cls_logits(last.norm1(tokens)), middle)
 
 
 def is_unused(name: str, measures: Measures) -> bool:
