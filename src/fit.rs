@@ -158,7 +158,7 @@ impl Fit {
             }
             PixelFormat::Grey => {
                 self.plane::<U8>(picture, 0, size);
-                pixels.chunks_exact_mut(3).zip(&self.scaled[0]).for_each(|(to, &grey)| to.fill(grey));
+                to_rgb(picture.colour, &self.scaled[0], std::iter::repeat((&128, &128)), pixels);
             }
             PixelFormat::I420 | PixelFormat::I422 | PixelFormat::I444 => {
                 (0..3).for_each(|plane| self.plane::<U8>(picture, plane, size));

