@@ -135,6 +135,9 @@ struct Patient {
     played: Arc<Played>,
     board: Arc<Board>,
     sources: Vec<usize>,
+    /// Frames of each that must come during a run; the second says that the first is in.
+    frames: u64,
+    is_over: Box<dyn Fn() -> bool + Send + Sync>,
 }
 
 impl Model for Patient {
@@ -159,12 +162,10 @@ impl Model for Patient {
     }
 
     fn run(&self, memory: &mut RunMemory, count: usize) -> Result<(), BackboneError> {
-        let is_over = || self.played.runs.load(Ordering::Relaxed) >= RUNS;
         let frames = || Vec::from_iter(self.sources.iter().map(|&source| self.board.sources[source].snapshot().frames));
         let before = frames();
-        // The second that has come since says that the first is in.
         until("a source gives no frames", || {
-            is_over() || frames().iter().zip(&before).all(|(now, before)| *now >= before + 2)
+            (self.is_over)() || frames().iter().zip(&before).all(|(now, before)| *now >= before + self.frames)
         });
         self.played.run(memory, count)
     }
@@ -180,7 +181,14 @@ fn restless_sources_get_the_same_number_of_turns_and_a_silent_one_costs_none() {
         let is_enough = move || played.runs.load(Ordering::Relaxed) > RUNS;
         input(if source == 1 { Box::new(Silent) } else { restless(true, is_enough) })
     });
-    let model = Arc::new(Patient { played: played.clone(), board: board.clone(), sources: vec![0, 2, 3] });
+    let last = played.clone();
+    let model = Arc::new(Patient {
+        played: played.clone(),
+        board: board.clone(),
+        sources: vec![0, 2, 3],
+        frames: 2,
+        is_over: Box::new(move || last.runs.load(Ordering::Relaxed) >= RUNS),
+    });
     let stop = Arc::new(AtomicBool::new(false));
     let (ends, done) = (stop.clone(), played.clone());
     let watch = std::thread::spawn(move || {
@@ -504,11 +512,10 @@ fn large_pictures_that_wait_are_few_and_every_frame_has_its_record() {
     gst::init().unwrap();
     let info = gst_video::VideoInfo::builder(gst_video::VideoFormat::I420, 1920, 1080).build().unwrap();
     let (alive, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
-    let board = Board::new(["a".to_owned()]);
+    let board = Arc::new(Board::new(["a".to_owned()]));
     let (shown, recorded) = (Kept { wants_one_in: Some(1), ..Kept::default() }, Kept::default());
     let (now, peak, mut frames) = (alive.clone(), most.clone(), 0);
     let feed = script(true, move || {
-        // Much faster than the model.
         std::thread::sleep(Duration::from_millis(5));
         peak.fetch_max(now.fetch_add(1, Ordering::Relaxed) + 1, Ordering::Relaxed);
         let buffer = gst::Buffer::from_mut_slice(Counted(vec![90; info.size()], now.clone()));
@@ -519,7 +526,17 @@ fn large_pictures_that_wait_are_few_and_every_frame_has_its_record() {
         (index < FRAMES).then_some(Event::Frame(frame))
     });
     let sinks: Vec<Box<dyn Sink>> = vec![Box::new(shown.clone()), Box::new(recorded.clone())];
-    run(vec![Input { sinks, ..input(feed) }], &board, &AtomicBool::new(false), || backbone(64, 48)).unwrap();
+    // The model takes as long as many frames.
+    let seen = board.clone();
+    let model = Arc::new(Patient {
+        played: Played::new("cpu", u64::MAX),
+        board: board.clone(),
+        sources: vec![0],
+        frames: 25,
+        is_over: Box::new(move || seen.sources[0].snapshot().frames >= FRAMES),
+    });
+    let open = || Ok(vec![model.clone() as Arc<dyn Model>]);
+    run(vec![Input { sinks, ..input(feed) }], &board, &AtomicBool::new(false), open).unwrap();
     let records = recorded.records.lock().unwrap();
     assert_eq!(Vec::from_iter(records.iter().map(|record| record.frame)), Vec::from_iter(0..FRAMES));
     let shown = shown.pictures.lock().unwrap().len() as u64;
