@@ -11,12 +11,11 @@ use mostream::backbone::{
 };
 use mostream::engine::status::Board;
 use mostream::engine::{self, Cue, Input, Task};
-use mostream::fit::Fit;
 use mostream::geometry::PatchLayout;
 use mostream::localize::{Features, Localizer, PatchOutput};
 use mostream::publish::records::Records;
 use mostream::stream::feed::Files;
-use mostream::stream::frame::Lender;
+use mostream::stream::frame::FrameFit;
 use mostream::stream::ingest::Span;
 use mostream::stream::preflight::Source;
 use mostream::stream::source::{self, FrameSource};
@@ -92,12 +91,12 @@ fn record(dim: usize) -> Recorded {
     let checkpoint = Checkpoint::bundled().unwrap();
     let session = |feature| Backbone::open(&checkpoint, feature, SIZE.0, SIZE.1, &SessionOptions::default()).unwrap();
     let sessions: Vec<_> = [Feature::Keys, Feature::Queries].into_iter().take(dim / 192).map(session).collect();
-    let (mut lender, mut fit) = (Lender::default(), Fit::default());
+    let mut fit = FrameFit::default();
     let (first, mut rest, _) = open();
     let mut frames = std::iter::once(first).chain(std::iter::from_fn(|| rest.next(&|| false).unwrap()));
     let features = (0..RECORDED).map(|_| {
         let mut image = vec![0; 3 * SIZE.0 as usize * SIZE.1 as usize];
-        lender.lend(&frames.next().unwrap(), |picture| fit.rgb(&picture, SIZE, &mut image)).unwrap();
+        fit.rgb(&frames.next().unwrap(), SIZE, &mut image).unwrap();
         let parts: Vec<_> = sessions.iter().map(|session| session.features(&image).unwrap()).collect();
         concatenate(Axis(1), &Vec::from_iter(parts.iter().map(|part| part.view())))
             .unwrap()

@@ -2,7 +2,8 @@
 //! threads for video.)
 
 use crate::backbone::{
-    Backbone, BackboneError, ByShape, Checkpoint, DEFAULT_MAX_PATCHES, Feature, Model, SessionOptions, model_size, trim,
+    Backbone, BackboneError, ByShape, Checkpoint, DEFAULT_MAX_PATCHES, Feature, Model, SessionOptions, give_up,
+    model_size,
 };
 use crate::geometry::{PatchLayout, PixelBox};
 use crate::localize::{Detection, Features, Found, LocalizeError, Localizer, Method, PatchOutput};
@@ -125,11 +126,7 @@ impl Analyzer {
     fn session(&mut self, feature: Feature, size: (u32, u32)) -> Result<&Backbone, BackboneError> {
         let key = (feature, size);
         if self.sessions.get(&key).is_none() {
-            let gone = self.sessions.make_room();
-            if !gone.is_empty() {
-                drop(gone);
-                trim();
-            }
+            give_up(self.sessions.make_room());
             let backbone = Backbone::open(&self.checkpoint, feature, size.0, size.1, &self.options)?;
             if let Some(tell) = self.tell {
                 let notes = backbone.notes().into_iter();

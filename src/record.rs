@@ -2,6 +2,8 @@
 
 use crate::geometry::{PatchLayout, PixelBox};
 use crate::localize::{Detection, Method};
+use crate::motion::Camera;
+use crate::scene::Cues;
 use serde::{Deserialize, Serialize};
 
 /// The version of the format: raised when a field changes its meaning or goes away.
@@ -32,20 +34,10 @@ pub struct FrameRecord {
     pub timings_us: Option<TimingsRecord>,
     /// How the camera behaves, where the past was asked (`--cue time`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub camera: Option<CameraState>,
+    pub camera: Option<Camera>,
     /// Of frames of a live source.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub live: Option<LiveRecord>,
-}
-
-/// How a camera behaves.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum CameraState {
-    Still,
-    /// Still but for shaking.
-    Shaking,
-    Moving,
 }
 
 /// When a live frame was taken, and when its record was made.
@@ -124,25 +116,12 @@ pub struct ObjectRecord {
     pub patches: usize,
     /// What speaks for it (`--cue time`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub cues: Option<CuesRecord>,
+    pub cues: Option<Cues>,
     /// The name of the group it looks like (`--groups`); none where it looks like no named one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub label: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mask: Option<MaskRecord>,
-}
-
-/// What speaks for an object; 0 where a cue says nothing.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub struct CuesRecord {
-    /// How new its patches are to the scene, in units of what they usually vary by.
-    pub novelty: f32,
-    /// Its pixels that are like nothing that was seen there, of a picture at most 384 pixels wide.
-    pub pixels: f32,
-    /// How far it moves against the camera, in units of the flow's noise.
-    pub motion: f32,
-    /// The score that the single picture gives it.
-    pub appearance: f32,
 }
 
 /// The object's patches as COCO's uncompressed run lengths: column by column, the first run is background.
@@ -177,7 +156,7 @@ pub struct FrameMeta<'a> {
     pub method: Method,
     pub model: &'a str,
     pub is_inferred: bool,
-    pub camera: Option<CameraState>,
+    pub camera: Option<Camera>,
     pub timings: Option<TimingsRecord>,
     pub live: Option<LiveRecord>,
 }
@@ -243,7 +222,7 @@ impl ObjectRecord {
     pub fn of_place(
         bbox: [u32; 4],
         score: f32,
-        cues: CuesRecord,
+        cues: Cues,
         layout: &PatchLayout,
         (width, height): (u32, u32),
         with_mask: bool,

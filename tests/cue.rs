@@ -3,7 +3,8 @@
 mod support;
 
 use mostream::geometry::PixelBox;
-use mostream::record::{CameraState, FrameRecord};
+use mostream::motion::Camera;
+use mostream::record::FrameRecord;
 use std::path::Path;
 use std::process::Command;
 use support::clips::{film, make};
@@ -44,7 +45,7 @@ fn what_moves_before_a_still_camera_is_found_and_a_file_gives_the_same_records_i
     let found = records(&clip.path, &["--cue", "time", "--every", "2"]);
     assert_eq!(found.len(), 100);
     assert!(found[30..50].iter().all(|record| record.objects.is_empty()), "nothing is there yet");
-    assert!(found.iter().all(|record| record.camera == Some(CameraState::Still)));
+    assert!(found.iter().all(|record| record.camera == Some(Camera::Still)));
     assert!(found.iter().all(|record| record.inferred == (record.frame % 2 == 0)));
     let corners = |[xmin, ymin, xmax, ymax]: [u32; 4]| PixelBox { xmin, ymin, xmax, ymax };
     let is_right = |record: &FrameRecord| {

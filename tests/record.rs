@@ -4,9 +4,9 @@ mod support;
 
 use mostream::geometry::{Grid, PatchLayout, PixelBox};
 use mostream::localize::{Detection, Method};
-use mostream::record::{
-    CameraState, CuesRecord, FrameRecord, GridRecord, MaskRecord, ObjectRecord, TimingsRecord, VERSION,
-};
+use mostream::motion::Camera;
+use mostream::record::{FrameRecord, GridRecord, MaskRecord, ObjectRecord, TimingsRecord, VERSION};
+use mostream::scene::Cues;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use support::validate_line;
@@ -46,14 +46,14 @@ fn round_trip(record: &FrameRecord) -> FrameRecord {
 
 #[test]
 fn every_kind_of_record_keeps_to_the_schema_and_reads_back() {
-    let cues = CuesRecord { novelty: 1.5, pixels: 8.0, motion: 0.0, appearance: 0.0 };
+    let cues = Cues { novelty: 1.5, pixels: 8.0, motion: 0.0, appearance: 0.0 };
     let timings = TimingsRecord { convert: 1, inference: 40_000, localize: 0 };
     for written in [
         record(vec![]),
         record(vec![object(false), object(true)]),
         record(vec![ObjectRecord { label: Some("cup".into()), ..object(true) }]),
         FrameRecord {
-            camera: Some(CameraState::Shaking),
+            camera: Some(Camera::Shaking),
             ..record(vec![ObjectRecord::of_place([3, 4, 5, 6], 0.5, cues, &LAYOUT, (853, 479), true)])
         },
         FrameRecord { timings_us: Some(timings), inferred: false, ..record(vec![object(false)]) },

@@ -43,6 +43,14 @@ impl<K: PartialEq, V> ByShape<K, V> {
     }
 }
 
+/// Drops what there is no room for, and gives its memory back.
+pub fn give_up<V>(gone: Vec<V>) {
+    if !gone.is_empty() {
+        drop(gone);
+        trim();
+    }
+}
+
 /// Gives the system back what was freed. The C library keeps the memory of a session that is gone, in pieces that the next one, of other
 /// sizes, does not fit into.
 pub fn trim() {

@@ -95,6 +95,15 @@ pub enum Element {
     F16,
 }
 
+impl Element {
+    fn bytes(self) -> usize {
+        match self {
+            Self::F32 => size_of::<f32>(),
+            Self::F16 => size_of::<f16>(),
+        }
+    }
+}
+
 /// What memory is taken.
 #[derive(Clone)]
 pub enum MemoryKind {
@@ -146,11 +155,7 @@ impl RunShape {
 
     /// Of the memory of one run.
     pub fn bytes(&self) -> usize {
-        let element = match self.element {
-            Element::F32 => 4,
-            Element::F16 => 2,
-        };
-        self.batch * (self.picture_bytes() + self.values() * element)
+        self.batch * (self.picture_bytes() + self.values() * self.element.bytes())
     }
 
     /// Numbers of one picture's.
@@ -189,10 +194,7 @@ impl RunMemory {
         middle: Option<[usize; 2]>,
     ) -> Result<Self, BackboneError> {
         let bytes = shape.picture_bytes();
-        let element = match shape.element {
-            Element::F32 => size_of::<f32>(),
-            Element::F16 => size_of::<f16>(),
-        };
+        let element = shape.element.bytes();
         let input = kind.block(shape.batch * bytes)?;
         let picture = |index| Picture { block: input.clone(), range: index * bytes..(index + 1) * bytes };
         let pictures = (0..shape.batch).map(|index| Some(picture(index))).collect();

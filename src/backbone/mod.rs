@@ -24,7 +24,7 @@ mod vit;
 mod work;
 
 use crate::geometry::PatchLayout;
-pub use by_shape::{ByShape, trim};
+pub use by_shape::{ByShape, give_up, trim};
 pub use error::BackboneError;
 pub use graph::{Dialect, Feature};
 pub use library::{RuntimeInfo, find_library, runtime_info};

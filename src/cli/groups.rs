@@ -20,7 +20,7 @@ impl GroupsArg {
     }
 
     /// The groups asked for; they must be of this model, and of the feature in use. `warn` is told when none has a name.
-    pub fn load_saying(
+    pub fn load(
         &self,
         method: Method,
         feature: FeatureArg,

@@ -137,10 +137,9 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
     }
     let analyzer = args.model.analyzer()?;
     let localizer = args.boxes.localizer();
-    let groups =
-        args.groups.load_saying(args.boxes.method, args.model.feature, analyzer.checkpoint().id(), |line| {
-            eprintln!("mostream: {line}")
-        })?;
+    let groups = args.groups.load(args.boxes.method, args.model.feature, analyzer.checkpoint().id(), |line| {
+        eprintln!("mostream: {line}")
+    })?;
     let settings = Settings {
         version: Settings::VERSION,
         format,

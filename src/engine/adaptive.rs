@@ -1,8 +1,7 @@
 //! Spares the model the frames of a still camera in which nothing has happened.
 
-use crate::fit::Fit;
 use crate::stream::StreamError;
-use crate::stream::frame::{Frame, Lender};
+use crate::stream::frame::{Frame, FrameFit};
 
 /// Width and height of the small grey picture that is compared.
 const SIDE: u32 = 32;
@@ -18,8 +17,7 @@ const NOISE_RATE: f32 = 0.05;
 
 /// Compares frames with the last one the model was asked about, so that what moves slowly adds up.
 pub struct Adaptive {
-    lender: Lender,
-    fit: Fit,
+    fit: FrameFit,
     /// That frame's picture and time.
     reference: Option<(Vec<f32>, u64)>,
     /// The frame before, and how much each cell differs from one frame to the next, on average.
@@ -29,8 +27,8 @@ pub struct Adaptive {
 
 impl Default for Adaptive {
     fn default() -> Self {
-        let (lender, fit) = (Lender::default(), Fit::default());
-        Self { lender, fit, reference: None, last: None, noise: vec![0.5; (SIDE * SIDE) as usize] }
+        let noise = vec![0.5; (SIDE * SIDE) as usize];
+        Self { fit: FrameFit::default(), reference: None, last: None, noise }
     }
 }
 
@@ -71,7 +69,7 @@ impl Adaptive {
     /// The frame in grey, `SIDE`×`SIDE`, each cell the mean of what it covers.
     fn small(&mut self, frame: &Frame) -> Result<Vec<f32>, StreamError> {
         let mut bytes = [0; (SIDE * SIDE) as usize];
-        self.lender.lend(frame, |picture| self.fit.grey(&picture, (SIDE, SIDE), &mut bytes))?;
+        self.fit.grey(frame, (SIDE, SIDE), &mut bytes)?;
         Ok(bytes.map(f32::from).to_vec())
     }
 }

@@ -8,9 +8,9 @@ use super::sink::{Ending, Picture, Sink};
 use super::status::SourceStatus;
 use crate::discover::groups::Named;
 use crate::geometry::PatchLayout;
-use crate::motion::{Camera, Evidence};
+use crate::motion::Evidence;
 use crate::overlay::Overlay;
-use crate::record::{CameraState, FrameMeta, FrameRecord, LiveRecord, ObjectRecord, SourceState, StateRecord, VERSION};
+use crate::record::{FrameMeta, FrameRecord, LiveRecord, ObjectRecord, SourceState, StateRecord, VERSION};
 use crate::scene::Scene;
 use crate::stream::canvas::Canvas;
 use crate::stream::feed::StateChange;
@@ -225,11 +225,6 @@ impl<'a> Delivery<'a> {
                 found.map(object).collect()
             }
         };
-        let camera = order.evidence.as_ref().map(|evidence| match evidence.camera {
-            Camera::Still => CameraState::Still,
-            Camera::Shaking => CameraState::Shaking,
-            Camera::Moving => CameraState::Moving,
-        });
         let live = order.capture.map(|capture| LiveRecord {
             captured_unix_ns: capture.unix_ns,
             clock: capture.clock,
@@ -247,7 +242,7 @@ impl<'a> Delivery<'a> {
                 method: self.shared.task.localizer.method,
                 model: &self.shared.task.model,
                 is_inferred,
-                camera,
+                camera: order.evidence.as_ref().map(|evidence| evidence.camera),
                 timings: self.shared.task.with_timings.then_some(timings),
                 live,
             },

@@ -1,12 +1,11 @@
 //! What a lane makes of time: a small picture of every frame, before the model, and the scene's objects after it.
 
 use super::lanes::Answer;
-use crate::fit::Fit;
 use crate::geometry::PatchLayout;
 use crate::motion::{Camera, Evidence, Motion};
-use crate::record::{CuesRecord, ObjectRecord};
+use crate::record::ObjectRecord;
 use crate::scene::{Candidate, Keys, Object, Scene};
-use crate::stream::frame::{Frame, Lender};
+use crate::stream::frame::{Frame, FrameFit};
 
 /// The small picture is no wider; its pixels are what boxes are as fine as.
 const WIDTH: u32 = 384;
@@ -16,8 +15,7 @@ const LEAST_SIDE: u32 = 32;
 /// Sees every frame of one source, in order.
 #[derive(Default)]
 pub(super) struct Eyes {
-    lender: Lender,
-    fit: Fit,
+    fit: FrameFit,
     /// For small pictures of this size.
     motion: Option<((u32, u32), Motion)>,
     rgb: Vec<u8>,
@@ -32,12 +30,11 @@ impl Eyes {
         if size.0.min(size.1) < LEAST_SIDE {
             return None;
         }
-        let (rgb, fit) = (&mut self.rgb, &mut self.fit);
-        rgb.resize(3 * size.0 as usize * size.1 as usize, 0);
-        self.lender.lend(frame, |picture| fit.rgb(&picture, size, rgb)).ok()?;
+        self.rgb.resize(3 * size.0 as usize * size.1 as usize, 0);
+        self.fit.rgb(frame, size, &mut self.rgb).ok()?;
         self.motion.take_if(|(known, _)| *known != size);
         let new = || (size, Motion::new((size.0 as usize, size.1 as usize)));
-        Some(self.motion.get_or_insert_with(new).1.look(rgb, frame.pts_ns))
+        Some(self.motion.get_or_insert_with(new).1.look(&self.rgb, frame.pts_ns))
     }
 }
 
@@ -87,11 +84,5 @@ fn record(
     if bbox[0] >= bbox[2] || bbox[1] >= bbox[3] {
         return None;
     }
-    let cues = CuesRecord {
-        novelty: object.cues.novelty,
-        pixels: object.cues.pixels,
-        motion: object.cues.motion,
-        appearance: object.cues.appearance,
-    };
-    Some(ObjectRecord::of_place(bbox, object.score, cues, layout, (width, height), with_masks))
+    Some(ObjectRecord::of_place(bbox, object.score, object.cues, layout, (width, height), with_masks))
 }

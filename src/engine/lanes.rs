@@ -13,14 +13,13 @@ use super::sink::{Sink, SinkError, Wish};
 use super::status::{Board, SourceStatus};
 use crate::backbone::{BackboneError, trim};
 use crate::discover::groups::{Groups, Named};
-use crate::fit::Fit;
 use crate::geometry::PatchLayout;
 use crate::localize::Localizer;
 use crate::motion::{Camera, Evidence};
 use crate::record::TimingsRecord;
 use crate::stream::StreamError;
 use crate::stream::feed::{Event, Feed};
-use crate::stream::frame::{Frame, Lender};
+use crate::stream::frame::{Frame, FrameFit};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError, bounded};
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -384,6 +383,8 @@ impl Source<'_> {
         let is_broken = self.is_broken.clone();
         let is_over = move || shared.is_over() || is_broken.load(Ordering::Relaxed);
         let mut broken = 0;
+        // How the model sees frames of the last one's size.
+        let mut seen: Option<((u32, u32), PatchLayout)> = None;
         while let Some(event) = self.feed.next(&is_over) {
             let so_far = self.feed.broken();
             self.status.broken(so_far - std::mem::replace(&mut broken, so_far));
@@ -401,8 +402,12 @@ impl Source<'_> {
             };
             let size = frame.display_size();
             self.status.arrived(size);
-            let layout = match shared.sessions.models.layout(size.0, size.1) {
-                Ok(layout) => layout,
+            let layout = match seen.filter(|(known, _)| *known == size) {
+                Some((_, layout)) => Ok(layout),
+                None => shared.sessions.models.layout(size.0, size.1),
+            };
+            let layout = match layout {
+                Ok(layout) => seen.insert((size, layout)).1,
                 Err(error) => {
                     (shared.tell)(&format!("{}: {error}", self.status.name));
                     self.is_broken.store(true, Ordering::Relaxed);
@@ -546,7 +551,7 @@ impl Drop for LastFeeder<'_> {
 
 /// A feeder: the newest frame of the next source, into the place that the model has for it.
 fn feed(shared: &Shared, turn: &Mutex<()>, desk: &Arc<Desk<Ticketed>>) {
-    let (mut fit, mut lender) = (Fit::default(), Lender::default());
+    let mut fit = FrameFit::default();
     while let Some((source, Waiting { frame, layout, wants, ticket }, place)) = next(shared, turn, desk) {
         // None where the model cannot be had for this shape, which was told.
         let Some(mut place) = place else {
@@ -555,7 +560,7 @@ fn feed(shared: &Shared, turn: &Mutex<()>, desk: &Arc<Desk<Ticketed>>) {
         };
         let start = Instant::now();
         let size = (layout.image_width, layout.image_height);
-        match lender.lend(&frame, |picture| fit.rgb(&picture, size, place.pixels())) {
+        match fit.rgb(&frame, size, place.pixels()) {
             Ok(()) => {
                 // Given up before the answer, so that the frame's picture can then be drawn on in place.
                 drop(frame);
@@ -578,7 +583,10 @@ fn next(shared: &Shared, turn: &Mutex<()>, desk: &Arc<Desk<Ticketed>>) -> Option
     // Held from the moment of the look: a session may be given up at any time.
     let found = RefCell::default();
     let (source, waiting) = shared.inbox.take(|waiting| match shared.sessions.look(&waiting.layout) {
-        Look::Open(shape) => found.replace(Some(shape)).is_none_or(|_| true),
+        Look::Open(shape) => {
+            found.replace(Some(shape));
+            true
+        }
         Look::Failed => true,
         Look::Asked => false,
     })?;

@@ -1,6 +1,6 @@
 //! Sessions of the model, one for every shape of picture that comes: kept while there is room, the least used given up.
 
-use crate::backbone::{BackboneError, ByShape, Model, RunMemory, trim};
+use crate::backbone::{BackboneError, ByShape, Model, RunMemory, give_up};
 use crate::geometry::PatchLayout;
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -19,13 +19,16 @@ pub trait Models: Send + Sync {
 /// These, whatever the picture.
 impl Models for Vec<Arc<dyn Model>> {
     fn layout(&self, _width: u32, _height: u32) -> Result<PatchLayout, BackboneError> {
-        let first = self.first().ok_or_else(|| BackboneError::Size("there is no model to run".into()))?;
-        Ok(first.layout())
+        Ok(first(self)?.layout())
     }
 
     fn open(&self, _layout: &PatchLayout) -> Result<Vec<Arc<dyn Model>>, BackboneError> {
         Ok(self.clone())
     }
+}
+
+fn first(models: &[Arc<dyn Model>]) -> Result<&Arc<dyn Model>, BackboneError> {
+    models.first().ok_or_else(|| BackboneError::Size("there is no model to run".into()))
 }
 
 /// The model for one shape, with the memory of its runs.
@@ -39,7 +42,7 @@ pub struct Shape {
 
 impl Shape {
     pub fn new(models: Vec<Arc<dyn Model>>) -> Result<Self, BackboneError> {
-        let first = models.first().ok_or_else(|| BackboneError::Size("there is no model to run".into()))?;
+        let first = first(&models)?;
         let runs = models.iter().map(|model| model.runs_at_once()).sum::<usize>() + MORE_RUNS;
         let free = (0..runs).map(|_| first.memory()).collect::<Result<_, _>>()?;
         let (layout, batch) = (first.layout(), first.batch());
@@ -129,11 +132,9 @@ impl<'a> Sessions<'a> {
 
     /// Opens it, which takes a while.
     pub fn open(&self, layout: &PatchLayout) -> Result<Arc<Shape>, BackboneError> {
+        // Not while the others wait for a look.
         let gone = self.state().open.make_room();
-        if !gone.is_empty() {
-            drop(gone);
-            trim();
-        }
+        give_up(gone);
         let opened = self.models.open(layout).and_then(Shape::new).map(Arc::new);
         let mut state = self.state();
         state.wanted.retain(|wanted| wanted != layout);

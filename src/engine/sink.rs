@@ -56,8 +56,10 @@ pub trait Sink: Send {
     /// Takes one message. An error closes this sink; of a patient source it ends the source, too: what is half there is of no use.
     fn take(&mut self, message: &Message) -> Result<(), SinkError>;
 
-    /// Ends what it has begun.
-    fn finish(self: Box<Self>, ending: Ending) -> Result<(), SinkError>;
+    /// Ends what it has begun, where that is more than to go.
+    fn finish(self: Box<Self>, _ending: Ending) -> Result<(), SinkError> {
+        Ok(())
+    }
 }
 
 /// How the frames of a source have ended.

@@ -14,6 +14,7 @@ use flow::{LEAST_SIDE, flow};
 use grey::{Grey, Pyramid};
 use need::Rest;
 pub use need::{Need, needed};
+use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 use warp::laid_back;
 
@@ -44,7 +45,8 @@ const FAST: f32 = 5.0;
 const NOISE: f32 = 0.1;
 
 /// How a camera behaves.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Camera {
     Still,
     /// Still but for shaking: frames are laid back on the view's first.
@@ -71,8 +73,6 @@ pub struct Evidence {
     pub is_cut: bool,
     /// What of the backbone this frame needs; none where it may rest.
     pub need: Option<Need>,
-    /// By how much the mean grey value changed since the frame before.
-    pub light: f32,
 }
 
 /// Movement against the camera, for squares of the small picture, `[rows, cols]`.
@@ -136,10 +136,7 @@ impl Motion {
     pub fn look(&mut self, rgb: &[u8], pts_ns: u64) -> Evidence {
         let (width, height) = self.size;
         let now = Pyramid::new(Grey::half_of(rgb, width, height), LEAST_SIDE);
-        let (light, difference) = match self.past.back() {
-            Some((_, last)) => off(&last.0[0], &now.0[0]),
-            None => (0.0, 0.0),
-        };
+        let difference = self.past.back().map_or(0.0, |(_, last)| off(&last.0[0], &now.0[0]));
         let far = FAR * now.0[0].width as f32;
         let of_view = self.views.last().and_then(|(_, first)| between(first, &now)).filter(|found| found.reach() < far);
         let last = self.past.back().map(|(_, last)| last);
@@ -186,7 +183,6 @@ impl Motion {
             against,
             is_cut,
             need,
-            light,
         }
     }
 
@@ -243,13 +239,8 @@ fn between(from: &Pyramid, to: &Pyramid) -> Option<Movement> {
     movement(&field.vectors, size, Model::Similarity).filter(|found| found.fitting >= FITTING)
 }
 
-/// The difference of the means, and the mean difference.
-fn off(last: &Grey, now: &Grey) -> (f32, f32) {
-    let count = now.values.len().max(1) as f32;
-    let (mut sum, mut absolute) = (0.0, 0.0);
-    for (last, now) in last.values.iter().zip(&now.values) {
-        sum += now - last;
-        absolute += (now - last).abs();
-    }
-    (sum / count, absolute / count)
+/// The mean absolute difference.
+fn off(last: &Grey, now: &Grey) -> f32 {
+    let apart = last.values.iter().zip(&now.values).map(|(last, now)| (now - last).abs());
+    apart.sum::<f32>() / now.values.len().max(1) as f32
 }

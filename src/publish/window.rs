@@ -1,7 +1,7 @@
 //! Annotated video in a window, as it comes.
 
 use super::picture_of;
-use crate::engine::sink::{Ending, Message, Sink, SinkError, Wish};
+use crate::engine::sink::{Message, Sink, SinkError, Wish};
 use crate::stream::StreamError;
 use crate::stream::display::{self, Display};
 use std::sync::Arc;
@@ -44,10 +44,6 @@ impl Sink for WindowSink {
         let is_open = display.push(picture.buffer.clone(), pts_ns)?;
         self.stop.fetch_or(!is_open, Ordering::Relaxed);
         self.display = Some(display);
-        Ok(())
-    }
-
-    fn finish(self: Box<Self>, _ending: Ending) -> Result<(), SinkError> {
         Ok(())
     }
 }

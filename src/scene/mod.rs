@@ -16,6 +16,7 @@ use crate::motion::camera::Movement;
 use crate::motion::{Camera, Evidence};
 pub use file::SceneError;
 use mask::Size;
+use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 use view::View;
 
@@ -40,8 +41,8 @@ pub struct Keys<'a> {
     pub dim: usize,
 }
 
-/// What speaks for an object.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+/// What speaks for an object; 0 where a cue says nothing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Cues {
     /// The mean z of its pixels: how new its patches are, in units of what they usually vary by.
     pub novelty: f32,

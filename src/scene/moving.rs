@@ -10,8 +10,6 @@ const LEAST: f32 = 0.9;
 const MEDIANS: f32 = 2.5;
 const MORE: f32 = 0.45;
 const OF_STRONGEST: f32 = 0.25;
-/// A box's edges lie so many steps beyond the middles of its outermost squares.
-const OVER: f32 = 0.0;
 /// A box of appearance and one of movement that overlap by this IoU are one object.
 const SAME: f64 = 0.4;
 /// The score of movement alone, where it is the only one.
@@ -102,8 +100,7 @@ fn limit(smooth: &[f32], against: &Against) -> f32 {
 /// about half a square.
 fn bounds(part: &Part, against: &Against, size: (usize, usize)) -> [f32; 4] {
     let edges = |from: usize, count: usize, side: usize| {
-        let [from, to] = [from as f32 - OVER, (from + count - 1) as f32 + OVER];
-        [from, to].map(|square| (against.first + against.step * square).clamp(0.0, side as f32))
+        [from, from + count - 1].map(|square| (against.first + against.step * square as f32).clamp(0.0, side as f32))
     };
     let ([left, right], [top, bottom]) = (edges(part.x, part.width, size.0), edges(part.y, part.height, size.1));
     [left, top, right, bottom]

@@ -1,7 +1,7 @@
 //! One decoded frame by reference: lent as a picture, and converted where it must be.
 
 use super::StreamError;
-use crate::fit::{Colour, FitError, PictureView, PixelFormat, Plane};
+use crate::fit::{Colour, Fit, FitError, PictureView, PixelFormat, Plane};
 use crate::record::CaptureClock;
 use gst_video::prelude::*;
 use gstreamer as gst;
@@ -60,19 +60,30 @@ pub(super) fn displayed(width: u32, height: u32, pixel: gst::Fraction) -> (u32, 
 /// Formats that are converted before they can be lent, of how many sources at once.
 const CONVERTERS: usize = 8;
 
-/// Lends frames as pictures, by reference; those of a format that [`PixelFormat`] has not are converted to 8-bit 4:2:0 before.
+/// Scales frames by [`Fit`], from their own pixels; those of a format that [`PixelFormat`] has not are converted to 8-bit 4:2:0 before.
 #[derive(Default)]
-pub struct Lender {
+pub struct FrameFit {
+    fit: Fit,
     converters: Vec<(gst_video::VideoInfo, Converter)>,
 }
 
-impl Lender {
+impl FrameFit {
+    /// Writes the frame, stretched over `size`, as packed RGB `[height, width, 3]`.
+    pub fn rgb(&mut self, frame: &Frame, size: (u32, u32), pixels: &mut [u8]) -> Result<(), StreamError> {
+        self.lend(frame, |fit, picture| fit.rgb(&picture, size, pixels))
+    }
+
+    /// Writes the frame's luma, stretched over `size`, `[height, width]`.
+    pub fn grey(&mut self, frame: &Frame, size: (u32, u32), pixels: &mut [u8]) -> Result<(), StreamError> {
+        self.lend(frame, |fit, picture| fit.grey(&picture, size, pixels))
+    }
+
     /// Gives the frame's pixels to `work`.
-    pub fn lend<R>(
+    fn lend(
         &mut self,
         frame: &Frame,
-        work: impl FnOnce(PictureView<'_>) -> Result<R, FitError>,
-    ) -> Result<R, StreamError> {
+        work: impl FnOnce(&mut Fit, PictureView<'_>) -> Result<(), FitError>,
+    ) -> Result<(), StreamError> {
         let format = |info: &gst_video::VideoInfo| match info.format() {
             gst_video::VideoFormat::Rgb => Some(PixelFormat::Rgb),
             gst_video::VideoFormat::Bgr => Some(PixelFormat::Bgr),
@@ -86,7 +97,7 @@ impl Lender {
             _ => None,
         };
         if let Some(format) = format(&frame.info) {
-            return lend(frame, &frame.buffer, &frame.info, format, work);
+            return lend(frame, &frame.buffer, &frame.info, format, |picture| work(&mut self.fit, picture));
         }
         let at = self.converters.iter().position(|(from, _)| *from == frame.info).unwrap_or_else(|| {
             self.converters.truncate(CONVERTERS - 1);
@@ -96,17 +107,17 @@ impl Lender {
             0
         });
         let (buffer, info) = self.converters[at].1.convert(frame)?;
-        lend(frame, &buffer, &info, PixelFormat::I420, work)
+        lend(frame, &buffer, &info, PixelFormat::I420, |picture| work(&mut self.fit, picture))
     }
 }
 
-fn lend<R>(
+fn lend(
     frame: &Frame,
     buffer: &gst::Buffer,
     info: &gst_video::VideoInfo,
     format: PixelFormat,
-    work: impl FnOnce(PictureView<'_>) -> Result<R, FitError>,
-) -> Result<R, StreamError> {
+    work: impl FnOnce(PictureView<'_>) -> Result<(), FitError>,
+) -> Result<(), StreamError> {
     let mapped = gst_video::VideoFrameRef::from_buffer_ref_readable(buffer, info)
         .map_err(|_| fault(frame, "the frame does not fit its format"))?;
     let planes: Vec<Plane> = (0..mapped.n_planes())
@@ -200,7 +211,6 @@ impl Converter {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fit::Fit;
     use gst_video::VideoFormat;
 
     /// A frame that changes slowly from place to place, so that the way pixels are weighted matters little.
@@ -239,8 +249,7 @@ mod tests {
                 let frame = frame(format, (640, 484), colorimetry);
                 let wanted = Converter::new(Rgb, size, size).convert(&frame).unwrap().0;
                 let mut pixels = vec![0; 3 * 320 * 240];
-                let mut fit = Fit::default();
-                Lender::default().lend(&frame, |picture| fit.rgb(&picture, size, &mut pixels)).unwrap();
+                FrameFit::default().rgb(&frame, size, &mut pixels).unwrap();
                 let wanted = wanted.map_readable().unwrap();
                 let apart = pixels.iter().zip(wanted.iter()).map(|(a, b)| u64::from(a.abs_diff(*b)));
                 let (sum, most) = apart.fold((0, 0), |(sum, most), apart| (sum + apart, apart.max(most)));

@@ -1,26 +1,24 @@
 //! A video's frames as RGB pictures, for what works picture by picture.
 
 use super::StreamError;
-use super::frame::{Frame, Lender};
+use super::frame::{Frame, FrameFit};
 use super::ingest::Span;
 use super::preflight::{MediaInfo, Source};
 use super::source::{self, FrameSource};
-use crate::fit::Fit;
 use crate::picture::RgbImage;
 
 /// A video that is read frame by frame; only the frames asked for become pictures.
 pub struct VideoPictures {
     frames: Box<dyn FrameSource>,
     media: MediaInfo,
-    lender: Lender,
-    fit: Fit,
+    fit: FrameFit,
 }
 
 impl VideoPictures {
     /// Starts decoding.
     pub fn open(source: &Source, span: Span) -> Result<Self, StreamError> {
         let (media, frames) = source::open(source, span)?;
-        Ok(Self { frames, media, lender: Lender::default(), fit: Fit::default() })
+        Ok(Self { frames, media, fit: FrameFit::default() })
     }
 
     /// What the video says of itself.
@@ -42,7 +40,7 @@ impl VideoPictures {
     /// [`Frame::display_size`].
     pub fn picture(&mut self, frame: &Frame, size: (u32, u32)) -> Result<RgbImage, StreamError> {
         let mut picture = RgbImage::new(size.0, size.1);
-        self.lender.lend(frame, |view| self.fit.rgb(&view, size, &mut picture))?;
+        self.fit.rgb(frame, size, &mut picture)?;
         Ok(picture)
     }
 }

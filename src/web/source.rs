@@ -1,6 +1,6 @@
 //! One source as its viewers see it, and the sink that keeps it new.
 
-use crate::engine::sink::{Ending, Message, Picture, Sink, SinkError, Wish, wish_while};
+use crate::engine::sink::{Message, Picture, Sink, SinkError, Wish, wish_while};
 use crate::record::{FrameRecord, StateRecord};
 use crate::stream::frame::Frame;
 use crate::stream::jpeg::JpegEncoder;
@@ -172,10 +172,6 @@ impl Sink for WebSink {
                 self.tell(&StateRecord { why, ..state.as_ref().clone() })
             }
         }
-    }
-
-    fn finish(self: Box<Self>, _ending: Ending) -> Result<(), SinkError> {
-        Ok(())
     }
 }
 

@@ -6,10 +6,9 @@ use super::report::{Input, Machine, median};
 use super::{Args, cpu};
 use crate::cli::exit::{self, Exit, Failure};
 use mostream::backbone::{self, Device, Feature, Precision};
-use mostream::fit::Fit;
 use mostream::geometry::PixelBox;
 use mostream::localize::{Detection, Features, Localizer, Method, PatchOutput};
-use mostream::stream::frame::Lender;
+use mostream::stream::frame::FrameFit;
 use mostream::stream::preflight::Source;
 use serde::{Deserialize, Serialize};
 use std::io::{self, Write};
@@ -91,12 +90,12 @@ pub fn part(mut args: Args) -> anyhow::Result<Exit> {
     let size = args.model.size_for(&checkpoint, display.0, display.1);
     let backbone = args.model.open_quietly(&checkpoint, Feature::from(args.model.feature), size)?;
     let layout = backbone.layout();
-    let (mut lender, mut fit) = (Lender::default(), Fit::default());
+    let mut fit = FrameFit::default();
     let mut images = Vec::new();
     let mut next = Some(first);
     while let Some(frame) = next.filter(|_| images.len() < FRAMES) {
         if frame.index % EVERY == 0 {
-            images.push(fitted(&mut lender, &mut fit, &frame, &layout)?);
+            images.push(fitted(&mut fit, &frame, &layout)?);
         }
         next = decoder.next(&|| false)?;
     }

@@ -11,9 +11,8 @@ use super::exit::{self, Exit, Failure};
 use super::model::ModelArgs;
 use mostream::backbone::{self, Feature, Work};
 use mostream::engine::{Cue, Task};
-use mostream::fit::Fit;
 use mostream::localize::{Localizer, Method};
-use mostream::stream::frame::Lender;
+use mostream::stream::frame::FrameFit;
 use mostream::stream::preflight::Source;
 pub use parts::open as first_frame;
 use parts::{Bench, Scratch, peak_memory_mib};
@@ -71,7 +70,7 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
     let layout = backbone.layout();
 
     // The first inference makes room, the second is timed.
-    let image = parts::fitted(&mut Lender::default(), &mut Fit::default(), &first, &layout)?;
+    let image = parts::fitted(&mut FrameFit::default(), &first, &layout)?;
     backbone.features(&image)?;
     let start = Instant::now();
     backbone.features(&image)?;

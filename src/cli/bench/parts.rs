@@ -2,10 +2,9 @@
 
 use crate::cli::exit::{Exit, Failure};
 use mostream::backbone::{Backbone, Device, Model, Precision};
-use mostream::engine::sink::{Ending, Message, Sink, SinkError, Wish};
+use mostream::engine::sink::{Message, Sink, SinkError, Wish};
 use mostream::engine::status::Board;
 use mostream::engine::{self, Input, Task};
-use mostream::fit::Fit;
 use mostream::geometry::{PatchLayout, PixelBox};
 use mostream::localize::affinity::SignMatrix;
 use mostream::localize::{Detection, Features, PatchOutput};
@@ -15,7 +14,7 @@ use mostream::publish::records::Records;
 use mostream::record::{FrameRecord, ObjectRecord};
 use mostream::stream::canvas::{Canvas, CanvasCount};
 use mostream::stream::feed::Files;
-use mostream::stream::frame::{Frame, Lender};
+use mostream::stream::frame::{Frame, FrameFit};
 use mostream::stream::ingest::Span;
 use mostream::stream::output::Output;
 use mostream::stream::preflight::Source;
@@ -115,12 +114,12 @@ impl Bench {
     fn decode(&self) -> anyhow::Result<(Cost, Vec<Vec<u8>>)> {
         let (mut decoder, first) = open(&self.source)?;
         let layout = self.backbone.layout();
-        let (mut lender, mut fit) = (Lender::default(), Fit::default());
+        let mut fit = FrameFit::default();
         let mut images = Vec::with_capacity(self.frames);
         let cost = measure(self.frames, || {
             let mut next = Some(first);
             while let Some(frame) = next.filter(|_| images.len() < self.frames) {
-                images.push(fitted(&mut lender, &mut fit, &frame, &layout)?);
+                images.push(fitted(&mut fit, &frame, &layout)?);
                 next = decoder.next(&|| false)?;
             }
             anyhow::Ok(())
@@ -266,17 +265,13 @@ impl Sink for Meter {
         self.stop.store(seen.records.len() >= self.frames, Ordering::Relaxed);
         Ok(())
     }
-
-    fn finish(self: Box<Self>, _ending: Ending) -> Result<(), SinkError> {
-        Ok(())
-    }
 }
 
 /// The frame as the model sees it.
-pub fn fitted(lender: &mut Lender, fit: &mut Fit, frame: &Frame, layout: &PatchLayout) -> anyhow::Result<Vec<u8>> {
+pub fn fitted(fit: &mut FrameFit, frame: &Frame, layout: &PatchLayout) -> anyhow::Result<Vec<u8>> {
     let (width, height) = (layout.image_width, layout.image_height);
     let mut pixels = vec![0; 3 * width as usize * height as usize];
-    lender.lend(frame, |picture| fit.rgb(&picture, (width, height), &mut pixels))?;
+    fit.rgb(frame, (width, height), &mut pixels)?;
     Ok(pixels)
 }
 

@@ -12,7 +12,7 @@ use crate::cli::progress::Progress;
 use mostream::backbone::Checkpoint;
 use mostream::engine::adaptive::Adaptive;
 use mostream::engine::sink::Sink;
-use mostream::engine::status::Board;
+use mostream::engine::status::{Board, SourceStatus};
 use mostream::engine::{self, Cue, Fault, Input, Outcome, Task};
 use mostream::publish::file::FileSink;
 use mostream::publish::mp4::Mp4Sink;
@@ -65,7 +65,7 @@ fn run_saying(log: Log, shared: Shared, given: Vec<OneSource>, span: Span) -> an
     let feature = shared.feature()?;
     let checkpoint = shared.model.checkpoint()?;
     let warn = |line: &str| log.warn(line);
-    let groups = shared.groups.load_saying(shared.localizer.method(), shared.model.feature, checkpoint.id(), warn)?;
+    let groups = shared.groups.load(shared.localizer.method(), shared.model.feature, checkpoint.id(), warn)?;
     if is_live || log.is_json {
         stream::on_complaint(move |line| log.warn(line));
     }
@@ -269,31 +269,38 @@ fn report(board: &Board, log: &Log, is_done: &AtomicBool) {
 
 /// Shows how far the files are, until all is done.
 fn follow(board: &Board, log: &Log, is_done: &AtomicBool) {
-    let only = board.sources.len() == 1;
     let mut progress = None;
     while !is_done.load(Ordering::Relaxed) {
         std::thread::sleep(LOOK);
-        let all: Vec<_> = board.sources.iter().map(|source| source.progress()).collect();
-        let (frames, boxes) = all.iter().fold((0, 0), |sum, (frames, _, boxes)| (sum.0 + frames, sum.1 + boxes));
+        let (frames, boxes) = written(board);
         if frames > 0 {
-            let total = if only { all.first().and_then(|(_, total, _)| *total) } else { None };
-            let progress = progress.get_or_insert_with(|| Progress::new(total, log.is_quiet));
+            let total = || match &board.sources[..] {
+                [only] => only.progress().1,
+                _ => None,
+            };
+            let progress = progress.get_or_insert_with(|| Progress::new(total(), log.is_quiet));
             progress.update(frames, boxes);
         }
     }
     progress.iter().for_each(Progress::finish);
 }
 
+/// Frames with a record, and the boxes in them, of all sources.
+fn written(board: &Board) -> (u64, u64) {
+    let each = board.sources.iter().map(|source| source.progress());
+    each.fold((0, 0), |sum, (frames, _, boxes)| (sum.0 + frames, sum.1 + boxes))
+}
+
 /// What files have become.
 fn sum_up(board: &Board, outputs: &[Own], shared: &Shared, log: Log) {
-    let all: Vec<_> = board.sources.iter().map(|source| source.progress()).collect();
-    let (frames, boxes) = all.iter().fold((0, 0), |sum, (frames, _, boxes)| (sum.0 + frames, sum.1 + boxes));
+    let (frames, boxes) = written(board);
     if frames == 0 {
         return;
     }
     let rate = frames as f64 / board.started.elapsed().as_secs_f64();
-    let of = if all.len() > 1 { format!(" of {} sources", all.len()) } else { String::new() };
-    let decoder = board.sources.first().filter(|_| all.len() == 1).and_then(|source| source.snapshot().decoder);
+    let count = board.sources.len();
+    let of = if count > 1 { format!(" of {count} sources") } else { String::new() };
+    let decoder = board.sources.first().filter(|_| count == 1).and_then(|source| source.snapshot().decoder);
     let by = decoder.map_or_else(String::new, |decoder| format!(", decoded by {decoder}"));
     log.say(&format!("{frames} frames{of}, {boxes} boxes, {rate:.1} frames per second{by}"));
     let drawn =
@@ -308,8 +315,12 @@ fn sum_up(board: &Board, outputs: &[Own], shared: &Shared, log: Log) {
             "drawn in place on {in_place} frames, on a copy of {copied}, after conversion of {converted}"
         ));
     }
-    let written = outputs.iter().zip(&all).filter(|(_, (frames, ..))| *frames > 0);
-    let own = written.flat_map(|(own, _)| [own.video.as_deref(), own.records.as_deref()]);
+    let has_frames = |(_, source): &(&Own, &Arc<SourceStatus>)| source.progress().0 > 0;
+    let own = outputs
+        .iter()
+        .zip(&board.sources)
+        .filter(has_frames)
+        .flat_map(|(own, _)| [own.video.as_deref(), own.records.as_deref()]);
     let named = own.chain([shared.records.as_deref()]).flatten().filter(|path| path.exists());
     named.for_each(|path| log.say(&path.display().to_string()));
 }
