@@ -276,3 +276,17 @@ fn the_same_frames_give_the_same_objects_also_after_a_restart() {
         assert!(Scene::load(&damaged, "model, grid").is_err(), "byte {at}");
     }
 }
+
+#[test]
+fn frames_with_other_patches_begin_the_memory_anew() {
+    let (mut motion, mut scene) = (Motion::new(SIZE), Scene::default());
+    let fewer = PatchLayout { grid: Grid { rows: 14, ..LAYOUT.grid }, image_height: 112, ..LAYOUT };
+    for number in 0..12 {
+        let rgb = frame(number, [0.0; 2], &[], 1.0);
+        let layout = if number % 4 < 2 { LAYOUT } else { fewer };
+        let values = &keys(&rgb)[..layout.grid.patches() * DIM];
+        let evidence = motion.look(&rgb, number * 1_000_000_000 / FPS);
+        let found = scene.know(&evidence, Some(&Keys { values, dim: DIM }), &layout, &[]);
+        assert!(found.is_empty(), "{number}: {found:?}");
+    }
+}

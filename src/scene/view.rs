@@ -121,6 +121,8 @@ impl View {
         self.last_ns = Some(pts_ns);
         self.frames = self.frames.saturating_add(1);
         if let Some(keys) = keys {
+            // Frames of another size can have other patches, and a small picture of the same size.
+            self.memory.take_if(|memory| (memory.dim, memory.mean.len()) != (keys.dim, keys.values.len()));
             let memory = self.memory.get_or_insert_with(|| Memory::new(keys.values, keys.dim));
             memory.compare(keys.values);
             spread(&memory.z, layout, self.size, &mut self.novelty);
