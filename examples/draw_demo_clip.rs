@@ -1,4 +1,5 @@
-//! Draws the demo clip: textured objects, moving and standing, over a textured ground; 640×480, 25 fps, 12 s, with a tone.
+//! Draws the demo clip: textured objects that come to an empty lawn before a still camera, where some stop and others go on; 640×480,
+//! 25 fps, 12 s, with a tone.
 //!
 //! `draw_demo_clip CLIP.mp4` also writes the true boxes to `CLIP.boxes.json`:
 //! `{"frames": [[[xmin, ymin, xmax, ymax], …], …]}`, half-open, in frame pixels.
@@ -50,7 +51,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut boxes = Vec::new();
     for frame in 0..FRAMES {
         let picture = scene::draw(&ground, WIDTH, HEIGHT, &things(frame as f32 / FPS as f32));
-        boxes.push(picture.boxes);
+        // What is still outside has no pixel.
+        boxes.push(picture.boxes.into_iter().filter(|[xmin, _, xmax, _]| xmin < xmax).collect::<Vec<_>>());
         let mut buffer = gst::Buffer::from_slice(picture.rgb);
         let timed = buffer.make_mut();
         timed.set_pts(ClockTime::from_seconds(frame) / FPS);
@@ -70,7 +72,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 
     std::fs::write(clip.with_extension("boxes.json"), serde_json::json!({ "frames": boxes }).to_string())?;
     std::fs::rename(&unfinished, &clip)?;
-    println!("{}: {FRAMES} frames, {} objects", clip.display(), boxes[0].len());
+    println!("{}: {FRAMES} frames, {} objects", clip.display(), things(0.0).len());
     Ok(())
 }
 
@@ -84,8 +86,19 @@ fn installed<'a>(choices: &[&'a str]) -> Result<&'a str, String> {
         .ok_or_else(|| format!("none of these GStreamer elements is installed: {choices:?}"))
 }
 
-/// What the clip shows at a time in seconds; nothing touches, nothing leaves the frame.
+/// What the clip shows at a time in seconds: one after the other they come in from the side they are nearest to; nothing touches.
 fn things(time: f32) -> [Thing; 6] {
+    let mut things = at_their_places(time);
+    let sides = [[-1.0, 0.0], [0.0, -1.0], [1.0, 0.0], [-1.0, 0.0], [0.0, 1.0], [1.0, 0.0]];
+    for (number, (thing, side)) in things.iter_mut().zip(sides).enumerate() {
+        let share = ((time - 1.0 - 0.4 * number as f32) / 2.0).clamp(0.0, 1.0);
+        let away = 1.0 - share * share * (3.0 - 2.0 * share);
+        thing.centre = [0, 1].map(|axis| thing.centre[axis] + 240.0 * away * side[axis]);
+    }
+    things
+}
+
+fn at_their_places(time: f32) -> [Thing; 6] {
     let wave = |period: f32, phase: f32| (TAU * (time / period + phase)).sin();
     let thing = |shape, texture, colours, centre, radius, turn| Thing { shape, texture, colours, centre, radius, turn };
     [

@@ -110,7 +110,7 @@ pub struct ObjectRecord {
     pub bbox: [u32; 4],
     /// The patch the object was grown from; none for DINO-seg.
     pub seed: Option<usize>,
-    /// 0 to 1; see `localize::score`.
+    /// 0 to 1; see `localize::score`, and `scene::score` where the past was asked.
     pub score: f32,
     /// Number of patches of the object.
     pub patches: usize,
@@ -218,11 +218,13 @@ impl ObjectRecord {
         }
     }
 
-    /// An object known by its place, in pixels of a frame of this size; its patches are those whose middle is inside.
+    /// An object known by its place, in pixels of a frame of this size; its patches are those whose middle is inside, by which `name` names
+    /// it.
     pub fn of_place(
         bbox: [u32; 4],
         score: f32,
         cues: Cues,
+        name: impl FnOnce(&[usize]) -> Option<String>,
         layout: &PatchLayout,
         (width, height): (u32, u32),
         with_mask: bool,
@@ -249,7 +251,7 @@ impl ObjectRecord {
             score: score.clamp(0.0, 1.0),
             patches: patches.len(),
             cues: Some(cues),
-            label: None,
+            label: name(&patches),
             mask: with_mask.then(|| MaskRecord::new(&patches, layout)),
         }
     }

@@ -119,7 +119,7 @@ fn scores(folder: &Path, pictures: &[&[u8]], arguments: &[&str]) -> Vec<Vec<f32>
     drop(pipe);
     assert!(ffmpeg.wait().unwrap().success());
     let ran = Command::new(env!("CARGO_BIN_EXE_mostream"))
-        .args(["run", "--quiet", "--records", "-"])
+        .args(["run", "--quiet", "--cue", "appearance", "--records", "-"])
         .args(arguments)
         .arg(&clip)
         .output()

@@ -170,7 +170,7 @@ fn frames_of_a_video_are_those_of_run() {
     assert_eq!(code(&ran), Some(0), "{}", String::from_utf8_lossy(&ran.stderr));
 
     let run = Command::new(env!("CARGO_BIN_EXE_mostream"))
-        .args(["run", "--quiet", "--records", "-"])
+        .args(["run", "--quiet", "--cue", "appearance", "--records", "-"])
         .args(PATCHES)
         .arg(&clip.path)
         .output()

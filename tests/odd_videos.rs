@@ -23,7 +23,7 @@ fn pixel_box([xmin, ymin, xmax, ymax]: [u32; 4]) -> PixelBox {
 fn run(clip: &Clip) -> (Vec<FrameRecord>, Probe, Probe) {
     let (video, records) = (clip.path.with_extension("boxes.mp4"), clip.path.with_extension("jsonl"));
     let ran = Command::new(env!("CARGO_BIN_EXE_mostream"))
-        .args(["run", "--quiet", "--method", "most", "--records"])
+        .args(["run", "--quiet", "--cue", "appearance", "--records"])
         .args([&records, Path::new("-o"), &video, &clip.path])
         .output()
         .unwrap();

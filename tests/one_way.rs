@@ -77,7 +77,7 @@ fn an_option_never_changes_what_else_is_written() {
     }
     // It spares the model frames, and changes nothing else.
     let at = tempfile::tempdir_in(folder.path()).unwrap();
-    succeeds(at.path(), &["../in.mp4", "--adaptive"]);
+    succeeds(at.path(), &["../in.mp4", "--adaptive", "--cue", "appearance"]);
     let adaptive = at.path().join("in.boxes.mp4");
     assert_eq!(probe(&adaptive).pts_ns, first.unwrap().1);
     assert!(has_audio(&adaptive) && records(&at.path().join("in.boxes.jsonl")).iter().any(|record| !record.inferred));

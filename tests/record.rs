@@ -46,7 +46,7 @@ fn round_trip(record: &FrameRecord) -> FrameRecord {
 
 #[test]
 fn every_kind_of_record_keeps_to_the_schema_and_reads_back() {
-    let cues = Cues { novelty: 1.5, pixels: 8.0, motion: 0.0, appearance: 0.0 };
+    let cues = Cues { novelty: 1.5, pixels: 8.0, ..Cues::default() };
     let timings = TimingsRecord { convert: 1, inference: 40_000, localize: 0 };
     for written in [
         record(vec![]),
@@ -54,7 +54,7 @@ fn every_kind_of_record_keeps_to_the_schema_and_reads_back() {
         record(vec![ObjectRecord { label: Some("cup".into()), ..object(true) }]),
         FrameRecord {
             camera: Some(Camera::Shaking),
-            ..record(vec![ObjectRecord::of_place([3, 4, 5, 6], 0.5, cues, &LAYOUT, (853, 479), true)])
+            ..record(vec![ObjectRecord::of_place([3, 4, 5, 6], 0.5, cues, |_| None, &LAYOUT, (853, 479), true)])
         },
         FrameRecord { timings_us: Some(timings), inferred: false, ..record(vec![object(false)]) },
         FrameRecord { method: Method::Lost, pts_ns: 0, ..record(vec![]) },

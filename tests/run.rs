@@ -55,11 +55,13 @@ fn without_flags_a_video_and_its_records_are_written_and_named() {
     assert_eq!(written, records_of(&clip.path, &[]));
 }
 
+const APPEARANCE: &[&str] = &["--cue", "appearance"];
+
 #[test]
 fn between_inferences_the_boxes_hold_and_the_record_says_so() {
     let folder = tempfile::tempdir().unwrap();
     let clip = clip(folder.path(), 8);
-    let (all, some) = (records_of(&clip.path, &[]), records_of(&clip.path, &["--every", "3"]));
+    let (all, some) = (records_of(&clip.path, APPEARANCE), records_of(&clip.path, &[APPEARANCE, &["--every", "3"]].concat()));
     assert_eq!(some.len(), 8);
     for (index, record) in some.iter().enumerate() {
         assert_eq!(record.inferred, index % 3 == 0);

@@ -177,8 +177,22 @@ impl ModelArgs {
 
     /// The session for images of this size; says on stderr what is to be said about it.
     pub fn open(&self, checkpoint: &Checkpoint, feature: Feature, size: (u32, u32)) -> Result<Backbone, Failure> {
+        self.open_and_tell(checkpoint, (feature, false), size)
+    }
+
+    /// The same, of what `run` opens by itself.
+    pub fn open_as_run(&self, checkpoint: &Checkpoint, feature: Feature, size: (u32, u32)) -> Result<Backbone, Failure> {
+        self.open_and_tell(checkpoint, (feature, true), size)
+    }
+
+    fn open_and_tell(
+        &self,
+        checkpoint: &Checkpoint,
+        outputs: (Feature, bool),
+        size: (u32, u32),
+    ) -> Result<Backbone, Failure> {
         self.device.check_single()?;
-        let backbone = self.open_quietly(checkpoint, feature, size)?;
+        let backbone = open(checkpoint, outputs, size, &self.session_options())?;
         backbone.notes().iter().for_each(|note| eprintln!("mostream: {note}"));
         Ok(backbone)
     }
@@ -188,30 +202,39 @@ impl ModelArgs {
         &self,
         checkpoint: &Checkpoint,
         feature: Feature,
-        (width, height): (u32, u32),
+        size: (u32, u32),
     ) -> Result<Backbone, BackboneError> {
-        Backbone::open(checkpoint, feature, width, height, &self.session_options())
+        open(checkpoint, (feature, false), size, &self.session_options())
     }
 
     /// The sessions on all devices asked for; `warn` is told what is to be said about them.
     pub fn models(
         &self,
         checkpoint: &Checkpoint,
-        (feature, with_middle): (Feature, bool),
-        (width, height): (u32, u32),
+        outputs: (Feature, bool),
+        size: (u32, u32),
         warn: impl Fn(&str),
     ) -> Result<Vec<Arc<dyn Model>>, BackboneError> {
         let options = self.session_options();
         let open = |device| -> Result<Arc<dyn Model>, BackboneError> {
-            let options = SessionOptions { device, ..options.clone() };
-            let backbone = match with_middle && !checkpoint.is_onnx() {
-                true => Backbone::open_with_middle(checkpoint, feature, width, height, &options)?,
-                false => Backbone::open(checkpoint, feature, width, height, &options)?,
-            };
+            let backbone = open(checkpoint, outputs, size, &SessionOptions { device, ..options.clone() })?;
             backbone.notes().iter().for_each(|note| warn(note));
             Ok(Arc::new(backbone))
         };
         self.device.device.all().into_iter().map(open).collect()
+    }
+}
+
+/// A session; with the middle block's keys where they are wanted and the model has them.
+fn open(
+    checkpoint: &Checkpoint,
+    (feature, with_middle): (Feature, bool),
+    (width, height): (u32, u32),
+    options: &SessionOptions,
+) -> Result<Backbone, BackboneError> {
+    match with_middle && !checkpoint.is_onnx() {
+        true => Backbone::open_with_middle(checkpoint, feature, width, height, options),
+        false => Backbone::open(checkpoint, feature, width, height, options),
     }
 }
 

@@ -5,7 +5,6 @@ use super::exit::Exit;
 use super::inputs::{self, Input};
 use super::model::ModelArgs;
 use super::progress::Progress;
-use mostream::backbone::Feature;
 use mostream::picture;
 use std::collections::BTreeSet;
 use std::ffi::OsString;
@@ -43,7 +42,7 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
         let start = Instant::now();
         let waiting =
             Progress::waiting(&format!("preparing the model for {width}x{height} on {}", args.model.device.device));
-        let backbone = args.model.open(&checkpoint, Feature::from(args.model.feature), (width, height));
+        let backbone = args.model.open_as_run(&checkpoint, args.model.feature.into(), (width, height));
         waiting.finish();
         let backbone = backbone?;
         let placement = backbone.placement();

@@ -211,16 +211,16 @@ impl<'a> Delivery<'a> {
     }
 
     fn record(&self, order: &FrameOrder, held: Option<&Answer>, is_inferred: bool, scene: &mut Scene) -> FrameRecord {
-        let with_masks = self.shared.task.with_masks;
+        let task = self.shared.task;
         let objects = match &order.evidence {
             Some(evidence) => {
                 let answer = held.filter(|_| is_inferred);
-                eyes::objects(scene, evidence, answer, held, &order.layout, order.size, with_masks)
+                eyes::objects(scene, evidence, answer, held, &order.layout, order.size, task)
             }
             None => {
                 let found = held.iter().flat_map(|answer| answer.objects.iter().map(|found| (found, &answer.layout)));
                 let object = |((object, name), layout): (&Named, &PatchLayout)| {
-                    ObjectRecord::new(object, name.as_deref(), layout, order.size, with_masks)
+                    ObjectRecord::new(object, name.as_deref(), layout, order.size, task.with_masks)
                 };
                 found.map(object).collect()
             }
@@ -239,11 +239,11 @@ impl<'a> Delivery<'a> {
                 pts_ns: order.pts_ns,
                 size: order.size,
                 layout: held.map_or(&order.layout, |answer| &answer.layout),
-                method: self.shared.task.localizer.method,
-                model: &self.shared.task.model,
+                method: task.localizer.method,
+                model: &task.model,
                 is_inferred,
                 camera: order.evidence.as_ref().map(|evidence| evidence.camera),
-                timings: self.shared.task.with_timings.then_some(timings),
+                timings: task.with_timings.then_some(timings),
                 live,
             },
             objects,

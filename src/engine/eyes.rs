@@ -1,10 +1,10 @@
 //! What a lane makes of time: a small picture of every frame, before the model, and the scene's objects after it.
 
-use super::lanes::Answer;
+use super::lanes::{Answer, Cue, Task};
 use crate::geometry::PatchLayout;
 use crate::motion::{Camera, Evidence, Motion};
 use crate::record::ObjectRecord;
-use crate::scene::{Candidate, Keys, Object, Scene};
+use crate::scene::{Candidate, Keys, Scene};
 use crate::stream::frame::{Frame, FrameFit};
 
 /// The small picture is no wider; its pixels are what boxes are as fine as.
@@ -46,7 +46,7 @@ pub(super) fn objects(
     held: Option<&Answer>,
     layout: &PatchLayout,
     size: (u32, u32),
-    with_masks: bool,
+    task: &Task,
 ) -> Vec<ObjectRecord> {
     let small = (evidence.size.0 as u32, evidence.size.1 as u32);
     let candidates: Vec<Candidate> = match (evidence.camera, held) {
@@ -65,24 +65,24 @@ pub(super) fn objects(
     let keys = keys.map(|(values, dim)| Keys { values: &values[..], dim: *dim });
     let found = scene.know(evidence, keys.as_ref(), layout, &candidates);
     let scale = [size.0 as f32 / small.0 as f32, size.1 as f32 / small.1 as f32];
-    found.iter().filter_map(|object| record(object, scale, layout, size, with_masks)).collect()
+    let least = match task.cue {
+        Cue::Time { min_score } => min_score,
+        Cue::Appearance => 0.0,
+    };
+    let features = held.and_then(|held| held.features.as_deref()).filter(|_| held.is_some_and(|h| h.layout == *layout));
+    let name = |patches: &[usize]| task.groups.as_ref()?.name_of(features?, patches).map(str::to_owned);
+    let kept = found.iter().filter(|object| object.score >= least);
+    let objects = kept.filter_map(|object| {
+        let bbox = bbox(&object.bbox, scale, size)?;
+        Some(ObjectRecord::of_place(bbox, object.score, object.cues, name, layout, size, task.with_masks))
+    });
+    objects.collect()
 }
 
-/// None where nothing of it is in the frame.
-fn record(
-    object: &Object,
-    scale: [f32; 2],
-    layout: &PatchLayout,
-    (width, height): (u32, u32),
-    with_masks: bool,
-) -> Option<ObjectRecord> {
+/// In pixels of the frame; none where nothing of it is in there.
+fn bbox(small: &[f32; 4], scale: [f32; 2], (width, height): (u32, u32)) -> Option<[u32; 4]> {
     let most = [width, height, width, height];
-    let mut bbox = [0; 4];
-    for (at, edge) in bbox.iter_mut().enumerate() {
-        *edge = ((object.bbox[at] * scale[at % 2]).round().max(0.0) as u32).min(most[at]);
-    }
-    if bbox[0] >= bbox[2] || bbox[1] >= bbox[3] {
-        return None;
-    }
-    Some(ObjectRecord::of_place(bbox, object.score, object.cues, layout, (width, height), with_masks))
+    let edge = |at: usize| ((small[at] * scale[at % 2]).round().max(0.0) as u32).min(most[at]);
+    let bbox = [0, 1, 2, 3].map(edge);
+    (bbox[0] < bbox[2] && bbox[1] < bbox[3]).then_some(bbox)
 }

@@ -14,7 +14,7 @@ use super::status::{Board, SourceStatus};
 use crate::backbone::{BackboneError, trim};
 use crate::discover::groups::{Groups, Named};
 use crate::geometry::PatchLayout;
-use crate::localize::Localizer;
+use crate::localize::{Localizer, PatchOutput};
 use crate::motion::{Camera, Evidence};
 use crate::record::TimingsRecord;
 use crate::stream::StreamError;
@@ -43,13 +43,13 @@ const WATCHED_RUNS: u64 = 4;
 const BUSY: f64 = 0.85;
 
 /// What speaks for an object.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub enum Cue {
     /// The single picture.
     #[default]
     Appearance,
-    /// What moves, and what is new to the scene, with appearance where the camera moves.
-    Time,
+    /// What moves, and what is new to the scene, with appearance where the camera moves; objects of a lower score are left out.
+    Time { min_score: f32 },
 }
 
 /// What to do with every frame.
@@ -116,6 +116,8 @@ pub(super) struct Answer {
     pub objects: Arc<Vec<Named>>,
     /// The middle block's keys `[N, D]`, and D, where the past is asked.
     pub keys: Option<(Arc<[f32]>, usize)>,
+    /// What objects that the past shows are named by.
+    pub features: Option<Arc<PatchOutput<'static>>>,
     pub layout: PatchLayout,
     pub timings: TimingsRecord,
 }
@@ -276,7 +278,7 @@ impl<'scope, 'env> Lanes<'scope, 'env> {
             to_crowd,
             every,
             adaptive,
-            eyes: (shared.task.cue == Cue::Time).then(Eyes::default),
+            eyes: matches!(shared.task.cue, Cue::Time { .. }).then(Eyes::default),
             wishes: sinks.iter().map(|sink| sink.wish()).collect(),
             room: room.clone(),
             is_live,
@@ -606,9 +608,12 @@ fn answer(task: &Task, board: &Board, looked: Looked<Ticketed>) {
     // A copy: the scene takes frames in order, and the run's memory is wanted before.
     let keys = lease.middle().filter(|_| wants.keys);
     let keys = keys.map(|keys| (keys.iter().copied().collect(), keys.ncols()));
+    let features = task.groups.as_ref().filter(|_| wants.keys).and_then(|_| {
+        PatchOutput::new(task.localizer.method, shape.layout.grid, lease.values().into_owned()).ok().map(Arc::new)
+    });
     drop(lease);
     let timings = TimingsRecord { convert, inference: inference.as_micros() as u64, localize: microseconds(start) };
-    let reply = found.map(|objects| Answer { objects: Arc::new(objects), keys, layout: shape.layout, timings }).ok();
+    let reply = found.map(|objects| Answer { objects: Arc::new(objects), keys, features, layout: shape.layout, timings }).ok();
     board.sources[source].broken(u64::from(reply.is_none()));
     // Nobody waits for it any more where the source has gone on.
     ticket.send(reply).ok();

@@ -5,7 +5,7 @@ use super::grey::{Grey, Pyramid};
 use crate::localize::kernel::vectorized;
 
 /// Side of a square, in pixels of each level.
-const SIDE: usize = 8;
+pub const SIDE: usize = 8;
 /// The coarsest level is no smaller than two squares.
 pub const LEAST_SIDE: usize = 16;
 const ROUNDS: usize = 6;

@@ -10,7 +10,7 @@ mod need;
 mod warp;
 
 use camera::{Model, Movement, movement};
-use flow::{LEAST_SIDE, flow};
+use flow::{LEAST_SIDE, SIDE, flow};
 use grey::{Grey, Pyramid};
 use need::Rest;
 pub use need::{Need, needed};
@@ -28,6 +28,8 @@ const NONE: f32 = 0.3;
 const FAR: f32 = 0.06;
 /// The share of squares that must fit the camera's movement.
 const FITTING: f32 = 0.4;
+/// ... and of the dense field, much of which may be what moves against it.
+const FITTING_PLANE: f32 = 0.25;
 /// A moving camera is still again after so long.
 const SETTLED_NS: u64 = 1_000_000_000;
 /// ... in which no frame moved by more than this, in pixels of the grey picture.
@@ -41,6 +43,8 @@ const PAST: usize = 13;
 /// Movement against the camera at its strongest place, in grey pixels, below which a longer spacing is taken, and above which a shorter.
 const SLOW: f32 = 1.0;
 const FAST: f32 = 5.0;
+/// ... and the camera's own movement, as a share of the picture's width, above which a shorter one is taken.
+const TURNED: f32 = 0.15;
 /// The flow is no better than this, in grey pixels.
 const NOISE: f32 = 0.1;
 
@@ -144,7 +148,8 @@ impl Motion {
         let of_frame = if of_view.is_some() { None } else { last.and_then(|last| between(last, &now)) };
         let is_cut = of_view.is_none() && of_frame.is_none() && difference > CUT;
         match of_view {
-            None if self.views.is_empty() || is_cut => self.see_view(&now),
+            // A moving camera that nothing fits may have moved too fast to follow.
+            None if self.views.is_empty() || is_cut && self.camera != Camera::Moving => self.see_view(&now),
             None => {
                 let is_settled = of_frame.is_some_and(|found| found.reach() < SETTLED);
                 if self.camera != Camera::Moving || !is_settled {
@@ -207,21 +212,37 @@ impl Motion {
 
     /// What moves against the camera, over a spacing at which it shows; none where the camera's movement is not clear.
     fn against(&mut self, now: &Pyramid) -> Option<Against> {
-        let back = self.spacing.min(self.past.len());
-        let (_, then) = self.past.get(self.past.len().checked_sub(back)?)?;
-        let field = flow(now, then, DENSE_STEP);
-        let camera = movement(&field.vectors, (now.0[0].width, now.0[0].height), Model::Plane)?;
+        let size = (now.0[0].width, now.0[0].height);
+        let (field, camera) = loop {
+            let back = self.spacing.min(self.past.len());
+            let (_, then) = self.past.get(self.past.len().checked_sub(back)?)?;
+            let field = flow(now, then, DENSE_STEP);
+            let camera = movement(&field.vectors, size, Model::Plane).filter(|found| found.fitting >= FITTING_PLANE);
+            match camera {
+                Some(camera) => break (field, camera),
+                None if back == 1 => return None,
+                // It went too far for the flow to follow.
+                None => self.spacing = (back / 4).max(1),
+            }
+        };
+        // Where the camera has not been there is nothing to compare with.
+        let edges = [size.0, size.1].map(|side| SIDE as f32 / 2.0..=side as f32 - 1.0 - SIDE as f32 / 2.0);
         let off = |vector: &flow::Vector| {
             let by = camera.by(vector.at);
-            if vector.error.is_finite() { (by[0] - vector.by[0]).hypot(by[1] - vector.by[1]) } else { 0.0 }
+            let was_seen = (0..2).all(|side| edges[side].contains(&(vector.at[side] + by[side])));
+            match vector.error.is_finite() && was_seen {
+                true => (by[0] - vector.by[0]).hypot(by[1] - vector.by[1]),
+                false => 0.0,
+            }
         };
         let pixels: Vec<f32> = field.vectors.iter().map(|vector| 2.0 * off(vector)).collect();
         let mut ordered = pixels.clone();
         let place = (ordered.len() * 199 / 200).min(ordered.len().checked_sub(1)?);
         let strongest = *ordered.select_nth_unstable_by(place, f32::total_cmp).1 / 2.0;
+        let turned = camera.reach() / size.0 as f32;
         self.spacing = match self.spacing {
-            spacing if strongest < SLOW => (spacing * 2).min(PAST - 1),
-            spacing if strongest > FAST => (spacing / 2).max(1),
+            spacing if strongest > FAST || turned > TURNED => (spacing / 2).max(1),
+            spacing if strongest < SLOW && turned < TURNED / 2.0 => (spacing * 2).min(PAST - 1),
             spacing => spacing,
         };
         let noise = 2.0 * (camera.noise + NOISE);

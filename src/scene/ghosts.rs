@@ -52,6 +52,25 @@ pub fn find(parts: &[Part], compared: &Compared, least: f32) -> Vec<Part> {
 /// Whether the scene has more contrast across the outline than the picture has, beyond what the surroundings have anyway. Of a piece,
 /// the outline towards what moves has no say.
 fn is_hole(part: &Part, compared: &Compared, is_piece: bool) -> bool {
+    let Contour { now, scene, around, free } = contour(part, compared, is_piece);
+    let [now, scene] = [now, scene].map(|contrast| (contrast - around).max(0.0));
+    scene > now + CONTRAST && free > FREE
+}
+
+/// Mean differences (sums over the colours) along the outline of a part.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Contour {
+    /// Across the outline, in the picture and in the scene.
+    pub now: f32,
+    pub scene: f32,
+    /// Of the surroundings with themselves.
+    pub around: f32,
+    /// The share of the outline that was looked at.
+    pub free: f32,
+}
+
+/// Compares both sides of a part's outline; `without_moving` leaves out where it borders on what moves.
+pub fn contour(part: &Part, compared: &Compared, without_moving: bool) -> Contour {
     let Compared { now, scene, moving, .. } = *compared;
     let (mut sums, mut count, mut all) = ([0u32; 3], 0u32, 0u32);
     let off = |picture: &[u8], a: usize, b: usize| -> u32 {
@@ -61,7 +80,7 @@ fn is_hole(part: &Part, compared: &Compared, is_piece: bool) -> bool {
         all += 1;
         let at = |reach: isize| place(x + dx * reach, y + dy * reach, compared.size);
         let (Some(inside), Some(next), Some(outside)) = (at(-REACH), at(1), at(REACH + 1)) else { continue };
-        if is_piece && moving[next] != 0 {
+        if without_moving && moving[next] != 0 {
             continue;
         }
         let beyond = at(BEYOND).unwrap_or(outside);
@@ -70,9 +89,8 @@ fn is_hole(part: &Part, compared: &Compared, is_piece: bool) -> bool {
         sums[2] += off(now, outside, beyond);
         count += 1;
     }
-    let [now, before, usual] = sums.map(|sum| sum as f32 / count.max(1) as f32);
-    let [now, before] = [now, before].map(|contrast| (contrast - usual).max(0.0));
-    before > now + CONTRAST && count as f32 > FREE * all as f32
+    let [now, scene, around] = sums.map(|sum| sum as f32 / count.max(1) as f32);
+    Contour { now, scene, around, free: count as f32 / all.max(1) as f32 }
 }
 
 /// The pixels of a part with a neighbour outside of it, and the step to it: `(x, y, dx, dy)`.

@@ -9,6 +9,7 @@ mod moving;
 mod parts;
 mod pixels;
 mod random;
+mod score;
 mod view;
 
 use crate::geometry::PatchLayout;
@@ -19,6 +20,9 @@ use mask::Size;
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 use view::View;
+
+/// Objects of a lower score are left out, unless something else is asked for: more of them are wrong than right.
+pub const MIN_SCORE: f32 = 0.25;
 
 /// Views that are kept beside the present one, for their return.
 const VIEWS: usize = 1;
@@ -41,13 +45,21 @@ pub struct Keys<'a> {
     pub dim: usize,
 }
 
-/// What speaks for an object; 0 where a cue says nothing.
+/// What speaks for an object, and what against it; 0 where a cue says nothing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Cues {
     /// The mean z of its pixels: how new its patches are, in units of what they usually vary by.
     pub novelty: f32,
     /// Its pixels that are like nothing that was seen there.
     pub pixels: f32,
+    /// The share of them that are like something that comes there now and then: leaves, water.
+    pub familiar: f32,
+    /// How much of its place is usually foreground without being new.
+    pub unrest: f32,
+    /// How much more its two sides differ across the outline than the surroundings do among themselves, summed over the colours.
+    pub contour: f32,
+    /// How much they differ in the usual picture of the scene.
+    pub scene_contour: f32,
     /// How far it moves against the camera, in units of the flow's noise.
     pub motion: f32,
     /// The score that appearance alone gives it.
@@ -57,15 +69,18 @@ pub struct Cues {
 impl Cues {
     /// Of a thing and another piece of it.
     fn add(&mut self, other: Self) {
-        let all = self.pixels + other.pixels;
-        self.novelty = (self.novelty * self.pixels + other.novelty * other.pixels) / all.max(1.0);
-        self.pixels = all;
-        self.motion = self.motion.max(other.motion);
-        self.appearance = self.appearance.max(other.appearance);
-    }
-
-    fn score(&self, pixels: f32) -> f32 {
-        self.novelty * self.pixels / pixels
+        let all = (self.pixels + other.pixels).max(1.0);
+        let mean = |own: f32, others: f32| (own * self.pixels + others * other.pixels) / all;
+        *self = Self {
+            novelty: mean(self.novelty, other.novelty),
+            pixels: self.pixels + other.pixels,
+            familiar: mean(self.familiar, other.familiar),
+            unrest: mean(self.unrest, other.unrest),
+            contour: mean(self.contour, other.contour),
+            scene_contour: mean(self.scene_contour, other.scene_contour),
+            motion: self.motion.max(other.motion),
+            appearance: self.appearance.max(other.appearance),
+        };
     }
 }
 
@@ -74,6 +89,7 @@ impl Cues {
 pub struct Object {
     /// `[xmin, ymin, xmax, ymax]` in pixels of the small picture, half-open.
     pub bbox: [f32; 4],
+    /// The share of such objects that are right.
     pub score: f32,
     pub cues: Cues,
 }

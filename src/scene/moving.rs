@@ -1,7 +1,7 @@
 //! Objects before a moving camera: what moves against it, and what appearance alone finds.
 
 use super::parts::{Part, components};
-use super::{Candidate, Cues, Object};
+use super::{Candidate, Cues, Object, score};
 use crate::motion::Against;
 
 /// A place moves where its movement against the camera is more than this, in pixels; than so many times the median and a little; and
@@ -14,8 +14,9 @@ const OF_STRONGEST: f32 = 0.25;
 const SAME: f64 = 0.4;
 /// The score of movement alone, where it is the only one.
 const ALONE: f32 = 0.7;
-/// What is left of the score of appearance where nothing moves.
-const WITHOUT_MOTION: f32 = 0.4;
+/// What is left of the score of appearance where nothing moves, and where it is not known what does.
+const WITHOUT_MOTION: f32 = 0.1;
+const UNKNOWN_MOTION: f32 = 0.4;
 
 /// The objects of a frame; boxes in pixels of the small picture, of `size`.
 pub fn objects(against: Option<&Against>, candidates: &[Candidate], size: (usize, usize)) -> Vec<Object> {
@@ -45,7 +46,8 @@ pub fn objects(against: Option<&Against>, candidates: &[Candidate], size: (usize
             let inside = mean_inside(&candidate.bbox, against, smooth);
             (inside / limit).min(1.0)
         });
-        let score = candidate.score * (WITHOUT_MOTION + (1.0 - WITHOUT_MOTION) * share);
+        let least = if against.is_some() { WITHOUT_MOTION } else { UNKNOWN_MOTION };
+        let score = candidate.score * (least + (1.0 - least) * share * share);
         let near = objects.iter().position(|object| iou(&object.bbox, &candidate.bbox) >= SAME);
         match near {
             Some(at) => {
@@ -60,8 +62,7 @@ pub fn objects(against: Option<&Against>, candidates: &[Candidate], size: (usize
                 let cues = Cues {
                     appearance: candidate.score,
                     pixels: (right - left) * (bottom - top),
-                    motion: 0.0,
-                    novelty: 0.0,
+                    ..Cues::default()
                 };
                 objects.push(Object { bbox: candidate.bbox, score, cues });
             }
@@ -69,8 +70,7 @@ pub fn objects(against: Option<&Against>, candidates: &[Candidate], size: (usize
     }
     for object in &mut objects {
         let [left, top, right, bottom] = object.bbox;
-        // Nothing that fills the picture is the surest.
-        object.score *= 1.0 - ((right - left) * (bottom - top) / picture - 0.4).clamp(0.0, 0.5);
+        object.score = score::moving(object.score, (right - left) * (bottom - top) / picture);
     }
     objects.sort_by(|a, b| b.score.total_cmp(&a.score));
     objects

@@ -101,12 +101,15 @@ pub fn split(part: Part, least: f32, out: &mut Vec<Part>) {
     }
 }
 
-/// The column that is thinnest in comparison with the fullest on either side, where it is thin enough.
+/// The column that is thinnest in comparison with the fullest on either side, where it is thin enough. A column is as full as it is far
+/// from its first pixel to its last: what has holes because it looks like the scene here and there is one thing.
 fn thin_column(part: &Part) -> Option<usize> {
-    let mut columns = vec![0f32; part.width];
-    for row in part.mask.chunks_exact(part.width) {
-        columns.iter_mut().zip(row).for_each(|(column, is_in)| *column += f32::from(u8::from(*is_in)));
+    let mut ends = vec![(part.height, 0); part.width];
+    for (y, row) in part.mask.chunks_exact(part.width).enumerate() {
+        let inside = ends.iter_mut().zip(row).filter(|(_, is_in)| **is_in);
+        inside.for_each(|((first, end), _)| (*first, *end) = ((*first).min(y), y + 1));
     }
+    let columns: Vec<f32> = ends.iter().map(|&(first, end)| end.saturating_sub(first) as f32).collect();
     let last = part.width - 1;
     let smooth: Vec<f32> =
         (0..=last).map(|x| (columns[x.saturating_sub(1)] + columns[x] + columns[(x + 1).min(last)]) / 3.0).collect();

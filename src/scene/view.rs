@@ -1,12 +1,12 @@
 //! One view of a still camera: its pixels, its patches, and what in a frame does not belong to it.
 
-use super::ghosts::{self, Compared};
+use super::ghosts::{self, Compared, contour};
 use super::grid::{UNITS, gather, spread};
 use super::mask::{self, Size};
 use super::memory::Memory;
 use super::parts::{Part, components, join, split};
 use super::pixels::{Pixels, Planes, Seen, planes};
-use super::{Cues, Keys, Object};
+use super::{Cues, Keys, Object, score};
 use crate::geometry::PatchLayout;
 use std::collections::VecDeque;
 
@@ -40,6 +40,8 @@ const GAP: f32 = 2.0;
 
 /// The scene's picture follows what is not new after so long.
 const FOLLOW_S: f32 = 0.1;
+/// Unrest is kept for each pixel in bytes of this many to one.
+const RESTLESS: f32 = 4.0 * UNITS;
 /// z before any keys have come, in [`UNITS`]: neither calm nor novel, so that pixels decide alone.
 const UNKNOWN: u8 = 48;
 
@@ -134,8 +136,10 @@ impl View {
         let mut closed = foreground.clone();
         mask::close(&mut closed, self.size, (1, 4));
 
-        let holes = self.without_holes(rgb, pts_ns, &mut closed);
-        let objects = self.objects(&closed, layout);
+        let moving = self.moving(rgb);
+        let holes = self.without_holes(rgb, &moving, &mut closed);
+        self.remember(rgb, pts_ns);
+        let objects = self.objects(&closed, rgb, &moving, layout);
         self.learn(rgb, seconds, &holes);
         if keys.is_some() {
             let since = self.looked_ns.map_or(seconds, |last| pts_ns.saturating_sub(last) as f32 / 1e9);
@@ -153,15 +157,30 @@ impl View {
         objects
     }
 
-    /// Takes holes out of the foreground; says where they are.
-    fn without_holes(&mut self, rgb: &[u8], pts_ns: u64, closed: &mut [u8]) -> Vec<u8> {
+    /// What is other than a moment ago.
+    fn moving(&self, rgb: &[u8]) -> Vec<u8> {
         let earlier = self.recent.front().map_or(rgb, |(_, earlier)| earlier);
-        let mut moving = vec![0; closed.len()];
+        let mut moving = vec![0; rgb.len() / 3];
         mask::changed(rgb, earlier, MOVED, &mut moving);
         mask::dilate(&mut moving, self.size, (1, 1));
+        moving
+    }
+
+    fn remember(&mut self, rgb: &[u8], pts_ns: u64) {
+        let newest = self.recent.back().map_or(0, |(newest, _)| *newest);
+        if self.recent.is_empty() || pts_ns.saturating_sub(newest) >= EARLIER_NS / (KEPT as u64 - 1) {
+            self.recent.push_back((pts_ns, rgb.to_vec()));
+        }
+        while self.recent.get(1).is_some_and(|(second, _)| second + EARLIER_NS <= pts_ns) {
+            self.recent.pop_front();
+        }
+    }
+
+    /// Takes holes out of the foreground; says where they are.
+    fn without_holes(&self, rgb: &[u8], moving: &[u8], closed: &mut [u8]) -> Vec<u8> {
         let mut parts = components(closed, self.size);
         parts.retain(|part| self.is_novel(part));
-        let compared = Compared { now: rgb, scene: &self.scene, moving: &moving, size: self.size };
+        let compared = Compared { now: rgb, scene: &self.scene, moving, size: self.size };
         let found = match self.recent.front() {
             Some(_) => ghosts::find(&parts, &compared, LEAST_PIECE * closed.len() as f32),
             None => Vec::new(),
@@ -170,33 +189,40 @@ impl View {
         for at in found.iter().flat_map(|hole| hole.pixels(self.size.0)) {
             (closed[at], holes[at]) = (0, 255);
         }
-        let newest = self.recent.back().map_or(0, |(newest, _)| *newest);
-        if self.recent.is_empty() || pts_ns.saturating_sub(newest) >= EARLIER_NS / (KEPT as u64 - 1) {
-            self.recent.push_back((pts_ns, rgb.to_vec()));
-        }
-        while self.recent.get(1).is_some_and(|(second, _)| second + EARLIER_NS <= pts_ns) {
-            self.recent.pop_front();
-        }
         holes
     }
 
-    fn objects(&self, closed: &[u8], layout: &PatchLayout) -> Vec<Object> {
+    fn objects(&self, closed: &[u8], rgb: &[u8], moving: &[u8], layout: &PatchLayout) -> Vec<Object> {
         let (mut parts, count) = (Vec::new(), closed.len() as f32);
         for part in components(closed, self.size) {
             split(part, LEAST_PIECE * count, &mut parts);
         }
         parts.retain(|part| part.area as f32 >= LEAST * count && self.is_novel(part));
-        let mut things: Vec<_> = parts.iter().map(|part| (part.bounds(), self.cues(part))).collect();
+        let compared = Compared { now: rgb, scene: &self.scene, moving, size: self.size };
+        let mut things: Vec<_> = parts.iter().map(|part| (part.bounds(), self.cues(part, &compared))).collect();
         join(&mut things, GAP * self.size.1 as f32 / layout.grid.rows as f32, Cues::add);
-        let object = |(bbox, cues): ([f32; 4], Cues)| Object { bbox, score: cues.score(count), cues };
+        let object = |(bbox, cues): ([f32; 4], Cues)| {
+            let area = (bbox[2] - bbox[0]) * (bbox[3] - bbox[1]);
+            Object { bbox, score: score::still(&cues, cues.pixels / count, area / count), cues }
+        };
         let mut objects: Vec<Object> = things.into_iter().map(object).collect();
         objects.sort_by(|a, b| b.score.total_cmp(&a.score));
         objects
     }
 
-    fn cues(&self, part: &Part) -> Cues {
-        let novelty: u32 = part.pixels(self.size.0).map(|at| u32::from(self.novelty[at])).sum();
-        Cues { novelty: novelty as f32 / UNITS / part.area as f32, pixels: part.area as f32, ..Cues::default() }
+    fn cues(&self, part: &Part, compared: &Compared) -> Cues {
+        let area = part.area as f32;
+        let sum = |values: &[u8]| part.pixels(self.size.0).map(|at| u32::from(values[at])).sum::<u32>() as f32;
+        let contour = contour(part, compared, false);
+        Cues {
+            novelty: sum(&self.novelty) / UNITS / area,
+            pixels: area,
+            familiar: sum(&self.seen.known) / 255.0 / area,
+            unrest: sum(&self.restless) / RESTLESS / area,
+            contour: contour.now - contour.around,
+            scene_contour: contour.scene,
+            ..Cues::default()
+        }
     }
 
     fn is_novel(&self, part: &Part) -> bool {
@@ -205,7 +231,7 @@ impl View {
             counts[usize::from(self.novelty[at])] += 1;
             unrest += u32::from(self.restless[at]);
         }
-        let unrest = unrest as f32 / (4.0 * UNITS) / part.area as f32;
+        let unrest = unrest as f32 / RESTLESS / part.area as f32;
         let asked = (ACCEPT + ACCEPT_UNREST * unrest).min(ACCEPT_MOST);
         let above: usize = counts.iter().enumerate().filter(|(z, _)| *z as f32 / UNITS >= asked).map(|(_, n)| n).sum();
         10 * above > part.area
@@ -248,7 +274,7 @@ impl View {
         self.unrest.resize(share.len(), 0.0);
         let rate = (seconds / UNREST_S).min(1.0);
         self.unrest.iter_mut().zip(share).for_each(|(unrest, share)| *unrest += rate * (share - *unrest));
-        let scaled: Vec<f32> = self.unrest.iter().map(|unrest| 4.0 * unrest).collect();
+        let scaled: Vec<f32> = self.unrest.iter().map(|unrest| RESTLESS / UNITS * unrest).collect();
         spread(&scaled, layout, self.size, &mut self.restless);
     }
 }

@@ -15,6 +15,7 @@ use clap::Args as _;
 use mostream::backbone::Feature;
 use mostream::engine::Cue;
 use mostream::localize::Method;
+use mostream::scene::MIN_SCORE;
 use mostream::stream::camera::{Mode, Transport};
 use mostream::stream::decoder::{Decoding, ModelSize};
 use mostream::stream::ingest::Span;
@@ -87,10 +88,8 @@ pub struct Shared {
     pub rtsp_out: Option<std::net::SocketAddr>,
     #[command(flatten)]
     pub localizer: PaperArgs,
-    /// What speaks for an object: appearance (the single picture), or time (what moves and what is new, as a fixed camera sees it after two
-    /// seconds; what the single picture shows counts where the camera moves)
-    #[arg(long, default_value = "appearance", value_parser = cue)]
-    pub cue: Cue,
+    #[arg(long, help = cue_help(), value_enum)]
+    cue: Option<CueArg>,
     #[command(flatten)]
     pub groups: GroupsArg,
     /// Put each object's patches into its record, as run lengths
@@ -107,6 +106,13 @@ pub struct Shared {
     pub log_json: bool,
     #[command(flatten)]
     pub model: ModelArgs,
+}
+
+/// What speaks for an object.
+#[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum CueArg {
+    Appearance,
+    Time,
 }
 
 /// The flags that a source may have of its own.
@@ -183,6 +189,15 @@ impl SourceArgs {
 }
 
 impl Shared {
+    /// Another method, or the paper's boxes, are asked for to see what they find.
+    pub fn cue(&self) -> Cue {
+        let is_usual = self.localizer.method() == Method::Most && !self.localizer.paper;
+        match self.cue.unwrap_or(if is_usual { CueArg::Time } else { CueArg::Appearance }) {
+            CueArg::Time => Cue::Time { min_score: self.localizer.boxes.min_score.unwrap_or(MIN_SCORE) },
+            CueArg::Appearance => Cue::Appearance,
+        }
+    }
+
     /// What the method needs of the model.
     pub fn feature(&self) -> Result<Feature, Failure> {
         match (self.localizer.method(), self.model.feature) {
@@ -225,12 +240,12 @@ fn span(text: &str) -> Result<Duration, String> {
     span.ok_or_else(|| format!("expected a time such as 30s, 10m or 1h, not {text:?}"))
 }
 
-fn cue(text: &str) -> Result<Cue, String> {
-    match text {
-        "appearance" => Ok(Cue::Appearance),
-        "time" => Ok(Cue::Time),
-        _ => Err("expected appearance or time".into()),
-    }
+fn cue_help() -> String {
+    format!(
+        "What speaks for an object: time (what moves and what is new; what the single picture shows counts where the camera moves), or \
+         appearance (the single picture). Scores of time say which share is right: those below {MIN_SCORE} are left out [default: time for \
+         the videos of most, appearance for the other methods and --paper]"
+    )
 }
 
 fn transport(text: &str) -> Result<Transport, String> {

@@ -110,15 +110,16 @@ fn run_saying(log: Log, shared: Shared, given: Vec<OneSource>, span: Span) -> an
         every: source.args.every,
         adaptive: source.args.adaptive.then(Adaptive::default),
     });
+    let cue = shared.cue();
     let task = Task {
         model: checkpoint.id().to_owned(),
-        cue: shared.cue,
+        cue,
         localizer: shared.localizer.localizer(),
         groups,
         with_masks: shared.masks,
         with_timings: shared.timings,
     };
-    let with_middle = shared.cue == Cue::Time;
+    let with_middle = matches!(cue, Cue::Time { .. });
     let models = RunModels { args: &shared.model, checkpoint: &checkpoint, feature, with_middle, warn: &warn };
     let is_done = AtomicBool::new(false);
     let ran = std::thread::scope(|scope| {
