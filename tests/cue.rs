@@ -61,7 +61,11 @@ fn what_moves_before_a_still_camera_is_found_and_a_file_gives_the_same_records_i
     assert_eq!(records(&clip.path, &["--cue", "time", "--every", "2"]), found);
 
     let usual = records(&clip.path, &["--cue", "appearance"]);
-    assert_eq!(records(&clip.path, &["--cue", "time"]), records(&clip.path, &[]), "time is what a video is asked by itself");
+    assert_eq!(
+        records(&clip.path, &["--cue", "time"]),
+        records(&clip.path, &[]),
+        "time is what a video is asked by itself"
+    );
     assert!(usual.iter().all(|record| record.camera.is_none()));
 }
 

@@ -7,6 +7,7 @@ mod support;
 use mostream::evaluate::report::Report;
 use mostream::localize::MOST_MIN_SCORE;
 use mostream::picture::{RgbImage, write_jpeg};
+use mostream::scene::MIN_SCORE;
 use serde_json::{Value, json};
 use std::io::Write;
 use std::path::Path;
@@ -163,40 +164,46 @@ fn frames_of_a_video_are_those_of_run() {
     let frames: Vec<Value> = clip.boxes[..8].iter().map(|bbox| json!([bbox])).collect();
     let truth = json!({ "clip": "disc.mp4", "frames": frames });
     std::fs::write(folder.path().join("disc.boxes.json"), truth.to_string()).unwrap();
-    let out = tempfile::tempdir().unwrap();
-    let json = out.path().join("r.json");
-    let ran =
-        eval(folder.path(), &["--every", "2", "--method", "most", "--json", json.to_str().unwrap()]).output().unwrap();
-    assert_eq!(code(&ran), Some(0), "{}", String::from_utf8_lossy(&ran.stderr));
+    for (cue, min_score) in [("time", MIN_SCORE), ("appearance", MOST_MIN_SCORE)] {
+        let out = tempfile::tempdir().unwrap();
+        let json = out.path().join("r.json");
+        let ran =
+            eval(folder.path(), &["--every", "2", "--cue", cue, "--json", json.to_str().unwrap()]).output().unwrap();
+        assert_eq!(code(&ran), Some(0), "{}", String::from_utf8_lossy(&ran.stderr));
 
-    let run = Command::new(env!("CARGO_BIN_EXE_mostream"))
-        .args(["run", "--quiet", "--cue", "appearance", "--records", "-"])
-        .args(PATCHES)
-        .arg(&clip.path)
-        .output()
-        .unwrap();
-    let records: Vec<_> =
-        String::from_utf8_lossy(&run.stdout).lines().map(|line| validate_line(line).unwrap()).collect();
-    let state = std::fs::read_to_string(out.path().join("r.state.jsonl")).unwrap();
-    let scores =
-        |line: &Value| -> Vec<f64> { line["scores"].as_array().unwrap().iter().map(|s| s.as_f64().unwrap()).collect() };
-    let found: Vec<Value> = state.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-    assert_eq!(found.iter().map(|line| line["frame"].as_u64().unwrap()).collect::<Vec<_>>(), [0, 2, 4, 6]);
-    for line in found {
-        let record = &records[line["frame"].as_u64().unwrap() as usize];
-        let boxes: Vec<_> = record.objects.iter().map(|object| object.bbox).collect();
-        // The state keeps what `run` leaves out by its score.
-        let kept = line["boxes"]
-            .as_array()
-            .unwrap()
-            .iter()
-            .zip(scores(&line))
-            .filter(|(_, score)| *score >= f64::from(MOST_MIN_SCORE));
-        assert_eq!(kept.map(|(bbox, _)| bbox.clone()).collect::<Vec<_>>(), json!(boxes).as_array().unwrap().clone());
+        let run = Command::new(env!("CARGO_BIN_EXE_mostream"))
+            .args(["run", "--quiet", "--cue", cue, "--records", "-"])
+            .args(PATCHES)
+            .arg(&clip.path)
+            .output()
+            .unwrap();
+        let records: Vec<_> =
+            String::from_utf8_lossy(&run.stdout).lines().map(|line| validate_line(line).unwrap()).collect();
+        let state = std::fs::read_to_string(out.path().join("r.state.jsonl")).unwrap();
+        let scores = |line: &Value| -> Vec<f64> {
+            line["scores"].as_array().unwrap().iter().map(|s| s.as_f64().unwrap()).collect()
+        };
+        let found: Vec<Value> = state.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        assert_eq!(found.iter().map(|line| line["frame"].as_u64().unwrap()).collect::<Vec<_>>(), [0, 2, 4, 6]);
+        for line in found {
+            let record = &records[line["frame"].as_u64().unwrap() as usize];
+            let boxes: Vec<_> = record.objects.iter().map(|object| object.bbox).collect();
+            // The state keeps what `run` leaves out by its score.
+            let kept = line["boxes"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .zip(scores(&line))
+                .filter(|(_, score)| *score >= f64::from(min_score));
+            assert_eq!(
+                kept.map(|(bbox, _)| bbox.clone()).collect::<Vec<_>>(),
+                json!(boxes).as_array().unwrap().clone()
+            );
+        }
+        let report = report(&json);
+        let video = &report["results"][0]["measures"]["video"];
+        assert_eq!((&video["clips"][0]["id"], &video["clips"][0]["frames"]), (&json!("disc"), &json!(4)));
     }
-    let report = report(&json);
-    let video = &report["results"][0]["measures"]["video"];
-    assert_eq!((&video["clips"][0]["id"], &video["clips"][0]["frames"]), (&json!("disc"), &json!(4)));
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use mostream::evaluate::average_precision::{Matches, Precision, Size};
 use mostream::evaluate::corloc::{Boxes, Objects, corloc};
 use mostream::evaluate::dataset::{FrameTruth, TruthBox};
-use mostream::evaluate::report::{Measures, Outcome, Share, Stages};
+use mostream::evaluate::report::{Cue, Measures, Outcome, Share, Stages};
 use mostream::evaluate::sample::{self, Estimate, FoundBox, Sample};
 use mostream::evaluate::{auc, bootstrap, tables, video};
 use mostream::localize::Method;
@@ -29,7 +29,7 @@ fn samples(pictures: &[(FrameTruth, Vec<FoundBox>)]) -> Vec<Sample<'_>> {
     pictures
         .iter()
         .enumerate()
-        .map(|(item, (truth, found))| Sample { item, frame: 0, truth, is_exhaustive: true, found })
+        .map(|(item, (truth, found))| Sample { item, frame: 0, picture: [640, 480], truth, is_exhaustive: true, found })
         .collect()
 }
 
@@ -258,6 +258,7 @@ fn a_box_that_follows_its_object_has_no_jitter_and_one_that_jumps_has_its_own_mo
         let sample = |frame: usize| Sample {
             item: 0,
             frame: frame * every,
+            picture: [640, 480],
             truth: &frames[frame],
             is_exhaustive: true,
             found: &found[frame],
@@ -279,7 +280,14 @@ fn tracks_tell_objects_apart() {
     let tracked = |x: f64, track| TruthBox { track: Some(track), ..truth([x, 0.0, x + 10.0, 10.0]) };
     let frames = [frame(vec![tracked(0.0, 1), tracked(100.0, 2)]), frame(vec![tracked(100.0, 2), tracked(0.0, 1)])];
     let boxes = [found([0.0, 0.0, 10.0, 10.0], 0.1), found([100.0, 0.0, 110.0, 10.0], 0.2)];
-    let sample = |frame: usize| Sample { item: 0, frame, truth: &frames[frame], is_exhaustive: true, found: &boxes };
+    let sample = |frame: usize| Sample {
+        item: 0,
+        frame,
+        picture: [640, 480],
+        truth: &frames[frame],
+        is_exhaustive: true,
+        found: &boxes,
+    };
     let (jitter, steps) = video::jitter(&[sample(0), sample(1)], 1, 1).unwrap();
     assert_eq!((jitter.value, steps), (0.0, 2));
 }
@@ -330,6 +338,7 @@ fn the_knee_is_the_fastest_size_that_is_as_good_as_the_best() {
             input: format!("{ms} patches"),
             method,
             paper: false,
+            cue: Cue::Appearance,
             min_score: 0.0,
             measures: Measures { corloc_any: Some(share), ..Measures::of(&[], &[], 1) },
             milliseconds: Stages { analysis: Some(estimate(ms)), ..Stages::default() },

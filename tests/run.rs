@@ -61,7 +61,8 @@ const APPEARANCE: &[&str] = &["--cue", "appearance"];
 fn between_inferences_the_boxes_hold_and_the_record_says_so() {
     let folder = tempfile::tempdir().unwrap();
     let clip = clip(folder.path(), 8);
-    let (all, some) = (records_of(&clip.path, APPEARANCE), records_of(&clip.path, &[APPEARANCE, &["--every", "3"]].concat()));
+    let (all, some) =
+        (records_of(&clip.path, APPEARANCE), records_of(&clip.path, &[APPEARANCE, &["--every", "3"]].concat()));
     assert_eq!(some.len(), 8);
     for (index, record) in some.iter().enumerate() {
         assert_eq!(record.inferred, index % 3 == 0);

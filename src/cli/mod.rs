@@ -2,6 +2,7 @@
 
 mod bench;
 mod config;
+mod cue;
 mod discover;
 mod doctor;
 mod eval;

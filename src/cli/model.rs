@@ -181,7 +181,12 @@ impl ModelArgs {
     }
 
     /// The same, of what `run` opens by itself.
-    pub fn open_as_run(&self, checkpoint: &Checkpoint, feature: Feature, size: (u32, u32)) -> Result<Backbone, Failure> {
+    pub fn open_as_run(
+        &self,
+        checkpoint: &Checkpoint,
+        feature: Feature,
+        size: (u32, u32),
+    ) -> Result<Backbone, Failure> {
         self.open_and_tell(checkpoint, (feature, true), size)
     }
 

@@ -613,7 +613,8 @@ fn answer(task: &Task, board: &Board, looked: Looked<Ticketed>) {
     });
     drop(lease);
     let timings = TimingsRecord { convert, inference: inference.as_micros() as u64, localize: microseconds(start) };
-    let reply = found.map(|objects| Answer { objects: Arc::new(objects), keys, features, layout: shape.layout, timings }).ok();
+    let reply =
+        found.map(|objects| Answer { objects: Arc::new(objects), keys, features, layout: shape.layout, timings }).ok();
     board.sources[source].broken(u64::from(reply.is_none()));
     // Nobody waits for it any more where the source has gone on.
     ticket.send(reply).ok();

@@ -22,6 +22,8 @@ mod outbox;
 mod sessions;
 pub mod sink;
 pub mod status;
+mod watch;
 
 pub use lanes::{Cue, EngineError, Fault, Input, Outcome, Task, run};
 pub use sessions::Models;
+pub use watch::watch;

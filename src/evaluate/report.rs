@@ -6,6 +6,7 @@ use super::bootstrap::{LEVEL, RESAMPLES, SEED};
 use super::corloc::{Boxes, Objects, corloc};
 use super::sample::{Estimate, RIGHT_IOU, Ratio, Sample};
 use super::{auc::auc, video};
+use crate::geometry;
 use crate::localize::Method;
 use serde::{Deserialize, Serialize};
 
@@ -58,6 +59,9 @@ pub struct Model {
     /// What the methods on features read: `k`, `q` or `v`.
     pub feature: String,
 }
+
+/// A box of more than this share of the picture is large.
+const LARGE: f64 = 0.4;
 
 /// What was evaluated. An item is a picture or a clip, a picture also a frame of a clip.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -145,11 +149,23 @@ pub struct Outcome {
     pub method: Method,
     /// Whether the boxes are the paper's, duplicates kept, in the paper's order.
     pub paper: bool,
+    /// What spoke for an object of a clip.
+    #[serde(default)]
+    pub cue: Cue,
     /// Boxes of a lower score were left out.
     pub min_score: f32,
     pub measures: Measures,
     /// Median wall time per picture.
     pub milliseconds: Stages,
+}
+
+/// What speaks for an object: the single picture, or its past, too.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Cue {
+    #[default]
+    Appearance,
+    Time,
 }
 
 /// Time of each stage.
@@ -179,6 +195,12 @@ pub struct Measures {
     pub large: Option<Quality>,
     /// Share of boxes that are right, on pictures with every object annotated.
     pub precision: Option<Share>,
+    /// Share of boxes that cover more than [`LARGE`] of the picture.
+    #[serde(default)]
+    pub large_boxes: Option<Share>,
+    /// How many boxes of each tenth of the score are right, where there are some.
+    #[serde(default)]
+    pub reliability: Vec<Tenth>,
     pub score_auc: Option<Estimate>,
     pub empty: Option<FalseBoxes>,
     pub video: Option<Video>,
@@ -203,6 +225,16 @@ pub struct Quality {
     pub ap: Option<Estimate>,
 }
 
+/// Boxes of a tenth of the score, on pictures with every object annotated.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Tenth {
+    /// Of the score, in tenths: 3 is from 0.3 to 0.4.
+    pub tenth: u8,
+    pub boxes: u64,
+    pub mean_score: f64,
+    pub right: Estimate,
+}
+
 /// Boxes in pictures that are known to be empty.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct FalseBoxes {
@@ -217,6 +249,13 @@ pub struct Video {
     pub clips: Vec<Clip>,
     /// Mean of the clips' recalls at IoU 0.5.
     pub mean_recall50: Option<Estimate>,
+    /// Means of those clips that have them.
+    #[serde(default)]
+    pub mean_precision: Option<Estimate>,
+    #[serde(default)]
+    pub mean_best: Option<Estimate>,
+    #[serde(default)]
+    pub mean_any: Option<Estimate>,
     pub jitter: Option<Share>,
 }
 
@@ -226,6 +265,13 @@ pub struct Clip {
     pub frames: u64,
     pub objects: u64,
     pub recall50: f64,
+    /// The share of its boxes that are right, and of its frames with objects in which the surest box, or any, is.
+    #[serde(default)]
+    pub precision: Option<f64>,
+    #[serde(default)]
+    pub best: Option<f64>,
+    #[serde(default)]
+    pub any: Option<f64>,
 }
 
 impl Measures {
@@ -251,6 +297,8 @@ impl Measures {
             medium: quality(samples, items, Size::Medium),
             large: quality(samples, items, Size::Large),
             precision: precision(samples, items),
+            large_boxes: large_boxes(samples, items),
+            reliability: reliability(samples, items),
             score_auc: auc(samples, items),
             empty: video::false_boxes(samples, items).map(|found| FalseBoxes {
                 pictures: found.pictures,
@@ -290,32 +338,76 @@ fn quality(samples: &[Sample], items: usize, size: Size) -> Option<Quality> {
 }
 
 fn of_clips(samples: &[Sample], ids: &[&str], every: usize) -> Video {
-    let mut mean = Ratio::new(ids.len());
-    let clips = video::recall_by_clip(samples, ids.len());
-    clips.iter().for_each(|clip| mean.add(clip.item, clip.recall, 1.0));
+    let clip = |clip: video::ClipRecall| {
+        let own: Vec<Sample> = samples.iter().filter(|sample| sample.item == clip.item).copied().collect();
+        let share = |found: Option<Share>| found.map(|found| found.estimate.value);
+        let located =
+            |boxes| share(corloc(&own, ids.len(), Objects::All, boxes).map(|(estimate, of)| Share { estimate, of }));
+        let found = Clip {
+            id: ids[clip.item].to_owned(),
+            frames: clip.frames,
+            objects: clip.objects,
+            recall50: clip.recall,
+            precision: share(precision(&own, ids.len())),
+            best: located(Boxes::Best),
+            any: located(Boxes::Any),
+        };
+        (clip.item, found)
+    };
+    let clips: Vec<(usize, Clip)> = video::recall_by_clip(samples, ids.len()).into_iter().map(clip).collect();
+    let mean = |of: fn(&Clip) -> Option<f64>| {
+        let mut mean = Ratio::new(ids.len());
+        clips.iter().filter_map(|(item, clip)| Some((item, of(clip)?))).for_each(|(item, of)| mean.add(*item, of, 1.0));
+        mean.estimate()
+    };
     Video {
-        clips: clips
-            .iter()
-            .map(|clip| Clip {
-                id: ids[clip.item].to_owned(),
-                frames: clip.frames,
-                objects: clip.objects,
-                recall50: clip.recall,
-            })
-            .collect(),
-        mean_recall50: mean.estimate(),
+        mean_recall50: mean(|clip| Some(clip.recall50)),
+        mean_precision: mean(|clip| clip.precision),
+        mean_best: mean(|clip| clip.best),
+        mean_any: mean(|clip| clip.any),
         jitter: video::jitter(samples, ids.len(), every).map(|(estimate, of)| Share { estimate, of }),
+        clips: clips.into_iter().map(|(_, clip)| clip).collect(),
     }
 }
 
-/// The share of boxes that are right.
+/// The share of boxes that are right, each object once.
 fn precision(samples: &[Sample], items: usize) -> Option<Share> {
     let mut share = Ratio::new(items);
     for sample in samples.iter().filter(|sample| sample.is_exhaustive) {
-        for found in sample.found.iter().filter(|found| !sample.is_undecided(found)) {
-            share.add(sample.item, f64::from(u8::from(sample.is_right(found))), 1.0);
+        for is_right in sample.right().into_iter().flatten() {
+            share.add(sample.item, f64::from(u8::from(is_right)), 1.0);
         }
     }
     let of = share.of() as u64;
     Some(Share { estimate: share.estimate()?, of })
+}
+
+fn large_boxes(samples: &[Sample], items: usize) -> Option<Share> {
+    let mut share = Ratio::new(items);
+    for sample in samples {
+        let [width, height] = sample.picture.map(f64::from);
+        for found in sample.found {
+            let is_large = geometry::area(&found.bbox) > LARGE * width * height;
+            share.add(sample.item, f64::from(u8::from(is_large)), 1.0);
+        }
+    }
+    let of = share.of() as u64;
+    Some(Share { estimate: share.estimate()?, of })
+}
+
+fn reliability(samples: &[Sample], items: usize) -> Vec<Tenth> {
+    let mut tenths: Vec<(Ratio, f64)> = (0..10).map(|_| (Ratio::new(items), 0.0)).collect();
+    for sample in samples.iter().filter(|sample| sample.is_exhaustive) {
+        for (found, is_right) in sample.found.iter().zip(sample.right()) {
+            let Some(is_right) = is_right else { continue };
+            let (right, scores) = &mut tenths[((10.0 * found.score) as usize).min(9)];
+            right.add(sample.item, f64::from(u8::from(is_right)), 1.0);
+            *scores += f64::from(found.score);
+        }
+    }
+    let tenth = |(tenth, (right, scores)): (usize, (Ratio, f64))| {
+        let boxes = right.of();
+        Some(Tenth { tenth: tenth as u8, boxes: boxes as u64, mean_score: scores / boxes, right: right.estimate()? })
+    };
+    tenths.into_iter().enumerate().filter_map(tenth).collect()
 }

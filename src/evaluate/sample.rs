@@ -23,6 +23,8 @@ pub struct Sample<'a> {
     pub item: usize,
     /// The frame of the clip, from 0.
     pub frame: usize,
+    /// Its width and height as displayed, in pixels.
+    pub picture: [u32; 2],
     pub truth: &'a FrameTruth,
     /// Whether every object is annotated.
     pub is_exhaustive: bool,
@@ -62,6 +64,26 @@ impl Sample<'_> {
     /// Whether the box is that of an object.
     pub fn is_right(&self, found: &FoundBox) -> bool {
         self.objects().any(|truth| !truth.is_difficult && geometry::iou(&found.bbox, &truth.bbox) >= RIGHT_IOU)
+    }
+
+    /// Which of the found boxes are right where each object counts once: the higher score comes first, and takes the object that is not
+    /// taken yet and overlaps it most. None for what nobody can decide.
+    pub fn right(&self) -> Vec<Option<bool>> {
+        let mut order: Vec<usize> = (0..self.found.len()).collect();
+        order.sort_by(|&a, &b| self.found[b].score.total_cmp(&self.found[a].score));
+        let mut left: Vec<&TruthBox> = self.objects().filter(|truth| !truth.is_difficult).collect();
+        let mut right = vec![None; self.found.len()];
+        for at in order {
+            let found = &self.found[at];
+            let iou = |truth: &&TruthBox| geometry::iou(&found.bbox, &truth.bbox);
+            let best = (0..left.len()).max_by(|&a, &b| iou(&left[a]).total_cmp(&iou(&left[b])));
+            let taken = best.filter(|&best| iou(&left[best]) >= RIGHT_IOU);
+            if let Some(taken) = taken {
+                left.remove(taken);
+            }
+            right[at] = (taken.is_some() || !self.is_undecided(found)).then_some(taken.is_some());
+        }
+        right
     }
 
     /// Whether it is known that nothing is there.

@@ -1,6 +1,6 @@
 //! A report as tables, for the terminal and for Markdown.
 
-use super::report::{Measures, Outcome, Quality, Report, Share};
+use super::report::{Cue, Measures, Outcome, Quality, Report, Share, Tenth};
 use super::sample::Estimate;
 use crate::localize::Method;
 
@@ -19,7 +19,15 @@ pub struct Table {
 /// What the report says; tables that the data gives nothing for are left out. Shares are in percent, intervals in brackets.
 pub fn tables(report: &Report) -> Vec<Table> {
     let results = &report.results;
-    let all = [curve(results), corloc(results), quality(results), score(results), clips(results), speed(results)];
+    let all = [
+        curve(results),
+        corloc(results),
+        quality(results),
+        score(results),
+        reliability(results),
+        clips(results),
+        speed(results),
+    ];
     all.into_iter().filter(|table| !table.rows.is_empty()).collect()
 }
 
@@ -128,6 +136,7 @@ fn score(results: &[Outcome]) -> Table {
         "method",
         "min score",
         "precision",
+        "boxes over 40 %",
         "AUC of the score",
         "false boxes per empty picture",
         "empty pictures with boxes",
@@ -137,6 +146,7 @@ fn score(results: &[Outcome]) -> Table {
         let mut row = name(outcome);
         row.push(outcome.min_score.to_string());
         row.push(m.precision.map_or("-".into(), of_share));
+        row.push(m.large_boxes.map_or("-".into(), of_share));
         row.push(m.score_auc.map_or("-".into(), |auc| format!("{:.3}{}", auc.value, interval(&auc, 1.0, 3))));
         row.push(m.empty.map_or("-".into(), |empty| plain(empty.boxes_per_picture)));
         row.push(m.empty.map_or("-".into(), |empty| percent(empty.share_with_boxes)));
@@ -145,24 +155,47 @@ fn score(results: &[Outcome]) -> Table {
     Table { title: "Score, and boxes where nothing is", header, rows: results.iter().map(row).collect() }
 }
 
+fn reliability(results: &[Outcome]) -> Table {
+    let row = |outcome: &Outcome, tenth: &Tenth| {
+        let mut row = name(outcome);
+        row.push(format!("{:.1} to {:.1}", f64::from(tenth.tenth) / 10.0, f64::from(tenth.tenth + 1) / 10.0));
+        row.extend([tenth.boxes.to_string(), format!("{:.1}", 100.0 * tenth.mean_score), percent(tenth.right)]);
+        row
+    };
+    let rows = results.iter().flat_map(|outcome| outcome.measures.reliability.iter().map(|tenth| row(outcome, tenth)));
+    let header = vec!["input", "method", "score", "boxes", "mean score", "right"];
+    Table { title: "Reliability of the score", header, rows: rows.collect() }
+}
+
 fn clips(results: &[Outcome]) -> Table {
     let mut rows = Vec::new();
     for outcome in results {
         let Some(video) = &outcome.measures.video else { continue };
-        let row = |cells: [String; 5]| name(outcome).into_iter().chain(cells).collect::<Vec<_>>();
+        let share = |share: Option<f64>| share.map_or("-".into(), |share| format!("{:.1}", 100.0 * share));
+        let row = |cells: [String; 8]| name(outcome).into_iter().chain(cells).collect::<Vec<_>>();
         for clip in &video.clips {
-            let recall = format!("{:.1}", 100.0 * clip.recall50);
-            rows.push(row([clip.id.clone(), clip.frames.to_string(), clip.objects.to_string(), recall, String::new()]));
+            rows.push(row([
+                clip.id.clone(),
+                clip.frames.to_string(),
+                clip.objects.to_string(),
+                share(Some(clip.recall50)),
+                share(clip.precision),
+                share(clip.best),
+                share(clip.any),
+                String::new(),
+            ]));
         }
         let jitter = video
             .jitter
             .map_or("-".into(), |jitter| format!("{:.3}{}", jitter.estimate.value, interval(&jitter.estimate, 1.0, 3)));
         let frames: u64 = video.clips.iter().map(|clip| clip.frames).sum();
         let objects: u64 = video.clips.iter().map(|clip| clip.objects).sum();
-        let mean = video.mean_recall50.map_or("-".into(), percent);
-        rows.push(row(["mean of clips".into(), frames.to_string(), objects.to_string(), mean, jitter]));
+        let means = [video.mean_recall50, video.mean_precision, video.mean_best, video.mean_any];
+        let [recall, precision, best, any] = means.map(|mean| mean.map_or("-".into(), percent));
+        let name = "mean of clips".into();
+        rows.push(row([name, frames.to_string(), objects.to_string(), recall, precision, best, any, jitter]));
     }
-    let header = vec!["input", "method", "clip", "frames", "objects", "recall50", "jitter"];
+    let header = vec!["input", "method", "clip", "frames", "objects", "recall50", "precision", "best", "any", "jitter"];
     Table { title: "Video", header, rows }
 }
 
@@ -179,7 +212,8 @@ fn speed(results: &[Outcome]) -> Table {
 
 fn name(outcome: &Outcome) -> Vec<String> {
     let paper = if outcome.paper { ", paper" } else { "" };
-    vec![outcome.input.clone(), format!("{}{paper}", outcome.method)]
+    let cue = if outcome.cue == Cue::Time { ", time" } else { "" };
+    vec![outcome.input.clone(), format!("{}{paper}{cue}", outcome.method)]
 }
 
 fn percent(estimate: Estimate) -> String {

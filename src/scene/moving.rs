@@ -59,11 +59,8 @@ pub fn objects(against: Option<&Against>, candidates: &[Candidate], size: (usize
             }
             None => {
                 let [left, top, right, bottom] = candidate.bbox;
-                let cues = Cues {
-                    appearance: candidate.score,
-                    pixels: (right - left) * (bottom - top),
-                    ..Cues::default()
-                };
+                let cues =
+                    Cues { appearance: candidate.score, pixels: (right - left) * (bottom - top), ..Cues::default() };
                 objects.push(Object { bbox: candidate.bbox, score, cues });
             }
         }

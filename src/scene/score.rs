@@ -14,7 +14,8 @@ const SMALLEST: f32 = 1e-5;
 
 /// Before a still camera; `pixels` and `bbox` are shares of the picture.
 pub fn still(cues: &Cues, pixels: f32, bbox: f32) -> f32 {
-    let evidence = 5.6 - 6.06 * cues.familiar - 11.1 * cues.unrest + 0.0029 * cues.contour - 0.0208 * cues.scene_contour
+    let evidence = 5.6 - 6.06 * cues.familiar - 11.1 * cues.unrest + 0.0029 * cues.contour
+        - 0.0208 * cues.scene_contour
         + 0.573 * pixels.max(SMALLEST).ln();
     share(evidence) * of_size(bbox)
 }

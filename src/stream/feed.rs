@@ -82,6 +82,7 @@ pub struct Files {
     media: Arc<OnceLock<(MediaInfo, Span)>>,
     /// Of the file that is read.
     has_pictures: bool,
+    is_one_scene: bool,
     /// What was wrong first, while there is no frame.
     fault: Option<StreamError>,
 }
@@ -102,8 +103,14 @@ impl Files {
             decoder: None,
             media: Arc::default(),
             has_pictures: false,
+            is_one_scene: false,
             fault: None,
         }
+    }
+
+    /// Its pictures are the frames of a video.
+    pub fn of_one_scene(self) -> Self {
+        Self { is_one_scene: true, ..self }
     }
 
     /// What the only file says of itself, once it is open.
@@ -206,7 +213,7 @@ impl Feed for Files {
     }
 
     fn is_pictures(&self) -> bool {
-        self.has_pictures
+        self.has_pictures && !self.is_one_scene
     }
 
     fn fault(&mut self) -> Option<StreamError> {

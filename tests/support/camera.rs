@@ -1,21 +1,20 @@
 //! Cameras that fail on command: an RTSP server in a process of its own, and a wire between it and the program.
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{Shutdown, TcpListener, TcpStream};
+use std::net::{Shutdown, TcpListener, TcpStream, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-/// A port that nobody listens on.
+/// A port that nobody listens on, below those that the system gives away by itself: who is down for a while finds it free again.
 pub fn free_port() -> u16 {
-    static GIVEN: Mutex<Vec<u16>> = Mutex::new(Vec::new());
-    let mut given = GIVEN.lock().unwrap();
+    static GIVEN: AtomicU32 = AtomicU32::new(0);
     loop {
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        if !given.contains(&port) {
-            given.push(port);
+        let number = std::process::id().wrapping_mul(61).wrapping_add(GIVEN.fetch_add(1, Ordering::Relaxed));
+        let port = 20_000 + (number % 12_000) as u16;
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() && UdpSocket::bind(("127.0.0.1", port)).is_ok() {
             return port;
         }
     }
@@ -28,7 +27,7 @@ pub struct RtspCamera {
 }
 
 impl RtspCamera {
-    /// Starts it, and waits until it listens. While it was down another process may have been given its port, for a moment.
+    /// Starts it, and waits until it listens.
     pub fn start(port: u16, options: &[&str]) -> Self {
         for _ in 0..100 {
             let mut command = Command::new(example("rtsp_camera"));

@@ -4,6 +4,7 @@ mod output;
 mod state;
 mod work;
 
+use super::cue::CueArg;
 use super::exit::{Exit, Failure};
 use super::guard::guard;
 use super::interrupt::stop_flag;
@@ -22,7 +23,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::SystemTime;
-use work::{Findings, Plan};
+use work::{Findings, Models, Plan};
 
 /// A longer list of exclusions is none.
 const MAX_EXCLUDE_BYTES: u64 = 64 << 20;
@@ -54,9 +55,14 @@ pub struct Args {
     /// Only the first N pictures and clips
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     limit: Option<u64>,
-    /// Of clips, every Nth frame; those in between are neither looked at nor counted
+    /// Of clips, every Nth frame is counted; those in between are looked at only where the past is asked (--cue time)
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
     every: u32,
+    /// Of clips that are seen with their past (--cue time): the backbone runs on each Nth frame
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
+    infer_every: u64,
+    #[arg(long, help = super::cue::help(), value_enum)]
+    cue: Option<CueArg>,
     /// How boxes are found: most, lost, tokencut, dino-seg, or all; may be given several times
     #[arg(long, value_name = "METHOD", default_value = "most", value_delimiter = ',', value_parser = methods)]
     method: Vec<Methods>,
@@ -123,7 +129,12 @@ pub fn run(mut args: Args) -> anyhow::Result<Exit> {
     let machine = machine(&args, backbone::runtime_info(&library)?.version)?;
     let model =
         Model { id: checkpoint.id().to_owned(), patch: checkpoint.patch(), feature: args.feature.name().to_owned() };
-    let plan = plan(&args, &items, &model, &machine)?;
+    let models = Models {
+        checkpoint: &checkpoint,
+        args: (0..args.inputs()).map(|input| args.model_args(input)).collect(),
+        stop: &stop,
+    };
+    let plan = plan(&args, &items, &model, &machine, models)?;
     let state = match args.json.as_ref().or(args.csv.as_ref()) {
         Some(path) => State::open(&path.with_extension("state.jsonl"))?,
         None => State::none(),
@@ -248,7 +259,13 @@ fn machine(args: &Args, onnxruntime: String) -> anyhow::Result<Machine> {
     })
 }
 
-fn plan<'a>(args: &Args, items: &'a [Item], model: &Model, machine: &Machine) -> anyhow::Result<Plan<'a>> {
+fn plan<'a>(
+    args: &Args,
+    items: &'a [Item],
+    model: &Model,
+    machine: &Machine,
+    models: Models<'a>,
+) -> anyhow::Result<Plan<'a>> {
     let is_wanted = |method: &Method| {
         args.method.iter().any(|wanted| match wanted {
             Methods::All => true,
@@ -273,6 +290,9 @@ fn plan<'a>(args: &Args, items: &'a [Item], model: &Model, machine: &Machine) ->
         paper: args.paper,
         min_score: args.min_score,
         every: args.every as usize,
+        cue: args.cue,
+        infer_every: args.infer_every,
+        models,
         common_key,
     })
 }
@@ -306,6 +326,11 @@ fn tell_failures(findings: &Findings) {
 }
 
 impl Args {
+    /// Sizes of input that are evaluated.
+    fn inputs(&self) -> usize {
+        if self.size.is_some() { 1 } else { self.patches.len() }
+    }
+
     /// The model's flags for one of the sizes of input.
     fn model_args(&self, input: usize) -> ModelArgs {
         ModelArgs {

@@ -2,9 +2,10 @@
 
 use super::work::{Findings, Plan};
 use crate::cli::exit::{Exit, Failure};
+use mostream::engine;
 use mostream::evaluate::corloc::{self, Boxes, Objects};
 use mostream::evaluate::dataset::{FrameTruth, Media};
-use mostream::evaluate::report::{DatasetSummary, Measures, Outcome, Report, Stages};
+use mostream::evaluate::report::{Cue, DatasetSummary, Measures, Outcome, Report, Stages};
 use mostream::evaluate::sample::{self, FoundBox, Sample};
 use mostream::evaluate::tables;
 use mostream::geometry;
@@ -16,8 +17,8 @@ use std::path::Path;
 /// The boxes of one setting, picture by picture.
 struct Pictures<'a> {
     ids: Vec<&'a str>,
-    /// The item as counted here, the frame, what is true.
-    truths: Vec<(usize, usize, &'a FrameTruth, bool)>,
+    /// The item as counted here, the frame, its size, what is true.
+    truths: Vec<(usize, usize, [u32; 2], &'a FrameTruth, bool)>,
     boxes: Vec<Vec<FoundBox>>,
 }
 
@@ -32,18 +33,24 @@ impl<'a> Pictures<'a> {
                 ids.push(source.id.as_str());
                 last = Some(item);
             }
-            truths.push((ids.len() - 1, frame, &source.frames[frame], source.is_exhaustive));
             let found = &found[setting];
+            truths.push((ids.len() - 1, frame, found.picture, &source.frames[frame], source.is_exhaustive));
             let both = found.boxes.iter().zip(&found.scores);
-            let kept = both.filter(|(_, score)| **score >= plan.min_score(setting));
+            let kept = both.filter(|(_, score)| **score >= plan.min_score(setting, item));
             boxes.push(kept.map(|(bbox, &score)| FoundBox { bbox: bbox.map(f64::from), score }).collect());
         }
         Self { ids, truths, boxes }
     }
 
     fn samples(&self) -> Vec<Sample<'_>> {
-        let sample =
-            |(&(item, frame, truth, is_exhaustive), found)| Sample { item, frame, truth, is_exhaustive, found };
+        let sample = |(&(item, frame, picture, truth, is_exhaustive), found)| Sample {
+            item,
+            frame,
+            picture,
+            truth,
+            is_exhaustive,
+            found,
+        };
         self.truths.iter().zip(self.boxes.iter().map(Vec::as_slice)).map(sample).collect()
     }
 }
@@ -79,7 +86,11 @@ pub fn results(plan: &Plan, findings: &Findings) -> Vec<Outcome> {
             input: plan.inputs[setting / plan.methods.len()].clone(),
             method: plan.methods[setting % plan.methods.len()],
             paper: plan.paper,
-            min_score: plan.min_score(setting),
+            cue: match plan.cue(setting, 0) {
+                engine::Cue::Appearance => Cue::Appearance,
+                engine::Cue::Time { .. } => Cue::Time,
+            },
+            min_score: plan.min_score(setting, 0),
             measures: Measures::of(&pictures.samples(), &pictures.ids, plan.every),
             milliseconds: Stages {
                 decode: median(|us| us.decode),

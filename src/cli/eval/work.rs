@@ -1,18 +1,24 @@
 //! The pictures of a data set through decoder, backbone and localizers, on one thread or several.
 
+use super::super::cue::{self, CueArg};
 use super::super::localize::localizer;
+use super::super::model::{ModelArgs, RunModels};
 use super::state::{self, Entry, Found, Microseconds, State};
 use mostream::analyzer::{Analysis, AnalyzeError, Analyzer, feature_for};
-use mostream::backbone::Feature;
+use mostream::backbone::{Checkpoint, Feature};
+use mostream::engine::{Cue, Task, watch};
 use mostream::evaluate::dataset::{Item, Media};
 use mostream::localize::{Localizer, Method};
 use mostream::picture::{self, RgbImage};
+use mostream::record::FrameRecord;
+use mostream::stream::feed::Files;
 use mostream::stream::ingest::Span;
 use mostream::stream::pictures::VideoPictures;
 use mostream::stream::preflight::Source;
 use std::borrow::Cow;
-use std::collections::BTreeMap;
-use std::path::Path;
+use std::collections::{BTreeMap, HashMap};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::time::{Instant, UNIX_EPOCH};
@@ -32,8 +38,20 @@ pub struct Plan<'a> {
     /// Boxes below it are not measured, whatever the state holds; by default what `run` leaves out.
     pub min_score: Option<f32>,
     pub every: usize,
+    pub cue: Option<CueArg>,
+    /// Of clips that are seen with their past: the model runs on each so manyth frame.
+    pub infer_every: u64,
+    pub models: Models<'a>,
     /// All that the boxes depend on and no setting says.
     pub common_key: String,
+}
+
+/// What the engine needs.
+pub struct Models<'a> {
+    pub checkpoint: &'a Arc<Checkpoint>,
+    /// For each input.
+    pub args: Vec<ModelArgs>,
+    pub stop: &'a AtomicBool,
 }
 
 /// What came of it.
@@ -55,10 +73,26 @@ impl Plan<'_> {
         self.inputs.len() * self.methods.len()
     }
 
-    /// Boxes of a lower score are left out for this setting.
-    pub fn min_score(&self, setting: usize) -> f32 {
-        let method = self.methods[setting % self.methods.len()];
-        localizer(method, self.paper, self.min_score).min_score
+    /// Boxes of a lower score are left out for this setting of this item.
+    pub fn min_score(&self, setting: usize, item: usize) -> f32 {
+        match self.cue(setting, item) {
+            Cue::Time { min_score } => min_score,
+            Cue::Appearance => localizer(self.method(setting), self.paper, self.min_score).min_score,
+        }
+    }
+
+    pub fn method(&self, setting: usize) -> Method {
+        self.methods[setting % self.methods.len()]
+    }
+
+    /// Pictures have no past.
+    pub fn cue(&self, setting: usize, item: usize) -> Cue {
+        match self.items[item].media {
+            Media::Still(_) => Cue::Appearance,
+            Media::Sequence(_) | Media::Video(_) => {
+                cue::cue(self.cue, self.method(setting), self.paper, self.min_score)
+            }
+        }
     }
 
     fn is_wanted(&self, item: usize, frame: usize) -> bool {
@@ -73,9 +107,13 @@ impl Plan<'_> {
 
     fn key(&self, item: usize, frame: usize, setting: usize, stamp: &str) -> String {
         let input = &self.inputs[setting / self.methods.len()];
-        let method = self.methods[setting % self.methods.len()].to_string();
+        let method = self.method(setting).to_string();
         let (id, frame) = (&self.items[item].id, frame.to_string());
-        state::key(&[&self.common_key, input, &method, id, &frame, stamp])
+        let past = match self.cue(setting, item) {
+            Cue::Time { .. } => format!("time, the model on each {}th frame", self.infer_every),
+            Cue::Appearance => String::new(),
+        };
+        state::key(&[&self.common_key, input, &method, &past, id, &frame, stamp])
     }
 }
 
@@ -168,13 +206,14 @@ struct Worker<'a> {
     is_over: &'a (dyn Fn() -> bool + Sync),
 }
 
-impl Worker<'_> {
+impl<'a> Worker<'a> {
     /// Every wanted frame of the item. What is wrong with its files is told; an error is the model's.
     fn item(&mut self, item: usize) -> anyhow::Result<()> {
         match &self.plan.items[item].media {
             Media::Still(path) => self.still(item, 0, path),
             Media::Sequence(paths) => {
                 let frames = self.plan.items[item].frames.len();
+                self.clip(item, paths, &|frame| paths.get(frame).map(PathBuf::as_path))?;
                 for (frame, path) in paths.iter().enumerate() {
                     if self.plan.is_wanted(item, frame) && !(self.is_over)() {
                         self.still(item, frame, path)?;
@@ -185,8 +224,92 @@ impl Worker<'_> {
                 }
                 Ok(())
             }
-            Media::Video(path) => self.video(item, path),
+            Media::Video(path) => {
+                self.clip(item, std::slice::from_ref(path), &|_| Some(path.as_path()))?;
+                self.video(item, path)
+            }
         }
+    }
+
+    /// The settings that ask the past: every frame through the engine. `file_of` is where a frame lies.
+    fn clip(
+        &mut self,
+        item: usize,
+        files: &[PathBuf],
+        file_of: &dyn Fn(usize) -> Option<&'a Path>,
+    ) -> anyhow::Result<()> {
+        let (plan, frames) = (self.plan, self.plan.items[item].frames.len());
+        for setting in 0..plan.settings() {
+            let Cue::Time { .. } = plan.cue(setting, item) else { continue };
+            let mut wanted = BTreeMap::new();
+            for frame in (0..frames).filter(|frame| plan.is_wanted(item, *frame)) {
+                let Some(Ok(stamp)) = file_of(frame).map(stamp) else { continue };
+                let key = plan.key(item, frame, setting, &stamp);
+                match self.state.get(&key) {
+                    Some(found) => self.found(item, frame, setting, key, found.clone(), false),
+                    None => drop(wanted.insert(frame, key)),
+                }
+            }
+            if wanted.is_empty() || (self.is_over)() {
+                continue;
+            }
+            let sources = files.iter().map(Source::new).collect::<Result<Vec<_>, _>>();
+            let sources = match sources {
+                Ok(sources) => sources,
+                Err(error) => {
+                    self.fail(item, error.to_string());
+                    return Ok(());
+                }
+            };
+            // A frame of a sequence is known by its file: one that cannot be read is not counted.
+            let frame_of: HashMap<String, usize> = sources
+                .iter()
+                .enumerate()
+                .filter(|_| files.len() > 1)
+                .map(|(at, file)| (file.name.clone(), at))
+                .collect();
+            let tell = self.tell.clone();
+            let take = move |record: &FrameRecord| {
+                let frame = frame_of.get(&record.source).copied().unwrap_or(record.frame as usize);
+                let Some(key) = wanted.remove(&frame) else { return };
+                let timings = record.timings_us.unwrap_or_default();
+                let found = Found {
+                    picture: [record.width, record.height],
+                    boxes: record.objects.iter().map(|object| object.bbox).collect(),
+                    scores: record.objects.iter().map(|object| object.score).collect(),
+                    us: Microseconds {
+                        decode: 0,
+                        scale: timings.convert,
+                        infer: timings.inference,
+                        localize: timings.localize,
+                    },
+                };
+                // The receiver listens to the end.
+                tell.send(Told::Found { item, frame, setting, key, found, is_new: true }).ok();
+            };
+            let task = Task {
+                model: plan.models.checkpoint.id().to_owned(),
+                // All of them: the state serves any --min-score.
+                cue: Cue::Time { min_score: 0.0 },
+                localizer: localizer(plan.method(setting), plan.paper, None),
+                groups: None,
+                with_masks: false,
+                with_timings: true,
+            };
+            let models = RunModels {
+                args: &plan.models.args[setting / plan.methods.len()],
+                checkpoint: plan.models.checkpoint,
+                feature: feature_for(plan.method(setting), plan.feature),
+                with_middle: true,
+                warn: &|_| {},
+            };
+            let feed = Files::new(sources, Span::default()).of_one_scene();
+            let outcome = watch(Box::new(feed), plan.infer_every, &task, &models, plan.models.stop, take)?;
+            for (_, fault) in outcome.faults {
+                self.fail(item, fault.to_string());
+            }
+        }
+        Ok(())
     }
 
     fn still(&mut self, item: usize, frame: usize, path: &Path) -> anyhow::Result<()> {
@@ -263,7 +386,8 @@ impl Worker<'_> {
     /// The settings that are not known yet, with their keys; those that are known are told.
     fn missing(&self, item: usize, frame: usize, stamp: &str) -> Vec<(usize, String)> {
         let mut missing = Vec::new();
-        for setting in 0..self.plan.settings() {
+        let is_single = |setting: &usize| self.plan.cue(*setting, item) == Cue::Appearance;
+        for setting in (0..self.plan.settings()).filter(is_single) {
             let key = self.plan.key(item, frame, setting, stamp);
             match self.state.get(&key) {
                 Some(found) => self.found(item, frame, setting, key, found.clone(), false),

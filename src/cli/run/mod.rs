@@ -7,6 +7,7 @@ mod sources;
 mod start;
 
 use super::config::{self, Config, OneSource};
+use super::cue::{self, CueArg};
 use super::exit::{Exit, Failure};
 use super::groups::GroupsArg;
 use super::localize::PaperArgs;
@@ -15,7 +16,6 @@ use clap::Args as _;
 use mostream::backbone::Feature;
 use mostream::engine::Cue;
 use mostream::localize::Method;
-use mostream::scene::MIN_SCORE;
 use mostream::stream::camera::{Mode, Transport};
 use mostream::stream::decoder::{Decoding, ModelSize};
 use mostream::stream::ingest::Span;
@@ -88,7 +88,7 @@ pub struct Shared {
     pub rtsp_out: Option<std::net::SocketAddr>,
     #[command(flatten)]
     pub localizer: PaperArgs,
-    #[arg(long, help = cue_help(), value_enum)]
+    #[arg(long, help = cue::help(), value_enum)]
     cue: Option<CueArg>,
     #[command(flatten)]
     pub groups: GroupsArg,
@@ -106,13 +106,6 @@ pub struct Shared {
     pub log_json: bool,
     #[command(flatten)]
     pub model: ModelArgs,
-}
-
-/// What speaks for an object.
-#[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-enum CueArg {
-    Appearance,
-    Time,
 }
 
 /// The flags that a source may have of its own.
@@ -189,13 +182,9 @@ impl SourceArgs {
 }
 
 impl Shared {
-    /// Another method, or the paper's boxes, are asked for to see what they find.
     pub fn cue(&self) -> Cue {
-        let is_usual = self.localizer.method() == Method::Most && !self.localizer.paper;
-        match self.cue.unwrap_or(if is_usual { CueArg::Time } else { CueArg::Appearance }) {
-            CueArg::Time => Cue::Time { min_score: self.localizer.boxes.min_score.unwrap_or(MIN_SCORE) },
-            CueArg::Appearance => Cue::Appearance,
-        }
+        let PaperArgs { boxes, paper } = &self.localizer;
+        cue::cue(self.cue, boxes.method, *paper, boxes.min_score)
     }
 
     /// What the method needs of the model.
@@ -238,14 +227,6 @@ fn span(text: &str) -> Result<Duration, String> {
     let span = seconds.or_else(|| humantime::parse_duration(text).ok());
     let span = span.filter(|span| *span >= Duration::from_millis(1) && span.as_secs() < 1_000_000_000);
     span.ok_or_else(|| format!("expected a time such as 30s, 10m or 1h, not {text:?}"))
-}
-
-fn cue_help() -> String {
-    format!(
-        "What speaks for an object: time (what moves and what is new; what the single picture shows counts where the camera moves), or \
-         appearance (the single picture). Scores of time say which share is right: those below {MIN_SCORE} are left out [default: time for \
-         the videos of most, appearance for the other methods and --paper]"
-    )
 }
 
 fn transport(text: &str) -> Result<Transport, String> {
