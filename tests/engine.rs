@@ -14,6 +14,7 @@ use mostream::engine::status::Board;
 use mostream::engine::{self, Cue, EngineError, Input, Models, Task};
 use mostream::geometry::{Grid, PatchLayout};
 use mostream::localize::{Localizer, Method};
+use mostream::motion::Need;
 use mostream::publish::mp4::Mp4Sink;
 use mostream::publish::records;
 use mostream::record::{FrameRecord, SourceState};
@@ -117,7 +118,7 @@ impl<F: Fn() -> Result<Vec<Arc<dyn Model>>, BackboneError> + Send + Sync> Models
         Ok(PatchLayout { grid: Grid { rows: 6, cols: 8 }, patch: 8, image_width: 64, image_height: 48 })
     }
 
-    fn open(&self, _layout: &PatchLayout) -> Result<Vec<Arc<dyn Model>>, BackboneError> {
+    fn open(&self, _layout: &PatchLayout, _need: Need) -> Result<Vec<Arc<dyn Model>>, BackboneError> {
         (self.0)()
     }
 }

@@ -170,6 +170,8 @@ pub struct RunMemory {
     shape: RunShape,
     /// `[N, D]` of one picture's, and those of all.
     middle: Option<([usize; 2], Arc<Block>)>,
+    /// What comes out is the middle block's keys.
+    is_half: bool,
     input: Arc<Block>,
     /// Those that nobody has taken out.
     pictures: Vec<Option<Picture>>,
@@ -202,7 +204,12 @@ impl RunMemory {
         let keys =
             |[patches, dim]: [usize; 2]| Ok(([patches, dim], kind.block(shape.batch * patches * dim * element)?));
         let middle = middle.map(keys).transpose()?;
-        Ok(Self { shape, middle, input, pictures, output })
+        Ok(Self { shape, middle, is_half: false, input, pictures, output })
+    }
+
+    /// The memory of a model whose values are the middle block's keys.
+    pub(super) fn of_half(self) -> Self {
+        Self { is_half: true, ..self }
     }
 
     pub fn shape(&self) -> &RunShape {
@@ -240,6 +247,9 @@ impl RunMemory {
 
     /// The middle block's keys of one picture, `[N, D]`, as [`Self::values`]; none where the session does not give them.
     pub fn middle(&self, index: usize) -> Option<CowArray<'_, f32, Ix2>> {
+        if self.is_half {
+            return Some(self.values(index));
+        }
         let (shape, keys) = self.middle.as_ref()?;
         Some(lent(keys, self.shape.element, *shape, index))
     }

@@ -60,8 +60,10 @@ pub struct Backbone {
     shared: Arc<SharedSessionInner>,
     layout: PatchLayout,
     shape: RunShape,
-    /// `[N, D]` of the middle block's keys, where they are put out.
+    /// `[N, D]` of the middle block's keys, where they are put out beside the values.
     middle: Option<[usize; 2]>,
+    /// The values are the middle block's keys.
+    is_half: bool,
     /// For an ONNX file of the user's own: how it is run, the mean and the standard deviation of its pixels.
     user: Option<(UserModel, [f32; 3], [f32; 3])>,
     memory: MemoryKind,
@@ -313,7 +315,8 @@ impl Model for Backbone {
     }
 
     fn memory(&self) -> Result<RunMemory, BackboneError> {
-        RunMemory::with_middle(&self.memory, self.shape, self.middle)
+        let memory = RunMemory::with_middle(&self.memory, self.shape, self.middle)?;
+        Ok(if self.is_half { memory.of_half() } else { memory })
     }
 
     fn run(&self, memory: &mut RunMemory, count: usize) -> Result<(), BackboneError> {
@@ -413,6 +416,7 @@ impl Opening<'_> {
             layout: *layout,
             shape,
             middle: has_middle.then(|| [layout.grid.patches(), checkpoint.dim()]),
+            is_half: *feature == Feature::MiddleKeys,
             user: checkpoint.user.clone().map(|user| (user, checkpoint.measures.mean, checkpoint.measures.std)),
             memory: MemoryKind::Plain,
             bytes: self.bytes(batch),

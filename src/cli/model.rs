@@ -10,6 +10,7 @@ use mostream::backbone::{
 };
 use mostream::engine::Models;
 use mostream::geometry::PatchLayout;
+use mostream::motion::Need;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -180,13 +181,16 @@ impl ModelArgs {
         self.open_and_tell(checkpoint, (feature, false), size)
     }
 
-    /// The same, of what `run` opens by itself.
+    /// The same, of what `run` opens by itself: half of it for still cameras, and all of it.
     pub fn open_as_run(
         &self,
         checkpoint: &Checkpoint,
         feature: Feature,
         size: (u32, u32),
     ) -> Result<Backbone, Failure> {
+        if !checkpoint.is_onnx() {
+            self.open_and_tell(checkpoint, (Feature::MiddleKeys, false), size)?;
+        }
         self.open_and_tell(checkpoint, (feature, true), size)
     }
 
@@ -259,9 +263,13 @@ impl Models for RunModels<'_> {
         self.checkpoint.layout(width, height)
     }
 
-    fn open(&self, layout: &PatchLayout) -> Result<Vec<Arc<dyn Model>>, BackboneError> {
+    fn open(&self, layout: &PatchLayout, need: Need) -> Result<Vec<Arc<dyn Model>>, BackboneError> {
         let size = (layout.image_width, layout.image_height);
-        self.args.models(self.checkpoint, (self.feature, self.with_middle), size, self.warn)
+        let outputs = match need {
+            Need::Half if !self.checkpoint.is_onnx() => (Feature::MiddleKeys, false),
+            Need::Half | Need::Whole => (self.feature, self.with_middle),
+        };
+        self.args.models(self.checkpoint, outputs, size, self.warn)
     }
 }
 

@@ -1,7 +1,7 @@
 //! Where frames wait for the model: the one place where live frames are passed over, and counted.
 
+use super::sessions::Purpose;
 use super::status::SourceStatus;
-use crate::geometry::PatchLayout;
 use crate::stream::frame::Frame;
 use crossbeam_channel::Sender;
 use std::collections::VecDeque;
@@ -18,8 +18,8 @@ const LOOK: Duration = Duration::from_millis(100);
 /// A frame on its way to the model. To drop it says that there will be no answer.
 pub struct Waiting<T> {
     pub frame: Frame,
-    /// How the model sees it.
-    pub layout: PatchLayout,
+    /// What sees it.
+    pub purpose: Purpose,
     pub wants: Wants,
     pub ticket: Sender<T>,
 }
@@ -96,11 +96,11 @@ impl<T> Inbox<T> {
     }
 
     /// Waits for the first frame of any lane, which stays; none once all lanes have ended.
-    pub fn first(&self) -> Option<PatchLayout> {
+    pub fn first(&self) -> Option<Purpose> {
         let mut state = self.state();
         loop {
             if let Some(item) = state.lanes.iter().find_map(|lane| lane.waiting.front()) {
-                return Some(item.layout);
+                return Some(item.purpose);
             }
             if state.is_closed && state.lanes.iter().all(|lane| !lane.is_open) {
                 return None;
@@ -142,11 +142,11 @@ impl<T> Inbox<T> {
         }
     }
 
-    /// What has come from a live source since `item` was taken, in its place; only where the model sees it in the same shape.
+    /// What has come from a live source since `item` was taken, in its place; only where the same session sees it.
     pub fn newest(&self, number: usize, item: Waiting<T>) -> Waiting<T> {
         let mut state = self.state();
         let lane = state.lanes.iter_mut().find(|lane| lane.number == number && lane.is_live);
-        let Some(lane) = lane.filter(|lane| lane.waiting.front().is_some_and(|newer| newer.layout == item.layout))
+        let Some(lane) = lane.filter(|lane| lane.waiting.front().is_some_and(|newer| newer.purpose == item.purpose))
         else {
             return item;
         };
@@ -197,13 +197,16 @@ impl<T> Drop for Entrance<T> {
 mod tests {
     use super::*;
     use crate::engine::status::Board;
-    use crate::geometry::Grid;
+    use crate::geometry::{Grid, PatchLayout};
+    use crate::motion::Need;
     use crossbeam_channel::{Receiver, bounded};
     use gstreamer as gst;
     use gstreamer_video as gst_video;
 
-    fn layout(cols: usize) -> PatchLayout {
-        PatchLayout { grid: Grid { rows: 1, cols }, patch: 8, image_width: cols as u32 * 8, image_height: 8 }
+    fn purpose(cols: usize) -> Purpose {
+        let layout =
+            PatchLayout { grid: Grid { rows: 1, cols }, patch: 8, image_width: cols as u32 * 8, image_height: 8 };
+        Purpose { layout, need: Need::Whole }
     }
 
     fn frame(index: u64) -> Frame {
@@ -221,15 +224,15 @@ mod tests {
         }
     }
 
-    fn put_as(entrance: &Entrance<u64>, index: u64, layout: PatchLayout) -> Receiver<u64> {
+    fn put_as(entrance: &Entrance<u64>, index: u64, purpose: Purpose) -> Receiver<u64> {
         let (ticket, answer) = bounded(1);
         let wants = Wants { keys: false, appearance: true };
-        entrance.put(Waiting { frame: frame(index), layout, wants, ticket }, &|| false);
+        entrance.put(Waiting { frame: frame(index), purpose, wants, ticket }, &|| false);
         answer
     }
 
     fn put(entrance: &Entrance<u64>, index: u64) -> Receiver<u64> {
-        put_as(entrance, index, layout(1))
+        put_as(entrance, index, purpose(1))
     }
 
     /// An inbox, and an entrance for each lane of the board.
@@ -270,7 +273,7 @@ mod tests {
         }
         let _first = put(&entrances[0], 2);
         let (lane, taken) = inbox.take(|_| true).unwrap();
-        let _turned = put_as(&entrances[0], 3, layout(2));
+        let _turned = put_as(&entrances[0], 3, purpose(2));
         assert_eq!(inbox.newest(lane, taken).frame.index, 2, "the place is for another shape");
     }
 
@@ -280,12 +283,12 @@ mod tests {
         let (inbox, mut entrances) = inbox(&board, &[true; 5]);
         drop(entrances.pop());
         // The session of the fourth is not there yet; the second is silent.
-        let _not_ready = put_as(&entrances[3], 0, layout(9));
+        let _not_ready = put_as(&entrances[3], 0, purpose(9));
         let mut order = Vec::new();
         for index in 0..6 {
             let _answers = [put(&entrances[0], index), put(&entrances[2], index)];
-            order.push(inbox.take(|item| item.layout == layout(1)).unwrap().0);
-            order.push(inbox.take(|item| item.layout == layout(1)).unwrap().0);
+            order.push(inbox.take(|item| item.purpose == purpose(1)).unwrap().0);
+            order.push(inbox.take(|item| item.purpose == purpose(1)).unwrap().0);
         }
         assert_eq!(order, [0, 2].repeat(6));
         assert_eq!(inbox.take(|_| true).unwrap().0, 3);

@@ -8,14 +8,14 @@ use super::desk::{Desk, Place};
 use super::eyes::Eyes;
 use super::inbox::{Entrance, Inbox, Waiting, Wants};
 use super::outbox::{Room, Share};
-use super::sessions::{Look, Models, Sessions};
+use super::sessions::{Look, Models, Purpose, Sessions};
 use super::sink::{Sink, SinkError, Wish};
 use super::status::{Board, SourceStatus};
 use crate::backbone::{BackboneError, trim};
 use crate::discover::groups::{Groups, Named};
 use crate::geometry::PatchLayout;
 use crate::localize::{Localizer, PatchOutput};
-use crate::motion::{Camera, Evidence};
+use crate::motion::{Camera, Evidence, Need};
 use crate::record::TimingsRecord;
 use crate::stream::StreamError;
 use crate::stream::feed::{Event, Feed};
@@ -425,6 +425,11 @@ impl Source<'_> {
                 keys: evidence.is_some(),
                 appearance: evidence.as_ref().is_none_or(|evidence| evidence.camera == Camera::Moving),
             };
+            // Names are given by the last block's features.
+            let need = match wants.appearance || shared.task.groups.is_some() {
+                true => Need::Whole,
+                false => Need::Half,
+            };
             let (ticket, answer) = match is_wanted.then(|| bounded(1)) {
                 Some((ticket, answer)) => (Some(ticket), Some(answer)),
                 None => (None, None),
@@ -436,7 +441,7 @@ impl Source<'_> {
                 break;
             }
             if let Some(ticket) = ticket {
-                self.entrance.put(Waiting { frame, layout, wants, ticket }, &is_over);
+                self.entrance.put(Waiting { frame, purpose: Purpose { layout, need }, wants, ticket }, &is_over);
             }
         }
         self.feed.fault().map(Fault::Source)
@@ -526,9 +531,9 @@ fn infer(shared: &Shared, ahead: usize) -> Result<(), EngineError> {
         if spawned.is_err() {
             desk.fail();
         }
-        while let Some(layout) = shared.sessions.next_wanted() {
-            if let Err(error) = shared.sessions.open(&layout) {
-                let (width, height) = (layout.image_width, layout.image_height);
+        while let Some(purpose) = shared.sessions.next_wanted() {
+            if let Err(error) = shared.sessions.open(&purpose) {
+                let (width, height) = (purpose.layout.image_width, purpose.layout.image_height);
                 (shared.tell)(&format!("pictures of {width}x{height} for the model have no boxes: {error}"));
             }
             shared.inbox.wake();
@@ -554,14 +559,14 @@ impl Drop for LastFeeder<'_> {
 /// A feeder: the newest frame of the next source, into the place that the model has for it.
 fn feed(shared: &Shared, turn: &Mutex<()>, desk: &Arc<Desk<Ticketed>>) {
     let mut fit = FrameFit::default();
-    while let Some((source, Waiting { frame, layout, wants, ticket }, place)) = next(shared, turn, desk) {
+    while let Some((source, Waiting { frame, purpose, wants, ticket }, place)) = next(shared, turn, desk) {
         // None where the model cannot be had for this shape, which was told.
         let Some(mut place) = place else {
             ticket.send(None).ok();
             continue;
         };
         let start = Instant::now();
-        let size = (layout.image_width, layout.image_height);
+        let size = (purpose.layout.image_width, purpose.layout.image_height);
         match fit.rgb(&frame, size, place.pixels()) {
             Ok(()) => {
                 // Given up before the answer, so that the frame's picture can then be drawn on in place.
@@ -584,7 +589,7 @@ fn next(shared: &Shared, turn: &Mutex<()>, desk: &Arc<Desk<Ticketed>>) -> Option
     let _turn = turn.lock().unwrap_or_else(PoisonError::into_inner);
     // Held from the moment of the look: a session may be given up at any time.
     let found = RefCell::default();
-    let (source, waiting) = shared.inbox.take(|waiting| match shared.sessions.look(&waiting.layout) {
+    let (source, waiting) = shared.inbox.take(|waiting| match shared.sessions.look(&waiting.purpose) {
         Look::Open(shape) => {
             found.replace(Some(shape));
             true

@@ -2,6 +2,7 @@
 
 use crate::backbone::{BackboneError, ByShape, Model, RunMemory, give_up};
 use crate::geometry::PatchLayout;
+use crate::motion::Need;
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
@@ -12,8 +13,15 @@ pub(super) const MORE_RUNS: usize = 2;
 pub trait Models: Send + Sync {
     /// How the model sees a picture of this displayed size.
     fn layout(&self, width: u32, height: u32) -> Result<PatchLayout, BackboneError>;
-    /// The model for images of this layout, on every device that shares the work.
-    fn open(&self, layout: &PatchLayout) -> Result<Vec<Arc<dyn Model>>, BackboneError>;
+    /// The model for images of this layout, or what of it is needed, on every device that shares the work.
+    fn open(&self, layout: &PatchLayout, need: Need) -> Result<Vec<Arc<dyn Model>>, BackboneError>;
+}
+
+/// What a session is for.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Purpose {
+    pub layout: PatchLayout,
+    pub need: Need,
 }
 
 /// These, whatever the picture.
@@ -22,7 +30,7 @@ impl Models for Vec<Arc<dyn Model>> {
         Ok(first(self)?.layout())
     }
 
-    fn open(&self, _layout: &PatchLayout) -> Result<Vec<Arc<dyn Model>>, BackboneError> {
+    fn open(&self, _layout: &PatchLayout, _need: Need) -> Result<Vec<Arc<dyn Model>>, BackboneError> {
         Ok(self.clone())
     }
 }
@@ -31,7 +39,7 @@ fn first(models: &[Arc<dyn Model>]) -> Result<&Arc<dyn Model>, BackboneError> {
     models.first().ok_or_else(|| BackboneError::Size("there is no model to run".into()))
 }
 
-/// The model for one shape, with the memory of its runs.
+/// The model for one shape, or half of it, with the memory of its runs.
 pub struct Shape {
     pub layout: PatchLayout,
     /// One for each device.
@@ -85,11 +93,11 @@ pub struct Sessions<'a> {
 
 #[derive(Default)]
 struct State {
-    open: ByShape<PatchLayout, Arc<Shape>>,
+    open: ByShape<Purpose, Arc<Shape>>,
     /// To be opened, the one at work in front.
-    wanted: VecDeque<PatchLayout>,
+    wanted: VecDeque<Purpose>,
     /// Cannot be opened.
-    failed: Vec<PatchLayout>,
+    failed: Vec<Purpose>,
     is_closed: bool,
 }
 
@@ -102,28 +110,28 @@ impl<'a> Sessions<'a> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The session for pictures of this layout; asks for it where there is none yet.
-    pub fn look(&self, layout: &PatchLayout) -> Look {
+    /// The session for this; asks for it where there is none yet.
+    pub fn look(&self, purpose: &Purpose) -> Look {
         let mut state = self.state();
-        if let Some(shape) = state.open.get(layout) {
+        if let Some(shape) = state.open.get(purpose) {
             return Look::Open(shape.clone());
         }
-        if state.failed.contains(layout) {
+        if state.failed.contains(purpose) {
             return Look::Failed;
         }
-        if !state.wanted.contains(layout) {
-            state.wanted.push_back(*layout);
+        if !state.wanted.contains(purpose) {
+            state.wanted.push_back(*purpose);
             self.changed.notify_all();
         }
         Look::Asked
     }
 
-    /// Waits for a layout that is asked for; none when no more are.
-    pub fn next_wanted(&self) -> Option<PatchLayout> {
+    /// Waits for what is asked for; none when nothing more is.
+    pub fn next_wanted(&self) -> Option<Purpose> {
         let mut state = self.state();
         loop {
             match state.wanted.front() {
-                Some(layout) => return Some(*layout),
+                Some(purpose) => return Some(*purpose),
                 None if state.is_closed => return None,
                 None => state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner),
             }
@@ -131,16 +139,16 @@ impl<'a> Sessions<'a> {
     }
 
     /// Opens it, which takes a while.
-    pub fn open(&self, layout: &PatchLayout) -> Result<Arc<Shape>, BackboneError> {
+    pub fn open(&self, purpose: &Purpose) -> Result<Arc<Shape>, BackboneError> {
         // Not while the others wait for a look.
         let gone = self.state().open.make_room();
         give_up(gone);
-        let opened = self.models.open(layout).and_then(Shape::new).map(Arc::new);
+        let opened = self.models.open(&purpose.layout, purpose.need).and_then(Shape::new).map(Arc::new);
         let mut state = self.state();
-        state.wanted.retain(|wanted| wanted != layout);
+        state.wanted.retain(|wanted| wanted != purpose);
         match &opened {
-            Ok(shape) => state.open.put(*layout, shape.clone(), shape.bytes()),
-            Err(_) => state.failed.push(*layout),
+            Ok(shape) => state.open.put(*purpose, shape.clone(), shape.bytes()),
+            Err(_) => state.failed.push(*purpose),
         }
         opened
     }

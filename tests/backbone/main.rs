@@ -213,6 +213,11 @@ fn the_middles_keys_come_beside_the_last_ones_or_alone() {
     assert!(difference(&middle.into_owned(), &alone) < 2e-5);
     assert!(difference(&alone, &memory.values(0).into_owned()) > 0.1);
     assert!(open(Feature::Keys).memory().unwrap().middle(0).is_none());
+    let half = open(Feature::MiddleKeys);
+    let mut memory = half.memory().unwrap();
+    memory.pixels(1).unwrap().copy_from_slice(&rgb);
+    half.run(&mut memory, 1).unwrap();
+    assert_eq!(memory.middle(0).unwrap(), alone, "whoever asks for the middle's keys gets them of half a model, too");
     let refused = Backbone::open_with_middle(&checkpoint, Feature::MiddleKeys, 60, 41, &options);
     assert!(matches!(refused, Err(BackboneError::Checkpoint { .. })));
 }
