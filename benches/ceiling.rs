@@ -129,6 +129,7 @@ fn measure(dim: usize, sources: usize) -> f64 {
         sinks: vec![records.sink()],
         every: 1,
         adaptive: None,
+        scene: None,
     });
     let task = Task {
         model: "recorded".into(),

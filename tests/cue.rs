@@ -5,6 +5,7 @@ mod support;
 use mostream::geometry::PixelBox;
 use mostream::motion::Camera;
 use mostream::record::FrameRecord;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
 use support::clips::{film, make};
@@ -13,14 +14,21 @@ use support::scene::{self, Shape, Texture, Thing};
 const X264: &str = "-c:v libx264 -preset veryfast -crf 18 -pix_fmt yuv420p";
 
 fn records(input: &Path, more: &[&str]) -> Vec<FrameRecord> {
+    told(input, more).0
+}
+
+/// The records, and what was said on stderr.
+fn told(input: &Path, more: &[&str]) -> (Vec<FrameRecord>, String) {
     let ran = Command::new(env!("CARGO_BIN_EXE_mostream"))
         .args(["run", "--quiet", "--device", "cpu", "--records", "-"])
         .args(more)
         .arg(input)
         .output()
         .unwrap();
-    assert_eq!(ran.status.code(), Some(0), "{}", String::from_utf8_lossy(&ran.stderr));
-    String::from_utf8(ran.stdout).unwrap().lines().map(|line| support::validate_line(line).unwrap()).collect()
+    let said = String::from_utf8_lossy(&ran.stderr).into_owned();
+    assert_eq!(ran.status.code(), Some(0), "{said}");
+    let lines = String::from_utf8(ran.stdout).unwrap();
+    (lines.lines().map(|line| support::validate_line(line).unwrap()).collect(), said)
 }
 
 #[test]
@@ -67,6 +75,47 @@ fn what_moves_before_a_still_camera_is_found_and_a_file_gives_the_same_records_i
         "time is what a video is asked by itself"
     );
     assert!(usual.iter().all(|record| record.camera.is_none()));
+}
+
+#[test]
+fn what_a_camera_has_seen_is_known_after_a_restart() {
+    let folder = tempfile::tempdir().unwrap();
+    let (width, height) = (320, 240);
+    let ground = scene::ground(width, height);
+    let bag = Thing {
+        shape: Shape::Square,
+        texture: Texture::Checks,
+        colours: [[246.0, 214.0, 70.0], [150.0, 34.0, 30.0]],
+        centre: [200.0, 120.0],
+        radius: 28.0,
+        turn: 0.3,
+    };
+    let clip = |name: &str, things: &[Thing], frames: usize| {
+        let picture = |_| scene::draw(&ground, width, height, things);
+        film(folder.path().join(name), (width, height), (0..frames).map(picture), X264)
+    };
+    let (empty, later) = (clip("empty.mp4", &[], 60), clip("later.mp4", &[bag], 12));
+    let file = folder.path().join("state/yard.scene");
+    let kept = ["--scene", file.to_str().unwrap()];
+    assert!(records(&empty.path, &kept).iter().all(|record| record.objects.is_empty()));
+    let mode = std::fs::metadata(file.parent().unwrap()).unwrap().permissions().mode();
+    assert_eq!(mode & 0o77, 0, "it shows what the camera shows");
+    assert!(records(&later.path, &[]).iter().all(|record| record.objects.is_empty()), "there from the first frame on");
+    let before = std::fs::read(&file).unwrap();
+    let found = records(&later.path, &kept);
+    let corners = |[xmin, ymin, xmax, ymax]: [u32; 4]| PixelBox { xmin, ymin, xmax, ymax };
+    for (record, truth) in found.iter().zip(&later.boxes) {
+        let [object] = &record.objects[..] else { panic!("frame {}: {:?}", record.frame, record.objects) };
+        assert!(corners(object.bbox).iou(&corners(*truth)) > 0.6, "frame {}: {object:?} for {truth:?}", record.frame);
+    }
+    // What is damaged, or another model's, costs the memory, not the run.
+    for broken in [&before[..before.len() / 2], b"nothing"] {
+        std::fs::write(&file, broken).unwrap();
+        let (found, told) = told(&later.path, &kept);
+        assert!(found.len() == 12 && told.contains("its scene is seen anew"), "{told}");
+    }
+    let (_, told) = told(&later.path, &[&kept[..], &["--precision", "int8"]].concat());
+    assert!(told.contains("its scene is seen anew") && told.contains("int8"), "{told}");
 }
 
 #[test]

@@ -68,8 +68,13 @@ fn records(path: &Path, decoder: Option<&str>, model_size: Option<ModelSize>) ->
         with_masks: false,
         with_timings: false,
     };
-    let input =
-        Input { feed: Box::new(feed), sinks: vec![Records::replace(&written).sink()], every: 1, adaptive: None };
+    let input = Input {
+        feed: Box::new(feed),
+        sinks: vec![Records::replace(&written).sink()],
+        every: 1,
+        adaptive: None,
+        scene: None,
+    };
     let board = Board::new(["clip".to_owned()]);
     engine::run(&task, vec![input], &models, &board, &AtomicBool::new(false), &|_| ()).unwrap();
     let text = std::fs::read_to_string(written).unwrap();

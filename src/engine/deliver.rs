@@ -1,7 +1,7 @@
 //! From frames and answers to records and pictures, in order, and on to the sinks.
 
 use super::crew::spawn;
-use super::eyes;
+use super::eyes::{self, KeptScene};
 use super::lanes::{Answer, Fault, Reply, Shared};
 use super::outbox::{Outbox, Parcel, Room, Share};
 use super::sink::{Ending, Picture, Sink};
@@ -23,6 +23,8 @@ use std::time::{Duration, Instant, UNIX_EPOCH};
 
 /// How often one who waits for the end of the model looks for it.
 const LOOK: Duration = Duration::from_millis(5);
+/// A scene is kept this often, so that a killed program has lost little of it.
+const SAVE_AFTER: Duration = Duration::from_secs(600);
 
 /// What happened at a source, in order.
 pub(super) enum Order {
@@ -96,12 +98,46 @@ pub(super) struct Delivery<'a> {
     pub shared: &'a Shared<'a>,
 }
 
+/// A source's scene, which is kept when it ends, and now and then before.
+struct Past {
+    scene: Scene,
+    kept: Option<KeptScene>,
+    saved: Instant,
+}
+
+impl Past {
+    fn save_in_time(&mut self) {
+        if self.saved.elapsed() >= SAVE_AFTER {
+            self.save();
+        }
+    }
+
+    fn save(&mut self) {
+        self.saved = Instant::now();
+        let Some(KeptScene { by, keep, .. }) = &mut self.kept else { return };
+        if let Some(bytes) = self.scene.save(by) {
+            keep(&bytes);
+        }
+    }
+}
+
+impl Drop for Past {
+    fn drop(&mut self) {
+        self.save();
+    }
+}
+
 /// What went wrong at the sinks of one source.
 type Faults = Mutex<Vec<Fault>>;
 
 impl<'a> Delivery<'a> {
     /// Until the source ends; gives what went wrong.
-    pub fn run<'scope>(self, scope: &'scope Scope<'scope, '_>, sinks: Vec<Box<dyn Sink>>) -> Vec<Fault>
+    pub fn run<'scope>(
+        self,
+        scope: &'scope Scope<'scope, '_>,
+        sinks: Vec<Box<dyn Sink>>,
+        past: (Scene, Option<KeptScene>),
+    ) -> Vec<Fault>
     where
         'a: 'scope,
     {
@@ -123,7 +159,7 @@ impl<'a> Delivery<'a> {
                 Err(error) => (self.shared.tell)(&format!("{name}: no thread can be started for it: {error}")),
             }
         }
-        self.deliver(&mut outbox);
+        self.deliver(&mut outbox, past);
         let is_whole = !self.is_broken.load(Ordering::Relaxed) && !self.shared.has_panicked.load(Ordering::Relaxed);
         if is_whole {
             *ending.lock().unwrap_or_else(PoisonError::into_inner) = Ending::Whole;
@@ -136,11 +172,12 @@ impl<'a> Delivery<'a> {
         faults
     }
 
-    fn deliver(&self, outbox: &mut Outbox) {
+    fn deliver(&self, outbox: &mut Outbox, (scene, kept): (Scene, Option<KeptScene>)) {
+        let mut past = Past { scene, kept, saved: Instant::now() };
         let mut held: Option<Answer> = None;
         // Of frames that could not be waited for: as many as are in the inbox and beyond.
         let mut late: Vec<Receiver<Reply>> = Vec::new();
-        let (mut drawing, mut scene) = (None, Scene::default());
+        let mut drawing = None;
         for order in &self.orders {
             let order = match order {
                 Order::State(change) => {
@@ -185,7 +222,8 @@ impl<'a> Delivery<'a> {
                     Ok(None) | Err(TryRecvError::Disconnected) => {}
                 }
             }
-            let record = self.record(&order, held.as_ref(), is_inferred, &mut scene);
+            let record = self.record(&order, held.as_ref(), is_inferred, &mut past.scene);
+            past.save_in_time();
             self.status.finished(&record, order.arrived.elapsed());
             let picture = order.picture.and_then(|(frame, _share)| self.draw(&mut drawing, frame, &record));
             outbox.send_frame(Arc::new(record), picture, &order.wanted);

@@ -4,13 +4,35 @@ use super::lanes::{Answer, Cue, Task};
 use crate::geometry::PatchLayout;
 use crate::motion::{Camera, Evidence, Motion};
 use crate::record::ObjectRecord;
-use crate::scene::{Candidate, Keys, Scene};
+use crate::scene::{Candidate, Keys, Scene, SceneError};
 use crate::stream::frame::{Frame, FrameFit};
 
 /// The small picture is no wider; its pixels are what boxes are as fine as.
 const WIDTH: u32 = 384;
 /// Motion needs at least so many pixels of a side.
 const LEAST_SIDE: u32 = 32;
+
+/// Keeps bytes.
+pub type Keep = Box<dyn FnMut(&[u8]) + Send>;
+
+/// What a source's camera has seen, from one run to the next.
+pub struct KeptScene {
+    /// What its keys depend on: the model, its output, its precision.
+    pub by: String,
+    /// What the last run kept.
+    pub before: Option<Vec<u8>>,
+    /// Takes what this one keeps.
+    pub keep: Keep,
+}
+
+/// What a source begins with.
+pub(super) fn begin(kept: &mut Option<KeptScene>) -> Result<(Eyes, Scene), SceneError> {
+    let known = kept.as_mut().and_then(|kept| Some((kept.before.take()?, &kept.by)));
+    let Some((bytes, by)) = known else { return Ok(Default::default()) };
+    let (scene, (width, height), picture) = Scene::load(&bytes, by)?;
+    let motion = ((width as u32, height as u32), Motion::resume((width, height), &picture));
+    Ok((Eyes { motion: Some(motion), ..Eyes::default() }, scene))
+}
 
 /// Sees every frame of one source, in order.
 #[derive(Default)]

@@ -5,7 +5,7 @@ use super::adaptive::Adaptive;
 use super::crew::{self, Crew, CrewError, EndOfThread, Looked, Usage, spawn};
 use super::deliver::{Delivery, Order};
 use super::desk::{Desk, Place};
-use super::eyes::Eyes;
+use super::eyes::{self, Eyes, KeptScene};
 use super::inbox::{Entrance, Inbox, Waiting, Wants};
 use super::outbox::{Room, Share};
 use super::sessions::{Look, Models, Purpose, Sessions};
@@ -71,6 +71,8 @@ pub struct Input {
     pub every: u64,
     /// Spares the model what has not changed.
     pub adaptive: Option<Adaptive>,
+    /// Where the past is asked: what was seen before this run, and where it is kept.
+    pub scene: Option<KeptScene>,
 }
 
 /// Why a run cannot go on. What goes wrong at one source is a [`Fault`], and the rest goes on.
@@ -264,12 +266,16 @@ impl<'scope, 'env> Lanes<'scope, 'env> {
     fn begin(&mut self, number: usize, input: Input) -> std::io::Result<()> {
         let (shared, scope) = (self.shared, self.scope);
         let status = &shared.board.sources[number];
-        let Input { feed, sinks, every, adaptive } = input;
+        let Input { feed, sinks, every, adaptive, mut scene } = input;
         let is_live = feed.is_live();
         let (to_deliver, orders) = bounded(if is_live { LIVE_ORDERS } else { PATIENT_ORDERS });
         let (to_crowd, crowded) = bounded(1);
         let room = if is_live { Room::live() } else { Room::patient(shared.depth.clone()) };
         let is_broken = Arc::<AtomicBool>::default();
+        let (eyes, past) = eyes::begin(&mut scene).unwrap_or_else(|why| {
+            (shared.tell)(&format!("{}: its scene is seen anew: what was kept of it is of no use, {why}", status.name));
+            Default::default()
+        });
         let source = Source {
             shared,
             feed,
@@ -278,7 +284,7 @@ impl<'scope, 'env> Lanes<'scope, 'env> {
             to_crowd,
             every,
             adaptive,
-            eyes: matches!(shared.task.cue, Cue::Time { .. }).then(Eyes::default),
+            eyes: matches!(shared.task.cue, Cue::Time { .. }).then_some(eyes),
             wishes: sinks.iter().map(|sink| sink.wish()).collect(),
             room: room.clone(),
             is_live,
@@ -290,7 +296,7 @@ impl<'scope, 'env> Lanes<'scope, 'env> {
         let end = EndOfLane(self.to_end.clone(), number);
         let delivery = spawn(scope, "deliver", move || {
             let _end = end;
-            delivery.run(scope, sinks)
+            delivery.run(scope, sinks, (past, scene))
         })?;
         self.open.push(Lane { number, is_live, source, delivery });
         Ok(())

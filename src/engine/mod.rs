@@ -24,6 +24,7 @@ pub mod sink;
 pub mod status;
 mod watch;
 
+pub use eyes::{Keep, KeptScene};
 pub use lanes::{Cue, EngineError, Fault, Input, Outcome, Task, run};
 pub use sessions::Models;
 pub use watch::watch;

@@ -19,7 +19,7 @@ pub fn watch(
     take: impl FnMut(&FrameRecord) + Send + 'static,
 ) -> Result<Outcome, EngineError> {
     let board = Board::new(["watched".to_owned()]);
-    let input = Input { feed, sinks: vec![Box::new(Take(take))], every, adaptive: None };
+    let input = Input { feed, sinks: vec![Box::new(Take(take))], every, adaptive: None, scene: None };
     run(task, vec![input], models, &board, stop, &|_| {})
 }
 

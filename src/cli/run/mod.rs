@@ -3,6 +3,7 @@
 
 mod log;
 mod outputs;
+mod scene;
 mod sources;
 mod start;
 
@@ -126,6 +127,13 @@ pub struct SourceArgs {
     /// Leave out the backbone while the picture of a still camera does not change; the boxes hold
     #[arg(long)]
     pub adaptive: bool,
+    /// Keep what a still camera has seen in this file, for the next start; {name} stands for the source's name [default: of cameras with a
+    /// name, in the state directory]
+    #[arg(long, value_name = "FILE", conflicts_with = "no_scene")]
+    pub scene: Option<PathBuf>,
+    /// Keep nothing of what a camera has seen
+    #[arg(long)]
+    pub no_scene: bool,
     /// What decodes the video: auto (by GStreamer's ranks, hardware first among equals) or the name of an element, such as avdec_h264
     #[arg(long, value_name = "NAME", default_value = "auto")]
     pub decoder: String,

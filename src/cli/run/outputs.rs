@@ -1,9 +1,11 @@
 //! Where the results of a run go.
 
 use super::Shared;
+use super::scene;
 use super::sources::Planned;
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::guard::guard;
+use mostream::engine::Cue;
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
@@ -16,6 +18,8 @@ const RECORDS: &str = ".boxes.jsonl";
 pub struct Own {
     pub video: Option<PathBuf>,
     pub records: Option<PathBuf>,
+    /// What its camera has seen.
+    pub scene: Option<PathBuf>,
 }
 
 /// The outputs of each source. An error where one would destroy an input or another output.
@@ -29,12 +33,18 @@ pub fn plan(sources: &[Planned], shared: &Shared, also_read: &[&Path]) -> Result
             let named = |ending: &str| PathBuf::from([source.stem.as_os_str(), ending.as_ref()].join(OsStr::new("")));
             (own.video, own.records) = (Some(named(VIDEO)), Some(named(RECORDS)));
         }
+        own.scene = match &source.args.scene {
+            _ if source.args.no_scene || shared.cue() == Cue::Appearance => None,
+            Some(path) => Some(path_for(path, source, sources.len() > 1)?),
+            None if source.is_live() && source.is_named => scene::usual_file(&source.name),
+            None => None,
+        };
         outputs.push(own);
     }
     let read = sources.iter().flat_map(Planned::files).filter_map(|source| source.file.as_deref());
     let read: Vec<&Path> = read.chain(also_read.iter().copied()).collect();
     let shared_records = shared.records.as_deref().map(|path| (path, "--records"));
-    let own = outputs.iter().flat_map(|own| [(&own.video, "-o"), (&own.records, "records")]);
+    let own = outputs.iter().flat_map(|own| [(&own.video, "-o"), (&own.records, "records"), (&own.scene, "--scene")]);
     let all: Vec<(&Path, &str)> =
         own.filter_map(|(path, flag)| Some((path.as_deref()?, flag))).chain(shared_records).collect();
     guard(&all, &read)?;

@@ -17,6 +17,8 @@ use std::path::{Path, PathBuf};
 pub struct Planned {
     /// In records, in the log and on the page; no two have the same.
     pub name: String,
+    /// Somebody gave it its name.
+    pub is_named: bool,
     /// What its files are called, before their extension; given, or from the input.
     pub stem: OsString,
     pub what: What,
@@ -69,7 +71,8 @@ pub fn plan(given: Vec<OneSource>) -> anyhow::Result<Vec<Planned>> {
         }
         if camera::is_live(&input) {
             let shown = name.clone().unwrap_or_else(|| redact(&input.to_string_lossy()));
-            planned.push(Planned { stem: shown.clone().into(), name: shown, what: What::Live(input), args });
+            let is_named = name.is_some();
+            planned.push(Planned { stem: shown.clone().into(), name: shown, is_named, what: What::Live(input), args });
             paths.push(None);
             continue;
         }
@@ -84,6 +87,7 @@ pub fn plan(given: Vec<OneSource>) -> anyhow::Result<Vec<Planned>> {
             paths.push(named.is_none().then(|| path.clone()));
             planned.push(Planned {
                 stem: named.clone().map_or_else(own_stem, OsString::from),
+                is_named: named.is_some(),
                 name: named.unwrap_or(shown),
                 what: What::Files(files),
                 args: args.clone(),
@@ -215,6 +219,7 @@ mod tests {
             ["a/x.mp4", "b/X.mkv", "c/d/y.mp4", "e/d/y.mp4", "e/z.mp4", "q/v.mp4", "q/v.mkv"].map(PathBuf::from);
         let plan = |path: &PathBuf| Planned {
             name: path.display().to_string(),
+            is_named: false,
             stem: path.file_stem().unwrap().to_owned(),
             what: What::Files(Vec::new()),
             args: args(),

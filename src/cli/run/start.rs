@@ -2,6 +2,7 @@
 
 use super::log::Log;
 use super::outputs::{self, Own};
+use super::scene;
 use super::sources::{self, Planned, What};
 use super::{Shared, SourceArgs};
 use crate::cli::config::OneSource;
@@ -104,12 +105,15 @@ fn run_saying(log: Log, shared: Shared, given: Vec<OneSource>, span: Span) -> an
         None => None,
     };
 
-    let inputs = feeds.into_iter().zip(sinks).zip(&sources).map(|((feed, sinks), source)| Input {
-        feed,
-        sinks,
-        every: source.args.every,
-        adaptive: source.args.adaptive.then(Adaptive::default),
-    });
+    let by = format!("{}, middle keys, {}", checkpoint.id(), shared.model.device.precision);
+    let inputs =
+        feeds.into_iter().zip(sinks).zip(sources.iter().zip(&outputs)).map(|((feed, sinks), (source, own))| Input {
+            feed,
+            sinks,
+            every: source.args.every,
+            adaptive: source.args.adaptive.then(Adaptive::default),
+            scene: own.scene.as_deref().map(|file| scene::kept(file, &by, log)),
+        });
     let cue = shared.cue();
     let task = Task {
         model: checkpoint.id().to_owned(),
