@@ -247,6 +247,23 @@ fn before_a_moving_camera_it_is_what_moves_against_it() {
 }
 
 #[test]
+fn a_camera_that_turns_too_fast_to_follow_stays_a_moving_one_and_its_edges_are_no_objects() {
+    let mut run = Run::new();
+    let mut place = 0.0;
+    let mut boxes = 0;
+    for number in 0..60u64 {
+        // Slowly, then further in a frame than anything is found again, then slowly.
+        place += if (25..30).contains(&number) { 90.0 } else { 3.0 };
+        let (evidence, objects) = run.step(&frame(number, [place, 0.0], &[], 1.0), &[]);
+        assert!(number < 10 || evidence.camera == Camera::Moving, "frame {number}: {:?}", evidence.camera);
+        let against = evidence.against.filter(|_| number >= 10 && !(25..45).contains(&number));
+        assert!(against.is_none_or(|against| against.pixels.iter().all(|pixels| *pixels < 2.0)), "frame {number}");
+        boxes += usize::from(number >= 10) * objects.len();
+    }
+    assert!(boxes <= 10, "{boxes} boxes of nothing");
+}
+
+#[test]
 fn the_same_frames_give_the_same_objects_also_after_a_restart() {
     let man = |step: u64| Thing([3.0 * step as f32, 40.0, 3.0 * step as f32 + 16.0, 80.0], 50);
     let play = || {

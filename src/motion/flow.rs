@@ -50,6 +50,7 @@ pub fn flow(from: &Pyramid, to: &Pyramid, step: usize) -> Field {
 /// The field of one level, begun from the coarser one's.
 fn refined(from: &Grey, to: &Grey, coarser: &Field, step: usize) -> Field {
     let (rows, cols) = (squares(from.height, step), squares(from.width, step));
+    let usual = usual(coarser);
     let mut vectors = Vec::with_capacity(rows * cols);
     for row in 0..rows {
         for col in 0..cols {
@@ -61,12 +62,12 @@ fn refined(from: &Grey, to: &Grey, coarser: &Field, step: usize) -> Field {
                 vectors.push(Vector { at, by, error: f32::INFINITY });
                 continue;
             }
-            // The best of the coarser level's, the neighbours' and none.
+            // The best of the coarser level's, there and of most squares, the neighbours' and none.
             let before: Option<&Vector> = if col > 0 { vectors.last() } else { None };
             let above: Option<&Vector> = if row > 0 { vectors.get((row - 1) * cols + col) } else { None };
             let mut best = guess(coarser, row, col);
             let mut least = square.difference(to, best).error;
-            for by in [before, above].into_iter().flatten().map(|vector| vector.by).chain([[0.0; 2]]) {
+            for by in [before, above].into_iter().flatten().map(|vector| vector.by).chain([usual, [0.0; 2]]) {
                 if by != best {
                     let error = square.difference(to, by).error;
                     if error < least {
@@ -79,6 +80,16 @@ fn refined(from: &Grey, to: &Grey, coarser: &Field, step: usize) -> Field {
         }
     }
     Field { rows, cols, vectors }
+}
+
+/// The median of the coarser level's movements, in this level's pixels: the camera's, mostly.
+fn usual(coarser: &Field) -> [f32; 2] {
+    let mut told: Vec<&Vector> = coarser.vectors.iter().filter(|vector| vector.error.is_finite()).collect();
+    let middle = told.len() / 2;
+    [0, 1].map(|axis| match told.is_empty() {
+        true => 0.0,
+        false => 2.0 * told.select_nth_unstable_by(middle, |a, b| a.by[axis].total_cmp(&b.by[axis])).1.by[axis],
+    })
 }
 
 /// The coarser level's movement there, in this level's pixels.

@@ -26,11 +26,11 @@ pub struct Compared<'a> {
 }
 
 /// The parts, whole or pieces, that are holes; `parts` are components of the foreground, `least` is the smallest area.
-pub fn find(parts: &[Part], compared: &Compared, least: f32) -> Vec<Part> {
+pub fn find<'a>(parts: impl Iterator<Item = &'a Part>, compared: &Compared, least: f32) -> Vec<Part> {
     let (width, _) = compared.size;
     let is_still = |at: &usize| compared.moving[*at] == 0;
     let mut found = Vec::new();
-    for part in parts.iter().filter(|part| part.area as f32 >= least) {
+    for part in parts.filter(|part| part.area as f32 >= least) {
         let still = part.pixels(width).filter(is_still).count();
         if (part.area - still) as f32 <= MOVING * part.area as f32 {
             if is_hole(part, compared, false) {

@@ -8,18 +8,36 @@ pub type Size = (usize, usize);
 /// The majority of 5×5 pixels; outside is as the edge.
 pub fn majority(mask: &[u8], (width, height): Size, out: &mut Vec<u8>) {
     let mut rows = vec![0u8; width * height];
+    let mut padded = vec![0u8; width + 4];
     for (row, sums) in mask.chunks_exact(width).zip(rows.chunks_exact_mut(width)) {
-        let padded: Vec<u8> = (0..width + 4).map(|x| row[x.saturating_sub(2).min(width - 1)] & 1).collect();
-        for x in 0..width {
-            sums[x] = padded[x] + padded[x + 1] + padded[x + 2] + padded[x + 3] + padded[x + 4];
-        }
+        padded[2..width + 2].copy_from_slice(row);
+        (padded[0], padded[1]) = (row[0], row[0]);
+        (padded[width + 2], padded[width + 3]) = (row[width - 1], row[width - 1]);
+        count([0, 1, 2, 3, 4].map(|shift| &padded[shift..shift + width]), sums);
     }
     out.resize(width * height, 0);
     for (y, row) in out.chunks_exact_mut(width).enumerate() {
         let line = |offset: usize| &rows[(y + offset).saturating_sub(2).min(height - 1) * width..][..width];
-        let [a, b, c, d, e] = [0, 1, 2, 3, 4].map(line);
-        for x in 0..width {
-            row[x] = if a[x] + b[x] + c[x] + d[x] + e[x] > 12 { 255 } else { 0 };
+        most([0, 1, 2, 3, 4].map(line), row);
+    }
+}
+
+vectorized! {
+    /// How many of five are set, each place by itself.
+    count(of: [&[u8]; 5], out: &mut [u8]) -> () {
+        let [a, b, c, d, e] = of;
+        for (((((out, a), b), c), d), e) in out.iter_mut().zip(a).zip(b).zip(c).zip(d).zip(e) {
+            *out = (a & 1) + (b & 1) + (c & 1) + (d & 1) + (e & 1);
+        }
+    }
+}
+
+vectorized! {
+    /// Where the counts of five rows are more than half of all.
+    most(of: [&[u8]; 5], out: &mut [u8]) -> () {
+        let [a, b, c, d, e] = of;
+        for (((((out, a), b), c), d), e) in out.iter_mut().zip(a).zip(b).zip(c).zip(d).zip(e) {
+            *out = if a + b + c + d + e > 12 { 255 } else { 0 };
         }
     }
 }

@@ -30,7 +30,8 @@ pub fn objects(against: Option<&Against>, candidates: &[Candidate], size: (usize
             .map(|(&mean, &own)| if mean > limit && own > limit { 255 } else { 0 })
             .collect();
         let total: f32 = mask.iter().zip(smooth).filter(|(is_in, _)| **is_in != 0).map(|(_, length)| length).sum();
-        for part in components(&mask, (against.cols, against.rows)) {
+        let parts = components(&mask, (against.cols, against.rows)).into_iter();
+        for part in parts.filter(|part| part.width > 1 && part.height > 1) {
             let sum: f32 = part.pixels(against.cols).map(|at| smooth[at]).sum();
             let bbox = bounds(&part, against, size);
             let cues = Cues {

@@ -192,6 +192,12 @@ mod tests {
         let mut cut = Vec::new();
         split(components(&two, size).remove(0), 10.0, &mut cut);
         assert_eq!(cut.len(), 2, "{cut:?}");
+        // Holes are no seam: a pattern that looks like the scene here and there.
+        let rows: Vec<&str> = (0..12).map(|y| if y % 11 == 0 { "#############" } else { row }).collect();
+        let (holed, size) = mask(&rows);
+        let mut whole = Vec::new();
+        split(components(&holed, size).remove(0), 10.0, &mut whole);
+        assert_eq!(whole.len(), 1);
         let (one, size) = mask(&["#########"; 12]);
         let mut whole = Vec::new();
         split(components(&one, size).remove(0), 10.0, &mut whole);

@@ -22,6 +22,8 @@ const ACCEPT_MOST: f32 = 1.5;
 /// Foreground of less z than this is unrest, which is a mean over so many seconds.
 const UNREST_NOVELTY: f32 = 0.35;
 const UNREST_S: f32 = 2.0;
+/// ... looked at this often.
+const REST_S: f32 = 0.1;
 /// A pixel's samples are renewed, each second, by chance: usually, where features see nothing new in new colours, and where they do.
 /// A frame shows no more than one of [`FRAME_S`] does.
 const LEARN: f32 = 1.5;
@@ -60,8 +62,9 @@ pub struct View {
     pub(super) frames: u32,
     last_ns: Option<u64>,
     looked_ns: Option<u64>,
-    /// Seconds since the scene's picture followed.
+    /// Seconds since the scene's picture followed, and since unrest was looked at.
     unfollowed: f32,
+    unrested: f32,
     colours: Vec<Planes>,
     seen: Seen,
 }
@@ -97,6 +100,7 @@ impl View {
             last_ns: None,
             looked_ns: None,
             unfollowed: 0.0,
+            unrested: 0.0,
             colours: Vec::new(),
             seen: Seen::default(),
         }
@@ -137,9 +141,13 @@ impl View {
         mask::close(&mut closed, self.size, (1, 4));
 
         let moving = self.moving(rgb);
-        let holes = self.without_holes(rgb, &moving, &mut closed);
+        let mut parts = components(&closed, self.size);
+        let holes = self.without_holes(rgb, &moving, &parts, &mut closed);
+        if holes.contains(&255) {
+            parts = components(&closed, self.size);
+        }
         self.remember(rgb, pts_ns);
-        let objects = self.objects(&closed, rgb, &moving, layout);
+        let objects = self.objects(parts, rgb, &moving, layout);
         self.learn(rgb, seconds, &holes);
         if keys.is_some() {
             let since = self.looked_ns.map_or(seconds, |last| pts_ns.saturating_sub(last) as f32 / 1e9);
@@ -153,7 +161,11 @@ impl View {
                 memory.learn(since, &share, &hole);
             }
         }
-        self.rest(foreground, seconds, layout);
+        self.unrested += seconds;
+        if self.unrested >= REST_S {
+            let seconds = std::mem::take(&mut self.unrested);
+            self.rest(foreground, seconds, layout);
+        }
         objects
     }
 
@@ -177,12 +189,11 @@ impl View {
     }
 
     /// Takes holes out of the foreground; says where they are.
-    fn without_holes(&self, rgb: &[u8], moving: &[u8], closed: &mut [u8]) -> Vec<u8> {
-        let mut parts = components(closed, self.size);
-        parts.retain(|part| self.is_novel(part));
+    fn without_holes(&self, rgb: &[u8], moving: &[u8], parts: &[Part], closed: &mut [u8]) -> Vec<u8> {
+        let parts = parts.iter().filter(|part| self.is_novel(part));
         let compared = Compared { now: rgb, scene: &self.scene, moving, size: self.size };
         let found = match self.recent.front() {
-            Some(_) => ghosts::find(&parts, &compared, LEAST_PIECE * closed.len() as f32),
+            Some(_) => ghosts::find(parts, &compared, LEAST_PIECE * closed.len() as f32),
             None => Vec::new(),
         };
         let mut holes = vec![0; closed.len()];
@@ -192,9 +203,9 @@ impl View {
         holes
     }
 
-    fn objects(&self, closed: &[u8], rgb: &[u8], moving: &[u8], layout: &PatchLayout) -> Vec<Object> {
-        let (mut parts, count) = (Vec::new(), closed.len() as f32);
-        for part in components(closed, self.size) {
+    fn objects(&self, pieces: Vec<Part>, rgb: &[u8], moving: &[u8], layout: &PatchLayout) -> Vec<Object> {
+        let (mut parts, count) = (Vec::new(), moving.len() as f32);
+        for part in pieces {
             split(part, LEAST_PIECE * count, &mut parts);
         }
         parts.retain(|part| part.area as f32 >= LEAST * count && self.is_novel(part));

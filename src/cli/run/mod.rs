@@ -121,7 +121,7 @@ pub struct SourceArgs {
     /// Send the annotated video here, as MPEG-TS: udp:// or srt://
     #[arg(long, value_name = "URL")]
     pub push: Option<String>,
-    /// Run the backbone on every Nth frame only; the boxes hold in between
+    /// Run the backbone on every Nth frame only; in between pixels are watched, and the boxes of --cue appearance hold
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
     pub every: u64,
     /// Leave out the backbone while the picture of a still camera does not change; the boxes hold
