@@ -118,7 +118,7 @@ impl<F: Fn() -> Result<Vec<Arc<dyn Model>>, BackboneError> + Send + Sync> Models
         Ok(PatchLayout { grid: Grid { rows: 6, cols: 8 }, patch: 8, image_width: 64, image_height: 48 })
     }
 
-    fn open(&self, _layout: &PatchLayout, _need: Need) -> Result<Vec<Arc<dyn Model>>, BackboneError> {
+    fn open(&self, _layout: &PatchLayout, _need: Option<Need>) -> Result<Vec<Arc<dyn Model>>, BackboneError> {
         (self.0)()
     }
 }

@@ -252,8 +252,6 @@ pub struct RunModels<'a> {
     pub args: &'a ModelArgs,
     pub checkpoint: &'a Checkpoint,
     pub feature: Feature,
-    /// The middle block's keys are wanted, too.
-    pub with_middle: bool,
     pub warn: &'a (dyn Fn(&str) + Sync),
 }
 
@@ -263,11 +261,12 @@ impl Models for RunModels<'_> {
         self.checkpoint.layout(width, height)
     }
 
-    fn open(&self, layout: &PatchLayout, need: Need) -> Result<Vec<Arc<dyn Model>>, BackboneError> {
+    fn open(&self, layout: &PatchLayout, need: Option<Need>) -> Result<Vec<Arc<dyn Model>>, BackboneError> {
         let size = (layout.image_width, layout.image_height);
         let outputs = match need {
-            Need::Half if !self.checkpoint.is_onnx() => (Feature::MiddleKeys, false),
-            Need::Half | Need::Whole => (self.feature, self.with_middle),
+            Some(Need::Half) if !self.checkpoint.is_onnx() => (Feature::MiddleKeys, false),
+            Some(Need::Half | Need::Whole) => (self.feature, true),
+            None => (self.feature, false),
         };
         self.args.models(self.checkpoint, outputs, size, self.warn)
     }

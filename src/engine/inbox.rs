@@ -198,7 +198,6 @@ mod tests {
     use super::*;
     use crate::engine::status::Board;
     use crate::geometry::{Grid, PatchLayout};
-    use crate::motion::Need;
     use crossbeam_channel::{Receiver, bounded};
     use gstreamer as gst;
     use gstreamer_video as gst_video;
@@ -206,7 +205,7 @@ mod tests {
     fn purpose(cols: usize) -> Purpose {
         let layout =
             PatchLayout { grid: Grid { rows: 1, cols }, patch: 8, image_width: cols as u32 * 8, image_height: 8 };
-        Purpose { layout, need: Need::Whole }
+        Purpose { layout, need: None }
     }
 
     fn frame(index: u64) -> Frame {

@@ -432,10 +432,10 @@ impl Source<'_> {
                 appearance: evidence.as_ref().is_none_or(|evidence| evidence.camera == Camera::Moving),
             };
             // Names are given by the last block's features.
-            let need = match wants.appearance || shared.task.groups.is_some() {
-                true => Need::Whole,
-                false => Need::Half,
-            };
+            let need = evidence.as_ref().map(|evidence| match evidence.camera {
+                Camera::Still | Camera::Shaking if shared.task.groups.is_none() => Need::Half,
+                Camera::Still | Camera::Shaking | Camera::Moving => Need::Whole,
+            });
             let (ticket, answer) = match is_wanted.then(|| bounded(1)) {
                 Some((ticket, answer)) => (Some(ticket), Some(answer)),
                 None => (None, None),

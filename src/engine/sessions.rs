@@ -13,15 +13,16 @@ pub(super) const MORE_RUNS: usize = 2;
 pub trait Models: Send + Sync {
     /// How the model sees a picture of this displayed size.
     fn layout(&self, width: u32, height: u32) -> Result<PatchLayout, BackboneError>;
-    /// The model for images of this layout, or what of it is needed, on every device that shares the work.
-    fn open(&self, layout: &PatchLayout, need: Need) -> Result<Vec<Arc<dyn Model>>, BackboneError>;
+    /// The model for images of this layout, or what of it is needed, on every device that shares the work: with the middle block's keys where
+    /// the past is asked, without where there is none.
+    fn open(&self, layout: &PatchLayout, need: Option<Need>) -> Result<Vec<Arc<dyn Model>>, BackboneError>;
 }
 
 /// What a session is for.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Purpose {
     pub layout: PatchLayout,
-    pub need: Need,
+    pub need: Option<Need>,
 }
 
 /// These, whatever the picture.
@@ -30,7 +31,7 @@ impl Models for Vec<Arc<dyn Model>> {
         Ok(first(self)?.layout())
     }
 
-    fn open(&self, _layout: &PatchLayout, _need: Need) -> Result<Vec<Arc<dyn Model>>, BackboneError> {
+    fn open(&self, _layout: &PatchLayout, _need: Option<Need>) -> Result<Vec<Arc<dyn Model>>, BackboneError> {
         Ok(self.clone())
     }
 }

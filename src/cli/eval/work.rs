@@ -300,7 +300,6 @@ impl<'a> Worker<'a> {
                 args: &plan.models.args[setting / plan.methods.len()],
                 checkpoint: plan.models.checkpoint,
                 feature: feature_for(plan.method(setting), plan.feature),
-                with_middle: true,
                 warn: &|_| {},
             };
             let feed = Files::new(sources, Span::default()).of_one_scene();

@@ -14,7 +14,7 @@ use mostream::backbone::Checkpoint;
 use mostream::engine::adaptive::Adaptive;
 use mostream::engine::sink::Sink;
 use mostream::engine::status::{Board, SourceStatus};
-use mostream::engine::{self, Cue, Fault, Input, Outcome, Task};
+use mostream::engine::{self, Fault, Input, Outcome, Task};
 use mostream::publish::file::FileSink;
 use mostream::publish::mp4::Mp4Sink;
 use mostream::publish::push::{PushSink, Target};
@@ -123,8 +123,7 @@ fn run_saying(log: Log, shared: Shared, given: Vec<OneSource>, span: Span) -> an
         with_masks: shared.masks,
         with_timings: shared.timings,
     };
-    let with_middle = matches!(cue, Cue::Time { .. });
-    let models = RunModels { args: &shared.model, checkpoint: &checkpoint, feature, with_middle, warn: &warn };
+    let models = RunModels { args: &shared.model, checkpoint: &checkpoint, feature, warn: &warn };
     let is_done = AtomicBool::new(false);
     let ran = std::thread::scope(|scope| {
         scope.spawn(|| match is_live || log.is_json {
