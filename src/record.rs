@@ -258,6 +258,19 @@ impl ObjectRecord {
 }
 
 impl MaskRecord {
+    /// The patches, ascending.
+    pub fn patches(&self) -> Vec<usize> {
+        let [rows, cols] = self.size;
+        let runs = self.counts.iter().enumerate().flat_map(|(run, count)| std::iter::repeat_n(run % 2 == 1, *count));
+        let inside = runs
+            .enumerate()
+            .filter(|(_, is_inside)| *is_inside)
+            .map(|(at, _)| at % rows.max(1) * cols + at / rows.max(1));
+        let mut patches: Vec<usize> = inside.collect();
+        patches.sort_unstable();
+        patches
+    }
+
     /// Run lengths of ascending `patches`.
     pub fn new(patches: &[usize], layout: &PatchLayout) -> Self {
         let (rows, cols) = (layout.grid.rows, layout.grid.cols);

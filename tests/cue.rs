@@ -78,6 +78,53 @@ fn what_moves_before_a_still_camera_is_found_and_a_file_gives_the_same_records_i
 }
 
 #[test]
+fn labels_of_a_video_are_those_of_its_past() {
+    let folder = tempfile::tempdir().unwrap();
+    let (width, height) = (320, 240);
+    let ground = scene::ground(width, height);
+    let picture = |frame: usize| {
+        let disc = Thing {
+            shape: Shape::Blob,
+            texture: Texture::Dots,
+            colours: [[246.0, 214.0, 70.0], [150.0, 34.0, 30.0]],
+            centre: [40.0 + 4.0 * frame.saturating_sub(40) as f32, 120.0],
+            radius: 24.0,
+            turn: 0.3,
+        };
+        scene::draw(&ground, width, height, if frame < 40 { &[] } else { std::slice::from_ref(&disc) })
+    };
+    let clip = film(folder.path().join("a.mp4"), (width, height), (0..90).map(picture), X264);
+    let set = folder.path().join("set");
+    let mut label = Command::new(env!("CARGO_BIN_EXE_mostream"));
+    label.args(["label", "-q", "--device", "cpu", "--every", "0.4", "-o"]).args([&set, &clip.path]);
+    assert!(label.status().unwrap().success());
+    let read = |name: &str| -> serde_json::Value {
+        serde_json::from_slice(&std::fs::read(set.join("annotations").join(name)).unwrap()).unwrap()
+    };
+    let coco = ["instances_train.json", "instances_val.json"].map(read);
+    let all = |what: &str| -> Vec<serde_json::Value> {
+        coco.iter().flat_map(|side| side[what].as_array().unwrap().clone()).collect()
+    };
+    let (mut right, objects) = (0, all("annotations"));
+    for image in all("images") {
+        let name = image["file_name"].as_str().unwrap();
+        let frame: usize = name.rsplit(['-', '.']).nth(1).unwrap().parse().unwrap();
+        let [xmin, ymin, xmax, ymax] = clip.boxes[frame];
+        let truth = PixelBox { xmin, ymin, xmax, ymax };
+        right += objects
+            .iter()
+            .filter(|object| object["image_id"] == image["id"])
+            .filter(|object| {
+                let [x, y, w, h] = [0, 1, 2, 3].map(|at| object["bbox"][at].as_f64().unwrap() as u32);
+                PixelBox { xmin: x, ymin: y, xmax: x + w, ymax: y + h }.iou(&truth) >= 0.5
+            })
+            .count();
+    }
+    // Frames that look like one another are in the set once.
+    assert!(right >= 1 && objects.len() == right, "{right} of {}", objects.len());
+}
+
+#[test]
 fn what_a_camera_has_seen_is_known_after_a_restart() {
     let folder = tempfile::tempdir().unwrap();
     let (width, height) = (320, 240);

@@ -186,3 +186,11 @@ proptest! {
         prop_assert_eq!(found, patches);
     }
 }
+
+#[test]
+fn a_mask_tells_its_patches() {
+    for patches in [vec![], vec![0], vec![5, 11], vec![0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11]] {
+        let layout = PatchLayout { grid: Grid { rows: 3, cols: 4 }, patch: 8, image_width: 32, image_height: 24 };
+        assert_eq!(MaskRecord::new(&patches, &layout).patches(), patches);
+    }
+}

@@ -1,10 +1,12 @@
 //! `mostream discover`: the objects of many pictures and videos, grouped by how they look.
 
+use super::cue::{CueArg, cue};
 use super::exit::{Exit, Failure};
 use super::inputs::{Input, expand};
 use super::interrupt::stop_flag;
 use super::localize::MethodArgs;
 use super::model::{FeatureArg, ModelArgs};
+use super::past::{self, Ask};
 use super::progress::Progress;
 use anyhow::Context;
 use mostream::analyzer::{Analysis, Analyzer};
@@ -12,6 +14,7 @@ use mostream::backbone::Feature;
 use mostream::discover::agreement::{nmi, purity};
 use mostream::discover::collection::{Collection, MAX_OBJECTS, Seen};
 use mostream::discover::groups::Groups;
+use mostream::engine::Cue;
 use mostream::evaluate::dataset::{Dataset, FrameTruth, Media, Options};
 use mostream::geometry::PixelBox;
 use mostream::localize::{Detection, Localizer, Method, PatchOutput};
@@ -19,7 +22,7 @@ use mostream::picture;
 use mostream::stream::ingest::Span;
 use mostream::stream::pictures::VideoPictures;
 use mostream::stream::preflight::Source;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::ffi::OsString;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -57,6 +60,8 @@ pub struct Args {
     classes: bool,
     #[command(flatten)]
     boxes: MethodArgs,
+    #[arg(long, help = super::cue::help(), value_enum)]
+    cue: Option<CueArg>,
     /// Say nothing but errors
     #[arg(short, long)]
     quiet: bool,
@@ -167,6 +172,7 @@ impl Search<'_> {
     }
 
     fn look_at_video(&mut self, source: &Source, truth: &[FrameTruth]) -> anyhow::Result<()> {
+        let mut past = self.past(source)?;
         let mut video = VideoPictures::open(source, Span::default())?;
         let stop = self.stop;
         let mut due_ns = 0;
@@ -181,12 +187,38 @@ impl Search<'_> {
             let size = frame.display_size();
             let small = video.picture(&frame, self.analyzer.model_size(size.0, size.1))?;
             let analysis = self.analyzer.analyze_scaled(&small, size, self.feature())?;
-            let detections = analysis.detections(&self.localizer)?;
+            let detections = match past.remove(&frame.index) {
+                Some(detections) => detections,
+                None => analysis.detections(&self.localizer)?,
+            };
             let picture = if detections.is_empty() { small } else { video.picture(&frame, size)? };
             let seen = Seen { picture: &picture, source: &source.name, frame: frame.index, pts_ns: frame.pts_ns };
             self.take(&seen, &analysis, &detections, truth.get(frame.index as usize))?;
         }
         video.warning().map_or(Ok(()), |warning| Err(anyhow::anyhow!("{warning}")))
+    }
+
+    /// What is in the frames that will be looked at, where the past is asked.
+    fn past(&self, source: &Source) -> anyhow::Result<HashMap<u64, Vec<Detection>>> {
+        let cue = cue(self.args.cue, self.args.boxes.method, false, self.args.boxes.min_score);
+        if cue == Cue::Appearance {
+            return Ok(HashMap::new());
+        }
+        let ask = Ask {
+            args: &self.args.model,
+            checkpoint: self.analyzer.checkpoint(),
+            feature: self.feature(),
+            localizer: self.localizer,
+            cue,
+        };
+        let (mut due_ns, every) = (0, self.args.every);
+        past::objects(source, &ask, self.stop, move |record| {
+            let is_due = record.pts_ns >= due_ns;
+            if is_due {
+                due_ns = record.pts_ns.saturating_add(every);
+            }
+            is_due
+        })
     }
 
     fn feature(&self) -> Feature {

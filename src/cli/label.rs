@@ -1,17 +1,20 @@
 //! `mostream label`: a training set from footage.
 
+use super::cue::{CueArg, cue};
 use super::exit::{Exit, Failure};
 use super::groups::GroupsArg;
 use super::inputs::{self, Input};
 use super::interrupt::stop_flag;
 use super::localize::MethodArgs;
 use super::model::ModelArgs;
+use super::past::{self, Ask};
 use super::progress::Progress;
 use anyhow::Context;
 use clap::ValueEnum;
 use mostream::analyzer::{Analyzer, feature_for};
 use mostream::backbone::Feature;
 use mostream::discover::groups::Groups;
+use mostream::engine::Cue;
 use mostream::label::duplicates::{Print, Seen};
 use mostream::label::format::{self, Masks};
 use mostream::label::journal::{self, Entry, Journal, JournalError, Settings};
@@ -69,6 +72,8 @@ pub struct Args {
     max_per_video: Option<u64>,
     #[command(flatten)]
     boxes: MethodArgs,
+    #[arg(long, help = super::cue::help(), value_enum)]
+    cue: Option<CueArg>,
     #[command(flatten)]
     groups: GroupsArg,
     /// Say nothing but errors
@@ -108,6 +113,7 @@ struct Labeller<'a> {
     analyzer: Analyzer,
     feature: Feature,
     localizer: Localizer,
+    cue: Cue,
     groups: Option<Groups>,
     journal: Journal,
     known: HashMap<String, Known>,
@@ -137,6 +143,7 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
     }
     let analyzer = args.model.analyzer()?;
     let localizer = args.boxes.localizer();
+    let cue = cue(args.cue, args.boxes.method, false, args.boxes.min_score);
     let groups = args.groups.load(args.boxes.method, args.model.feature, analyzer.checkpoint().id(), |line| {
         eprintln!("mostream: {line}")
     })?;
@@ -147,7 +154,11 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
         model: analyzer.checkpoint().id().to_owned(),
         feature: args.model.feature.name().to_owned(),
         size: args.model.size.map_or(format!("{} patches", args.model.patches), |(w, h)| format!("{w}x{h}")),
-        min_score: localizer.min_score,
+        min_score: match cue {
+            Cue::Time { min_score } => min_score,
+            Cue::Appearance => localizer.min_score,
+        },
+        with_past: cue != Cue::Appearance,
         val: args.val,
         every_ns: args.every,
         max_per_video: args.max_per_video,
@@ -194,6 +205,7 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
         args: &args,
         settings: &settings,
         localizer,
+        cue,
         groups,
         analyzer,
         journal,
@@ -235,7 +247,7 @@ impl Labeller<'_> {
         }
         let warning = match input {
             Input::Still(path) if known.chosen == 0 => {
-                self.take(input, known, (0, 0), &picture::decode(path)?)?;
+                self.take(input, known, (0, 0), &picture::decode(path)?, None)?;
                 None
             }
             Input::Still(_) => None,
@@ -250,11 +262,12 @@ impl Labeller<'_> {
 
     /// Why the video ended early, where it did.
     fn video(&mut self, input: &Input, source: &Source, known: Known) -> anyhow::Result<Option<String>> {
-        let mut video = VideoPictures::open(source, Span::default())?;
-        let mut chooser = match self.args.every {
-            Some(interval) => KeyFrames::every(interval),
-            None => KeyFrames::by_change(video.media().duration_ns, self.args.max_per_video),
+        let past = match self.cue {
+            Cue::Time { .. } => self.past(source)?,
+            Cue::Appearance => HashMap::new(),
         };
+        let mut video = VideoPictures::open(source, Span::default())?;
+        let mut chooser = self.chooser(&video);
         let stop = self.stop.clone();
         let stopped = || stop.load(Ordering::Relaxed);
         let mut now = Known::default();
@@ -271,19 +284,51 @@ impl Labeller<'_> {
                 continue;
             }
             let full = video.picture(&frame, frame.display_size())?;
-            now = self.take(input, now, (frame.index, frame.pts_ns), &full)?;
+            now = self.take(input, now, (frame.index, frame.pts_ns), &full, past.get(&frame.index).cloned())?;
             self.progress.update(self.done, self.objects);
         }
         Ok(video.warning().map(str::to_owned))
     }
 
-    /// Adds a picture to the set unless it is there already; what is known of its source then.
+    /// What is in the frames that will be chosen.
+    fn past(&self, source: &Source) -> anyhow::Result<HashMap<u64, Vec<Detection>>> {
+        let mut video = VideoPictures::open(source, Span::default())?;
+        let mut chooser = self.chooser(&video);
+        let mut chosen = HashSet::new();
+        let stop = self.stop.clone();
+        while self.args.max_per_video.is_none_or(|most| (chosen.len() as u64) < most)
+            && let Some(frame) = video.next(&|| stop.load(Ordering::Relaxed))?
+        {
+            let small = video.picture(&frame, THUMBNAIL)?;
+            if chooser.takes(frame.pts_ns, &label::luma(&small, THUMBNAIL.0, THUMBNAIL.1)) {
+                chosen.insert(frame.index);
+            }
+        }
+        let ask = Ask {
+            args: &self.args.model,
+            checkpoint: self.analyzer.checkpoint(),
+            feature: self.feature,
+            localizer: self.localizer,
+            cue: self.cue,
+        };
+        past::objects(source, &ask, &self.stop, move |record| chosen.contains(&record.frame))
+    }
+
+    fn chooser(&self, video: &VideoPictures) -> KeyFrames {
+        match self.args.every {
+            Some(interval) => KeyFrames::every(interval),
+            None => KeyFrames::by_change(video.media().duration_ns, self.args.max_per_video),
+        }
+    }
+
+    /// Adds a picture to the set unless it is there already, with what its `past` shows; what is known of its source then.
     fn take(
         &mut self,
         input: &Input,
         known: Known,
         (frame, pts_ns): (u64, u64),
         full: &RgbImage,
+        past: Option<Vec<Detection>>,
     ) -> anyhow::Result<Known> {
         let (width, height) = full.dimensions();
         if width.max(height) > LONGEST {
@@ -299,7 +344,10 @@ impl Labeller<'_> {
         }
         let analysis = self.analyzer.analyze(full, self.feature)?;
         let layout = analysis.layout;
-        let found = analysis.detections(&self.localizer)?;
+        let found = match past {
+            Some(found) => found,
+            None => analysis.detections(&self.localizer)?,
+        };
         let name_of = |detection: &Detection| self.groups.as_ref()?.name_of(&analysis.output, &detection.patches);
         let categories = &self.settings.categories;
         let object = |detection| Object::new(detection, &layout, label::class_of(name_of(detection), categories));

@@ -18,6 +18,7 @@ mod localize;
 mod model;
 mod models;
 mod npy;
+mod past;
 mod progress;
 mod run;
 mod sources;

@@ -22,6 +22,9 @@ pub struct Settings {
     /// The model's input as asked for.
     pub size: String,
     pub min_score: f32,
+    /// Whether the past of videos was asked.
+    #[serde(default)]
+    pub with_past: bool,
     pub val: f64,
     pub every_ns: Option<u64>,
     pub max_per_video: Option<u64>,

@@ -1,0 +1,62 @@
+//! What the past of a video shows, for commands that look at some of its frames.
+
+use super::model::{ModelArgs, RunModels};
+use mostream::backbone::{Checkpoint, Feature};
+use mostream::engine::{Cue, Task, watch};
+use mostream::geometry::PixelBox;
+use mostream::localize::{Detection, Localizer};
+use mostream::record::{FrameRecord, ObjectRecord};
+use mostream::stream::feed::Files;
+use mostream::stream::ingest::Span;
+use mostream::stream::preflight::Source;
+use std::collections::HashMap;
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// The model runs on each so manyth frame: the past needs no more.
+const EVERY: u64 = 5;
+
+/// Who looks.
+pub struct Ask<'a> {
+    pub args: &'a ModelArgs,
+    pub checkpoint: &'a Checkpoint,
+    pub feature: Feature,
+    pub localizer: Localizer,
+    pub cue: Cue,
+}
+
+/// The objects of those frames that are `wanted`, by frame, in the frame's pixels: the whole video is seen, as `run` sees it. Of a video
+/// that cannot be read there are none.
+pub fn objects(
+    source: &Source,
+    ask: &Ask,
+    stop: &AtomicBool,
+    mut wanted: impl FnMut(&FrameRecord) -> bool + Send + 'static,
+) -> anyhow::Result<HashMap<u64, Vec<Detection>>> {
+    let Ask { args, checkpoint, feature, localizer, cue } = *ask;
+    let found = Arc::new(Mutex::new(HashMap::new()));
+    let kept = found.clone();
+    let take = move |record: &FrameRecord| {
+        if wanted(record) {
+            let objects: Vec<Detection> = record.objects.iter().map(detection).collect();
+            kept.lock().unwrap_or_else(PoisonError::into_inner).insert(record.frame, objects);
+        }
+    };
+    let task =
+        Task { model: checkpoint.id().to_owned(), cue, localizer, groups: None, with_masks: true, with_timings: false };
+    let models = RunModels { args, checkpoint, feature, warn: &|_| {} };
+    let feed = Files::new(vec![source.clone()], Span::default());
+    watch(Box::new(feed), EVERY, &task, &models, stop, take)?;
+    let mut found = found.lock().unwrap_or_else(PoisonError::into_inner);
+    Ok(std::mem::take(&mut *found))
+}
+
+fn detection(object: &ObjectRecord) -> Detection {
+    let [xmin, ymin, xmax, ymax] = object.bbox;
+    Detection {
+        bbox: PixelBox { xmin, ymin, xmax, ymax },
+        seed: object.seed,
+        score: object.score,
+        patches: object.mask.as_ref().map(|mask| mask.patches()).unwrap_or_default(),
+    }
+}
