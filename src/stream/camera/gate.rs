@@ -1,5 +1,5 @@
 //! Keeps from the decoders what would not become whole pictures: frames before the first key frame, and those between lost packets
-//! and the next key frame.
+//! and the next key frame that came whole.
 
 use gst::prelude::*;
 use gstreamer as gst;
@@ -15,11 +15,27 @@ pub(super) struct Gate {
     kept: Mutex<Option<Instant>>,
     /// Key frames have been waited for in vain: all is let through until one comes.
     is_lenient: AtomicBool,
+    /// Frames are put together from RTP packets: a gap before a key frame is told of the frame before it, so that one told of the key frame
+    /// is within it.
+    is_rtp: AtomicBool,
+}
+
+/// What one decoder has been given.
+#[derive(Default)]
+struct Given {
+    is_open: AtomicBool,
+    /// The first frame of all has a gap before it by nature.
+    has_begun: AtomicBool,
 }
 
 impl Gate {
     pub(super) fn new(broken: Arc<AtomicU64>) -> Arc<Self> {
-        Arc::new(Self { broken, kept: Mutex::default(), is_lenient: AtomicBool::new(false) })
+        Arc::new(Self {
+            broken,
+            kept: Mutex::default(),
+            is_lenient: AtomicBool::default(),
+            is_rtp: AtomicBool::default(),
+        })
     }
 
     /// Sets up what `decodebin` chooses, now and later.
@@ -36,11 +52,14 @@ impl Gate {
         if element.factory().is_some_and(|factory| factory.name() == "multipartdemux") {
             element.set_property("single-stream", true);
         }
-        let is_decoder = element.metadata("klass").is_some_and(|class| class.contains("Decoder/Video"));
-        let Some(pad) = element.static_pad("sink").filter(|_| is_decoder) else { return };
-        let (gate, is_open) = (self.clone(), AtomicBool::new(false));
+        let is_a = |kind: &str| element.metadata("klass").is_some_and(|class| class.contains(kind));
+        if is_a("Depayloader") {
+            self.is_rtp.store(true, Ordering::Relaxed);
+        }
+        let Some(pad) = element.static_pad("sink").filter(|_| is_a("Decoder/Video")) else { return };
+        let (gate, given) = (self.clone(), Given::default());
         pad.add_probe(gst::PadProbeType::BUFFER, move |_, info| match info.buffer() {
-            Some(buffer) if !gate.lets_through(buffer.flags(), &is_open) => {
+            Some(buffer) if !gate.lets_through(buffer.flags(), &given) => {
                 // Not `Drop`: the binding has taken the buffer away by then, and GStreamer complains of it.
                 gst::PadProbeReturn::Handled
             }
@@ -48,14 +67,17 @@ impl Gate {
         });
     }
 
-    fn lets_through(&self, flags: gst::BufferFlags, is_open: &AtomicBool) -> bool {
-        if !flags.contains(gst::BufferFlags::DELTA_UNIT) {
-            is_open.store(true, Ordering::Relaxed);
+    fn lets_through(&self, flags: gst::BufferFlags, given: &Given) -> bool {
+        let is_first = !given.has_begun.swap(true, Ordering::Relaxed);
+        let has_gap = flags.contains(gst::BufferFlags::DISCONT) && !is_first;
+        let is_key = !flags.contains(gst::BufferFlags::DELTA_UNIT);
+        if is_key && !(has_gap && self.is_rtp.load(Ordering::Relaxed)) {
+            given.is_open.store(true, Ordering::Relaxed);
             self.is_lenient.store(false, Ordering::Relaxed);
-        } else if flags.contains(gst::BufferFlags::DISCONT) {
-            is_open.store(false, Ordering::Relaxed);
+        } else if has_gap {
+            given.is_open.store(false, Ordering::Relaxed);
         }
-        if is_open.load(Ordering::Relaxed) || self.is_lenient() {
+        if given.is_open.load(Ordering::Relaxed) || self.is_lenient() {
             return true;
         }
         self.keep_back();
