@@ -8,7 +8,7 @@ use mostream::record::FrameRecord;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
-use support::clips::{film, make};
+use support::clips::{Clip, film, make};
 use support::scene::{self, Shape, Texture, Thing};
 
 const X264: &str = "-c:v libx264 -preset veryfast -crf 18 -pix_fmt yuv420p";
@@ -31,25 +31,29 @@ fn told(input: &Path, more: &[&str]) -> (Vec<FrameRecord>, String) {
     (lines.lines().map(|line| support::validate_line(line).unwrap()).collect(), said)
 }
 
-#[test]
-fn what_moves_before_a_still_camera_is_found_and_a_file_gives_the_same_records_in_every_run() {
-    const BEGIN: usize = 60;
-    let folder = tempfile::tempdir().unwrap();
+/// A clip of an empty lawn, over which something walks from a frame on.
+fn walk(folder: &Path, begin: usize, frames: usize) -> Clip {
     let (width, height) = (320, 240);
     let ground = scene::ground(width, height);
-    // An empty lawn for two seconds, then something walks over it.
     let picture = |frame: usize| {
         let disc = Thing {
             shape: Shape::Blob,
             texture: Texture::Dots,
             colours: [[246.0, 214.0, 70.0], [150.0, 34.0, 30.0]],
-            centre: [40.0 + 4.0 * frame.saturating_sub(50) as f32, 120.0],
+            centre: [40.0 + 4.0 * frame.saturating_sub(begin) as f32, 120.0],
             radius: 24.0,
             turn: 0.3,
         };
-        scene::draw(&ground, width, height, if frame < 50 { &[] } else { std::slice::from_ref(&disc) })
+        scene::draw(&ground, width, height, if frame < begin { &[] } else { std::slice::from_ref(&disc) })
     };
-    let clip = film(folder.path().join("a.mp4"), (width, height), (0..100).map(picture), X264);
+    film(folder.join("a.mp4"), (width, height), (0..frames).map(picture), X264)
+}
+
+#[test]
+fn what_moves_before_a_still_camera_is_found_and_a_file_gives_the_same_records_in_every_run() {
+    const BEGIN: usize = 60;
+    let folder = tempfile::tempdir().unwrap();
+    let clip = walk(folder.path(), 50, 100);
     let found = records(&clip.path, &["--cue", "time", "--every", "2"]);
     assert_eq!(found.len(), 100);
     assert!(found[30..50].iter().all(|record| record.objects.is_empty()), "nothing is there yet");
@@ -80,20 +84,7 @@ fn what_moves_before_a_still_camera_is_found_and_a_file_gives_the_same_records_i
 #[test]
 fn labels_of_a_video_are_those_of_its_past() {
     let folder = tempfile::tempdir().unwrap();
-    let (width, height) = (320, 240);
-    let ground = scene::ground(width, height);
-    let picture = |frame: usize| {
-        let disc = Thing {
-            shape: Shape::Blob,
-            texture: Texture::Dots,
-            colours: [[246.0, 214.0, 70.0], [150.0, 34.0, 30.0]],
-            centre: [40.0 + 4.0 * frame.saturating_sub(40) as f32, 120.0],
-            radius: 24.0,
-            turn: 0.3,
-        };
-        scene::draw(&ground, width, height, if frame < 40 { &[] } else { std::slice::from_ref(&disc) })
-    };
-    let clip = film(folder.path().join("a.mp4"), (width, height), (0..90).map(picture), X264);
+    let clip = walk(folder.path(), 40, 90);
     let set = folder.path().join("set");
     let mut label = Command::new(env!("CARGO_BIN_EXE_mostream"));
     label.args(["label", "-q", "--device", "cpu", "--every", "0.4", "-o"]).args([&set, &clip.path]);

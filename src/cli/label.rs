@@ -262,7 +262,7 @@ impl Labeller<'_> {
 
     /// Why the video ended early, where it did.
     fn video(&mut self, input: &Input, source: &Source, known: Known) -> anyhow::Result<Option<String>> {
-        let past = match self.cue {
+        let mut past = match self.cue {
             Cue::Time { .. } => self.past(source)?,
             Cue::Appearance => HashMap::new(),
         };
@@ -284,7 +284,7 @@ impl Labeller<'_> {
                 continue;
             }
             let full = video.picture(&frame, frame.display_size())?;
-            now = self.take(input, now, (frame.index, frame.pts_ns), &full, past.get(&frame.index).cloned())?;
+            now = self.take(input, now, (frame.index, frame.pts_ns), &full, past.remove(&frame.index))?;
             self.progress.update(self.done, self.objects);
         }
         Ok(video.warning().map(str::to_owned))

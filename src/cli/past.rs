@@ -2,7 +2,7 @@
 
 use super::model::{ModelArgs, RunModels};
 use mostream::backbone::{Checkpoint, Feature};
-use mostream::engine::{Cue, Task, watch};
+use mostream::engine::{self, Cue, EngineError, Outcome, Task};
 use mostream::geometry::PixelBox;
 use mostream::localize::{Detection, Localizer};
 use mostream::record::{FrameRecord, ObjectRecord};
@@ -25,6 +25,20 @@ pub struct Ask<'a> {
     pub cue: Cue,
 }
 
+/// Gives `take` the record of every frame, with masks and timings; the model runs on each `every`-th.
+pub fn watch(
+    files: Files,
+    every: u64,
+    ask: &Ask,
+    stop: &AtomicBool,
+    take: impl FnMut(&FrameRecord) + Send + 'static,
+) -> Result<Outcome, EngineError> {
+    let Ask { args, checkpoint, feature, localizer, cue } = *ask;
+    let task =
+        Task { model: checkpoint.id().to_owned(), cue, localizer, groups: None, with_masks: true, with_timings: true };
+    engine::watch(Box::new(files), every, &task, &RunModels { args, checkpoint, feature, warn: &|_| {} }, stop, take)
+}
+
 /// The objects of those frames that are `wanted`, by frame, in the frame's pixels: the whole video is seen, as `run` sees it. Of a video
 /// that cannot be read there are none.
 pub fn objects(
@@ -33,7 +47,6 @@ pub fn objects(
     stop: &AtomicBool,
     mut wanted: impl FnMut(&FrameRecord) -> bool + Send + 'static,
 ) -> anyhow::Result<HashMap<u64, Vec<Detection>>> {
-    let Ask { args, checkpoint, feature, localizer, cue } = *ask;
     let found = Arc::new(Mutex::new(HashMap::new()));
     let kept = found.clone();
     let take = move |record: &FrameRecord| {
@@ -42,11 +55,7 @@ pub fn objects(
             kept.lock().unwrap_or_else(PoisonError::into_inner).insert(record.frame, objects);
         }
     };
-    let task =
-        Task { model: checkpoint.id().to_owned(), cue, localizer, groups: None, with_masks: true, with_timings: false };
-    let models = RunModels { args, checkpoint, feature, warn: &|_| {} };
-    let feed = Files::new(vec![source.clone()], Span::default());
-    watch(Box::new(feed), EVERY, &task, &models, stop, take)?;
+    watch(Files::new(vec![source.clone()], Span::default()), EVERY, ask, stop, take)?;
     let mut found = found.lock().unwrap_or_else(PoisonError::into_inner);
     Ok(std::mem::take(&mut *found))
 }

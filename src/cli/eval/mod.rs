@@ -124,16 +124,13 @@ pub fn run(mut args: Args) -> anyhow::Result<Exit> {
     guard(&outputs, &inputs.into_iter().flatten().collect::<Vec<_>>())?;
     let stop = stop_flag()?;
     let (items, dataset, failures) = read(&args)?;
-    let checkpoint = Arc::new(args.model_args(0).checkpoint()?);
+    let model_args = args.model_args();
+    let checkpoint = Arc::new(model_args[0].checkpoint()?);
     let library = backbone::find_library(None, args.device.device.first())?;
     let machine = machine(&args, backbone::runtime_info(&library)?.version)?;
     let model =
         Model { id: checkpoint.id().to_owned(), patch: checkpoint.patch(), feature: args.feature.name().to_owned() };
-    let models = Models {
-        checkpoint: &checkpoint,
-        args: (0..args.inputs()).map(|input| args.model_args(input)).collect(),
-        stop: &stop,
-    };
+    let models = Models { checkpoint: &checkpoint, args: args.model_args(), stop: &stop };
     let plan = plan(&args, &items, &model, &machine, models)?;
     let state = match args.json.as_ref().or(args.csv.as_ref()) {
         Some(path) => State::open(&path.with_extension("state.jsonl"))?,
@@ -306,7 +303,7 @@ fn work(
     stop: &AtomicBool,
 ) -> anyhow::Result<Option<Findings>> {
     let analyzers = || -> Vec<Analyzer> {
-        (0..plan.inputs.len()).map(|input| args.model_args(input).analyzer_of(checkpoint.clone(), threads)).collect()
+        plan.models.args.iter().map(|args| args.analyzer_of(checkpoint.clone(), threads)).collect()
     };
     let workers = (0..args.jobs).map(|_| analyzers()).collect();
     let mut progress = Progress::of(Some(plan.pictures() as u64), "pictures", args.quiet);
@@ -326,21 +323,19 @@ fn tell_failures(findings: &Findings) {
 }
 
 impl Args {
-    /// Sizes of input that are evaluated.
-    fn inputs(&self) -> usize {
-        if self.size.is_some() { 1 } else { self.patches.len() }
-    }
-
-    /// The model's flags for one of the sizes of input.
-    fn model_args(&self, input: usize) -> ModelArgs {
-        ModelArgs {
+    /// The model's flags for each of the sizes of input.
+    fn model_args(&self) -> Vec<ModelArgs> {
+        let of = |&patches: &u16| ModelArgs {
             checkpoint: self.checkpoint.clone(),
             feature: self.feature,
             size: self.size,
-            patches: self.patches[input],
+            patches,
             threads: self.threads,
             device: self.device,
-        }
+        };
+        // --size is one, whatever --patches has.
+        let inputs = if self.size.is_some() { 1 } else { self.patches.len() };
+        self.patches.iter().take(inputs).map(of).collect()
     }
 }
 

@@ -2,11 +2,12 @@
 
 use super::super::cue::{self, CueArg};
 use super::super::localize::localizer;
-use super::super::model::{ModelArgs, RunModels};
+use super::super::model::ModelArgs;
+use super::super::past::{self, Ask};
 use super::state::{self, Entry, Found, Microseconds, State};
 use mostream::analyzer::{Analysis, AnalyzeError, Analyzer, feature_for};
 use mostream::backbone::{Checkpoint, Feature};
-use mostream::engine::{Cue, Task, watch};
+use mostream::engine::Cue;
 use mostream::evaluate::dataset::{Item, Media};
 use mostream::localize::{Localizer, Method};
 use mostream::picture::{self, RgbImage};
@@ -18,9 +19,9 @@ use mostream::stream::preflight::Source;
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Instant, UNIX_EPOCH};
 
 /// Results that wait to be written.
@@ -269,9 +270,11 @@ impl<'a> Worker<'a> {
                 .map(|(at, file)| (file.name.clone(), at))
                 .collect();
             let tell = self.tell.clone();
+            let left = Arc::new(Mutex::new(wanted));
+            let wanted = left.clone();
             let take = move |record: &FrameRecord| {
                 let frame = frame_of.get(&record.source).copied().unwrap_or(record.frame as usize);
-                let Some(key) = wanted.remove(&frame) else { return };
+                let Some(key) = wanted.lock().unwrap_or_else(PoisonError::into_inner).remove(&frame) else { return };
                 let timings = record.timings_us.unwrap_or_default();
                 let found = Found {
                     picture: [record.width, record.height],
@@ -287,25 +290,29 @@ impl<'a> Worker<'a> {
                 // The receiver listens to the end.
                 tell.send(Told::Found { item, frame, setting, key, found, is_new: true }).ok();
             };
-            let task = Task {
-                model: plan.models.checkpoint.id().to_owned(),
-                // All of them: the state serves any --min-score.
-                cue: Cue::Time { min_score: 0.0 },
-                localizer: localizer(plan.method(setting), plan.paper, None),
-                groups: None,
-                with_masks: false,
-                with_timings: true,
-            };
-            let models = RunModels {
+            let ask = Ask {
                 args: &plan.models.args[setting / plan.methods.len()],
                 checkpoint: plan.models.checkpoint,
                 feature: feature_for(plan.method(setting), plan.feature),
-                warn: &|_| {},
+                localizer: localizer(plan.method(setting), plan.paper, None),
+                // All of them: the state serves any --min-score.
+                cue: Cue::Time { min_score: 0.0 },
             };
             let feed = Files::new(sources, Span::default()).of_one_scene();
-            let outcome = watch(Box::new(feed), plan.infer_every, &task, &models, plan.models.stop, take)?;
+            let outcome = past::watch(feed, plan.infer_every, &ask, plan.models.stop, take)?;
+            let is_sound = outcome.faults.is_empty();
             for (_, fault) in outcome.faults {
                 self.fail(item, fault.to_string());
+            }
+            // Of a sequence the missing files are told one by one.
+            let left = left.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some((last, _)) = left.last_key_value()
+                && is_sound
+                && files.len() == 1
+                && !(self.is_over)()
+            {
+                let why = format!("{}: annotated up to frame {last}, but ends before", files[0].display());
+                self.fail(item, why);
             }
         }
         Ok(())
