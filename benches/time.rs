@@ -3,7 +3,7 @@
 //! `cargo bench --bench time` prints the median of each stage, before a still camera and before a moving one.
 
 use mostream::geometry::{Grid, PatchLayout, iou};
-use mostream::motion::flow::flow;
+use mostream::motion::flow::{TEXTURE, flow};
 use mostream::motion::grey::{Grey, Pyramid};
 use mostream::motion::{Camera, Motion};
 use mostream::scene::{Keys, Scene};
@@ -83,7 +83,7 @@ fn run(pan: f32) -> (f64, f64, usize) {
 
 fn main() {
     let pyramid = |shift: f32| Pyramid::new(Grey::half_of(&frame([shift, 0.0], [-60.0, 0.0]), SIZE.0, SIZE.1), 16);
-    let field = flow(&pyramid(0.0), &pyramid(4.0), 4);
+    let field = flow(&pyramid(0.0), &pyramid(4.0), 4, TEXTURE);
     let fits = field.vectors.iter().filter(|vector| (vector.by[0] + 2.0).hypot(vector.by[1]) < 0.2).count();
     assert!(fits * 10 >= field.vectors.len() * 8, "{fits} of {} squares", field.vectors.len());
 

@@ -10,6 +10,11 @@ const FITS: f32 = 0.7;
 const REFINEMENTS: usize = 4;
 /// Vectors needed for a model.
 const LEAST: usize = 20;
+/// The picture is so many cells wide and high, each with one vote: a textured thing that the camera follows has more squares than the
+/// lawn around it, but fewer cells.
+const CELLS: usize = 8;
+/// A vector is no more than this share of its cell's vote.
+const OF_CELL: f32 = 0.5;
 
 /// What the camera's movement may do to the picture.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -29,7 +34,7 @@ pub struct Movement {
     numbers: [f64; 8],
     width: f64,
     height: f64,
-    /// The share of trusted vectors that fit.
+    /// The share of the votes that fit.
     pub fitting: f32,
     /// The median distance of those from the model, in pixels.
     pub noise: f32,
@@ -59,54 +64,85 @@ impl Movement {
     }
 }
 
-/// The movement that most vectors agree on: of pairs drawn in a fixed order the similarity that fits best (RANSAC), then least squares
-/// over those that fit. None where too few do.
-pub fn movement(vectors: &[Vector], (width, height): (usize, usize), model: Model) -> Option<Movement> {
-    let trusted: Vec<&Vector> = vectors.iter().filter(|vector| vector.error < TRUSTED).collect();
-    if trusted.len() < LEAST {
+/// The movement that most of the picture agrees on: of pairs drawn in a fixed order the similarity that fits best (RANSAC), then least
+/// squares over those that fit. None where too few do.
+pub fn movement(vectors: &[Vector], size: (usize, usize), model: Model) -> Option<Movement> {
+    let voters = Voters::new(vectors, size);
+    if voters.0.len() < LEAST {
         return None;
     }
-    let mut best = (0, [0.0; 4]);
+    let mut best = (0.0, [0.0; 4]);
     let mut state = 1u32;
     let mut draw = || {
         state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-        trusted[(state >> 8) as usize % trusted.len()]
+        voters.0[(state >> 8) as usize % voters.0.len()].0
     };
     // Enough to rank the tries by.
-    let stride = trusted.len().div_ceil(200);
+    let stride = voters.0.len().div_ceil(200);
     for _ in 0..TRIES {
         let Some(similarity) = similarity(draw(), draw()) else { continue };
-        let fits = |vector: &&&Vector| {
-            let by = moved(&similarity, vector.at);
-            (by[0] - vector.by[0]).hypot(by[1] - vector.by[1]) < 2.0 * FITS
+        let some = voters.0.iter().step_by(stride);
+        let fits = some.filter(|(vector, _)| distance(moved(&similarity, vector.at), vector.by) < 2.0 * FITS);
+        let votes = fits.map(|(_, vote)| vote).sum();
+        if votes > best.0 {
+            best = (votes, similarity);
+        }
+    }
+    voters.agree(size, model, |at| moved(&best.1, at))
+}
+
+/// The same, near the movement that is expected.
+pub fn movement_near(
+    vectors: &[Vector],
+    size: (usize, usize),
+    model: Model,
+    expected: impl Fn([f32; 2]) -> [f32; 2],
+) -> Option<Movement> {
+    Voters::new(vectors, size).agree(size, model, expected)
+}
+
+/// The vectors that are trusted, each with its vote.
+struct Voters<'a>(Vec<(&'a Vector, f32)>);
+
+impl<'a> Voters<'a> {
+    fn new(vectors: &'a [Vector], (width, height): (usize, usize)) -> Self {
+        let cell = |vector: &Vector| {
+            let place = |axis: usize, side: usize| (vector.at[axis] as usize * CELLS / side).min(CELLS - 1);
+            place(1, height) * CELLS + place(0, width)
         };
-        let count = trusted.iter().step_by(stride).filter(fits).count();
-        if count > best.0 {
-            best = (count, similarity);
-        }
+        let trusted = || vectors.iter().filter(|vector| vector.error < TRUSTED);
+        let mut counts = [0f32; CELLS * CELLS];
+        trusted().for_each(|vector| counts[cell(vector)] += 1.0);
+        Self(trusted().map(|vector| (vector, OF_CELL.min(1.0 / counts[cell(vector)]))).collect())
     }
-    let mut found = Movement { model, width: width as f64, height: height as f64, ..Movement::default() };
-    let mut fitting: Vec<&Vector> = within(&trusted, 2.0 * FITS, |at| moved(&best.1, at));
-    for _ in 0..REFINEMENTS {
-        if fitting.len() < LEAST {
-            return None;
+
+    /// Least squares over those that fit, begun from a movement.
+    fn agree(&self, size: (usize, usize), model: Model, by: impl Fn([f32; 2]) -> [f32; 2]) -> Option<Movement> {
+        let mut found = Movement { model, width: size.0 as f64, height: size.1 as f64, ..Movement::default() };
+        let mut fitting = self.within(2.0 * FITS, by);
+        for _ in 0..REFINEMENTS {
+            if fitting.len() < LEAST {
+                return None;
+            }
+            found.numbers = least_squares(&found, &fitting)?;
+            fitting = self.within(FITS, |at| found.by(at));
         }
-        found.numbers = least_squares(&found, &fitting)?;
-        fitting = within(&trusted, FITS, |at| found.by(at));
+        let votes = |voters: &[(&Vector, f32)]| voters.iter().map(|(_, vote)| vote).sum::<f32>();
+        found.fitting = votes(&fitting) / votes(&self.0);
+        let mut off: Vec<f32> = fitting.iter().map(|(vector, _)| distance(found.by(vector.at), vector.by)).collect();
+        let middle = off.len().checked_sub(1)? / 2;
+        found.noise = *off.select_nth_unstable_by(middle, f32::total_cmp).1;
+        Some(found)
     }
-    found.fitting = fitting.len() as f32 / trusted.len() as f32;
-    let mut off: Vec<f32> = fitting.iter().map(|vector| distance(found.by(vector.at), vector.by)).collect();
-    let middle = off.len() / 2;
-    found.noise = *off.select_nth_unstable_by(middle, f32::total_cmp).1;
-    Some(found)
+
+    fn within(&self, limit: f32, by: impl Fn([f32; 2]) -> [f32; 2]) -> Vec<(&'a Vector, f32)> {
+        let fits = |(vector, _): &&(&Vector, f32)| distance(by(vector.at), vector.by) < limit;
+        self.0.iter().filter(fits).copied().collect()
+    }
 }
 
 fn distance(a: [f32; 2], b: [f32; 2]) -> f32 {
     (a[0] - b[0]).hypot(a[1] - b[1])
-}
-
-fn within<'a>(vectors: &[&'a Vector], limit: f32, by: impl Fn([f32; 2]) -> [f32; 2]) -> Vec<&'a Vector> {
-    vectors.iter().copied().filter(|vector| distance(by(vector.at), vector.by) < limit).collect()
 }
 
 /// `[a, b, tx, ty]`: a place (x, y) goes to (a·x − b·y + tx, b·x + a·y + ty).
@@ -132,9 +168,9 @@ fn dot(a: &[f64; 8], b: &[f64; 8]) -> f64 {
 }
 
 /// The eight numbers that fit these vectors best, by the normal equations.
-fn least_squares(shape: &Movement, vectors: &[&Vector]) -> Option<[f64; 8]> {
+fn least_squares(shape: &Movement, voters: &[(&Vector, f32)]) -> Option<[f64; 8]> {
     let mut rows = [[0f64; 9]; 8];
-    for vector in vectors {
+    for (vector, _) in voters {
         for (terms, by) in shape.terms(vector.at).iter().zip(vector.by) {
             for (row, &left) in rows.iter_mut().zip(terms) {
                 (0..8).for_each(|col| row[col] += left * terms[col]);

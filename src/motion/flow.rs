@@ -12,7 +12,7 @@ const ROUNDS: usize = 6;
 /// A step shorter than this is the last.
 const DONE: f32 = 0.03;
 /// Below this smallest eigenvalue of a square's structure (grey values², per pixel) its place cannot be told.
-const TEXTURE: f32 = 4.0;
+pub const TEXTURE: f32 = 4.0;
 
 /// One square's movement.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -38,17 +38,18 @@ fn squares(side: usize, step: usize) -> usize {
     side.saturating_sub(SIDE) / step + usize::from(side >= SIDE)
 }
 
-/// Where squares of `from` lie in `to`, pictures of one size: one every `step` pixels of each level.
-pub fn flow(from: &Pyramid, to: &Pyramid, step: usize) -> Field {
+/// Where squares of `from` lie in `to`, pictures of one size: one every `step` pixels of each level; nothing is said of squares with
+/// less than this [`TEXTURE`].
+pub fn flow(from: &Pyramid, to: &Pyramid, step: usize, texture: f32) -> Field {
     let mut field = Field::default();
     for (from, to) in from.0.iter().zip(&to.0).rev() {
-        field = refined(from, to, &field, step);
+        field = refined(from, to, &field, step, texture);
     }
     field
 }
 
 /// The field of one level, begun from the coarser one's.
-fn refined(from: &Grey, to: &Grey, coarser: &Field, step: usize) -> Field {
+fn refined(from: &Grey, to: &Grey, coarser: &Field, step: usize, texture: f32) -> Field {
     let (rows, cols) = (squares(from.height, step), squares(from.width, step));
     let usual = usual(coarser);
     let mut vectors = Vec::with_capacity(rows * cols);
@@ -57,7 +58,7 @@ fn refined(from: &Grey, to: &Grey, coarser: &Field, step: usize) -> Field {
             let (x, y) = (col * step, row * step);
             let square = Square::of(from, x, y);
             let at = [x, y].map(|edge| edge as f32 + SIDE as f32 / 2.0 - 0.5);
-            if square.texture < TEXTURE {
+            if square.texture < texture {
                 let by = guess(coarser, row, col);
                 vectors.push(Vector { at, by, error: f32::INFINITY });
                 continue;
@@ -232,7 +233,7 @@ mod tests {
     #[test]
     fn a_shift_is_found_to_a_fraction_of_a_pixel_and_light_does_not_matter() {
         for shift in [[0.0, 0.0], [0.3, -0.2], [3.4, 1.7], [-5.0, 2.5]] {
-            let field = flow(&pyramid([0.0; 2], 0.0), &pyramid([-shift[0], -shift[1]], 25.0), 4);
+            let field = flow(&pyramid([0.0; 2], 0.0), &pyramid([-shift[0], -shift[1]], 25.0), 4, TEXTURE);
             let inside =
                 |v: &&Vector| v.error.is_finite() && (16.0..80.0).contains(&v.at[0]) && (16.0..64.0).contains(&v.at[1]);
             let vectors: Vec<&Vector> = field.vectors.iter().filter(inside).collect();

@@ -9,8 +9,8 @@ pub mod grey;
 mod need;
 mod warp;
 
-use camera::{Model, Movement, movement};
-use flow::{LEAST_SIDE, SIDE, flow};
+use camera::{Model, Movement, movement, movement_near};
+use flow::{LEAST_SIDE, SIDE, TEXTURE, flow};
 use grey::{Grey, Pyramid};
 use need::Rest;
 pub use need::{Need, needed};
@@ -18,8 +18,12 @@ use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 use warp::laid_back;
 
-/// Squares in a row, to find the camera's movement.
+/// Squares in a row, to find a still camera's movement.
 const CAMERA_SQUARES: usize = 16;
+/// The step between squares, to find a moving camera's from frame to frame ...
+const FRAME_STEP: usize = 8;
+/// ... by less texture than is needed over longer spacings: a lawn has little, and must not be outvoted by the car on it.
+const FRAME_TEXTURE: f32 = 1.0;
 /// The step between squares, to find what moves against it.
 const DENSE_STEP: usize = 4;
 /// Less movement is none, in pixels of the half-sized grey picture.
@@ -28,8 +32,8 @@ const NONE: f32 = 0.3;
 const FAR: f32 = 0.06;
 /// The share of squares that must fit the camera's movement.
 const FITTING: f32 = 0.4;
-/// ... and of the dense field, much of which may be what moves against it.
-const FITTING_PLANE: f32 = 0.25;
+/// ... and of a moving one's, where much may be what moves against it.
+const FITTING_MOVING: f32 = 0.25;
 /// A moving camera is still again after so long.
 const SETTLED_NS: u64 = 1_000_000_000;
 /// ... in which no frame moved by more than this, in pixels of the grey picture.
@@ -93,10 +97,17 @@ pub struct Against {
     pub noise: f32,
 }
 
+/// A frame that was seen.
+struct Past {
+    grey: Pyramid,
+    /// How its pixels move to the frame before it, where that was looked for and found.
+    back: Option<Movement>,
+}
+
 /// A source's movement so far.
 pub struct Motion {
     size: (usize, usize),
-    past: VecDeque<(u64, Pyramid)>,
+    past: VecDeque<Past>,
     /// The views' first pictures, the present one last.
     views: Vec<(u32, Pyramid)>,
     next_view: u32,
@@ -132,7 +143,7 @@ impl Motion {
 
     /// Bytes that it holds.
     pub fn bytes(&self) -> usize {
-        let past: usize = self.past.iter().map(|(_, pyramid)| pyramid.bytes()).sum();
+        let past: usize = self.past.iter().map(|past| past.grey.bytes()).sum();
         past + self.views.iter().map(|(_, pyramid)| pyramid.bytes()).sum::<usize>()
     }
 
@@ -140,12 +151,12 @@ impl Motion {
     pub fn look(&mut self, rgb: &[u8], pts_ns: u64) -> Evidence {
         let (width, height) = self.size;
         let now = Pyramid::new(Grey::half_of(rgb, width, height), LEAST_SIDE);
-        let difference = self.past.back().map_or(0.0, |(_, last)| off(&last.0[0], &now.0[0]));
+        let last = self.past.back().map(|past| &past.grey);
+        let difference = last.map_or(0.0, |last| off(&last.0[0], &now.0[0]));
         let far = FAR * now.0[0].width as f32;
         let of_view = self.views.last().and_then(|(_, first)| between(first, &now)).filter(|found| found.reach() < far);
-        let last = self.past.back().map(|(_, last)| last);
         // What fits the view needs no second look.
-        let of_frame = if of_view.is_some() { None } else { last.and_then(|last| between(last, &now)) };
+        let of_frame = if of_view.is_some() { None } else { last.and_then(|last| frame_back(&now, last)) };
         let is_cut = of_view.is_none() && of_frame.is_none() && difference > CUT;
         match of_view {
             // A moving camera that nothing fits may have moved too fast to follow.
@@ -166,12 +177,12 @@ impl Motion {
             Some(_) => self.camera = Camera::Shaking,
         }
         let shake = of_view.filter(|_| self.camera == Camera::Shaking);
-        let against = (self.camera == Camera::Moving).then(|| self.against(&now)).flatten();
+        let against = (self.camera == Camera::Moving).then(|| self.against(&now, of_frame)).flatten();
         let need = self.rest.need(&now, self.camera, is_cut, pts_ns);
         if is_cut {
             self.past.clear();
         }
-        self.past.push_back((pts_ns, now));
+        self.past.push_back(Past { grey: now, back: of_frame });
         if self.past.len() > PAST {
             self.past.pop_front();
         }
@@ -211,13 +222,18 @@ impl Motion {
     }
 
     /// What moves against the camera, over a spacing at which it shows; none where the camera's movement is not clear.
-    fn against(&mut self, now: &Pyramid) -> Option<Against> {
+    fn against(&mut self, now: &Pyramid, of_frame: Option<Movement>) -> Option<Against> {
         let size = (now.0[0].width, now.0[0].height);
         let (field, camera) = loop {
             let back = self.spacing.min(self.past.len());
-            let (_, then) = self.past.get(self.past.len().checked_sub(back)?)?;
-            let field = flow(now, then, DENSE_STEP);
-            let camera = movement(&field.vectors, size, Model::Plane).filter(|found| found.fitting >= FITTING_PLANE);
+            let then = &self.past.get(self.past.len().checked_sub(back)?)?.grey;
+            let field = flow(now, then, DENSE_STEP, TEXTURE);
+            let frames = self.past.iter().rev().take(back - 1).map(|past| past.back);
+            let path: Option<Vec<Movement>> = std::iter::once(of_frame).chain(frames).collect();
+            let near = path.and_then(|path| movement_near(&field.vectors, size, Model::Plane, |at| along(&path, at)));
+            let fits = |found: &Movement| found.fitting >= FITTING_MOVING;
+            let any = || movement(&field.vectors, size, Model::Plane).filter(fits);
+            let camera = near.filter(fits).or_else(any);
             match camera {
                 Some(camera) => break (field, camera),
                 None if back == 1 => return None,
@@ -255,9 +271,26 @@ impl Motion {
 /// The camera's movement from one picture to another, where most squares agree on one.
 fn between(from: &Pyramid, to: &Pyramid) -> Option<Movement> {
     let step = (from.0[0].width / CAMERA_SQUARES).max(DENSE_STEP);
-    let field = flow(from, to, step);
+    let field = flow(from, to, step, TEXTURE);
     let size = (from.0[0].width, from.0[0].height);
     movement(&field.vectors, size, Model::Similarity).filter(|found| found.fitting >= FITTING)
+}
+
+/// How a moving camera's pixels move to the frame before.
+fn frame_back(now: &Pyramid, last: &Pyramid) -> Option<Movement> {
+    let field = flow(now, last, FRAME_STEP, FRAME_TEXTURE);
+    let size = (now.0[0].width, now.0[0].height);
+    movement(&field.vectors, size, Model::Similarity).filter(|found| found.fitting >= FITTING_MOVING)
+}
+
+/// Where a pixel moves from frame to frame, in all.
+fn along(path: &[Movement], at: [f32; 2]) -> [f32; 2] {
+    let moved = |[x, y]: [f32; 2], frame: &Movement| {
+        let by = frame.by([x, y]);
+        [x + by[0], y + by[1]]
+    };
+    let to = path.iter().fold(at, moved);
+    [to[0] - at[0], to[1] - at[1]]
 }
 
 /// The mean absolute difference.
