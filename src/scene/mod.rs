@@ -6,6 +6,7 @@ mod grid;
 mod mask;
 mod memory;
 mod moving;
+mod neck;
 mod parts;
 mod pixels;
 mod random;
@@ -22,7 +23,7 @@ use std::borrow::Cow;
 use view::View;
 
 /// Objects of a lower score are left out, unless something else is asked for: more of them are wrong than right.
-pub const MIN_SCORE: f32 = 0.25;
+pub const MIN_SCORE: f32 = 0.28;
 
 /// Views that are kept beside the present one, for their return.
 const VIEWS: usize = 1;

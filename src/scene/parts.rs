@@ -1,6 +1,7 @@
 //! Pieces of foreground, and how pieces become whole things.
 
 use super::mask::Size;
+use super::neck;
 
 /// A column with this share of the pixels of the columns on both sides is where two things touch.
 const SPLIT: f32 = 0.5;
@@ -31,7 +32,7 @@ impl Part {
     }
 
     /// The part of its columns `from..to`, in its own smallest box.
-    fn columns(&self, from: usize, to: usize) -> Self {
+    pub fn columns(&self, from: usize, to: usize) -> Self {
         let has_row = |y: usize| self.mask[y * self.width..][from..to].contains(&true);
         let rows: Vec<usize> = (0..self.height).filter(|&y| has_row(y)).collect();
         let has_column = |x: usize| (0..self.height).any(|y| self.mask[y * self.width + x]);
@@ -83,22 +84,26 @@ pub fn components(mask: &[u8], (width, height): Size) -> Vec<Part> {
     parts
 }
 
-/// Cuts a part at its thinnest column where both sides are large and tall: people side by side. `least` is the smallest area
-/// of a thing.
+/// Cuts a part into things: at its thinnest column where both sides are large and tall, as people side by side are, and where it is
+/// thin between two that are thick. `least` is the smallest area of a thing.
 pub fn split(part: Part, least: f32, out: &mut Vec<Part>) {
-    let is_large = part.area as f32 >= 2.0 * least && part.width >= 8;
-    let Some(at) = thin_column(&part).filter(|_| is_large) else { return out.push(part) };
+    if (part.area as f32) < 2.0 * least || part.width < 8 {
+        return out.push(part);
+    }
+    let Some(things) = side_by_side(&part, least).or_else(|| neck::cut(&part, least)) else { return out.push(part) };
+    for thing in things {
+        split(thing, least, out);
+    }
+}
+
+fn side_by_side(part: &Part, least: f32) -> Option<Vec<Part>> {
+    let at = thin_column(part)?;
     let sides = [part.columns(0, at), part.columns(at, part.width)];
     let is_side = |side: &Part| {
         side.area as f32 >= (0.2 * part.area as f32).max(0.5 * least)
             && side.height as f32 >= (1.2 * side.width as f32).max(0.55 * part.height as f32)
     };
-    if !sides.iter().all(is_side) {
-        return out.push(part);
-    }
-    for side in sides {
-        split(side, least, out);
-    }
+    sides.iter().all(is_side).then(|| sides.into())
 }
 
 /// The column that is thinnest in comparison with the fullest on either side, where it is thin enough. A column is as full as it is far

@@ -14,15 +14,15 @@ const SMALLEST: f32 = 1e-5;
 
 /// Before a still camera; `pixels` and `bbox` are shares of the picture.
 pub fn still(cues: &Cues, pixels: f32, bbox: f32) -> f32 {
-    let evidence = 5.6 - 6.06 * cues.familiar - 11.1 * cues.unrest + 0.0029 * cues.contour
-        - 0.0208 * cues.scene_contour
-        + 0.573 * pixels.max(SMALLEST).ln();
+    let evidence = 6.47 - 6.9 * cues.familiar - 7.89 * cues.unrest + 0.0027 * cues.contour
+        - 0.0222 * cues.scene_contour
+        + 0.696 * pixels.max(SMALLEST).ln();
     share(evidence) * of_size(bbox)
 }
 
 /// Before a moving camera, from its rank among the objects of the frame, 0 to 1.
 pub fn moving(rank: f32, bbox: f32) -> f32 {
-    share(1.06 * (rank + 0.01).ln() - 0.31) * of_size(bbox)
+    share(1.19 * (rank + 0.01).ln() - 0.2) * of_size(bbox)
 }
 
 fn share(evidence: f32) -> f32 {
