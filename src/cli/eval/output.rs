@@ -6,7 +6,7 @@ use mostream::engine;
 use mostream::evaluate::corloc::{self, Boxes, Objects};
 use mostream::evaluate::dataset::{FrameTruth, Media};
 use mostream::evaluate::report::{Cue, DatasetSummary, Measures, Outcome, Report, Stages};
-use mostream::evaluate::sample::{self, FoundBox, Sample};
+use mostream::evaluate::sample::{self, FoundBox, Moment, Sample};
 use mostream::evaluate::tables;
 use mostream::geometry;
 use mostream::partial::PartialFile;
@@ -17,8 +17,8 @@ use std::path::Path;
 /// The boxes of one setting, picture by picture.
 struct Pictures<'a> {
     ids: Vec<&'a str>,
-    /// The item as counted here, the frame, its size, what is true.
-    truths: Vec<(usize, usize, [u32; 2], &'a FrameTruth, bool)>,
+    /// The item as counted here, the frame, its size and moment, what is true.
+    truths: Vec<(usize, usize, [u32; 2], Option<Moment>, &'a FrameTruth, bool)>,
     boxes: Vec<Vec<FoundBox>>,
 }
 
@@ -34,7 +34,14 @@ impl<'a> Pictures<'a> {
                 last = Some(item);
             }
             let found = &found[setting];
-            truths.push((ids.len() - 1, frame, found.picture, &source.frames[frame], source.is_exhaustive));
+            truths.push((
+                ids.len() - 1,
+                frame,
+                found.picture,
+                found.moment,
+                &source.frames[frame],
+                source.is_exhaustive,
+            ));
             let both = found.boxes.iter().zip(&found.scores);
             let kept = both.filter(|(_, score)| **score >= plan.min_score(setting, item));
             boxes.push(kept.map(|(bbox, &score)| FoundBox { bbox: bbox.map(f64::from), score }).collect());
@@ -43,13 +50,14 @@ impl<'a> Pictures<'a> {
     }
 
     fn samples(&self) -> Vec<Sample<'_>> {
-        let sample = |(&(item, frame, picture, truth, is_exhaustive), found)| Sample {
+        let sample = |(&(item, frame, picture, moment, truth, is_exhaustive), found)| Sample {
             item,
             frame,
             picture,
             truth,
             is_exhaustive,
             found,
+            moment,
         };
         self.truths.iter().zip(self.boxes.iter().map(Vec::as_slice)).map(sample).collect()
     }
@@ -82,14 +90,17 @@ pub fn results(plan: &Plan, findings: &Findings) -> Vec<Outcome> {
             us.sort_unstable();
             us.get(us.len() / 2).map_or(0.0, |us| *us as f64 / 1e3)
         };
+        let (cue, without) = match plan.cue(setting, 0) {
+            engine::Cue::Appearance => (Cue::Appearance, Vec::new()),
+            engine::Cue::Time { without, .. } => (Cue::Time, without.all().collect()),
+        };
         Outcome {
             input: plan.inputs[setting / plan.methods.len()].clone(),
             method: plan.methods[setting % plan.methods.len()],
             paper: plan.paper,
-            cue: match plan.cue(setting, 0) {
-                engine::Cue::Appearance => Cue::Appearance,
-                engine::Cue::Time { .. } => Cue::Time,
-            },
+            cue,
+            without,
+            adaptive: plan.pace.is_adaptive && cue == Cue::Time,
             min_score: plan.min_score(setting, 0),
             measures: Measures::of(&pictures.samples(), &pictures.ids, plan.every),
             milliseconds: Stages {
@@ -97,6 +108,8 @@ pub fn results(plan: &Plan, findings: &Findings) -> Vec<Outcome> {
                 scale: median(|us| us.scale),
                 infer: median(|us| us.infer),
                 localize: median(|us| us.localize),
+                motion: median(|us| us.motion),
+                scene: median(|us| us.scene),
                 analysis: sample::median(
                     findings
                         .found
