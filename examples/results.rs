@@ -38,7 +38,9 @@ pub fn markdown(folder: &Path) -> Result<String, Failure> {
         let value: Value = serde_json::from_slice(&std::fs::read(path)?).map_err(failed)?;
         if value.get("evaluation").is_some() {
             let report: Report = serde_json::from_value(value).map_err(failed)?;
-            report.results.iter().for_each(|outcome| clips += &clips_row(&name, outcome));
+            if let [outcome] = &report.results[..] {
+                clips += &clips_row(&name, outcome);
+            }
             // What leaves something out is a row among the others.
             if !name.starts_with(ABLATION) {
                 quality += &evaluation(&name, &report);
@@ -60,8 +62,8 @@ pub fn markdown(folder: &Path) -> Result<String, Failure> {
         page += "\nNo report is stored yet.\n";
     }
     if !clips.is_empty() {
-        page += "\n## Clips: with and without each cue\n\nAll clips' objects, boxes and frames together, then the mean of the clips. The \
-                 reports below have the intervals, the clips and the time of each stage.\n\n\
+        page += "\n## Clips: with and without each cue\n\nOf reports of one method at one size: all clips' objects, boxes and frames together, then the mean of the clips. \
+                 The reports below have the intervals, the clips and the time of each stage.\n\n\
                  | report | cues | min score | recall50 | precision | best | any | mean recall50 | precision | best | any | boxes over 40 % | \
                  false boxes a minute | inferred | ms: motion | infer | scene |\n|";
         page += &" --- |".repeat(17);
