@@ -4,9 +4,9 @@ use super::work::{Findings, Plan};
 use crate::cli::exit::{Exit, Failure};
 use mostream::engine;
 use mostream::evaluate::corloc::{self, Boxes, Objects};
-use mostream::evaluate::dataset::{FrameTruth, Media};
+use mostream::evaluate::dataset::Media;
 use mostream::evaluate::report::{Cue, DatasetSummary, Measures, Outcome, Report, Stages};
-use mostream::evaluate::sample::{self, FoundBox, Moment, Sample};
+use mostream::evaluate::sample::{self, FoundBox, Sample};
 use mostream::evaluate::tables;
 use mostream::geometry;
 use mostream::partial::PartialFile;
@@ -17,8 +17,8 @@ use std::path::Path;
 /// The boxes of one setting, picture by picture.
 struct Pictures<'a> {
     ids: Vec<&'a str>,
-    /// The item as counted here, the frame, its size and moment, what is true.
-    truths: Vec<(usize, usize, [u32; 2], Option<Moment>, &'a FrameTruth, bool)>,
+    /// All but what was found; items as counted here.
+    truths: Vec<Sample<'a>>,
     boxes: Vec<Vec<FoundBox>>,
 }
 
@@ -34,14 +34,15 @@ impl<'a> Pictures<'a> {
                 last = Some(item);
             }
             let found = &found[setting];
-            truths.push((
-                ids.len() - 1,
+            truths.push(Sample {
+                item: ids.len() - 1,
                 frame,
-                found.picture,
-                found.moment,
-                &source.frames[frame],
-                source.is_exhaustive,
-            ));
+                picture: found.picture,
+                truth: &source.frames[frame],
+                is_exhaustive: source.is_exhaustive,
+                found: &[],
+                moment: found.moment,
+            });
             let both = found.boxes.iter().zip(&found.scores);
             let kept = both.filter(|(_, score)| **score >= plan.min_score(setting, item));
             boxes.push(kept.map(|(bbox, &score)| FoundBox { bbox: bbox.map(f64::from), score }).collect());
@@ -50,16 +51,7 @@ impl<'a> Pictures<'a> {
     }
 
     fn samples(&self) -> Vec<Sample<'_>> {
-        let sample = |(&(item, frame, picture, moment, truth, is_exhaustive), found)| Sample {
-            item,
-            frame,
-            picture,
-            truth,
-            is_exhaustive,
-            found,
-            moment,
-        };
-        self.truths.iter().zip(self.boxes.iter().map(Vec::as_slice)).map(sample).collect()
+        self.truths.iter().zip(&self.boxes).map(|(sample, found)| Sample { found, ..*sample }).collect()
     }
 }
 
