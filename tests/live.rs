@@ -240,7 +240,19 @@ fn metrics_name_the_decoder_of_a_camera_and_count_the_pictures_of_each_device() 
     let folder = tempfile::tempdir().unwrap();
     let (server, port) = (RtspCamera::start(free_port(), &[]), free_port());
     let (input, web) = (format!("door={}", server.url()), format!("--web=127.0.0.1:{port}"));
-    let arguments = ["--device", "cpu", "--decoder", "openh264dec", &web, "--records", "r.jsonl", &input];
+    let arguments = [
+        "--cue",
+        "time",
+        "--no-scene",
+        "--device",
+        "cpu",
+        "--decoder",
+        "openh264dec",
+        &web,
+        "--records",
+        "r.jsonl",
+        &input,
+    ];
     let child = program(folder.path(), &arguments).spawn().unwrap();
     // Frames that come while the model opens have records, too.
     let records = folder.path().join("r.jsonl");
