@@ -130,6 +130,7 @@ fn measure(dim: usize, sources: usize) -> f64 {
         every: 1,
         adaptive: None,
         scene: None,
+        witness: None,
     });
     let task = Task {
         model: "recorded".into(),

@@ -70,7 +70,14 @@ fn main() {
         let pipeline = "videotestsrc is-live=true pattern=ball ! video/x-raw,format=I420,width=640,height=480,framerate=10/1 \
                         ! appsink name=frames sync=false drop=true";
         let camera = Camera::open(pipeline.as_ref(), number.to_string(), CameraOptions::default()).unwrap();
-        Input { feed: Box::new(Gated { camera, number }), sinks: Vec::new(), every: 1, adaptive: None, scene: None }
+        Input {
+            feed: Box::new(Gated { camera, number }),
+            sinks: Vec::new(),
+            every: 1,
+            adaptive: None,
+            scene: None,
+            witness: None,
+        }
     };
     let board = Board::new((0..CAMERAS).map(|number| number.to_string()));
     let stop = AtomicBool::new(false);

@@ -2,10 +2,14 @@
 //!
 //! `cargo run --release --example results -- docs/results docs/RESULTS.md`; `make results` does the same.
 
-use mostream::evaluate::report::{Choices, Report};
+use mostream::evaluate::report::{Choices, Cue, Outcome, Report};
+use mostream::evaluate::sample::Estimate;
 use mostream::evaluate::tables;
 use serde_json::Value;
 use std::path::{Path, PathBuf};
+
+/// Reports of this name leave something out, to learn what it brings.
+const ABLATION: &str = "ablation-";
 
 type Failure = Box<dyn std::error::Error>;
 
@@ -26,7 +30,7 @@ pub fn markdown(folder: &Path) -> Result<String, Failure> {
     };
     paths.retain(|path| path.extension().is_some_and(|extension| extension == "json"));
     paths.sort();
-    let (mut quality, mut speed) = (String::new(), String::new());
+    let (mut quality, mut clips, mut speed) = (String::new(), String::new(), String::new());
     let mut choices: Vec<Choices> = Vec::new();
     for path in &paths {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
@@ -34,7 +38,13 @@ pub fn markdown(folder: &Path) -> Result<String, Failure> {
         let value: Value = serde_json::from_slice(&std::fs::read(path)?).map_err(failed)?;
         if value.get("evaluation").is_some() {
             let report: Report = serde_json::from_value(value).map_err(failed)?;
-            quality += &evaluation(&name, &report);
+            if let [outcome] = &report.results[..] {
+                clips += &clips_row(&name, outcome);
+            }
+            // What leaves something out is a row among the others.
+            if !name.starts_with(ABLATION) {
+                quality += &evaluation(&name, &report);
+            }
             if !choices.contains(&report.choices) {
                 choices.push(report.choices);
             }
@@ -51,6 +61,15 @@ pub fn markdown(folder: &Path) -> Result<String, Failure> {
     if paths.is_empty() {
         page += "\nNo report is stored yet.\n";
     }
+    if !clips.is_empty() {
+        page += "\n## Clips: with and without each cue\n\nOf reports of one method at one size: all clips' objects, boxes and frames together, then the mean of the clips. \
+                 The reports below have the intervals, the clips and the time of each stage.\n\n\
+                 | report | cues | min score | recall50 | precision | best | any | mean recall50 | precision | best | any | boxes over 40 % | \
+                 false boxes a minute | inferred | ms: motion | infer | scene |\n|";
+        page += &" --- |".repeat(17);
+        page += "\n";
+        page += &clips;
+    }
     page += &quality;
     if !speed.is_empty() {
         page += "\n## Speed\n\nMedians over rounds; stages alone in wall milliseconds per frame, the whole way in frames per second.\n\n\
@@ -64,6 +83,41 @@ pub fn markdown(folder: &Path) -> Result<String, Failure> {
         page += &rules(&choices);
     }
     Ok(page)
+}
+
+/// None of what is no clip.
+fn clips_row(name: &str, outcome: &Outcome) -> String {
+    let m = &outcome.measures;
+    let Some(video) = &m.video else { return String::new() };
+    let cues = match outcome.cue {
+        Cue::Appearance => "appearance".to_owned(),
+        Cue::Time => {
+            let without: String = outcome.without.iter().map(|sense| format!(", without {}", sense.name())).collect();
+            format!("time{}{without}", if outcome.adaptive { ", adaptive" } else { "" })
+        }
+    };
+    let of =
+        |estimate: Option<Estimate>, scale: f64| estimate.map_or("-".into(), |e| format!("{:.1}", scale * e.value));
+    let share = |estimate| of(estimate, 100.0);
+    let ms = &outcome.milliseconds;
+    let mut cells = vec![name.to_owned(), cues, outcome.min_score.to_string()];
+    cells.extend(
+        [
+            m.all.map(|all| all.recall50),
+            m.precision.map(|share| share.estimate),
+            m.corloc_single.map(|share| share.estimate),
+            m.corloc_any.map(|share| share.estimate),
+            video.mean_recall50,
+            video.mean_precision,
+            video.mean_best,
+            video.mean_any,
+            m.large_boxes.map(|share| share.estimate),
+        ]
+        .map(share),
+    );
+    cells.extend([of(m.empty.and_then(|empty| empty.per_minute), 1.0), share(video.inferred)]);
+    cells.extend([ms.motion, ms.infer, ms.scene].map(|ms| format!("{ms:.1}")));
+    format!("| {} |\n", cells.join(" | "))
 }
 
 fn evaluation(name: &str, report: &Report) -> String {

@@ -141,6 +141,11 @@ pub struct TimingsRecord {
     pub inference: u64,
     /// Patch features to boxes.
     pub localize: u64,
+    /// Of every frame whose past is asked: the small picture and what moves in it, before the model; and what is new in it, after.
+    #[serde(default)]
+    pub motion: u64,
+    #[serde(default)]
+    pub scene: u64,
 }
 
 /// What is known of a frame besides its objects.

@@ -74,6 +74,7 @@ fn records(path: &Path, decoder: Option<&str>, model_size: Option<ModelSize>) ->
         every: 1,
         adaptive: None,
         scene: None,
+        witness: None,
     };
     let board = Board::new(["clip".to_owned()]);
     engine::run(&task, vec![input], &models, &board, &AtomicBool::new(false), &|_| ()).unwrap();

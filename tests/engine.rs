@@ -87,7 +87,7 @@ fn restless(is_live: bool, is_enough: impl Fn() -> bool + Send + 'static) -> Box
 }
 
 fn input(feed: Box<dyn Feed>) -> Input {
-    Input { feed, sinks: Vec::new(), every: 1, adaptive: None, scene: None }
+    Input { feed, sinks: Vec::new(), every: 1, adaptive: None, scene: None, witness: None }
 }
 
 fn run(

@@ -6,6 +6,7 @@ mod support;
 
 use mostream::evaluate::report::Report;
 use mostream::localize::MOST_MIN_SCORE;
+use mostream::motion::Camera;
 use mostream::picture::{RgbImage, write_jpeg};
 use mostream::scene::MIN_SCORE;
 use serde_json::{Value, json};
@@ -206,6 +207,83 @@ fn frames_of_a_video_are_those_of_run() {
     }
 }
 
+/// A folder with one clip of a panning camera, and what is true of it.
+fn panned(folder: &Path) -> clips::Clip {
+    let clip =
+        clips::pan(folder.join("pan.mp4"), (160, 120), 40, "-c:v libx264 -preset veryfast -crf 14 -pix_fmt yuv420p");
+    let frames: Vec<Value> = clip.boxes.iter().map(|bbox| json!([bbox])).collect();
+    let truth = json!({ "clip": "pan.mp4", "frames": frames });
+    std::fs::write(folder.join("pan.boxes.json"), truth.to_string()).unwrap();
+    clip
+}
+
+#[test]
+fn before_a_moving_camera_a_bound_of_the_score_is_that_of_run() {
+    let folder = tempfile::tempdir().unwrap();
+    let clip = panned(folder.path());
+    let mut all = Vec::new();
+    for least in ["0.02", "0.7"] {
+        let out = tempfile::tempdir().unwrap();
+        let (csv, bound) = (out.path().join("r.csv"), ["--min-score", least]);
+        let arguments = [&bound[..], &["--csv", csv.to_str().unwrap()]].concat();
+        let ran = eval(folder.path(), &arguments).output().unwrap();
+        assert_eq!(code(&ran), Some(0), "{}", String::from_utf8_lossy(&ran.stderr));
+        let run = Command::new(env!("CARGO_BIN_EXE_mostream"))
+            .args(["run", "--quiet", "--records", "-"])
+            .args([&PATCHES[..], &bound].concat())
+            .arg(&clip.path)
+            .output()
+            .unwrap();
+        let records = String::from_utf8(run.stdout).unwrap();
+        let records: Vec<_> = records.lines().map(|line| validate_line(line).unwrap()).collect();
+        assert!(records[20..].iter().all(|record| record.camera == Some(Camera::Moving)), "{:?}", records[20].camera);
+        let boxes: Vec<String> = records.iter().map(|record| record.objects.len().to_string()).collect();
+        let text = std::fs::read_to_string(&csv).unwrap();
+        let column = text.lines().next().unwrap().split(',').position(|name| name == "boxes").unwrap();
+        let found: Vec<&str> = text.lines().skip(1).map(|line| line.split(',').nth(column).unwrap()).collect();
+        assert_eq!(found, boxes, "at least {least}");
+        all.push(records);
+    }
+    assert_ne!(all[0], all[1]);
+}
+
+#[test]
+fn what_a_cue_brings_is_seen_without_it_and_adaptive_runs_say_what_they_spare() {
+    let folder = tempfile::tempdir().unwrap();
+    panned(folder.path());
+    let report = |more: &[&str]| {
+        let out = tempfile::tempdir().unwrap();
+        let json = out.path().join("r.json");
+        let ran = eval(folder.path(), &[more, &["--json", json.to_str().unwrap()]].concat()).output().unwrap();
+        assert_eq!(code(&ran), Some(0), "{}", String::from_utf8_lossy(&ran.stderr));
+        let report: Report = serde_json::from_value(report(&json)).unwrap();
+        (report.results[0].clone(), String::from_utf8(ran.stdout).unwrap())
+    };
+    let (whole, _) = report(&[]);
+    let (still, told) = report(&["--without", "motion,appearance"]);
+    assert!(whole.measures.boxes > 0 && whole.without.is_empty());
+    // Of the frames before the camera is known to move some are left.
+    assert!(still.measures.boxes < whole.measures.boxes / 2, "{} of {}", still.measures.boxes, whole.measures.boxes);
+    assert!(told.contains("most, time, without motion, without appearance"), "{told}");
+    let share =
+        |outcome: &mostream::evaluate::report::Outcome| outcome.measures.video.as_ref().unwrap().clips[0].inferred;
+    assert_eq!((share(&whole), share(&report(&["--infer-every", "4"]).0)), (Some(1.0), Some(0.25)));
+
+    // Nothing happens for eight seconds: after two the model rests but for a look now and then.
+    std::fs::remove_file(folder.path().join("pan.mp4")).unwrap();
+    std::fs::remove_file(folder.path().join("pan.boxes.json")).unwrap();
+    let lawn = (0..200).map(|_| scene::Picture { rgb: scene::ground(96, 72), boxes: Vec::new() });
+    clips::film(folder.path().join("lawn.mp4"), (96, 72), lawn, "-c:v libx264 -preset veryfast -pix_fmt yuv420p");
+    let truth = json!({ "clip": "lawn.mp4", "frames": vec![json!([]); 200] });
+    std::fs::write(folder.path().join("lawn.boxes.json"), truth.to_string()).unwrap();
+    let (spared, told) = report(&["--adaptive", "--every", "10"]);
+    let inferred = share(&spared).unwrap();
+    // Of frames 0 to 190.
+    assert!((50.0..55.0).contains(&(inferred * 191.0)), "{inferred}");
+    assert!(told.contains("most, time, adaptive") && told.contains(&format!("{:.1}", 100.0 * inferred)), "{told}");
+    assert_eq!(spared.measures.empty.unwrap().per_minute.unwrap().value, 0.0);
+}
+
 #[test]
 fn parts_of_a_data_set_and_wrong_flags() {
     let folder = tempfile::tempdir().unwrap();
@@ -227,7 +305,8 @@ fn parts_of_a_data_set_and_wrong_flags() {
 
     std::fs::write(folder.path().join("no.json"), r#"{"a": 1}"#).unwrap();
     let no_list = folder.path().join("no.json");
-    let wrong: [(&[&str], i32, &str); 6] = [
+    let wrong: [(&[&str], i32, &str); 7] = [
+        (&["--without", "colour"], 2, "pixels, novelty, ghosts, motion, appearance"),
         (&["--exclude", no_list.to_str().unwrap()], 3, "no JSON list"),
         (&["--json", "a", "--csv", "a"], 2, "both --json and --csv"),
         (&["--method", "best"], 2, "expected most, lost, tokencut or dino-seg, or all"),

@@ -10,6 +10,7 @@ use mostream::geometry::{Grid, PatchLayout, PixelBox};
 use mostream::inspect::{Candidate, Fate, Inspection};
 use mostream::localize::most::DropReason;
 use mostream::localize::{Features, Localizer, MOST_MIN_SCORE, Method, PatchOutput};
+use mostream::record::ObjectRecord;
 use ndarray::Array2;
 use serde_json::Value;
 use std::fs;
@@ -233,6 +234,73 @@ fn a_frame_of_a_video_is_the_one_at_that_time() {
     assert_eq!(embedded(&at("whole.html"))["time"], 0.0);
     fails(folder.path(), &["inspect", "clip.mp4@3@99", "-o", "no.html"], 3, "ends at 0.800 s");
     assert!(!at("no.html").exists());
+}
+
+#[test]
+fn a_frame_of_a_video_is_seen_as_run_sees_it_with_its_past() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    let x264 = "-c:v libx264 -preset veryfast -crf 16 -pix_fmt yuv420p";
+    let ground = scene::ground(320, 240);
+    let disc = |frame: usize| Thing {
+        shape: Shape::Blob,
+        texture: Texture::Dots,
+        colours: [[246.0, 214.0, 70.0], [150.0, 34.0, 30.0]],
+        centre: [40.0 + 4.0 * frame.saturating_sub(50) as f32, 120.0],
+        radius: 24.0,
+        turn: 0.3,
+    };
+    let things = |frame: usize| (frame >= 50).then(|| disc(frame));
+    let pictures = (0..80).map(|frame| scene::draw(&ground, 320, 240, things(frame).as_slice()));
+    clips::film(at("walk.mp4"), (320, 240), pictures, x264);
+    clips::pan(at("pan.mp4"), (320, 240), 40, x264);
+    let model = ["--device", "cpu", "--patches", "300"];
+    for (name, frame, camera) in [("walk", 70, "still"), ("pan", 35, "moving")] {
+        let (file, out) = (format!("{name}.mp4"), format!("{name}.html"));
+        let records = works(folder.path(), &[&["run", "-q", "--records", "-", &file][..], &model].concat());
+        let records: Vec<Value> =
+            String::from_utf8(records).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        let moment = format!("{file}@{}", frame as f64 / 25.0);
+        works(folder.path(), &[&["inspect", &moment, "-o", &out, "--pngs", name][..], &model].concat());
+        let past = &embedded(&at(&out))["past"];
+        let objects = records[frame]["objects"].as_array().unwrap();
+        let read = |objects: &Value| serde_json::from_value::<Vec<ObjectRecord>>(objects.clone()).unwrap();
+        assert!(!objects.is_empty(), "{name}");
+        assert_eq!(read(&past["objects"]), read(&records[frame]["objects"]), "{name}");
+        assert_eq!((&past["frame"], &past["camera"]), (&frame.into(), &camera.into()));
+        let history: Vec<Value> = (0..=frame)
+            .map(|at| {
+                let seconds = records[at]["pts_ns"].as_f64().unwrap() / 1e9;
+                serde_json::json!([seconds, records[at]["camera"], records[at]["objects"].as_array().unwrap().len()])
+            })
+            .collect();
+        assert_eq!(past["history"], Value::Array(history));
+        // The maps are brightest where the thing is.
+        let bbox: [u32; 4] = serde_json::from_value(objects[0]["bbox"].clone()).unwrap();
+        let inside = |x: u32, y: u32| (bbox[0]..bbox[2]).contains(&x) && (bbox[1]..bbox[3]).contains(&y);
+        for map in if camera == "still" { &["time-novelty", "time-pixels"][..] } else { &["time-motion"] } {
+            let map = image::open(at(name).join(format!("{map}.png"))).unwrap().into_rgb8();
+            let light = |is_in: bool| {
+                let pixels = map.enumerate_pixels().filter(|(x, y, _)| inside(*x, *y) == is_in);
+                let values: Vec<f64> = pixels.map(|(.., pixel)| pixel.0.map(f64::from).iter().sum()).collect();
+                values.iter().sum::<f64>() / values.len() as f64
+            };
+            assert!(light(true) > 1.5 * light(false), "{name}: {} and {}", light(true), light(false));
+        }
+        let browser = Browser::open(1280, 1000);
+        browser.load(&at(&out));
+        assert_eq!(browser.run("return document.querySelectorAll('#overlay .box.time').length"), objects.len());
+        assert_eq!(browser.run("return document.querySelectorAll('#objects .card').length"), objects.len());
+        let told = browser.text("#objects .card");
+        let cue = if camera == "still" { "New pixels" } else { "Motion against the camera" };
+        assert!(told.contains(cue), "{told}");
+        browser.click("#views label:last-child input");
+        assert_eq!(browser.text("#view-title"), if camera == "still" { "New pixels" } else { "Motion" });
+        assert_eq!(browser.console(), Value::Array(vec![]));
+    }
+    let single = [&["inspect", "walk.mp4@2.8", "--cue", "appearance", "-o", "one.html"][..], &model].concat();
+    works(folder.path(), &single);
+    assert_eq!(embedded(&at("one.html"))["past"], Value::Null);
 }
 
 #[test]

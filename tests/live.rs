@@ -240,7 +240,19 @@ fn metrics_name_the_decoder_of_a_camera_and_count_the_pictures_of_each_device() 
     let folder = tempfile::tempdir().unwrap();
     let (server, port) = (RtspCamera::start(free_port(), &[]), free_port());
     let (input, web) = (format!("door={}", server.url()), format!("--web=127.0.0.1:{port}"));
-    let arguments = ["--device", "cpu", "--decoder", "openh264dec", &web, "--records", "r.jsonl", &input];
+    let arguments = [
+        "--cue",
+        "time",
+        "--no-scene",
+        "--device",
+        "cpu",
+        "--decoder",
+        "openh264dec",
+        &web,
+        "--records",
+        "r.jsonl",
+        &input,
+    ];
     let child = program(folder.path(), &arguments).spawn().unwrap();
     // Frames that come while the model opens have records, too.
     let records = folder.path().join("r.jsonl");
@@ -249,6 +261,8 @@ fn metrics_name_the_decoder_of_a_camera_and_count_the_pictures_of_each_device() 
     let text = answer.body_mut().read_to_string().unwrap();
     let wanted = "mostream_decoder_info{source=\"door\",decoder=\"openh264dec\",memory=\"system\"} 1\n";
     assert!(text.contains(wanted), "{text}");
+    let past = text.lines().find_map(|line| line.strip_prefix("mostream_past_bytes{source=\"door\"} ")).unwrap();
+    assert!((1e5..20e6).contains(&past.parse::<f64>().unwrap()), "{past} bytes");
     let of_device = |name: &str| {
         let series = format!("mostream_device_{name}{{device=\"cpu\",session=\"0\"}} ");
         text.lines().find_map(|line| line.strip_prefix(&series)).unwrap().parse::<f64>().unwrap()

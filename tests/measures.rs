@@ -4,7 +4,7 @@ use mostream::evaluate::average_precision::{Matches, Precision, Size};
 use mostream::evaluate::corloc::{Boxes, Objects, corloc};
 use mostream::evaluate::dataset::{FrameTruth, TruthBox};
 use mostream::evaluate::report::{Cue, Measures, Outcome, Share, Stages};
-use mostream::evaluate::sample::{self, Estimate, FoundBox, Sample};
+use mostream::evaluate::sample::{self, Estimate, FoundBox, Moment, Sample};
 use mostream::evaluate::{auc, bootstrap, tables, video};
 use mostream::localize::Method;
 use serde_json::{Value, json};
@@ -29,7 +29,15 @@ fn samples(pictures: &[(FrameTruth, Vec<FoundBox>)]) -> Vec<Sample<'_>> {
     pictures
         .iter()
         .enumerate()
-        .map(|(item, (truth, found))| Sample { item, frame: 0, picture: [640, 480], truth, is_exhaustive: true, found })
+        .map(|(item, (truth, found))| Sample {
+            item,
+            frame: 0,
+            picture: [640, 480],
+            truth,
+            is_exhaustive: true,
+            found,
+            moment: None,
+        })
         .collect()
 }
 
@@ -262,6 +270,7 @@ fn a_box_that_follows_its_object_has_no_jitter_and_one_that_jumps_has_its_own_mo
             truth: &frames[frame],
             is_exhaustive: true,
             found: &found[frame],
+            moment: None,
         };
         let samples: Vec<Sample> = (0..4).map(sample).collect();
         video::jitter(&samples, 1, 1).map(|(jitter, steps)| (jitter.value, steps))
@@ -287,6 +296,7 @@ fn tracks_tell_objects_apart() {
         truth: &frames[frame],
         is_exhaustive: true,
         found: &boxes,
+        moment: None,
     };
     let (jitter, steps) = video::jitter(&[sample(0), sample(1)], 1, 1).unwrap();
     assert_eq!((jitter.value, steps), (0.0, 2));
@@ -319,6 +329,44 @@ fn what_the_data_does_not_allow_is_not_measured() {
 }
 
 #[test]
+fn boxes_of_nothing_are_counted_by_the_minute_and_a_clip_says_how_much_the_model_ran() {
+    let (nothing, object) = (frame(vec![]), frame(vec![truth([0.0, 0.0, 50.0, 50.0])]));
+    let boxes = [found([0.0, 0.0, 50.0, 50.0], 0.9), found([60.0, 60.0, 90.0, 90.0], 0.2)];
+    // Every fifth frame of five a second.
+    let sample = |item, frame: u64, truth, boxes, inferred| Sample {
+        item,
+        frame: frame as usize,
+        picture: [640, 480],
+        truth,
+        is_exhaustive: true,
+        found: boxes,
+        moment: Some(Moment { pts_ns: frame * 200_000_000, inferred: Some(inferred) }),
+    };
+    let samples = [
+        // Nothing is there, and 3 boxes in 3 frames, which last 0.6 seconds.
+        sample(0, 0, &nothing, &boxes[..1], 1),
+        sample(0, 5, &nothing, &[], 2),
+        sample(0, 10, &nothing, &boxes, 2),
+        // Nothing in the last: no box.
+        sample(1, 0, &object, &boxes[..1], 1),
+        sample(1, 5, &nothing, &[], 4),
+    ];
+    let measures = Measures::of(&samples, &["empty", "busy"], 5);
+    let video = measures.video.unwrap();
+    let near = |value: f64, expected: f64| (value - expected).abs() < 1e-9;
+    let [empty, busy] = &video.clips[..] else { panic!("{:?}", video.clips) };
+    assert_eq!((empty.recall50, empty.objects, busy.recall50), (None, 0, Some(1.0)));
+    assert!(near(empty.false_per_minute.unwrap(), 300.0) && near(busy.false_per_minute.unwrap(), 0.0));
+    assert!(near(measures.empty.unwrap().per_minute.unwrap().value, 3.0 / (4.0 * 0.2 / 60.0)));
+    assert!(near(video.mean_false_per_minute.unwrap().value, 150.0));
+    assert!(near(empty.inferred.unwrap(), 2.0 / 11.0) && near(busy.inferred.unwrap(), 4.0 / 6.0));
+    assert!(near(video.inferred.unwrap().value, 6.0 / 17.0));
+    assert!(near(video.mean_inferred.unwrap().value, (2.0 / 11.0 + 4.0 / 6.0) / 2.0));
+    // Precision is of clips with objects.
+    assert!(near(video.mean_precision.unwrap().value, 1.0) && near(video.mean_recall50.unwrap().value, 1.0));
+}
+
+#[test]
 fn a_median_has_an_interval_around_it() {
     let values = || (0..101).map(|at| f64::from(at * 37 % 101));
     let found = sample::median(values()).unwrap();
@@ -339,6 +387,8 @@ fn the_knee_is_the_fastest_size_that_is_as_good_as_the_best() {
             method,
             paper: false,
             cue: Cue::Appearance,
+            without: Vec::new(),
+            adaptive: false,
             min_score: 0.0,
             measures: Measures { corloc_any: Some(share), ..Measures::of(&[], &[], 1) },
             milliseconds: Stages { analysis: Some(estimate(ms)), ..Stages::default() },

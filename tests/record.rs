@@ -47,7 +47,7 @@ fn round_trip(record: &FrameRecord) -> FrameRecord {
 #[test]
 fn every_kind_of_record_keeps_to_the_schema_and_reads_back() {
     let cues = Cues { novelty: 1.5, pixels: 8.0, ..Cues::default() };
-    let timings = TimingsRecord { convert: 1, inference: 40_000, localize: 0 };
+    let timings = TimingsRecord { convert: 1, inference: 40_000, localize: 0, motion: 250, scene: 900 };
     for written in [
         record(vec![]),
         record(vec![object(false), object(true)]),

@@ -92,7 +92,9 @@ fn every_method_writes_valid_records_with_masks_and_timings() {
         let found = records_of(&clip.path, &["--method", method, "--masks", "--timings"]);
         assert_eq!(found.len(), 2);
         for record in found {
-            assert!(record.timings_us.is_some_and(|timings| timings.inference > 0));
+            let timings = record.timings_us.unwrap();
+            let has_past = timings.motion > 0 && timings.scene > 0;
+            assert!(timings.inference > 0 && has_past == (method == "most"), "{method}: {timings:?}");
             assert!(method == "most" || record.objects.len() == 1, "{method}: {:?}", record.objects);
             assert!(record.objects.iter().all(|object| object.mask.is_some()));
         }

@@ -76,6 +76,8 @@ fn metrics_say_what_happened() {
     yard.unchanged();
     yard.missed_by_sink();
     yard.broken(6);
+    yard.moves_by(1000);
+    yard.knows_by(2000);
     let answer = ask(&site.url("/metrics"), &[]);
     assert!(header(&answer, "content-type").starts_with("text/plain; version=0.0.4"));
     let series = scrape(&site.get("/metrics").1);
@@ -84,6 +86,7 @@ fn metrics_say_what_happened() {
     assert_eq!([of("objects", NAME), of("connections_total", NAME)], [3.0, 1.0]);
     assert_eq!([of("passed_over_total", "yard"), of("unchanged_total", "yard")], [4.0, 1.0]);
     assert_eq!([of("missed_by_sinks_total", "yard"), of("broken_total", "yard")], [1.0, 6.0]);
+    assert_eq!([of("past_bytes", "yard"), of("past_bytes", NAME)], [3000.0, 0.0]);
     assert_eq!(of("passed_over_total", "yard #2"), 0.0);
     for (source, state) in [(NAME, "live"), ("yard", "lost"), ("yard #2", "connecting")] {
         for other in ["connecting", "live", "stalled", "lost", "ended"] {

@@ -2,7 +2,7 @@
 
 use mostream::engine::Cue;
 use mostream::localize::Method;
-use mostream::scene::MIN_SCORE;
+use mostream::scene::{MIN_SCORE, Senses};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum CueArg {
@@ -22,7 +22,7 @@ pub fn help() -> String {
 pub fn cue(asked: Option<CueArg>, method: Method, paper: bool, min_score: Option<f32>) -> Cue {
     let is_usual = method == Method::Most && !paper;
     match asked.unwrap_or(if is_usual { CueArg::Time } else { CueArg::Appearance }) {
-        CueArg::Time => Cue::Time { min_score: min_score.unwrap_or(MIN_SCORE) },
+        CueArg::Time => Cue::Time { min_score: min_score.unwrap_or(MIN_SCORE), without: Senses::default() },
         CueArg::Appearance => Cue::Appearance,
     }
 }

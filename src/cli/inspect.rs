@@ -1,24 +1,38 @@
 //! `mostream inspect`: a page that shows why each box was drawn.
 
+use super::cue::{self, CueArg};
 use super::exit::{Exit, Failure};
 use super::guard::guard;
+use super::interrupt::stop_flag;
+use super::localize::localizer;
 use super::model::{FeatureArg, ModelArgs};
+use super::past::{self, Ask};
+use super::progress::Progress;
 use super::run::time_ns;
 use mostream::analyzer::{Analysis, Analyzer};
 use mostream::backbone::Feature;
+use mostream::engine::{Cue, Pace};
 use mostream::inspect::page::{self, Caption};
-use mostream::inspect::{Fate, Inspection, maps};
+use mostream::inspect::past::Follower;
+use mostream::inspect::{Fate, Inspection, Past, maps};
+use mostream::localize::Method;
+use mostream::motion::Evidence;
 use mostream::partial;
 use mostream::picture::{self, RgbImage};
+use mostream::record::FrameRecord;
+use mostream::scene::Scene;
+use mostream::stream::feed::Files;
 use mostream::stream::ingest::Span;
 use mostream::stream::pictures::VideoPictures;
 use mostream::stream::preflight::Source;
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, PoisonError};
 
 #[derive(clap::Args)]
 #[command(
-    after_help = "Examples:\n  mostream inspect photo.jpg\n  mostream inspect clip.mp4@1:30 -o frame.html --pngs maps"
+    after_help = "A frame of a video is seen as run sees it, after all frames before it.\n\nExamples:\n  mostream inspect photo.jpg\n  mostream inspect clip.mp4@1:30 -o frame.html --pngs maps"
 )]
 pub struct Args {
     /// A picture, or a video and a time in it: clip.mp4@12.5, clip.mp4@1:30 (without a time its first frame)
@@ -30,6 +44,8 @@ pub struct Args {
     /// Write the maps into this folder, too, as PNG files
     #[arg(long, value_name = "FOLDER")]
     pngs: Option<PathBuf>,
+    #[arg(long, help = cue::help(), value_enum)]
+    cue: Option<CueArg>,
     #[command(flatten)]
     model: ModelArgs,
 }
@@ -42,6 +58,8 @@ struct Subject {
     picture: RgbImage,
     features: Analysis,
     attention: Analysis,
+    /// Of a video, with its past up to this frame.
+    video: Option<(Source, Span)>,
 }
 
 pub fn run(args: Args) -> anyhow::Result<Exit> {
@@ -60,18 +78,31 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
     let mut analyzer = args.model.analyzer()?;
     let subject = look(input, start_ns, feature, &mut analyzer)?;
     let inspection = Inspection::new(&subject.features, &subject.attention)?;
+    let cue = cue::cue(args.cue, Method::Most, false, None);
+    let past = match &subject.video {
+        Some((source, span)) if cue != Cue::Appearance => {
+            let localizer = localizer(Method::Most, false, None);
+            let ask = Ask { args: &args.model, checkpoint: analyzer.checkpoint(), feature, localizer, cue };
+            follow(source, *span, &ask)?
+        }
+        _ => None,
+    };
     let model = analyzer.checkpoint().id();
     let caption = Caption { name: &subject.name, model, feature: args.model.feature.name(), time: subject.time };
-    let page = page::html(&inspection, &subject.picture, &caption)?;
+    let page = page::html(&inspection, past.as_ref(), &subject.picture, &caption)?;
     write(&output, page.as_bytes())?;
     let candidates = inspection.candidates.len();
     let drawn = inspection.candidates.iter().filter(|c| matches!(c.fate, Fate::Drawn { .. })).count();
-    eprintln!("mostream: {}: {drawn} boxes of MOST from {candidates} clusters", output.display());
+    let objects = past.as_ref().map_or(String::new(), |past| {
+        format!("{} objects in frame {}; of the single picture ", past.record.objects.len(), past.record.frame)
+    });
+    eprintln!("mostream: {}: {objects}{drawn} boxes of MOST from {candidates} clusters", output.display());
 
     if let Some(folder) = &args.pngs {
         std::fs::create_dir_all(folder)
             .map_err(|error| Failure::new(Exit::Output, format!("{} cannot be made: {error}", folder.display())))?;
-        let maps = maps::all(&inspection);
+        let mut maps = maps::all(&inspection);
+        maps.extend(past.iter().flat_map(|past| maps::of_past(past, &inspection.layout)));
         for (name, map) in &maps {
             write(&folder.join(format!("{name}.png")), &picture::to_png(map)?)?;
         }
@@ -95,7 +126,7 @@ fn look(input: &OsStr, start_ns: Option<u64>, feature: Feature, analyzer: &mut A
         let features = analyzer.analyze(&picture, feature)?;
         let attention = analyzer.analyze(&picture, Feature::ClsAttention)?;
         let name = path.file_name().unwrap_or(input).to_string_lossy().into_owned();
-        return Ok(Subject { name, time: None, picture, features, attention });
+        return Ok(Subject { name, time: None, picture, features, attention, video: None });
     }
     let source = Source::new(input)?;
     let span = Span { start_ns: start_ns.unwrap_or(0), duration_ns: None };
@@ -109,7 +140,35 @@ fn look(input: &OsStr, start_ns: Option<u64>, feature: Feature, analyzer: &mut A
     let attention = analyzer.analyze_scaled(&scaled, size, Feature::ClsAttention)?;
     let name = source.name.rsplit('/').next().unwrap_or_default().to_owned();
     let time = Some(frame.pts_ns as f64 / 1e9);
-    Ok(Subject { name, time, picture: video.picture(&frame, size)?, features, attention })
+    let picture = video.picture(&frame, size)?;
+    let until = Span { start_ns: 0, duration_ns: Some(frame.pts_ns + 1) };
+    Ok(Subject { name, time, picture, features, attention, video: Some((source, until)) })
+}
+
+/// The past of the last frame of `span`, as `run` sees it; none where the frame is too small for one.
+fn follow(source: &Source, span: Span, ask: &Ask) -> anyhow::Result<Option<Past>> {
+    let stop = stop_flag()?;
+    let files = Files::new(vec![source.clone()], span);
+    let media = files.media();
+    let seen = Arc::new(Mutex::new((Follower::default(), None::<Progress>)));
+    let kept = seen.clone();
+    let take = move |record: &FrameRecord, evidence: Option<&Evidence>, scene: &Scene| {
+        let mut seen = kept.lock().unwrap_or_else(PoisonError::into_inner);
+        seen.0.follow(record, evidence, scene);
+        let total = || media.get().and_then(|(media, span)| media.frames_in(*span));
+        let progress = seen.1.get_or_insert_with(|| Progress::new(total(), false));
+        progress.update(record.frame + 1, record.objects.len() as u64);
+    };
+    let outcome = past::watch(files, Pace { every: 1, is_adaptive: false }, ask, &stop, take)?;
+    let (follower, progress) = std::mem::take(&mut *seen.lock().unwrap_or_else(PoisonError::into_inner));
+    progress.iter().for_each(Progress::finish);
+    match outcome.faults.into_iter().next() {
+        Some((_, fault)) => Err(Failure::new(Exit::from(&fault), fault).into()),
+        None if stop.load(Ordering::Relaxed) => {
+            Err(Failure::new(Exit::Interrupted, "interrupted, no page is written").into())
+        }
+        None => Ok(follower.past()),
+    }
 }
 
 /// `VIDEO@TIME` in its parts; a file that is called like that is taken as it is.

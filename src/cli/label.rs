@@ -155,7 +155,7 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
         feature: args.model.feature.name().to_owned(),
         size: args.model.size.map_or(format!("{} patches", args.model.patches), |(w, h)| format!("{w}x{h}")),
         min_score: match cue {
-            Cue::Time { min_score } => min_score,
+            Cue::Time { min_score, .. } => min_score,
             Cue::Appearance => localizer.min_score,
         },
         with_past: cue != Cue::Appearance,

@@ -2,10 +2,12 @@
 
 use super::model::{ModelArgs, RunModels};
 use mostream::backbone::{Checkpoint, Feature};
-use mostream::engine::{self, Cue, EngineError, Outcome, Task};
+use mostream::engine::{self, Cue, EngineError, Outcome, Pace, Task};
 use mostream::geometry::PixelBox;
 use mostream::localize::{Detection, Localizer};
+use mostream::motion::Evidence;
 use mostream::record::{FrameRecord, ObjectRecord};
+use mostream::scene::Scene;
 use mostream::stream::feed::Files;
 use mostream::stream::ingest::Span;
 use mostream::stream::preflight::Source;
@@ -13,8 +15,8 @@ use std::collections::HashMap;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// The model runs on each so manyth frame: the past needs no more.
-const EVERY: u64 = 5;
+/// The model runs on each fifth frame: the past needs no more.
+const SPARING: Pace = Pace { every: 5, is_adaptive: false };
 
 /// Who looks.
 pub struct Ask<'a> {
@@ -25,18 +27,18 @@ pub struct Ask<'a> {
     pub cue: Cue,
 }
 
-/// Gives `take` the record of every frame, with masks and timings; the model runs on each `every`-th.
+/// Gives `take` the record of every frame, with masks and timings, and what it was made from.
 pub fn watch(
     files: Files,
-    every: u64,
+    pace: Pace,
     ask: &Ask,
     stop: &AtomicBool,
-    take: impl FnMut(&FrameRecord) + Send + 'static,
+    take: impl FnMut(&FrameRecord, Option<&Evidence>, &Scene) + Send + 'static,
 ) -> Result<Outcome, EngineError> {
     let Ask { args, checkpoint, feature, localizer, cue } = *ask;
     let task =
         Task { model: checkpoint.id().to_owned(), cue, localizer, groups: None, with_masks: true, with_timings: true };
-    engine::watch(Box::new(files), every, &task, &RunModels { args, checkpoint, feature, warn: &|_| {} }, stop, take)
+    engine::watch(Box::new(files), pace, &task, &RunModels { args, checkpoint, feature, warn: &|_| {} }, stop, take)
 }
 
 /// The objects of those frames that are `wanted`, by frame, in the frame's pixels: the whole video is seen, as `run` sees it. Of a video
@@ -49,13 +51,13 @@ pub fn objects(
 ) -> anyhow::Result<HashMap<u64, Vec<Detection>>> {
     let found = Arc::new(Mutex::new(HashMap::new()));
     let kept = found.clone();
-    let take = move |record: &FrameRecord| {
+    let take = move |record: &FrameRecord, _: Option<&Evidence>, _: &Scene| {
         if wanted(record) {
             let objects: Vec<Detection> = record.objects.iter().map(detection).collect();
             kept.lock().unwrap_or_else(PoisonError::into_inner).insert(record.frame, objects);
         }
     };
-    watch(Files::new(vec![source.clone()], Span::default()), EVERY, ask, stop, take)?;
+    watch(Files::new(vec![source.clone()], Span::default()), SPARING, ask, stop, take)?;
     let mut found = found.lock().unwrap_or_else(PoisonError::into_inner);
     Ok(std::mem::take(&mut *found))
 }

@@ -2,7 +2,7 @@
 
 use super::crew::spawn;
 use super::eyes::{self, KeptScene};
-use super::lanes::{Answer, Fault, Reply, Shared};
+use super::lanes::{Answer, Fault, Reply, Shared, Witness, microseconds};
 use super::outbox::{Outbox, Parcel, Room, Share};
 use super::sink::{Ending, Picture, Sink};
 use super::status::SourceStatus;
@@ -10,7 +10,9 @@ use crate::discover::groups::Named;
 use crate::geometry::PatchLayout;
 use crate::motion::Evidence;
 use crate::overlay::Overlay;
-use crate::record::{FrameMeta, FrameRecord, LiveRecord, ObjectRecord, SourceState, StateRecord, VERSION};
+use crate::record::{
+    FrameMeta, FrameRecord, LiveRecord, ObjectRecord, SourceState, StateRecord, TimingsRecord, VERSION,
+};
 use crate::scene::Scene;
 use crate::stream::canvas::Canvas;
 use crate::stream::feed::StateChange;
@@ -41,6 +43,8 @@ pub(super) struct FrameOrder {
     layout: PatchLayout,
     /// What the frame says of time, where that is asked.
     evidence: Option<Evidence>,
+    /// Microseconds that took.
+    looked: u64,
     capture: Option<Capture>,
     file: Option<Arc<str>>,
     picture: Option<(Frame, Share)>,
@@ -54,7 +58,7 @@ pub(super) struct FrameOrder {
 impl Order {
     pub fn frame(
         frame: &Frame,
-        (layout, evidence): (PatchLayout, Option<Evidence>),
+        (layout, evidence, looked): (PatchLayout, Option<Evidence>, u64),
         picture: Option<(Frame, Share)>,
         wanted: Vec<bool>,
         answer: Option<Receiver<Reply>>,
@@ -67,6 +71,7 @@ impl Order {
             size: frame.display_size(),
             layout,
             evidence,
+            looked,
             capture,
             file: frame.file.clone(),
             picture,
@@ -99,13 +104,18 @@ pub(super) struct Delivery<'a> {
 }
 
 /// A source's scene, which is kept when it ends, and now and then before.
-struct Past {
+pub(super) struct Past {
     scene: Scene,
     kept: Option<KeptScene>,
     saved: Instant,
+    witness: Option<Witness>,
 }
 
 impl Past {
+    pub fn new(scene: Scene, kept: Option<KeptScene>, witness: Option<Witness>) -> Self {
+        Self { scene, kept, saved: Instant::now(), witness }
+    }
+
     fn save_in_time(&mut self) {
         if self.saved.elapsed() >= SAVE_AFTER {
             self.save();
@@ -132,12 +142,7 @@ type Faults = Mutex<Vec<Fault>>;
 
 impl<'a> Delivery<'a> {
     /// Until the source ends; gives what went wrong.
-    pub fn run<'scope>(
-        self,
-        scope: &'scope Scope<'scope, '_>,
-        sinks: Vec<Box<dyn Sink>>,
-        past: (Scene, Option<KeptScene>),
-    ) -> Vec<Fault>
+    pub fn run<'scope>(self, scope: &'scope Scope<'scope, '_>, sinks: Vec<Box<dyn Sink>>, past: Past) -> Vec<Fault>
     where
         'a: 'scope,
     {
@@ -172,8 +177,7 @@ impl<'a> Delivery<'a> {
         faults
     }
 
-    fn deliver(&self, outbox: &mut Outbox, (scene, kept): (Scene, Option<KeptScene>)) {
-        let mut past = Past { scene, kept, saved: Instant::now() };
+    fn deliver(&self, outbox: &mut Outbox, mut past: Past) {
         let mut held: Option<Answer> = None;
         // Of frames that could not be waited for: as many as are in the inbox and beyond.
         let mut late: Vec<Receiver<Reply>> = Vec::new();
@@ -224,6 +228,12 @@ impl<'a> Delivery<'a> {
             }
             let record = self.record(&order, held.as_ref(), is_inferred, &mut past.scene);
             past.save_in_time();
+            if let Some(witness) = &mut past.witness {
+                witness(&record, order.evidence.as_ref(), &past.scene);
+            }
+            if order.evidence.is_some() {
+                self.status.knows_by(past.scene.bytes());
+            }
             self.status.finished(&record, order.arrived.elapsed());
             let picture = order.picture.and_then(|(frame, _share)| self.draw(&mut drawing, frame, &record));
             outbox.send_frame(Arc::new(record), picture, &order.wanted);
@@ -250,6 +260,7 @@ impl<'a> Delivery<'a> {
 
     fn record(&self, order: &FrameOrder, held: Option<&Answer>, is_inferred: bool, scene: &mut Scene) -> FrameRecord {
         let task = self.shared.task;
+        let start = Instant::now();
         let objects = match &order.evidence {
             Some(evidence) => {
                 let answer = held.filter(|_| is_inferred);
@@ -263,6 +274,7 @@ impl<'a> Delivery<'a> {
                 found.map(object).collect()
             }
         };
+        let known = microseconds(start);
         let live = order.capture.map(|capture| LiveRecord {
             captured_unix_ns: capture.unix_ns,
             clock: capture.clock,
@@ -270,6 +282,10 @@ impl<'a> Delivery<'a> {
             gap_ns: capture.gap_ns,
         });
         let timings = held.filter(|_| is_inferred).map(|answer| answer.timings).unwrap_or_default();
+        let timings = match order.evidence {
+            Some(_) => TimingsRecord { motion: order.looked, scene: known, ..timings },
+            None => timings,
+        };
         FrameRecord::assemble(
             FrameMeta {
                 source: order.file.as_deref().unwrap_or(&self.status.name),

@@ -44,6 +44,11 @@ pub(super) struct Eyes {
 }
 
 impl Eyes {
+    /// Bytes that movement is known by.
+    pub fn bytes(&self) -> usize {
+        self.rgb.len() + self.motion.as_ref().map_or(0, |(_, motion)| motion.bytes())
+    }
+
     /// None where the frame is too small, or cannot be looked at.
     pub fn look(&mut self, frame: &Frame) -> Option<Evidence> {
         let (width, height) = frame.display_size();
@@ -88,7 +93,7 @@ pub(super) fn objects(
     let found = scene.know(evidence, keys.as_ref(), layout, &candidates);
     let scale = [size.0 as f32 / small.0 as f32, size.1 as f32 / small.1 as f32];
     let least = match task.cue {
-        Cue::Time { min_score } => min_score,
+        Cue::Time { min_score, .. } => min_score,
         Cue::Appearance => 0.0,
     };
     let features = held.and_then(|held| held.features.as_deref()).filter(|_| held.is_some_and(|h| h.layout == *layout));

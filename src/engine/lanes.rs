@@ -3,7 +3,7 @@
 
 use super::adaptive::Adaptive;
 use super::crew::{self, Crew, CrewError, EndOfThread, Looked, Usage, spawn};
-use super::deliver::{Delivery, Order};
+use super::deliver::{Delivery, Order, Past};
 use super::desk::{Desk, Place};
 use super::eyes::{self, Eyes, KeptScene};
 use super::inbox::{Entrance, Inbox, Waiting, Wants};
@@ -16,7 +16,8 @@ use crate::discover::groups::{Groups, Named};
 use crate::geometry::PatchLayout;
 use crate::localize::{Localizer, PatchOutput};
 use crate::motion::{Camera, Evidence, Need};
-use crate::record::TimingsRecord;
+use crate::record::{FrameRecord, TimingsRecord};
+use crate::scene::{Scene, Senses};
 use crate::stream::StreamError;
 use crate::stream::feed::{Event, Feed};
 use crate::stream::frame::{Frame, FrameFit};
@@ -48,8 +49,9 @@ pub enum Cue {
     /// The single picture.
     #[default]
     Appearance,
-    /// What moves, and what is new to the scene, with appearance where the camera moves; objects of a lower score are left out.
-    Time { min_score: f32 },
+    /// What moves, and what is new to the scene, with appearance where the camera moves; objects of a lower score are left out,
+    /// and some senses where it is evaluated what they bring.
+    Time { min_score: f32, without: Senses },
 }
 
 /// What to do with every frame.
@@ -73,7 +75,12 @@ pub struct Input {
     pub adaptive: Option<Adaptive>,
     /// Where the past is asked: what was seen before this run, and where it is kept.
     pub scene: Option<KeptScene>,
+    /// Sees what records are made from.
+    pub witness: Option<Witness>,
 }
+
+/// A frame's record, and the past that it was made from: what the frame says of movement, where that is asked, and the scene.
+pub type Witness = Box<dyn FnMut(&FrameRecord, Option<&Evidence>, &Scene) + Send>;
 
 /// Why a run cannot go on. What goes wrong at one source is a [`Fault`], and the rest goes on.
 #[derive(Debug, thiserror::Error)]
@@ -266,7 +273,7 @@ impl<'scope, 'env> Lanes<'scope, 'env> {
     fn begin(&mut self, number: usize, input: Input) -> std::io::Result<()> {
         let (shared, scope) = (self.shared, self.scope);
         let status = &shared.board.sources[number];
-        let Input { feed, sinks, every, adaptive, mut scene } = input;
+        let Input { feed, sinks, every, adaptive, mut scene, witness } = input;
         let is_live = feed.is_live();
         let (to_deliver, orders) = bounded(if is_live { LIVE_ORDERS } else { PATIENT_ORDERS });
         let (to_crowd, crowded) = bounded(1);
@@ -276,6 +283,10 @@ impl<'scope, 'env> Lanes<'scope, 'env> {
             (shared.tell)(&format!("{}: its scene is seen anew: what was kept of it is of no use, {why}", status.name));
             Default::default()
         });
+        let past = match shared.task.cue {
+            Cue::Time { without, .. } => past.without(without),
+            Cue::Appearance => past,
+        };
         let source = Source {
             shared,
             feed,
@@ -296,7 +307,7 @@ impl<'scope, 'env> Lanes<'scope, 'env> {
         let end = EndOfLane(self.to_end.clone(), number);
         let delivery = spawn(scope, "deliver", move || {
             let _end = end;
-            delivery.run(scope, sinks, (past, scene))
+            delivery.run(scope, sinks, Past::new(past, scene, witness))
         })?;
         self.open.push(Lane { number, is_live, source, delivery });
         Ok(())
@@ -425,7 +436,13 @@ impl Source<'_> {
             let arrived = frame.capture.map_or_else(Instant::now, |capture| capture.instant);
             // Pictures one after the other have no past.
             let eyes = self.eyes.as_mut().filter(|_| !self.feed.is_pictures());
-            let evidence = eyes.and_then(|eyes| eyes.look(&frame));
+            let start = Instant::now();
+            let evidence = eyes.and_then(|eyes| {
+                let evidence = eyes.look(&frame);
+                self.status.moves_by(eyes.bytes());
+                evidence
+            });
+            let looked = microseconds(start);
             let is_wanted = frame.index % self.every == 0 && self.has_changed(&frame, evidence.as_ref());
             let wants = Wants {
                 keys: evidence.is_some(),
@@ -442,7 +459,7 @@ impl Source<'_> {
             };
             let wanted: Vec<bool> = self.wishes.iter_mut().map(|wish| wish()).collect();
             let picture = self.picture(&frame, &wanted, &is_over);
-            let order = Order::frame(&frame, (layout, evidence), picture, wanted, answer, arrived);
+            let order = Order::frame(&frame, (layout, evidence, looked), picture, wanted, answer, arrived);
             if !self.order(order) {
                 break;
             }
@@ -623,7 +640,8 @@ fn answer(task: &Task, board: &Board, looked: Looked<Ticketed>) {
         PatchOutput::new(task.localizer.method, shape.layout.grid, lease.values().into_owned()).ok().map(Arc::new)
     });
     drop(lease);
-    let timings = TimingsRecord { convert, inference: inference.as_micros() as u64, localize: microseconds(start) };
+    let inference = inference.as_micros() as u64;
+    let timings = TimingsRecord { convert, inference, localize: microseconds(start), ..TimingsRecord::default() };
     let reply =
         found.map(|objects| Answer { objects: Arc::new(objects), keys, features, layout: shape.layout, timings }).ok();
     board.sources[source].broken(u64::from(reply.is_none()));
@@ -631,6 +649,6 @@ fn answer(task: &Task, board: &Board, looked: Looked<Ticketed>) {
     ticket.send(reply).ok();
 }
 
-fn microseconds(since: Instant) -> u64 {
+pub(super) fn microseconds(since: Instant) -> u64 {
     since.elapsed().as_micros() as u64
 }

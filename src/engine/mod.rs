@@ -25,6 +25,6 @@ pub mod status;
 mod watch;
 
 pub use eyes::{Keep, KeptScene};
-pub use lanes::{Cue, EngineError, Fault, Input, Outcome, Task, run};
+pub use lanes::{Cue, EngineError, Fault, Input, Outcome, Task, Witness, run};
 pub use sessions::Models;
-pub use watch::watch;
+pub use watch::{Pace, watch};

@@ -46,6 +46,9 @@ struct Now {
     objects_now: usize,
     connections: u64,
     expected: Option<u64>,
+    /// Bytes that movement and the scene are known by.
+    motion_bytes: usize,
+    scene_bytes: usize,
     drawn: CanvasCount,
     decoder: Option<Decoder>,
     latencies: VecDeque<Duration>,
@@ -82,6 +85,8 @@ pub struct Snapshot {
     pub objects_now: usize,
     /// How often the source came to life.
     pub connections: u64,
+    /// What its past is known by: movement, and the scene.
+    pub past_bytes: usize,
     /// The decoder at work, and where its frames are; none before the first, and where they come undecoded.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub decoder: Option<String>,
@@ -182,6 +187,16 @@ impl SourceStatus {
         self.with(|now| now.expected = frames);
     }
 
+    /// Its movement is known by so many bytes.
+    pub fn moves_by(&self, bytes: usize) {
+        self.with(|now| now.motion_bytes = bytes);
+    }
+
+    /// Its scene is known by so many bytes.
+    pub fn knows_by(&self, bytes: usize) {
+        self.with(|now| now.scene_bytes = bytes);
+    }
+
     /// How its frames were made drawable so far.
     pub fn drawn(&self, count: CanvasCount) {
         self.with(|now| now.drawn = count);
@@ -206,6 +221,7 @@ impl SourceStatus {
     pub fn ended(&self) {
         self.with(|now| {
             now.latencies.shrink_to_fit();
+            (now.motion_bytes, now.scene_bytes) = (0, 0);
             (now.frame_times, now.inferred_times) = Default::default();
         });
     }
@@ -238,6 +254,7 @@ impl SourceStatus {
                 objects: now.objects,
                 objects_now: now.objects_now,
                 connections: now.connections,
+                past_bytes: now.motion_bytes + now.scene_bytes,
                 decoder: now.decoder.as_ref().map(|decoder| decoder.name.clone()),
                 decoder_memory: now.decoder.as_ref().map(|decoder| decoder.memory.clone()),
                 fps: rate(now.frame_times.len()),
@@ -271,6 +288,8 @@ impl Now {
             objects_now: 0,
             connections: 0,
             expected: None,
+            motion_bytes: 0,
+            scene_bytes: 0,
             drawn: CanvasCount::default(),
             decoder: None,
             latencies: VecDeque::new(),

@@ -1,43 +1,35 @@
 //! One source through the engine, its records to the caller.
 
+use super::adaptive::Adaptive;
 use super::lanes::{EngineError, Input, Outcome, Task, run};
 use super::sessions::Models;
-use super::sink::{Message, Sink, SinkError, Wish};
 use super::status::Board;
+use crate::motion::Evidence;
 use crate::record::FrameRecord;
+use crate::scene::Scene;
 use crate::stream::feed::Feed;
 use std::sync::atomic::AtomicBool;
 
-/// Gives `take` the record of every frame of a source, in order, as a run would write it, until the source ends or `stop` is set. The
-/// model runs on each `every`-th frame.
+/// Which frames the model runs on: each `every`-th, of those, where it is adaptive, that ask for it.
+#[derive(Clone, Copy, Debug)]
+pub struct Pace {
+    pub every: u64,
+    pub is_adaptive: bool,
+}
+
+/// Gives `take` the record of every frame of a source, in order, as a run would write it, and the past that it was made from, until the
+/// source ends or `stop` is set.
 pub fn watch(
     feed: Box<dyn Feed>,
-    every: u64,
+    pace: Pace,
     task: &Task,
     models: &dyn Models,
     stop: &AtomicBool,
-    take: impl FnMut(&FrameRecord) + Send + 'static,
+    take: impl FnMut(&FrameRecord, Option<&Evidence>, &Scene) + Send + 'static,
 ) -> Result<Outcome, EngineError> {
     let board = Board::new(["watched".to_owned()]);
-    let input = Input { feed, sinks: vec![Box::new(Take(take))], every, adaptive: None, scene: None };
+    let adaptive = pace.is_adaptive.then(Adaptive::default);
+    let witness = Some(Box::new(take) as _);
+    let input = Input { feed, sinks: Vec::new(), every: pace.every, adaptive, scene: None, witness };
     run(task, vec![input], models, &board, stop, &|_| {})
-}
-
-struct Take<F>(F);
-
-impl<F: FnMut(&FrameRecord) + Send> Sink for Take<F> {
-    fn name(&self) -> String {
-        "the caller".to_owned()
-    }
-
-    fn wish(&self) -> Wish {
-        Box::new(|| false)
-    }
-
-    fn take(&mut self, message: &Message) -> Result<(), SinkError> {
-        if let Message::Frame { record, .. } = message {
-            (self.0)(record);
-        }
-        Ok(())
-    }
 }

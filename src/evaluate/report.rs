@@ -1,13 +1,15 @@
 //! What an evaluation says: plain data, written as JSON by `mostream eval`, read again to make `docs/RESULTS.md`.
 //! [`Measures::of`] takes every measure of one set of found boxes.
 
+use super::auc::auc;
 use super::average_precision::{MAX_BOXES, Matches, Size};
 use super::bootstrap::{LEVEL, RESAMPLES, SEED};
 use super::corloc::{Boxes, Objects, corloc};
 use super::sample::{Estimate, RIGHT_IOU, Ratio, Sample};
-use super::{auc::auc, video};
+use super::video::{self, ClipFound};
 use crate::geometry;
 use crate::localize::Method;
+use crate::scene::Sense;
 use serde::{Deserialize, Serialize};
 
 /// Raised when a field changes its meaning or goes away.
@@ -152,6 +154,12 @@ pub struct Outcome {
     /// What spoke for an object of a clip.
     #[serde(default)]
     pub cue: Cue,
+    /// What was left out, to learn what it brings.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub without: Vec<Sense>,
+    /// Whether the model ran only on frames that asked for it.
+    #[serde(default)]
+    pub adaptive: bool,
     /// Boxes of a lower score were left out.
     pub min_score: f32,
     pub measures: Measures,
@@ -175,6 +183,11 @@ pub struct Stages {
     pub scale: f64,
     pub infer: f64,
     pub localize: f64,
+    /// Where the past is asked: the small picture and what moves in it, and what is new.
+    #[serde(default)]
+    pub motion: f64,
+    #[serde(default)]
+    pub scene: f64,
     /// Of inference and localization together, which is what the size of the input and the method decide.
     pub analysis: Option<Estimate>,
 }
@@ -242,6 +255,9 @@ pub struct FalseBoxes {
     pub boxes: u64,
     pub boxes_per_picture: Estimate,
     pub share_with_boxes: Estimate,
+    /// Of clips, by their time stamps.
+    #[serde(default)]
+    pub per_minute: Option<Estimate>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -256,6 +272,13 @@ pub struct Video {
     pub mean_best: Option<Estimate>,
     #[serde(default)]
     pub mean_any: Option<Estimate>,
+    #[serde(default)]
+    pub mean_false_per_minute: Option<Estimate>,
+    /// Of all clips' frames, and the mean of the clips' shares.
+    #[serde(default)]
+    pub inferred: Option<Estimate>,
+    #[serde(default)]
+    pub mean_inferred: Option<Estimate>,
     pub jitter: Option<Share>,
 }
 
@@ -264,7 +287,8 @@ pub struct Clip {
     pub id: String,
     pub frames: u64,
     pub objects: u64,
-    pub recall50: f64,
+    /// None where it has no objects.
+    pub recall50: Option<f64>,
     /// The share of its boxes that are right, and of its frames with objects in which the surest box, or any, is.
     #[serde(default)]
     pub precision: Option<f64>,
@@ -272,6 +296,12 @@ pub struct Clip {
     pub best: Option<f64>,
     #[serde(default)]
     pub any: Option<f64>,
+    /// Boxes in frames that are known to be empty, by time stamps.
+    #[serde(default)]
+    pub false_per_minute: Option<f64>,
+    /// The share of its frames that the model ran on, where every frame is looked at.
+    #[serde(default)]
+    pub inferred: Option<f64>,
 }
 
 impl Measures {
@@ -285,6 +315,7 @@ impl Measures {
             samples.iter().flat_map(|sample| sample.objects()).any(|truth| truth.is_difficult || truth.is_truncated);
         let without_hard = |boxes| is_flagged.then(|| corloc(Objects::WithoutHard, boxes)).flatten();
         let is_clip = samples.windows(2).any(|pair| pair[0].item == pair[1].item);
+        let clips = video::by_clip(samples, items);
         Self {
             boxes: boxes(samples),
             boxes_per_picture: boxes_per_picture(samples, items),
@@ -305,8 +336,9 @@ impl Measures {
                 boxes: found.boxes,
                 boxes_per_picture: found.boxes_per_picture,
                 share_with_boxes: found.share_with_boxes,
+                per_minute: pooled(&clips, items, |clip| Some((clip.false_boxes as f64, clip.empty_minutes))),
             }),
-            video: is_clip.then(|| of_clips(samples, ids, every)),
+            video: is_clip.then(|| of_clips(samples, ids, every, &clips)),
         }
     }
 }
@@ -337,8 +369,18 @@ fn quality(samples: &[Sample], items: usize, size: Size) -> Option<Quality> {
     })
 }
 
-fn of_clips(samples: &[Sample], ids: &[&str], every: usize) -> Video {
-    let clip = |clip: video::ClipRecall| {
+/// A quotient of two sums over clips, of those that have both.
+fn pooled(clips: &[ClipFound], items: usize, of: fn(&ClipFound) -> Option<(f64, f64)>) -> Option<Estimate> {
+    let mut ratio = Ratio::new(items);
+    clips
+        .iter()
+        .filter_map(|clip| Some((clip.item, of(clip)?)))
+        .for_each(|(item, (part, of))| ratio.add(item, part, of));
+    ratio.estimate()
+}
+
+fn of_clips(samples: &[Sample], ids: &[&str], every: usize, found: &[ClipFound]) -> Video {
+    let clip = |clip: &ClipFound| {
         let own: Vec<Sample> = samples.iter().filter(|sample| sample.item == clip.item).copied().collect();
         let share = |found: Option<Share>| found.map(|found| found.estimate.value);
         let located =
@@ -351,20 +393,26 @@ fn of_clips(samples: &[Sample], ids: &[&str], every: usize) -> Video {
             precision: share(precision(&own, ids.len())),
             best: located(Boxes::Best),
             any: located(Boxes::Any),
+            false_per_minute: (clip.empty_minutes > 0.0).then(|| clip.false_boxes as f64 / clip.empty_minutes),
+            inferred: clip.inferred.map(|(inferred, frames)| inferred as f64 / frames as f64),
         };
         (clip.item, found)
     };
-    let clips: Vec<(usize, Clip)> = video::recall_by_clip(samples, ids.len()).into_iter().map(clip).collect();
+    let clips: Vec<(usize, Clip)> = found.iter().map(clip).collect();
     let mean = |of: fn(&Clip) -> Option<f64>| {
         let mut mean = Ratio::new(ids.len());
         clips.iter().filter_map(|(item, clip)| Some((item, of(clip)?))).for_each(|(item, of)| mean.add(*item, of, 1.0));
         mean.estimate()
     };
     Video {
-        mean_recall50: mean(|clip| Some(clip.recall50)),
-        mean_precision: mean(|clip| clip.precision),
+        mean_recall50: mean(|clip| clip.recall50),
+        // Boxes of a clip without objects are counted by the minute.
+        mean_precision: mean(|clip| clip.recall50.and(clip.precision)),
         mean_best: mean(|clip| clip.best),
         mean_any: mean(|clip| clip.any),
+        mean_false_per_minute: mean(|clip| clip.false_per_minute),
+        inferred: pooled(found, ids.len(), |clip| clip.inferred.map(|(part, of)| (part as f64, of as f64))),
+        mean_inferred: mean(|clip| clip.inferred),
         jitter: video::jitter(samples, ids.len(), every).map(|(estimate, of)| Share { estimate, of }),
         clips: clips.into_iter().map(|(_, clip)| clip).collect(),
     }

@@ -29,6 +29,17 @@ pub struct Sample<'a> {
     /// Whether every object is annotated.
     pub is_exhaustive: bool,
     pub found: &'a [FoundBox],
+    /// Where a clip's frames have them.
+    pub moment: Option<Moment>,
+}
+
+/// What a clip says of one of its frames.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Moment {
+    /// Its time stamp.
+    pub pts_ns: u64,
+    /// On how many of the clip's frames up to this one the model ran; none where frames are looked at one by one.
+    pub inferred: Option<u64>,
 }
 
 /// A measure with its interval.

@@ -172,16 +172,19 @@ fn clips(results: &[Outcome]) -> Table {
     for outcome in results {
         let Some(video) = &outcome.measures.video else { continue };
         let share = |share: Option<f64>| share.map_or("-".into(), |share| format!("{:.1}", 100.0 * share));
-        let row = |cells: [String; 8]| name(outcome).into_iter().chain(cells).collect::<Vec<_>>();
+        let row = |cells: [String; 10]| name(outcome).into_iter().chain(cells).collect::<Vec<_>>();
+        let rate = |rate: Option<f64>| rate.map_or("-".into(), |rate| format!("{rate:.1}"));
         for clip in &video.clips {
             rows.push(row([
                 clip.id.clone(),
                 clip.frames.to_string(),
                 clip.objects.to_string(),
-                share(Some(clip.recall50)),
+                share(clip.recall50),
                 share(clip.precision),
                 share(clip.best),
                 share(clip.any),
+                rate(clip.false_per_minute),
+                share(clip.inferred),
                 String::new(),
             ]));
         }
@@ -190,30 +193,60 @@ fn clips(results: &[Outcome]) -> Table {
             .map_or("-".into(), |jitter| format!("{:.3}{}", jitter.estimate.value, interval(&jitter.estimate, 1.0, 3)));
         let frames: u64 = video.clips.iter().map(|clip| clip.frames).sum();
         let objects: u64 = video.clips.iter().map(|clip| clip.objects).sum();
-        let means = [video.mean_recall50, video.mean_precision, video.mean_best, video.mean_any];
-        let [recall, precision, best, any] = means.map(|mean| mean.map_or("-".into(), percent));
-        let name = "mean of clips".into();
-        rows.push(row([name, frames.to_string(), objects.to_string(), recall, precision, best, any, jitter]));
+        let mut sum = |name: &str, shares: [Option<Estimate>; 5], rate: Option<Estimate>, jitter: String| {
+            let [recall, precision, best, any, inferred] = shares.map(|share| share.map_or("-".into(), percent));
+            let rate = rate.map_or("-".into(), |rate| format!("{:.1}{}", rate.value, interval(&rate, 1.0, 1)));
+            let counts = [name.into(), frames.to_string(), objects.to_string()];
+            let [name, frames, objects] = counts;
+            rows.push(row([name, frames, objects, recall, precision, best, any, rate, inferred, jitter]));
+        };
+        let m = &outcome.measures;
+        let estimate = |share: Option<Share>| share.map(|share| share.estimate);
+        let pooled = [
+            m.all.map(|all| all.recall50),
+            estimate(m.precision),
+            estimate(m.corloc_single),
+            estimate(m.corloc_any),
+            video.inferred,
+        ];
+        sum("pooled", pooled, m.empty.and_then(|empty| empty.per_minute), jitter);
+        let means = [video.mean_recall50, video.mean_precision, video.mean_best, video.mean_any, video.mean_inferred];
+        sum("mean of clips", means, video.mean_false_per_minute, String::new());
     }
-    let header = vec!["input", "method", "clip", "frames", "objects", "recall50", "precision", "best", "any", "jitter"];
+    let header = vec![
+        "input",
+        "method",
+        "clip",
+        "frames",
+        "objects",
+        "recall50",
+        "precision",
+        "best",
+        "any",
+        "false boxes a minute",
+        "inferred",
+        "jitter",
+    ];
     Table { title: "Video", header, rows }
 }
 
 fn speed(results: &[Outcome]) -> Table {
     let row = |outcome: &Outcome| {
         let ms = &outcome.milliseconds;
-        let stages = [ms.decode, ms.scale, ms.infer, ms.localize];
+        let stages = [ms.decode, ms.motion, ms.scale, ms.infer, ms.localize, ms.scene];
         let total = stages.iter().sum();
         name(outcome).into_iter().chain(stages.into_iter().chain([total]).map(|ms: f64| format!("{ms:.1}"))).collect()
     };
-    let header = vec!["input", "method", "decode", "scale", "infer", "localize", "sum"];
+    let header = vec!["input", "method", "decode", "motion", "scale", "infer", "localize", "scene", "sum"];
     Table { title: "Milliseconds per picture (medians)", header, rows: results.iter().map(row).collect() }
 }
 
 fn name(outcome: &Outcome) -> Vec<String> {
     let paper = if outcome.paper { ", paper" } else { "" };
     let cue = if outcome.cue == Cue::Time { ", time" } else { "" };
-    vec![outcome.input.clone(), format!("{}{paper}{cue}", outcome.method)]
+    let adaptive = if outcome.adaptive { ", adaptive" } else { "" };
+    let without: String = outcome.without.iter().map(|sense| format!(", without {}", sense.name())).collect();
+    vec![outcome.input.clone(), format!("{}{paper}{cue}{adaptive}{without}", outcome.method)]
 }
 
 fn percent(estimate: Estimate) -> String {

@@ -2,29 +2,46 @@
 
 use super::average_precision::{Matches, Size};
 use super::dataset::TruthBox;
-use super::sample::{Estimate, RIGHT_IOU, Ratio, Sample};
+use super::sample::{Estimate, Moment, RIGHT_IOU, Ratio, Sample};
 use crate::geometry::{self, DrawnBox};
 
-/// How many of the objects in the frames of one clip were found, at IoU 0.5.
+/// What was found in the frames of one clip.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct ClipRecall {
+pub struct ClipFound {
     pub item: usize,
     pub frames: u64,
     /// Over all frames.
     pub objects: u64,
-    pub recall: f64,
+    /// How many of them were found, at IoU 0.5; none where there are none.
+    pub recall: Option<f64>,
+    /// Boxes in frames that are known to be empty, and how long those are shown, by the clip's time stamps.
+    pub false_boxes: u64,
+    pub empty_minutes: f64,
+    /// Frames that the model ran on, of the clip's frames so far; none where they are looked at one by one.
+    pub inferred: Option<(u64, u64)>,
 }
 
-/// Of the items with objects and more than one frame.
-pub fn recall_by_clip(samples: &[Sample], items: usize) -> Vec<ClipRecall> {
+/// Of the items with more than one frame.
+pub fn by_clip(samples: &[Sample], items: usize) -> Vec<ClipFound> {
     let clips = samples.chunk_by(|a, b| a.item == b.item).filter(|clip| clip.len() > 1);
-    clips
-        .filter_map(|clip| {
-            let recall = Matches::new(clip, items, Size::All).precision(&vec![1; items])?.recall50;
-            let objects = clip.iter().flat_map(|sample| sample.objects()).filter(|truth| !truth.is_difficult).count();
-            Some(ClipRecall { item: clip[0].item, frames: clip.len() as u64, objects: objects as u64, recall })
-        })
-        .collect()
+    let found = |clip: &[Sample]| {
+        let objects = clip.iter().flat_map(|sample| sample.objects()).filter(|truth| !truth.is_difficult).count();
+        let (first, last) = (&clip[0], &clip[clip.len() - 1]);
+        let minutes = |first: Moment, last: Moment| last.pts_ns.saturating_sub(first.pts_ns) as f64 / 6e10;
+        let all = first.moment.zip(last.moment).map_or(0.0, |(first, last)| minutes(first, last));
+        let empty = || clip.iter().filter(|sample| sample.is_known_empty());
+        ClipFound {
+            item: first.item,
+            frames: clip.len() as u64,
+            objects: objects as u64,
+            recall: Matches::new(clip, items, Size::All).precision(&vec![1; items]).map(|found| found.recall50),
+            false_boxes: empty().map(|sample| sample.found.len() as u64).sum(),
+            // A frame is shown as long as the mean of the clip's.
+            empty_minutes: empty().count() as f64 * all / (last.frame - first.frame) as f64,
+            inferred: last.moment.and_then(|moment| Some((moment.inferred?, last.frame as u64 + 1))),
+        }
+    };
+    clips.map(found).collect()
 }
 
 /// How much the boxes of an object move more than the object does, from one frame to the next; and over how many steps.

@@ -1,6 +1,7 @@
 //! The maps as pictures, in the colours of the page: one cell per patch, as large as the model's input.
 
-use super::Inspection;
+use super::{Inspection, Past};
+use crate::geometry::PatchLayout;
 use crate::localize::tokencut::TokenCut;
 use crate::picture::{Rgb, RgbImage};
 
@@ -75,6 +76,40 @@ pub fn all(inspection: &Inspection) -> Vec<(String, RgbImage)> {
         if let Some(core) = detection.seed {
             maps.push((format!("most-affinity-{object}"), signed(&inspection.affinity(core))));
         }
+    }
+    maps
+}
+
+/// What the past says, as large as the small picture: only what there is.
+pub fn of_past(past: &Past, layout: &PatchLayout) -> Vec<(String, RgbImage)> {
+    let (width, height) = past.size;
+    let draw = |name: &str, colour: &dyn Fn(usize, usize) -> Colour| {
+        let pixel = |x, y| Rgb(colour(x as usize, y as usize));
+        (name.to_owned(), RgbImage::from_fn(width as u32, height as u32, pixel))
+    };
+    let most = |values: &[f32]| values.iter().copied().fold(0.0, f32::max);
+    let shaded = |value: f32, most: f32| ramp(&SEQUENTIAL, share(f64::from(value), f64::from(most)));
+    let mut maps = Vec::new();
+    if !past.novelty.is_empty() {
+        let patch = |at: usize, side: usize, shown: u32| at * shown as usize / side / layout.patch as usize;
+        let most = most(&past.novelty);
+        maps.push(draw("time-novelty", &|x, y| {
+            let (row, col) = (patch(y, height, layout.image_height), patch(x, width, layout.image_width));
+            shaded(past.novelty[row * layout.grid.cols + col], most)
+        }));
+    }
+    if !past.foreground.is_empty() {
+        maps.push(draw("time-pixels", &|x, y| if past.foreground[y * width + x] != 0 { ON } else { OFF }));
+    }
+    if let Some(against) = &past.against {
+        let square = |at: usize, count: usize| {
+            let square = ((at as f32 + 0.5 - against.first) / against.step).round();
+            (square.max(0.0) as usize).min(count.saturating_sub(1))
+        };
+        let most = most(&against.pixels);
+        maps.push(draw("time-motion", &|x, y| {
+            shaded(against.pixels[square(y, against.rows) * against.cols + square(x, against.cols)], most)
+        }));
     }
     maps
 }

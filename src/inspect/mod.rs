@@ -1,8 +1,9 @@
-//! Why a box was drawn: everything the methods see in one picture, gathered ([`Inspection`]), as a page that explains itself
-//! ([`page`]) and as pictures ([`maps`]).
+//! Why a box was drawn: everything the methods see in one picture, gathered ([`Inspection`]), and what a video's past says of it
+//! ([`Past`]), as a page that explains itself ([`page`]) and as pictures ([`maps`]).
 
 pub mod maps;
 pub mod page;
+pub mod past;
 
 use crate::analyzer::Analysis;
 use crate::geometry::{PatchLayout, PixelBox};
@@ -14,6 +15,7 @@ use crate::localize::tokencut::TokenCut;
 use crate::localize::votes::{self, Scale};
 use crate::localize::{Detection, Features, Found, LocalizeError, Localizer, Method, PatchOutput, merge_duplicates};
 use ndarray::Array2;
+pub use past::Past;
 
 /// What every method saw in one picture.
 #[derive(Clone, Debug)]

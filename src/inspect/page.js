@@ -9,7 +9,9 @@ const features = floats(data.features), dim = data.dim;
 const scales = data.scales.map((s) => ({ ...s, entropies: floats(s.entropies), votes: bytes(s.votes) }));
 const attention = data.attention.map(floats), eigenvector = floats(data.tokencut.eigenvector);
 const candidates = data.candidates, limits = data.limits;
-const NAMES = { most: "MOST", lost: "LOST", tokencut: "TokenCut", "dino-seg": "DINO-seg" };
+const past = data.past;
+const drawnBoxes = past ? [{ method: "time", boxes: past.objects }, ...data.methods] : data.methods;
+const NAMES = { time: "run", most: "MOST", lost: "LOST", tokencut: "TokenCut", "dino-seg": "DINO-seg" };
 const hue = (method) => `var(--${method})`;
 const clusterOf = new Map(data.seeds.map((seed, i) => [seed, data.clusters[i]]));
 const voteCount = Array.from({ length: count }, (_, i) => scales.reduce((sum, s) => sum + s.votes[i], 0));
@@ -78,7 +80,9 @@ const ORANGE = data.colours.clusters[0], BLUE = data.colours.clusters[1];
 const views = {
   boxes: {
     label: "Picture",
-    text: () => "The boxes as they are drawn: those that repeat a better one (IoU above " + limits.sameIou + ") are merged into it, and MOST's are left out whose score is below " + +limits.minScore.toFixed(3) + ". Choose another view to see what they are made from.",
+    text: () => past
+      ? "The boxes that run draws in this frame of the video: what moves and what is new, from the frames before it. Choose another view to see what they are made from, or the boxes of another method."
+      : "The boxes as they are drawn: those that repeat a better one (IoU above " + limits.sameIou + ") are merged into it, and MOST's are left out whose score is below " + +limits.minScore.toFixed(3) + ". Choose another view to see what they are made from.",
     map: () => null,
   },
   affinity: {
@@ -166,6 +170,32 @@ const views = {
   },
 };
 
+if (past) {
+  const shaken = past.camera === "shaking" ? " The camera shakes: this is laid back on the first picture of its view." : "";
+  const novelty = floats(past.novelty), foreground = bytes(past.foreground);
+  if (novelty.length) views.novelty = {
+    label: "Novelty",
+    text: () => `How new each patch is: how far its key in the middle of the network is from what it usually is, in units of what it usually varies by. Above 1 it is new.${shaken}`,
+    map: () => ranged(novelty, sequential, 0, Math.max(1, spread(novelty)[1])),
+  };
+  if (foreground.length) views.pixels = {
+    label: "New pixels",
+    text: () => `Pixels like nothing that was seen at their place, and no shadow. Joined, split at their seams, and kept where patches are new, they become objects.${shaken}`,
+    map: () => ({ size: past.size, colour: (p) => foreground[p] ? ORANGE : null, keys: [["new", ORANGE]] }),
+  };
+  if (past.against) {
+    const { size: [squareRows, squareCols], first, step, noise, pixels } = past.against, lengths = floats(pixels);
+    views.motion = {
+      label: "Motion",
+      text: () => `How far each square has moved against the camera's own movement, in pixels of the picture at ${past.size[0]}×${past.size[1]}, over the frames that were looked back. Where nothing else moves it is off by ${number(noise, 2)}.`,
+      map: () => ({
+        ...ranged(lengths, sequential, 0, spread(lengths)[1]), size: [squareCols, squareRows],
+        area: [first - step / 2, first - step / 2, step * squareCols, step * squareRows].map((v, i) => v / past.size[i % 2] * 100),
+      }),
+    };
+  }
+}
+
 function check(label, on, change) {
   const input = make("input", { type: "checkbox", checked: on });
   input.addEventListener("change", () => { change(input.checked); drawMap(); });
@@ -179,14 +209,16 @@ function choose(label, options, value, change) {
   return make("label", { className: "field" }, make("span", {}, label), select);
 }
 
-/** Paints one pixel per patch and lays the canvas over the picture, which may end within the last patches. */
-function paint(canvas, colour) {
-  canvas.width = cols;
-  canvas.height = rows;
-  canvas.style.width = `${cols * data.patch / imageWidth * 100}%`;
-  canvas.style.height = `${rows * data.patch / imageHeight * 100}%`;
-  const pixels = new ImageData(cols, rows);
-  for (let p = 0; p < count; p++) {
+/** Paints one pixel per cell and lays the canvas over the picture, which may end within the last patches. Cells are patches, or `size` of them
+ * in an `area` (left, top, width, height) in percent of the picture. */
+function paint(canvas, { colour, size, area }) {
+  const [wide, high] = size ?? [cols, rows];
+  const [left, top, right, bottom] = area
+    ?? (size ? [0, 0, 100, 100] : [0, 0, cols * data.patch / imageWidth * 100, rows * data.patch / imageHeight * 100]);
+  Object.assign(canvas, { width: wide, height: high });
+  Object.assign(canvas.style, { left: `${left}%`, top: `${top}%`, width: `${right}%`, height: `${bottom}%` });
+  const pixels = new ImageData(wide, high);
+  for (let p = 0; p < wide * high; p++) {
     const c = colour(p);
     if (c) pixels.data.set([...c, 255], 4 * p);
   }
@@ -220,7 +252,7 @@ function drawMap() {
   by("opacity").disabled = !map;
   legend.replaceChildren();
   if (!map) return;
-  paint(by("map"), map.colour);
+  paint(by("map"), map);
   for (const [text, colour] of map.keys ?? []) {
     const swatch = make("i");
     swatch.style.background = rgb(colour);
@@ -239,10 +271,10 @@ function drawOverlay() {
   overlay.replaceChildren();
   const chosen = state.view === "mask" ? objects[state.object] : null;
   if (chosen?.bbox) overlay.append(boxElement(chosen.bbox, chosen.method, chosen.is_drawn ? NAMES[chosen.method] : "no box", !chosen.is_drawn));
-  else if (!chosen) for (const { method, boxes } of data.methods) {
-    const shown = state.boxesOf === "view" ? view.method ?? "most" : state.boxesOf;
+  else if (!chosen) for (const { method, boxes } of drawnBoxes) {
+    const shown = state.boxesOf === "view" ? view.method ?? (past ? "time" : "most") : state.boxesOf;
     if (shown !== method && shown !== "all") continue;
-    boxes.forEach((b, i) => overlay.append(boxElement(b.bbox, method, shown === "most" ? `${i + 1} · ${b.score.toFixed(2)}` : NAMES[method])));
+    boxes.forEach((b, i) => overlay.append(boxElement(b.bbox, method, shown === "most" || shown === "time" ? `${i + 1} · ${b.score.toFixed(2)}` : NAMES[method])));
   }
   for (const mark of view.marks?.() ?? []) overlay.append(patchElement(mark, "mark"));
   overlay.append(patchElement(state.pointed, "pointed"));
@@ -346,7 +378,7 @@ function frame(boxes, colour, most) {
   element.style.width = `min(100%, ${Math.max(most * width / height, 4)}px)`;
   element.style.aspectRatio = `${width} / ${height}`;
   element.append(make("img", { src: data.picture.url, alt: "" }));
-  if (colour) { const canvas = make("canvas"); paint(canvas, colour); element.append(canvas); }
+  if (colour) { const canvas = make("canvas"); paint(canvas, { colour }); element.append(canvas); }
   element.append(...boxes);
   return element;
 }
@@ -399,6 +431,42 @@ function fateOf({ fate, size, bbox }) {
     default: return ["No patches", "The core's features are all zero: it is like no patch, not even itself."];
   }
 }
+const CUES = [
+  ["novelty", "Novelty of its patches"], ["pixels", "New pixels"], ["familiar", "Share that comes and goes here"], ["unrest", "Restlessness of its place"],
+  ["contour", "Contour, beyond its surroundings"], ["scene_contour", "Contour in the empty scene"], ["motion", "Motion against the camera, in units of noise"], ["appearance", "Score by appearance alone"],
+];
+const CAMERAS = { still: data.colours.clusters[1], shaking: data.colours.clusters[5], moving: data.colours.clusters[0] };
+function showPast() {
+  by("past").hidden = false;
+  const frames = past.history, most = Math.max(1, ...frames.map(([, , n]) => n));
+  const counts = Object.keys(CAMERAS).map((camera) => [camera, frames.filter((f) => f[1] === camera).length]).filter(([, n]) => n);
+  const cameras = counts.map(([camera, n]) => `${camera} in ${n}`).join(", ");
+  by("past-lead").textContent = `Frame ${past.frame}, seen after ${plural(past.frame, "frame")} before it. The camera is ${past.camera}. `
+    + `Of the last ${plural(frames.length, "frame")} it was ${cameras}; below are their objects, up to ${most} in one, the newest at the right.`;
+  const canvas = by("history"), high = 46;
+  Object.assign(canvas, { width: frames.length, height: high });
+  canvas.setAttribute("aria-label", `Objects in each of the last ${plural(frames.length, "frame")}`);
+  const pen = canvas.getContext("2d");
+  frames.forEach(([, camera, n], x) => {
+    pen.fillStyle = rgb(CAMERAS[camera]);
+    const length = 4 + Math.round((high - 4) * n / most);
+    pen.fillRect(x, high - length, 1, length);
+  });
+  for (const [camera] of counts) {
+    const swatch = make("i");
+    swatch.style.background = rgb(CAMERAS[camera]);
+    by("history-legend").append(make("span", { className: "key" }, swatch, `camera ${camera}`));
+  }
+  past.objects.forEach((o, i) => {
+    const title = make("h3", {}, make("i"), `Object ${i + 1}`, make("span", { className: "badge" }, `score ${o.score.toFixed(2)}`));
+    const stands = CUES.filter(([cue]) => o.cues[cue]).flatMap(([cue, name]) => [make("dt", {}, name), make("dd", {}, number(o.cues[cue], 3))]);
+    const card = make("div", { className: "card" }, frame([boxElement(o.bbox, "time", String(i + 1))], null, 170), title,
+      make("p", {}, corners(o.bbox)), make("dl", { className: "numbers" }, ...stands));
+    card.style.setProperty("--hue", hue("time"));
+    by("objects").append(card);
+  });
+  if (!past.objects.length) by("objects").append(make("p", {}, "Nothing moves, and nothing is new: run draws no box in this frame."));
+}
 const SHOWN = 12;
 function showCandidates(from, to) {
   candidates.slice(from, to).forEach((c, i) => {
@@ -432,7 +500,7 @@ function start() {
     input.addEventListener("change", () => { state.view = key; showView(); });
     by("views").append(make("label", {}, input, make("span", {}, view.label)));
   }
-  for (const [key, text] of [["view", "the view's method"], ["none", "no method"], ...data.methods.map((m) => [m.method, NAMES[m.method]]), ["all", "all methods"]]) {
+  for (const [key, text] of [["view", "the view's method"], ["none", "no method"], ...drawnBoxes.map((m) => [m.method, NAMES[m.method]]), ["all", "all methods"]]) {
     by("boxes-of").append(make("option", { value: key }, text));
   }
   by("boxes-of").value = state.boxesOf;
@@ -441,6 +509,7 @@ function start() {
   by("candidates-lead").textContent = candidates.length
     ? `${plural(candidates.length, "cluster")}, ${plural(drawn, "box", "boxes")}. A dashed box was not drawn; its card says why.`
     : "There is none: no patch passes box counting.";
+  if (past) showPast();
   showMethods();
   showCandidates(0, SHOWN);
   by("more").addEventListener("click", () => showCandidates(SHOWN, candidates.length));

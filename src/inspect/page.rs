@@ -1,6 +1,6 @@
 //! The page: one HTML file that needs nothing else, no server and no network.
 
-use super::{Candidate, Fate, Inspection, METHODS, maps};
+use super::{Candidate, Fate, Inspection, METHODS, Past, maps};
 use crate::geometry::PixelBox;
 use crate::localize::dino_seg::{DEFAULT_HEAD, MASS};
 use crate::localize::most::{DropReason, MAX_AREA_SHARE, MIN_SIDE_PX};
@@ -35,10 +35,10 @@ pub struct Caption<'a> {
     pub time: Option<f64>,
 }
 
-/// The whole page; it is an error where the picture cannot be encoded.
-pub fn html(inspection: &Inspection, picture: &RgbImage, caption: &Caption) -> io::Result<String> {
+/// The whole page, with the past of a video's frame; it is an error where the picture cannot be encoded.
+pub fn html(inspection: &Inspection, past: Option<&Past>, picture: &RgbImage, caption: &Caption) -> io::Result<String> {
     // Inside a script element nothing but `<` could end the data.
-    let data = data(inspection, picture, caption)?.to_string().replace('<', "\\u003c");
+    let data = data(inspection, past, picture, caption)?.to_string().replace('<', "\\u003c");
     let title = escaped(caption.name);
     let mut page = String::with_capacity(data.len() + 100_000);
     let mut rest = TEMPLATE;
@@ -53,7 +53,7 @@ pub fn html(inspection: &Inspection, picture: &RgbImage, caption: &Caption) -> i
     Ok(page)
 }
 
-fn data(inspection: &Inspection, picture: &RgbImage, caption: &Caption) -> io::Result<Value> {
+fn data(inspection: &Inspection, past: Option<&Past>, picture: &RgbImage, caption: &Caption) -> io::Result<Value> {
     let Inspection { layout, most, lost, tokencut, dino_seg, .. } = inspection;
     let patches = layout.grid.patches();
     let methods = METHODS.iter().zip(&inspection.methods).map(|(method, detections)| {
@@ -103,6 +103,7 @@ fn data(inspection: &Inspection, picture: &RgbImage, caption: &Caption) -> io::R
             "patches": dino_seg.patches,
         },
         "attention": heads.collect::<Vec<_>>(),
+        "past": past.map(of_past),
         "limits": {
             "minSide": MIN_SIDE_PX,
             "maxShare": MAX_AREA_SHARE,
@@ -114,6 +115,31 @@ fn data(inspection: &Inspection, picture: &RgbImage, caption: &Caption) -> io::R
         },
         "colours": { "sequential": maps::SEQUENTIAL, "diverging": maps::DIVERGING, "clusters": maps::CLUSTERS },
     }))
+}
+
+fn of_past(past: &Past) -> Value {
+    let against = past.against.as_ref().map(|against| {
+        json!({
+            "size": [against.rows, against.cols],
+            "first": against.first,
+            "step": against.step,
+            "noise": against.noise,
+            "pixels": floats(against.pixels.iter().copied()),
+        })
+    });
+    let history: Vec<Value> =
+        past.history.iter().map(|moment| json!([moment.seconds, moment.camera, moment.objects])).collect();
+    json!({
+        "frame": past.record.frame,
+        "camera": past.record.camera,
+        "inferred": past.record.inferred,
+        "objects": past.record.objects,
+        "size": [past.size.0, past.size.1],
+        "novelty": floats(past.novelty.iter().copied()),
+        "foreground": STANDARD.encode(&past.foreground),
+        "against": against,
+        "history": history,
+    })
 }
 
 fn candidate(candidate: &Candidate) -> Value {

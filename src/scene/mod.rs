@@ -95,15 +95,85 @@ pub struct Object {
     pub cues: Cues,
 }
 
+/// What a camera's objects are known by, and what an evaluation can leave out, to learn what it brings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Sense {
+    /// Which pixels are new; without them objects are patches that are.
+    Pixels,
+    /// Which patches are, by their keys.
+    Novelty,
+    /// Holes that something left are told from things by the contour.
+    Ghosts,
+    /// What moves against a moving camera.
+    Motion,
+    /// What appearance finds before a moving camera.
+    Appearance,
+}
+
+/// Some of them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Senses(u8);
+
+impl Sense {
+    pub const ALL: [Self; 5] = [Self::Pixels, Self::Novelty, Self::Ghosts, Self::Motion, Self::Appearance];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Pixels => "pixels",
+            Self::Novelty => "novelty",
+            Self::Ghosts => "ghosts",
+            Self::Motion => "motion",
+            Self::Appearance => "appearance",
+        }
+    }
+}
+
+impl Senses {
+    pub fn has(self, sense: Sense) -> bool {
+        self.0 & 1 << sense as u8 != 0
+    }
+
+    pub fn all(self) -> impl Iterator<Item = Sense> {
+        Sense::ALL.into_iter().filter(move |sense| self.has(*sense))
+    }
+}
+
+impl FromIterator<Sense> for Senses {
+    fn from_iter<I: IntoIterator<Item = Sense>>(senses: I) -> Self {
+        Self(senses.into_iter().fold(0, |all, sense| all | 1 << sense as u8))
+    }
+}
+
 /// What a source's camera has seen so far.
 #[derive(Default)]
 pub struct Scene {
     /// The present one last, with their numbers.
     views: Vec<(u32, View)>,
     other_since: Option<u64>,
+    without: Senses,
+}
+
+/// What a still camera's view says of the frame that was asked about last; of a shaking one as laid back on the view's first picture.
+#[derive(Clone, Copy, Debug)]
+pub struct Maps<'a> {
+    /// How new each patch was in the last frame with keys, in units of what it usually varies by; empty before any.
+    pub novelty: &'a [f32],
+    /// 255 where a pixel of the small picture is like nothing that was seen there, and no shadow.
+    pub foreground: &'a [u8],
 }
 
 impl Scene {
+    /// The same, by fewer senses.
+    pub fn without(self, without: Senses) -> Self {
+        Self { without, ..self }
+    }
+
+    /// Of the present view; none before a still camera was seen.
+    pub fn maps(&self) -> Option<Maps<'_>> {
+        self.views.last().map(|(_, view)| view.maps())
+    }
+
     /// Bytes that it holds.
     pub fn bytes(&self) -> usize {
         self.views.iter().map(|(_, view)| view.bytes()).sum()
@@ -119,7 +189,7 @@ impl Scene {
     pub fn load(bytes: &[u8], by: &str) -> Result<(Self, Size, Vec<u8>), SceneError> {
         let view = file::read(bytes, by)?;
         let (size, picture) = (view.size, view.scene.clone());
-        Ok((Self { views: vec![(0, view)], other_since: None }, size, picture))
+        Ok((Self { views: vec![(0, view)], ..Self::default() }, size, picture))
     }
 
     /// The objects of the next frame: before a still camera what does not belong to the scene, before a moving one what moves against it
@@ -131,16 +201,20 @@ impl Scene {
         layout: &PatchLayout,
         candidates: &[Candidate],
     ) -> Vec<Object> {
+        let without = self.without;
         if evidence.camera == Camera::Moving {
-            return moving::objects(evidence.against.as_ref(), candidates, evidence.size);
+            let against = evidence.against.as_ref().filter(|_| !without.has(Sense::Motion));
+            let candidates = if without.has(Sense::Appearance) { &[] } else { candidates };
+            return moving::objects(against, candidates, evidence.size);
         }
+        let keys = keys.filter(|_| !without.has(Sense::Novelty));
         let laid_back = keys.map(|keys| match &evidence.shake {
             Some(shake) => Cow::Owned(keys_laid_back(keys, shake, layout, evidence.size)),
             None => Cow::Borrowed(keys.values),
         });
         let keys = keys.zip(laid_back.as_deref()).map(|(keys, values)| Keys { values, dim: keys.dim });
         let view = self.view(evidence);
-        let mut objects = view.know(&evidence.rgb, evidence.pts_ns, keys.as_ref(), layout);
+        let mut objects = view.know(&evidence.rgb, evidence.pts_ns, keys.as_ref(), layout, without);
         let is_other = view.novel_share() > OTHER_SHARE;
         if let Some(shake) = &evidence.shake {
             objects.iter_mut().for_each(|object| object.bbox = shaken(&object.bbox, shake, evidence.size));

@@ -6,7 +6,7 @@ use super::mask::{self, Size};
 use super::memory::Memory;
 use super::parts::{Part, components, join, split};
 use super::pixels::{Pixels, Planes, Seen, planes};
-use super::{Cues, Keys, Object, score};
+use super::{Cues, Keys, Maps, Object, Sense, Senses, score};
 use crate::geometry::PatchLayout;
 use std::collections::VecDeque;
 
@@ -114,6 +114,12 @@ impl View {
         self.pixels.bytes() + memory + recent + self.scene.len() + 8 * self.novelty.len() + 4 * self.unrest.len()
     }
 
+    /// See [`Maps`].
+    pub fn maps(&self) -> Maps<'_> {
+        let novelty = self.memory.as_ref().map_or(&[][..], |memory| &memory.z);
+        Maps { novelty, foreground: &self.seen.foreground }
+    }
+
     /// The share of patches that are novel, in the last frame with keys.
     pub fn novel_share(&self) -> f32 {
         let Some(memory) = &self.memory else { return 0.0 };
@@ -122,7 +128,14 @@ impl View {
 
     /// What in the next picture, packed RGB, does not belong to the scene. Without keys novelty is the last frame's with them, for
     /// patches as `layout` says.
-    pub fn know(&mut self, rgb: &[u8], pts_ns: u64, keys: Option<&Keys>, layout: &PatchLayout) -> Vec<Object> {
+    pub fn know(
+        &mut self,
+        rgb: &[u8],
+        pts_ns: u64,
+        keys: Option<&Keys>,
+        layout: &PatchLayout,
+        without: Senses,
+    ) -> Vec<Object> {
         let seconds = self.last_ns.map_or(FRAME_S, |last| pts_ns.saturating_sub(last) as f32 / 1e9);
         self.last_ns = Some(pts_ns);
         self.frames = self.frames.saturating_add(1);
@@ -135,6 +148,11 @@ impl View {
         }
         planes(rgb, &mut self.colours);
         self.pixels.compare(&self.colours, NEAR, &mut self.seen);
+        if without.has(Sense::Pixels) {
+            self.seen.known.fill(0);
+            let is_novel = |z: &u8| if f32::from(*z) > NOVEL * UNITS { 255 } else { 0 };
+            self.seen.foreground = self.novelty.iter().map(is_novel).collect();
+        }
         let mut foreground = Vec::new();
         mask::majority(&self.seen.foreground, self.size, &mut foreground);
         let mut closed = foreground.clone();
@@ -142,7 +160,10 @@ impl View {
 
         let moving = self.moving(rgb);
         let mut parts = components(&closed, self.size);
-        let holes = self.without_holes(rgb, &moving, &parts, &mut closed);
+        let holes = match without.has(Sense::Ghosts) {
+            true => vec![0; closed.len()],
+            false => self.without_holes(rgb, &moving, &parts, &mut closed),
+        };
         if holes.contains(&255) {
             parts = components(&closed, self.size);
         }

@@ -25,10 +25,11 @@ const COUNTERS: [Metric; 8] = [
     ("connections_total", "How often the source came to life.", |s| s.connections as f64),
 ];
 
-const GAUGES: [Metric; 4] = [
+const GAUGES: [Metric; 5] = [
     ("objects", "Boxes in the last frame.", |s| s.objects_now as f64),
     ("fps", "Frames per second, of the last seconds.", |s| s.fps),
     ("inferred_fps", "Frames per second that the model ran on, of the last seconds.", |s| s.inferred_fps),
+    ("past_bytes", "Memory that the source's past is known by: movement and scene.", |s| s.past_bytes as f64),
     ("state_since_seconds", "When the source came into its state, since 1970.", |s| s.state_since),
 ];
 

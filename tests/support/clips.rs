@@ -66,6 +66,31 @@ pub fn film(path: PathBuf, size: (u32, u32), pictures: impl Iterator<Item = scen
     Clip { path, size, boxes }
 }
 
+/// A camera that pans over a lawn, by four pixels a frame, and a disc there that goes its own way.
+pub fn pan(path: PathBuf, size: (u32, u32), frames: u32, arguments: &str) -> Clip {
+    let (width, height) = size;
+    let wide = width + 4 * frames;
+    let ground = scene::ground(wide, height);
+    let picture = |frame: u32| {
+        let left = 4 * frame;
+        let disc = Thing {
+            shape: Shape::Blob,
+            texture: Texture::Dots,
+            colours: [[246.0, 214.0, 70.0], [150.0, 34.0, 30.0]],
+            centre: [0.3 * width as f32 + 5.5 * frame as f32, 0.5 * height as f32],
+            radius: 0.2 * height as f32,
+            turn: 0.3,
+        };
+        let world = scene::draw(&ground, wide, height, &[disc]);
+        let rows = world.rgb.chunks_exact(3 * wide as usize);
+        let rgb = rows.flat_map(|row| &row[3 * left as usize..][..3 * width as usize]).copied().collect();
+        let inside = |x: u32| x.saturating_sub(left).min(width);
+        let boxes = world.boxes.iter().map(|&[xmin, ymin, xmax, ymax]| [inside(xmin), ymin, inside(xmax), ymax]);
+        scene::Picture { rgb, boxes: boxes.collect() }
+    };
+    film(path, size, (0..frames).map(picture), arguments)
+}
+
 impl Clip {
     /// The MP4 clip with word that it is to be turned clockwise by this many degrees when it is shown.
     pub fn turned(self, degrees: u32) -> Self {

@@ -184,7 +184,7 @@ impl Bench {
         sinks.push(Records::replace(&self.scratch.file("records.jsonl")).sink());
         sinks.push(Box::new(Meter { frames: self.frames, stop: stop.clone(), seen: seen.clone() }));
         let board = Board::new([self.source.name.clone()]);
-        let input = Input { feed: Box::new(files), sinks, every: 1, adaptive: None, scene: None };
+        let input = Input { feed: Box::new(files), sinks, every: 1, adaptive: None, scene: None, witness: None };
         let outcome = engine::run(&self.task, vec![input], &self.models, &board, &stop, &|_| ())?;
         if let Some((_, fault)) = outcome.faults.into_iter().next() {
             return Err(fault.into());

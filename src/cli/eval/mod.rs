@@ -13,9 +13,11 @@ use super::progress::Progress;
 use anyhow::Context;
 use mostream::analyzer::Analyzer;
 use mostream::backbone::{self, Checkpoint, DEFAULT_MAX_PATCHES, Feature};
+use mostream::engine::Pace;
 use mostream::evaluate::dataset::{Dataset, Format, Item, Media, Options};
 use mostream::evaluate::report::{self, Choices, DatasetSummary, Machine, Model, Report};
 use mostream::localize::Method;
+use mostream::scene::Sense;
 use state::State;
 use std::collections::HashSet;
 use std::io::Read;
@@ -61,6 +63,12 @@ pub struct Args {
     /// Of clips that are seen with their past (--cue time): the backbone runs on each Nth frame
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
     infer_every: u64,
+    /// Of the same: it runs only where something may have changed, as in run
+    #[arg(long)]
+    adaptive: bool,
+    /// Of the same: find objects without pixels, novelty, ghosts, motion or appearance (docs/evaluation.md), to learn what each brings
+    #[arg(long, value_name = "CUE", value_delimiter = ',', value_parser = sense)]
+    without: Vec<Sense>,
     #[arg(long, help = super::cue::help(), value_enum)]
     cue: Option<CueArg>,
     /// How boxes are found: most, lost, tokencut, dino-seg, or all; may be given several times
@@ -288,7 +296,8 @@ fn plan<'a>(
         min_score: args.min_score,
         every: args.every as usize,
         cue: args.cue,
-        infer_every: args.infer_every,
+        pace: Pace { every: args.infer_every, is_adaptive: args.adaptive },
+        without: args.without.iter().copied().collect(),
         models,
         common_key,
     })
@@ -337,6 +346,11 @@ impl Args {
         let inputs = if self.size.is_some() { 1 } else { self.patches.len() };
         self.patches.iter().take(inputs).map(of).collect()
     }
+}
+
+fn sense(text: &str) -> Result<Sense, String> {
+    let known = Sense::ALL.into_iter().find(|sense| sense.name() == text);
+    known.ok_or_else(|| format!("expected {}", Sense::ALL.map(Sense::name).join(", ")))
 }
 
 fn methods(text: &str) -> Result<Methods, String> {

@@ -4,7 +4,7 @@ use super::work::{Findings, Plan};
 use crate::cli::exit::{Exit, Failure};
 use mostream::engine;
 use mostream::evaluate::corloc::{self, Boxes, Objects};
-use mostream::evaluate::dataset::{FrameTruth, Media};
+use mostream::evaluate::dataset::Media;
 use mostream::evaluate::report::{Cue, DatasetSummary, Measures, Outcome, Report, Stages};
 use mostream::evaluate::sample::{self, FoundBox, Sample};
 use mostream::evaluate::tables;
@@ -17,8 +17,8 @@ use std::path::Path;
 /// The boxes of one setting, picture by picture.
 struct Pictures<'a> {
     ids: Vec<&'a str>,
-    /// The item as counted here, the frame, its size, what is true.
-    truths: Vec<(usize, usize, [u32; 2], &'a FrameTruth, bool)>,
+    /// All but what was found; items as counted here.
+    truths: Vec<Sample<'a>>,
     boxes: Vec<Vec<FoundBox>>,
 }
 
@@ -34,7 +34,15 @@ impl<'a> Pictures<'a> {
                 last = Some(item);
             }
             let found = &found[setting];
-            truths.push((ids.len() - 1, frame, found.picture, &source.frames[frame], source.is_exhaustive));
+            truths.push(Sample {
+                item: ids.len() - 1,
+                frame,
+                picture: found.picture,
+                truth: &source.frames[frame],
+                is_exhaustive: source.is_exhaustive,
+                found: &[],
+                moment: found.moment,
+            });
             let both = found.boxes.iter().zip(&found.scores);
             let kept = both.filter(|(_, score)| **score >= plan.min_score(setting, item));
             boxes.push(kept.map(|(bbox, &score)| FoundBox { bbox: bbox.map(f64::from), score }).collect());
@@ -43,15 +51,7 @@ impl<'a> Pictures<'a> {
     }
 
     fn samples(&self) -> Vec<Sample<'_>> {
-        let sample = |(&(item, frame, picture, truth, is_exhaustive), found)| Sample {
-            item,
-            frame,
-            picture,
-            truth,
-            is_exhaustive,
-            found,
-        };
-        self.truths.iter().zip(self.boxes.iter().map(Vec::as_slice)).map(sample).collect()
+        self.truths.iter().zip(&self.boxes).map(|(sample, found)| Sample { found, ..*sample }).collect()
     }
 }
 
@@ -82,14 +82,17 @@ pub fn results(plan: &Plan, findings: &Findings) -> Vec<Outcome> {
             us.sort_unstable();
             us.get(us.len() / 2).map_or(0.0, |us| *us as f64 / 1e3)
         };
+        let (cue, without) = match plan.cue(setting, 0) {
+            engine::Cue::Appearance => (Cue::Appearance, Vec::new()),
+            engine::Cue::Time { without, .. } => (Cue::Time, without.all().collect()),
+        };
         Outcome {
             input: plan.inputs[setting / plan.methods.len()].clone(),
             method: plan.methods[setting % plan.methods.len()],
             paper: plan.paper,
-            cue: match plan.cue(setting, 0) {
-                engine::Cue::Appearance => Cue::Appearance,
-                engine::Cue::Time { .. } => Cue::Time,
-            },
+            cue,
+            without,
+            adaptive: plan.pace.is_adaptive && cue == Cue::Time,
             min_score: plan.min_score(setting, 0),
             measures: Measures::of(&pictures.samples(), &pictures.ids, plan.every),
             milliseconds: Stages {
@@ -97,6 +100,8 @@ pub fn results(plan: &Plan, findings: &Findings) -> Vec<Outcome> {
                 scale: median(|us| us.scale),
                 infer: median(|us| us.infer),
                 localize: median(|us| us.localize),
+                motion: median(|us| us.motion),
+                scene: median(|us| us.scene),
                 analysis: sample::median(
                     findings
                         .found

@@ -6,6 +6,7 @@
 
 use crate::cli::exit::{Exit, Failure};
 use anyhow::Context;
+use mostream::evaluate::sample::Moment;
 use mostream::localize::Method;
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
@@ -24,6 +25,9 @@ pub struct Found {
     /// `[xmin, ymin, xmax, ymax]`, half-open, in its pixels.
     pub boxes: Vec<[u32; 4]>,
     pub scores: Vec<f32>,
+    /// Of a video's frame.
+    #[serde(default)]
+    pub moment: Option<Moment>,
     pub us: Microseconds,
 }
 
@@ -34,6 +38,10 @@ pub struct Microseconds {
     pub scale: u64,
     pub infer: u64,
     pub localize: u64,
+    #[serde(default)]
+    pub motion: u64,
+    #[serde(default)]
+    pub scene: u64,
 }
 
 #[derive(Serialize, Deserialize)]

@@ -7,11 +7,14 @@ use super::super::past::{self, Ask};
 use super::state::{self, Entry, Found, Microseconds, State};
 use mostream::analyzer::{Analysis, AnalyzeError, Analyzer, feature_for};
 use mostream::backbone::{Checkpoint, Feature};
-use mostream::engine::Cue;
+use mostream::engine::{Cue, Pace};
 use mostream::evaluate::dataset::{Item, Media};
+use mostream::evaluate::sample::Moment;
 use mostream::localize::{Localizer, Method};
+use mostream::motion::Evidence;
 use mostream::picture::{self, RgbImage};
 use mostream::record::FrameRecord;
+use mostream::scene::{Scene, Senses};
 use mostream::stream::feed::Files;
 use mostream::stream::ingest::Span;
 use mostream::stream::pictures::VideoPictures;
@@ -40,8 +43,9 @@ pub struct Plan<'a> {
     pub min_score: Option<f32>,
     pub every: usize,
     pub cue: Option<CueArg>,
-    /// Of clips that are seen with their past: the model runs on each so manyth frame.
-    pub infer_every: u64,
+    /// Of clips that are seen with their past: what the model runs on, and what is left out.
+    pub pace: Pace,
+    pub without: Senses,
     pub models: Models<'a>,
     /// All that the boxes depend on and no setting says.
     pub common_key: String,
@@ -77,7 +81,7 @@ impl Plan<'_> {
     /// Boxes of a lower score are left out for this setting of this item.
     pub fn min_score(&self, setting: usize, item: usize) -> f32 {
         match self.cue(setting, item) {
-            Cue::Time { min_score } => min_score,
+            Cue::Time { min_score, .. } => min_score,
             Cue::Appearance => localizer(self.method(setting), self.paper, self.min_score).min_score,
         }
     }
@@ -91,7 +95,10 @@ impl Plan<'_> {
         match self.items[item].media {
             Media::Still(_) => Cue::Appearance,
             Media::Sequence(_) | Media::Video(_) => {
-                cue::cue(self.cue, self.method(setting), self.paper, self.min_score)
+                match cue::cue(self.cue, self.method(setting), self.paper, self.min_score) {
+                    Cue::Time { min_score, .. } => Cue::Time { min_score, without: self.without },
+                    Cue::Appearance => Cue::Appearance,
+                }
             }
         }
     }
@@ -111,7 +118,10 @@ impl Plan<'_> {
         let method = self.method(setting).to_string();
         let (id, frame) = (&self.items[item].id, frame.to_string());
         let past = match self.cue(setting, item) {
-            Cue::Time { .. } => format!("time, the model on each {}th frame", self.infer_every),
+            Cue::Time { without, .. } => {
+                let least = localizer(self.method(setting), self.paper, self.min_score).min_score;
+                format!("time {:?} without {without:?}, of single pictures what has at least {least}", self.pace)
+            }
             Cue::Appearance => String::new(),
         };
         state::key(&[&self.common_key, input, &method, &past, id, &frame, stamp])
@@ -241,7 +251,7 @@ impl<'a> Worker<'a> {
     ) -> anyhow::Result<()> {
         let (plan, frames) = (self.plan, self.plan.items[item].frames.len());
         for setting in 0..plan.settings() {
-            let Cue::Time { .. } = plan.cue(setting, item) else { continue };
+            let Cue::Time { without, .. } = plan.cue(setting, item) else { continue };
             let mut wanted = BTreeMap::new();
             for frame in (0..frames).filter(|frame| plan.is_wanted(item, *frame)) {
                 let Some(Ok(stamp)) = file_of(frame).map(stamp) else { continue };
@@ -272,7 +282,10 @@ impl<'a> Worker<'a> {
             let tell = self.tell.clone();
             let left = Arc::new(Mutex::new(wanted));
             let wanted = left.clone();
-            let take = move |record: &FrameRecord| {
+            // Pictures in a folder have no time of their own.
+            let (is_video, mut inferred) = (files.len() == 1, 0);
+            let take = move |record: &FrameRecord, _: Option<&Evidence>, _: &Scene| {
+                inferred += u64::from(record.inferred);
                 let frame = frame_of.get(&record.source).copied().unwrap_or(record.frame as usize);
                 let Some(key) = wanted.lock().unwrap_or_else(PoisonError::into_inner).remove(&frame) else { return };
                 let timings = record.timings_us.unwrap_or_default();
@@ -285,7 +298,10 @@ impl<'a> Worker<'a> {
                         scale: timings.convert,
                         infer: timings.inference,
                         localize: timings.localize,
+                        motion: timings.motion,
+                        scene: timings.scene,
                     },
+                    moment: is_video.then_some(Moment { pts_ns: record.pts_ns, inferred: Some(inferred) }),
                 };
                 // The receiver listens to the end.
                 tell.send(Told::Found { item, frame, setting, key, found, is_new: true }).ok();
@@ -294,12 +310,12 @@ impl<'a> Worker<'a> {
                 args: &plan.models.args[setting / plan.methods.len()],
                 checkpoint: plan.models.checkpoint,
                 feature: feature_for(plan.method(setting), plan.feature),
-                localizer: localizer(plan.method(setting), plan.paper, None),
-                // All of them: the state serves any --min-score.
-                cue: Cue::Time { min_score: 0.0 },
+                localizer: localizer(plan.method(setting), plan.paper, plan.min_score),
+                // All of them: the report leaves out what is below its bound.
+                cue: Cue::Time { min_score: 0.0, without },
             };
             let feed = Files::new(sources, Span::default()).of_one_scene();
-            let outcome = past::watch(feed, plan.infer_every, &ask, plan.models.stop, take)?;
+            let outcome = past::watch(feed, plan.pace, &ask, plan.models.stop, take)?;
             let is_sound = outcome.faults.is_empty();
             for (_, fault) in outcome.faults {
                 self.fail(item, fault.to_string());
@@ -334,7 +350,7 @@ impl<'a> Worker<'a> {
             Ok(picture) => {
                 let decode = start.elapsed().as_micros() as u64;
                 let scaled = |(width, height)| Ok(picture::scaled(&picture, width, height));
-                self.analyze(item, frame, missing, picture.dimensions(), decode, scaled)
+                self.analyze(item, frame, missing, (picture.dimensions(), None), decode, scaled)
             }
             Err(error) => {
                 self.fail(item, error.to_string());
@@ -371,7 +387,8 @@ impl<'a> Worker<'a> {
                     let decode = start.elapsed().as_micros() as u64;
                     let Some(missing) = missing.remove(&index) else { continue };
                     let scaled = |size| video.picture(&frame, size).map(Cow::Owned).map_err(|error| error.to_string());
-                    self.analyze(item, index, missing, frame.display_size(), decode, scaled)?;
+                    let moment = Moment { pts_ns: frame.pts_ns, inferred: None };
+                    self.analyze(item, index, missing, (frame.display_size(), Some(moment)), decode, scaled)?;
                 }
                 Ok(None) if (self.is_over)() => break,
                 Ok(None) => {
@@ -403,13 +420,13 @@ impl<'a> Worker<'a> {
         missing
     }
 
-    /// `scaled` gives the picture, of size `picture`, in another size.
+    /// `scaled` gives the picture, of size `picture` and of a video's `moment`, in another size.
     fn analyze<'p>(
         &mut self,
         item: usize,
         frame: usize,
         missing: Vec<(usize, String)>,
-        picture: (u32, u32),
+        (picture, moment): ((u32, u32), Option<Moment>),
         decode: u64,
         mut scaled: impl FnMut((u32, u32)) -> Result<Cow<'p, RgbImage>, String>,
     ) -> anyhow::Result<()> {
@@ -460,7 +477,8 @@ impl<'a> Worker<'a> {
                     picture: [picture.0, picture.1],
                     boxes: detections.iter().map(|d| [d.bbox.xmin, d.bbox.ymin, d.bbox.xmax, d.bbox.ymax]).collect(),
                     scores: detections.iter().map(|detection| detection.score).collect(),
-                    us: Microseconds { decode, scale, infer: *infer, localize },
+                    us: Microseconds { decode, scale, infer: *infer, localize, ..Microseconds::default() },
+                    moment,
                 };
                 self.found(item, frame, *setting, key.clone(), found, true);
             }

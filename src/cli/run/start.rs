@@ -113,6 +113,7 @@ fn run_saying(log: Log, shared: Shared, given: Vec<OneSource>, span: Span) -> an
             every: source.args.every,
             adaptive: source.args.adaptive.then(Adaptive::default),
             scene: own.scene.as_deref().map(|file| scene::kept(file, &by, log)),
+            witness: None,
         });
     let cue = shared.cue();
     let task = Task {
