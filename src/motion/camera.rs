@@ -227,4 +227,23 @@ mod tests {
             assert_eq!(movement(&vectors[..15], (192, 144), model), None);
         }
     }
+
+    #[test]
+    fn a_thing_that_the_camera_follows_does_not_pass_for_the_scene() {
+        // Two of three vectors are the thing's, in an eighth of the picture; the lawn around it has few.
+        let thing = (0..160).map(|at| [80.0 + (at % 16) as f32 * 2.5, 50.0 + (at / 16) as f32 * 2.5]);
+        let lawn = (0..80).map(|at| [(at % 10 * 19 + 8) as f32, (at / 10 * 17 + 8) as f32]);
+        let is_on_lawn = |[x, y]: &[f32; 2]| !((70.0..130.0).contains(x) && (40.0..85.0).contains(y));
+        let vector = |at: [f32; 2], by: [f32; 2]| Vector { at, by, error: 1.0 };
+        let vectors: Vec<Vector> = (thing.map(|at| vector(at, [0.0, 0.0])))
+            .chain(lawn.filter(is_on_lawn).map(|at| vector(at, [-4.0, 0.5])))
+            .collect();
+        let size = (192, 144);
+        let by_votes = movement(&vectors, size, Model::Similarity).unwrap();
+        let by_what_was_expected = movement_near(&vectors, size, Model::Plane, |_| [-3.6, 0.2]).unwrap();
+        for found in [by_votes, by_what_was_expected] {
+            assert!(distance(found.by([96.0, 20.0]), [-4.0, 0.5]) < 0.1, "{found:?}");
+            assert!(found.fitting > 0.5 && found.noise < 0.05, "{found:?}");
+        }
+    }
 }
