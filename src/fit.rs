@@ -124,6 +124,19 @@ impl<'a> PictureView<'a> {
         Ok(Self { format, width, height, planes: own, colour })
     }
 
+    /// The part of it from `from` to `to`, `[x, y]` in its pixels, half-open; the edges moved outwards to whole pixels of all planes.
+    pub fn part(&self, from: [u32; 2], to: [u32; 2]) -> Self {
+        let sides = [self.width, self.height];
+        let from = [0, 1].map(|side| from[side].min(sides[side] - 1) & !1);
+        let to = [0, 1].map(|side| to[side].next_multiple_of(2).clamp(from[side] + 1, sides[side]));
+        let mut planes = self.planes;
+        for (plane, (bytes, by)) in planes.iter_mut().zip(self.format.planes()) {
+            let first = (from[1] / by.1) as usize * plane.stride + (from[0] / by.0) as usize * bytes;
+            plane.bytes = &plane.bytes[first..];
+        }
+        Self { width: to[0] - from[0], height: to[1] - from[1], planes, ..*self }
+    }
+
     /// Packed RGB, `[height, width, 3]`.
     pub fn rgb(pixels: &'a [u8], width: u32, height: u32) -> Result<Self, FitError> {
         let plane = Plane { bytes: pixels, stride: width as usize * 3 };
@@ -413,6 +426,29 @@ mod tests {
         });
         let near = |a: &[u8], b: &[u8]| a.iter().zip(b).all(|(a, b)| a.abs_diff(*b) <= 1);
         assert!(fitted.iter().all(|(pixels, grey)| near(pixels, &fitted[0].0) && near(grey, &fitted[0].1)));
+    }
+
+    #[test]
+    fn a_part_is_what_a_picture_of_it_alone_would_be() {
+        let (width, height, stride) = (30usize, 20usize, 34usize);
+        let luma = noise(stride * height);
+        let chroma = noise(stride * height / 2);
+        let planes = [Plane { bytes: &luma, stride }, Plane { bytes: &chroma, stride }];
+        let fit = |picture: &PictureView<'_>| {
+            let mut pixels = vec![0; 16 * 8 * 3];
+            Fit::default().rgb(picture, (16, 8), &mut pixels).unwrap();
+            pixels
+        };
+        let new = |size, planes| PictureView::new(PixelFormat::Nv12, size, planes, Colour::BT601).unwrap();
+        let whole = new((width as u32, height as u32), &planes);
+        // From 6 to 22, from 4 to 14.
+        let cut = |bytes: &[u8], rows: std::ops::Range<usize>| -> Vec<u8> {
+            rows.flat_map(|row| bytes[row * stride + 6..row * stride + 22].to_vec()).collect()
+        };
+        let (own_luma, own_chroma) = (cut(&luma, 4..14), cut(&chroma, 2..7));
+        let own = [Plane { bytes: &own_luma, stride: 16 }, Plane { bytes: &own_chroma, stride: 16 }];
+        assert_eq!(fit(&whole.part([7, 5], [21, 13])), fit(&new((16, 10), &own)));
+        assert_eq!(whole.part([29, 19], [99, 99]).width, 2, "no further than the picture");
     }
 
     #[test]

@@ -82,6 +82,55 @@ fn what_moves_before_a_still_camera_is_found_and_a_file_gives_the_same_records_i
 }
 
 #[test]
+fn a_small_thing_in_a_large_frame_is_found_by_a_second_look_also_beside_another_file() {
+    const BEGIN: usize = 30;
+    let folder = tempfile::tempdir().unwrap();
+    let (width, height) = (1280, 720);
+    // Beds in the lawn: from afar it is all of one colour, and a camera before it could be anywhere.
+    let bed = |at: usize| Thing {
+        shape: Shape::Blob,
+        texture: Texture::Checks,
+        colours: [[60.0, 90.0, 50.0], [120.0, 130.0, 96.0]],
+        centre: [100.0 + 180.0 * (at % 7) as f32, 90.0 + 180.0 * (at / 7) as f32],
+        radius: 80.0,
+        turn: at as f32,
+    };
+    let beds: Vec<Thing> = (0..28).map(bed).collect();
+    let ground = scene::draw(&scene::ground(width, height), width, height, &beds).rgb;
+    let picture = |frame: usize| {
+        let disc = Thing {
+            shape: Shape::Blob,
+            texture: Texture::Dots,
+            colours: [[246.0, 214.0, 70.0], [150.0, 34.0, 30.0]],
+            centre: [300.0 + 8.0 * frame.saturating_sub(BEGIN) as f32, 400.0],
+            radius: 14.0,
+            turn: 0.3,
+        };
+        scene::draw(&ground, width, height, if frame < BEGIN { &[] } else { std::slice::from_ref(&disc) })
+    };
+    let clip = film(folder.path().join("small.mp4"), (width, height), (0..70).map(picture), X264);
+    let found = records(&clip.path, &[]);
+    assert!(found.iter().all(|record| record.camera == Some(Camera::Still)));
+    let corners = |[xmin, ymin, xmax, ymax]: [u32; 4]| PixelBox { xmin, ymin, xmax, ymax };
+    let right = |found: &[FrameRecord]| {
+        let is_right = |record: &&FrameRecord| match &record.objects[..] {
+            [object] => corners(object.bbox).iou(&corners(clip.boxes[record.frame as usize])) >= 0.5,
+            _ => false,
+        };
+        found[BEGIN + 5..].iter().filter(is_right).count()
+    };
+    assert!(right(&found) >= 32, "{} of 35: {:?}", right(&found), found.last());
+    let cues = found.iter().flat_map(|record| &record.objects).filter_map(|object| object.cues);
+    assert!(cues.clone().count() > 0 && cues.into_iter().all(|cues| cues.appearance > 0.0), "the look speaks for it");
+    assert_eq!(right(&records(&clip.path, &["--no-crops"])), 0, "the whole picture is too coarse");
+
+    let other = walk(folder.path(), 10, 40);
+    let mut both = records(&clip.path, &[other.path.to_str().unwrap()]);
+    both.retain(|record| record.source == found[0].source);
+    assert_eq!(both, found);
+}
+
+#[test]
 fn labels_of_a_video_are_those_of_its_past() {
     let folder = tempfile::tempdir().unwrap();
     let clip = walk(folder.path(), 40, 90);

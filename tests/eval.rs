@@ -306,7 +306,7 @@ fn parts_of_a_data_set_and_wrong_flags() {
     std::fs::write(folder.path().join("no.json"), r#"{"a": 1}"#).unwrap();
     let no_list = folder.path().join("no.json");
     let wrong: [(&[&str], i32, &str); 7] = [
-        (&["--without", "colour"], 2, "pixels, novelty, ghosts, motion, appearance"),
+        (&["--without", "colour"], 2, "pixels, novelty, ghosts, motion, appearance, crops"),
         (&["--exclude", no_list.to_str().unwrap()], 3, "no JSON list"),
         (&["--json", "a", "--csv", "a"], 2, "both --json and --csv"),
         (&["--method", "best"], 2, "expected most, lost, tokencut or dino-seg, or all"),

@@ -1,6 +1,6 @@
 //! `mostream discover`: the objects of many pictures and videos, grouped by how they look.
 
-use super::cue::{CueArg, cue};
+use super::cue::{CueArgs, cue};
 use super::exit::{Exit, Failure};
 use super::inputs::{Input, expand};
 use super::interrupt::stop_flag;
@@ -60,8 +60,8 @@ pub struct Args {
     classes: bool,
     #[command(flatten)]
     boxes: MethodArgs,
-    #[arg(long, help = super::cue::help(), value_enum)]
-    cue: Option<CueArg>,
+    #[command(flatten)]
+    cue: CueArgs,
     /// Say nothing but errors
     #[arg(short, long)]
     quiet: bool,

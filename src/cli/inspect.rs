@@ -1,6 +1,6 @@
 //! `mostream inspect`: a page that shows why each box was drawn.
 
-use super::cue::{self, CueArg};
+use super::cue::{self, CueArgs};
 use super::exit::{Exit, Failure};
 use super::guard::guard;
 use super::interrupt::stop_flag;
@@ -44,8 +44,8 @@ pub struct Args {
     /// Write the maps into this folder, too, as PNG files
     #[arg(long, value_name = "FOLDER")]
     pngs: Option<PathBuf>,
-    #[arg(long, help = cue::help(), value_enum)]
-    cue: Option<CueArg>,
+    #[command(flatten)]
+    cue: CueArgs,
     #[command(flatten)]
     model: ModelArgs,
 }

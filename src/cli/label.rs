@@ -1,6 +1,6 @@
 //! `mostream label`: a training set from footage.
 
-use super::cue::{CueArg, cue};
+use super::cue::{CueArgs, cue};
 use super::exit::{Exit, Failure};
 use super::groups::GroupsArg;
 use super::inputs::{self, Input};
@@ -72,8 +72,8 @@ pub struct Args {
     max_per_video: Option<u64>,
     #[command(flatten)]
     boxes: MethodArgs,
-    #[arg(long, help = super::cue::help(), value_enum)]
-    cue: Option<CueArg>,
+    #[command(flatten)]
+    cue: CueArgs,
     #[command(flatten)]
     groups: GroupsArg,
     /// Say nothing but errors

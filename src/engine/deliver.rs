@@ -2,12 +2,12 @@
 
 use super::crew::spawn;
 use super::eyes::{self, KeptScene};
-use super::lanes::{Answer, Fault, Reply, Shared, Witness, microseconds};
+use super::lanes::{Again, Answer, Fault, Reply, Shared, Witness, microseconds};
 use super::outbox::{Outbox, Parcel, Room, Share};
 use super::sink::{Ending, Picture, Sink};
 use super::status::SourceStatus;
 use crate::discover::groups::Named;
-use crate::geometry::PatchLayout;
+use crate::geometry::{PatchLayout, PixelBox};
 use crate::motion::Evidence;
 use crate::overlay::Overlay;
 use crate::record::{
@@ -52,6 +52,7 @@ pub(super) struct FrameOrder {
     wanted: Vec<bool>,
     /// None where the model is not asked.
     answer: Option<Receiver<Reply>>,
+    again: Option<Again>,
     arrived: Instant,
 }
 
@@ -61,7 +62,7 @@ impl Order {
         (layout, evidence, looked): (PatchLayout, Option<Evidence>, u64),
         picture: Option<(Frame, Share)>,
         wanted: Vec<bool>,
-        answer: Option<Receiver<Reply>>,
+        (answer, again): (Option<Receiver<Reply>>, Option<Again>),
         arrived: Instant,
     ) -> Self {
         let Frame { index, pts_ns, capture, .. } = *frame;
@@ -77,6 +78,7 @@ impl Order {
             picture,
             wanted,
             answer,
+            again,
             arrived,
         }))
     }
@@ -216,17 +218,19 @@ impl<'a> Delivery<'a> {
                     Ok(Some(answer)) => (held, is_inferred) = (Some(answer), true),
                     Err(TryRecvError::Empty) => late.push(answer.clone()),
                     // No frame of a file is passed over: the model is no more, or the run ends.
-                    Err(TryRecvError::Disconnected) if !self.is_live => {
-                        // It is soon known why.
-                        while !self.shared.is_over() && !self.is_broken.load(Ordering::Relaxed) {
-                            std::thread::sleep(LOOK);
-                        }
-                        return;
-                    }
+                    Err(TryRecvError::Disconnected) if !self.is_live => return self.wait_for_end(),
                     Ok(None) | Err(TryRecvError::Disconnected) => {}
                 }
             }
-            let record = self.record(&order, held.as_ref(), is_inferred, &mut past.scene);
+            // Of a part that nobody has looked at, nothing is known.
+            let again = match &order.again {
+                Some((part, answer)) => match self.wait(answer, order.bytes()) {
+                    Err(TryRecvError::Disconnected) if !self.is_live => return self.wait_for_end(),
+                    answer => answer.ok().flatten().map(|answer| (*part, answer)),
+                },
+                None => None,
+            };
+            let record = self.record(&order, held.as_ref(), is_inferred, again.as_ref(), &mut past.scene);
             past.save_in_time();
             if let Some(witness) = &mut past.witness {
                 witness(&record, order.evidence.as_ref(), &past.scene);
@@ -258,13 +262,27 @@ impl<'a> Delivery<'a> {
         }
     }
 
-    fn record(&self, order: &FrameOrder, held: Option<&Answer>, is_inferred: bool, scene: &mut Scene) -> FrameRecord {
+    /// The model is no more, or the run ends: it is soon known why.
+    fn wait_for_end(&self) {
+        while !self.shared.is_over() && !self.is_broken.load(Ordering::Relaxed) {
+            std::thread::sleep(LOOK);
+        }
+    }
+
+    fn record(
+        &self,
+        order: &FrameOrder,
+        held: Option<&Answer>,
+        is_inferred: bool,
+        again: Option<&(PixelBox, Answer)>,
+        scene: &mut Scene,
+    ) -> FrameRecord {
         let task = self.shared.task;
         let start = Instant::now();
         let objects = match &order.evidence {
             Some(evidence) => {
                 let answer = held.filter(|_| is_inferred);
-                eyes::objects(scene, evidence, answer, held, &order.layout, order.size, task)
+                eyes::objects(scene, evidence, answer, (held, again), &order.layout, order.size, task)
             }
             None => {
                 let found = held.iter().flat_map(|answer| answer.objects.iter().map(|found| (found, &answer.layout)));
@@ -281,7 +299,12 @@ impl<'a> Delivery<'a> {
             latency_us: order.arrived.elapsed().as_micros() as u64,
             gap_ns: capture.gap_ns,
         });
-        let timings = held.filter(|_| is_inferred).map(|answer| answer.timings).unwrap_or_default();
+        let mut timings = held.filter(|_| is_inferred).map(|answer| answer.timings).unwrap_or_default();
+        if let Some((_, answer)) = again {
+            timings.convert += answer.timings.convert;
+            timings.inference += answer.timings.inference;
+            timings.localize += answer.timings.localize;
+        }
         let timings = match order.evidence {
             Some(_) => TimingsRecord { motion: order.looked, scene: known, ..timings },
             None => timings,

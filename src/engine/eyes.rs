@@ -1,16 +1,21 @@
 //! What a lane makes of time: a small picture of every frame, before the model, and the scene's objects after it.
 
 use super::lanes::{Answer, Cue, Task};
-use crate::geometry::PatchLayout;
+use crate::geometry::{PatchLayout, PixelBox};
 use crate::motion::{Camera, Evidence, Motion};
 use crate::record::ObjectRecord;
-use crate::scene::{Candidate, Keys, Scene, SceneError};
+use crate::scene::{Candidate, Keys, Look, Scene, SceneError, Sense, Small, least_again};
 use crate::stream::frame::{Frame, FrameFit};
 
 /// The small picture is no wider; its pixels are what boxes are as fine as.
 const WIDTH: u32 = 384;
 /// Motion needs at least so many pixels of a side.
 const LEAST_SIDE: u32 = 32;
+
+/// A crop is so many times as wide as the thing in its middle, at least so many pixels of the frame, and so many patches for the model.
+const CROP: f32 = 2.0;
+const LEAST_CROP: u32 = 160;
+pub(super) const CROP_PATCHES: u32 = 16;
 
 /// Keeps bytes.
 pub type Keep = Box<dyn FnMut(&[u8]) + Send>;
@@ -63,14 +68,32 @@ impl Eyes {
         let new = || (size, Motion::new((size.0 as usize, size.1 as usize)));
         Some(self.motion.get_or_insert_with(new).1.look(&self.rgb, frame.pts_ns))
     }
+
+    /// The part of the last frame that the model is to see again, in the frame's displayed pixels: a square around something small.
+    pub fn look_again(&mut self, frame: &Frame) -> Option<PixelBox> {
+        let (width, height) = frame.display_size();
+        least_again((width, height)).filter(|_| frame.is_whole())?;
+        let (small, motion) = self.motion.as_mut()?;
+        let bbox = motion.look_again()?;
+        let scale = [width as f32 / small.0 as f32, height as f32 / small.1 as f32];
+        let reach = ((bbox[2] - bbox[0]) * scale[0]).max((bbox[3] - bbox[1]) * scale[1]);
+        let side = ((CROP * reach) as u32).max(LEAST_CROP).min(width.min(height)) & !1;
+        let first = |at: usize, limit: u32| {
+            let middle = (bbox[at] + bbox[at + 2]) / 2.0 * scale[at];
+            ((middle - side as f32 / 2.0).max(0.0) as u32).min(limit - side) & !1
+        };
+        let (xmin, ymin) = (first(0, width), first(1, height));
+        Some(PixelBox { xmin, ymin, xmax: xmin + side, ymax: ymin + side })
+    }
 }
 
-/// The objects of a frame of `size`, displayed width and height: `answer` is the model's for this frame, `held` the last there was.
+/// The objects of a frame of `size`, displayed width and height: `answer` is the model's for this frame, `held` the last there was, `again`
+/// a part of the frame that it saw, and its answer.
 pub(super) fn objects(
     scene: &mut Scene,
     evidence: &Evidence,
     answer: Option<&Answer>,
-    held: Option<&Answer>,
+    (held, again): (Option<&Answer>, Option<&(PixelBox, Answer)>),
     layout: &PatchLayout,
     size: (u32, u32),
     task: &Task,
@@ -90,12 +113,14 @@ pub(super) fn objects(
     };
     let keys = answer.and_then(|answer| answer.keys.as_ref());
     let keys = keys.map(|(values, dim)| Keys { values: &values[..], dim: *dim });
-    let found = scene.know(evidence, keys.as_ref(), layout, &candidates);
     let scale = [size.0 as f32 / small.0 as f32, size.1 as f32 / small.1 as f32];
-    let least = match task.cue {
-        Cue::Time { min_score, .. } => min_score,
-        Cue::Appearance => 0.0,
+    let (least, with_crops) = match task.cue {
+        Cue::Time { min_score, without } => (min_score, !without.has(Sense::Crops)),
+        Cue::Appearance => (0.0, false),
     };
+    let look = again.map(|(part, answer)| look(part, answer, scale));
+    let of_small = least_again(size).filter(|_| with_crops).map(|least| Small { least, look });
+    let found = scene.know_small(evidence, keys.as_ref(), layout, &candidates, of_small.as_ref());
     let features = held.and_then(|held| held.features.as_deref()).filter(|_| held.is_some_and(|h| h.layout == *layout));
     let name = |patches: &[usize]| task.groups.as_ref()?.name_of(features?, patches).map(str::to_owned);
     let kept = found.iter().filter(|object| object.score >= least);
@@ -104,6 +129,18 @@ pub(super) fn objects(
         Some(ObjectRecord::of_place(bbox, object.score, object.cues, name, layout, size, task.with_masks))
     });
     objects.collect()
+}
+
+/// What the model saw in a part of the frame, whose pixels are `scale` to one of the small picture.
+fn look(part: &PixelBox, answer: &Answer, scale: [f32; 2]) -> Look {
+    let small = |at: [u32; 4]| [0, 1, 2, 3].map(|edge| at[edge] as f32 / scale[edge % 2]);
+    let found = answer.objects.iter().map(|(found, _)| {
+        let inside = answer.layout.frame_from_image(&found.bbox, part.width(), part.height());
+        let (left, top) = (part.xmin, part.ymin);
+        let edges = [left + inside.xmin, top + inside.ymin, left + inside.xmax, top + inside.ymax];
+        Candidate { bbox: small(edges), score: found.score }
+    });
+    Look { window: small([part.xmin, part.ymin, part.xmax, part.ymax]), found: found.collect() }
 }
 
 /// In pixels of the frame; none where nothing of it is in there.

@@ -2,6 +2,7 @@
 
 use super::sessions::Purpose;
 use super::status::SourceStatus;
+use crate::geometry::PixelBox;
 use crate::stream::frame::Frame;
 use crossbeam_channel::Sender;
 use std::collections::VecDeque;
@@ -22,6 +23,18 @@ pub struct Waiting<T> {
     pub purpose: Purpose,
     pub wants: Wants,
     pub ticket: Sender<T>,
+    /// A part of the frame that is seen again, after it.
+    pub crop: Option<Crop<T>>,
+}
+
+/// A part of a frame on its way to the model. To drop it says that there will be no answer.
+pub struct Crop<T> {
+    /// In the frame's displayed pixels.
+    pub part: PixelBox,
+    pub purpose: Purpose,
+    pub ticket: Sender<T>,
+    /// It is seen whatever else waits: a file's, whose records are the same in every run.
+    pub is_due: bool,
 }
 
 /// What is asked for besides the features.
@@ -142,6 +155,11 @@ impl<T> Inbox<T> {
         }
     }
 
+    /// Whether frames wait.
+    pub fn is_waited_for(&self) -> bool {
+        self.state().lanes.iter().any(|lane| !lane.waiting.is_empty())
+    }
+
     /// What has come from a live source since `item` was taken, in its place; only where the same session sees it.
     pub fn newest(&self, number: usize, item: Waiting<T>) -> Waiting<T> {
         let mut state = self.state();
@@ -226,7 +244,7 @@ mod tests {
     fn put_as(entrance: &Entrance<u64>, index: u64, purpose: Purpose) -> Receiver<u64> {
         let (ticket, answer) = bounded(1);
         let wants = Wants { keys: false, appearance: true };
-        entrance.put(Waiting { frame: frame(index), purpose, wants, ticket }, &|| false);
+        entrance.put(Waiting { frame: frame(index), purpose, wants, ticket, crop: None }, &|| false);
         answer
     }
 
@@ -267,7 +285,9 @@ mod tests {
             let _answers = [put(&entrances[source], 0)];
             let (lane, taken) = inbox.take(|_| true).unwrap();
             let _later = put(&entrances[source], 1);
+            assert!(inbox.is_waited_for());
             assert_eq!(inbox.newest(lane, taken).frame.index, newest);
+            assert_eq!(inbox.is_waited_for(), newest == 0, "the model has the newest there is");
             assert_eq!(board.sources[source].snapshot().passed_over, newest);
         }
         let _first = put(&entrances[0], 2);

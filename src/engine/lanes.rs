@@ -3,21 +3,22 @@
 
 use super::adaptive::Adaptive;
 use super::crew::{self, Crew, CrewError, EndOfThread, Looked, Usage, spawn};
+use super::crops::Allowance;
 use super::deliver::{Delivery, Order, Past};
 use super::desk::{Desk, Place};
-use super::eyes::{self, Eyes, KeptScene};
-use super::inbox::{Entrance, Inbox, Waiting, Wants};
+use super::eyes::{self, CROP_PATCHES, Eyes, KeptScene};
+use super::inbox::{Crop, Entrance, Inbox, Waiting, Wants};
 use super::outbox::{Room, Share};
-use super::sessions::{Look, Models, Purpose, Sessions};
+use super::sessions::{Look, Models, Purpose, Sessions, Shape};
 use super::sink::{Sink, SinkError, Wish};
 use super::status::{Board, SourceStatus};
 use crate::backbone::{BackboneError, trim};
 use crate::discover::groups::{Groups, Named};
-use crate::geometry::PatchLayout;
+use crate::geometry::{PatchLayout, PixelBox};
 use crate::localize::{Localizer, PatchOutput};
 use crate::motion::{Camera, Evidence, Need};
 use crate::record::{FrameRecord, TimingsRecord};
-use crate::scene::{Scene, Senses};
+use crate::scene::{Scene, Sense, Senses};
 use crate::stream::StreamError;
 use crate::stream::feed::{Event, Feed};
 use crate::stream::frame::{Frame, FrameFit};
@@ -130,6 +131,9 @@ pub(super) struct Answer {
     pub layout: PatchLayout,
     pub timings: TimingsRecord,
 }
+
+/// A part of a frame that the model sees again, in the frame's displayed pixels, and where its answer comes.
+pub(super) type Again = (PixelBox, Receiver<Reply>);
 
 /// Through a ticket: none where nothing can be said of this frame. A ticket that is dropped says that the frame was passed over, or that the
 /// model is no more.
@@ -296,6 +300,7 @@ impl<'scope, 'env> Lanes<'scope, 'env> {
             every,
             adaptive,
             eyes: matches!(shared.task.cue, Cue::Time { .. }).then_some(eyes),
+            crops: Allowance::default(),
             wishes: sinks.iter().map(|sink| sink.wish()).collect(),
             room: room.clone(),
             is_live,
@@ -385,6 +390,7 @@ struct Source<'a> {
     every: u64,
     adaptive: Option<Adaptive>,
     eyes: Option<Eyes>,
+    crops: Allowance,
     /// Of the sinks.
     wishes: Vec<Wish>,
     /// For the pictures on their way to the delivery.
@@ -402,8 +408,8 @@ impl Source<'_> {
         let is_broken = self.is_broken.clone();
         let is_over = move || shared.is_over() || is_broken.load(Ordering::Relaxed);
         let mut broken = 0;
-        // How the model sees frames of the last one's size.
-        let mut seen: Option<((u32, u32), PatchLayout)> = None;
+        // How the model sees frames of the last one's size, and parts of them.
+        let mut seen: Option<((u32, u32), [PatchLayout; 2])> = None;
         while let Some(event) = self.feed.next(&is_over) {
             let so_far = self.feed.broken();
             self.status.broken(so_far - std::mem::replace(&mut broken, so_far));
@@ -422,11 +428,11 @@ impl Source<'_> {
             let size = frame.display_size();
             self.status.arrived(size);
             let layout = match seen.filter(|(known, _)| *known == size) {
-                Some((_, layout)) => Ok(layout),
-                None => shared.sessions.models.layout(size.0, size.1),
+                Some((_, layouts)) => Ok(layouts),
+                None => layouts(shared.sessions.models, size),
             };
-            let layout = match layout {
-                Ok(layout) => seen.insert((size, layout)).1,
+            let [layout, of_part] = match layout {
+                Ok(layouts) => seen.insert((size, layouts)).1,
                 Err(error) => {
                     (shared.tell)(&format!("{}: {error}", self.status.name));
                     self.is_broken.store(true, Ordering::Relaxed);
@@ -453,21 +459,37 @@ impl Source<'_> {
                 Camera::Still | Camera::Shaking if shared.task.groups.is_none() => Need::Half,
                 Camera::Still | Camera::Shaking | Camera::Moving => Need::Whole,
             });
+            let purpose = Purpose { layout, need };
+            let (crop, again) = is_wanted.then(|| self.crop(&frame, &purpose, of_part)).flatten().unzip();
             let (ticket, answer) = match is_wanted.then(|| bounded(1)) {
                 Some((ticket, answer)) => (Some(ticket), Some(answer)),
                 None => (None, None),
             };
             let wanted: Vec<bool> = self.wishes.iter_mut().map(|wish| wish()).collect();
             let picture = self.picture(&frame, &wanted, &is_over);
-            let order = Order::frame(&frame, (layout, evidence, looked), picture, wanted, answer, arrived);
+            let order = Order::frame(&frame, (layout, evidence, looked), picture, wanted, (answer, again), arrived);
             if !self.order(order) {
                 break;
             }
             if let Some(ticket) = ticket {
-                self.entrance.put(Waiting { frame, purpose: Purpose { layout, need }, wants, ticket }, &is_over);
+                self.entrance.put(Waiting { frame, purpose, wants, ticket, crop }, &is_over);
             }
         }
         self.feed.fault().map(Fault::Source)
+    }
+
+    /// A part of the frame for the model to see again, and where its answer comes.
+    fn crop(&mut self, frame: &Frame, whole: &Purpose, layout: PatchLayout) -> Option<(Crop<Reply>, Again)> {
+        let Cue::Time { without, .. } = self.shared.task.cue else { return None };
+        if without.has(Sense::Crops) {
+            return None;
+        }
+        let purpose = Purpose { layout, need: None };
+        let eyes = self.eyes.as_mut().filter(|_| self.crops.earn(whole, &purpose))?;
+        let part = eyes.look_again(frame)?;
+        self.crops.spend(&purpose);
+        let (ticket, answer) = bounded(1);
+        Some((Crop { part, purpose, ticket, is_due: !self.is_live }, (part, answer)))
     }
 
     /// Whether somebody takes it.
@@ -515,6 +537,13 @@ impl Source<'_> {
         }
         has_changed
     }
+}
+
+/// How the model sees a frame of this displayed size, and a part of it.
+fn layouts(models: &dyn Models, (width, height): (u32, u32)) -> Result<[PatchLayout; 2], BackboneError> {
+    let layout = models.layout(width, height)?;
+    let side = CROP_PATCHES * layout.patch;
+    Ok([layout, models.layout(side, side)?])
 }
 
 /// A picture on its way through the model.
@@ -582,7 +611,8 @@ impl Drop for LastFeeder<'_> {
 /// A feeder: the newest frame of the next source, into the place that the model has for it.
 fn feed(shared: &Shared, turn: &Mutex<()>, desk: &Arc<Desk<Ticketed>>) {
     let mut fit = FrameFit::default();
-    while let Some((source, Waiting { frame, purpose, wants, ticket }, place)) = next(shared, turn, desk) {
+    while let Some(Placed { source, waiting, place, of_crop }) = next(shared, turn, desk) {
+        let Waiting { frame, purpose, wants, ticket, crop } = waiting;
         // None where the model cannot be had for this shape, which was told.
         let Some(mut place) = place else {
             ticket.send(None).ok();
@@ -590,39 +620,77 @@ fn feed(shared: &Shared, turn: &Mutex<()>, desk: &Arc<Desk<Ticketed>>) {
         };
         let start = Instant::now();
         let size = (purpose.layout.image_width, purpose.layout.image_height);
-        match fit.rgb(&frame, size, place.pixels()) {
-            Ok(()) => {
-                // Given up before the answer, so that the frame's picture can then be drawn on in place.
-                drop(frame);
-                place.fill(Ticketed { source, ticket, wants, convert: microseconds(start) });
-            }
+        if fit.rgb(&frame, size, place.pixels()).is_err() {
             // The frame's own fault: a format that cannot be converted. It keeps the boxes before it.
-            Err(_) => {
-                shared.board.sources[source].broken(1);
-                ticket.send(None).ok();
-            }
+            shared.board.sources[source].broken(1);
+            ticket.send(None).ok();
+            continue;
+        }
+        // The frame is given up before its last answer, so that its picture can then be drawn on in place.
+        let crop = crop.map(|crop| (crop, frame));
+        place.fill(Ticketed { source, ticket, wants, convert: microseconds(start) });
+        if let Some((crop, frame)) = crop {
+            feed_crop(shared, desk, &mut fit, source, (crop, frame, of_crop));
         }
     }
 }
 
-type Placed = (usize, Waiting<Reply>, Option<Place<Ticketed>>);
+/// A part of a frame, after it; a live one's gives way to frames that wait.
+fn feed_crop(
+    shared: &Shared,
+    desk: &Arc<Desk<Ticketed>>,
+    fit: &mut FrameFit,
+    source: usize,
+    (crop, frame, shape): (Crop<Reply>, Frame, Option<Arc<Shape>>),
+) {
+    let Crop { part, purpose, ticket, is_due } = crop;
+    let is_wanted = || is_due || !shared.inbox.is_waited_for();
+    // It may have to wait for its place.
+    let place = shape.filter(|_| is_wanted()).and_then(|shape| desk.place(&shape)).filter(|_| is_wanted());
+    let start = Instant::now();
+    let size = (purpose.layout.image_width, purpose.layout.image_height);
+    let written = place.and_then(|mut place| fit.part(&frame, &part, size, place.pixels()).is_ok().then_some(place));
+    drop(frame);
+    match written {
+        Some(place) => {
+            let wants = Wants { keys: false, appearance: true };
+            place.fill(Ticketed { source, ticket, wants, convert: microseconds(start) });
+        }
+        None => drop(ticket.send(None)),
+    }
+}
+
+/// A frame whose turn it is.
+struct Placed {
+    source: usize,
+    waiting: Waiting<Reply>,
+    /// In a run of its shape, where that can be had.
+    place: Option<Place<Ticketed>>,
+    /// What sees the part that is seen again.
+    of_crop: Option<Arc<Shape>>,
+}
 
 /// Waits for a frame and for the model to want one; a live source's is the newest there is then. One feeder at a time looks.
 fn next(shared: &Shared, turn: &Mutex<()>, desk: &Arc<Desk<Ticketed>>) -> Option<Placed> {
     let _turn = turn.lock().unwrap_or_else(PoisonError::into_inner);
     // Held from the moment of the look: a session may be given up at any time.
     let found = RefCell::default();
-    let (source, waiting) = shared.inbox.take(|waiting| match shared.sessions.look(&waiting.purpose) {
-        Look::Open(shape) => {
-            found.replace(Some(shape));
-            true
-        }
-        Look::Failed => true,
-        Look::Asked => false,
+    let look = |purpose: &Purpose| match shared.sessions.look(purpose) {
+        Look::Open(shape) => Some(Some(shape)),
+        Look::Failed => Some(None),
+        Look::Asked => None,
+    };
+    let (source, waiting) = shared.inbox.take(|waiting| {
+        let of_crop = waiting.crop.as_ref().map(|crop| look(&crop.purpose).or((!crop.is_due).then_some(None)));
+        let shapes = look(&waiting.purpose).zip(of_crop.unwrap_or(Some(None)));
+        let is_ready = shapes.is_some();
+        found.replace(shapes);
+        is_ready
     })?;
-    let Some(shape) = found.take() else { return Some((source, waiting, None)) };
-    let place = desk.place(&shape)?;
-    Some((source, shared.inbox.newest(source, waiting), Some(place)))
+    let (shape, of_crop) = found.take().unwrap_or_default();
+    let Some(shape) = shape else { return Some(Placed { source, waiting, place: None, of_crop: None }) };
+    let place = Some(desk.place(&shape)?);
+    Some(Placed { source, waiting: shared.inbox.newest(source, waiting), place, of_crop })
 }
 
 /// A frame whose objects cannot be found keeps the boxes before it.

@@ -13,6 +13,7 @@
 
 pub mod adaptive;
 pub mod crew;
+mod crops;
 mod deliver;
 mod desk;
 mod eyes;

@@ -3,12 +3,14 @@
 //! [`Motion::look`] runs before the model on the source's own thread, for every frame. It knows numbers alone: no clock but the frames'
 //! time stamps, no I/O, no threads; the same frames give the same evidence.
 
+mod again;
 pub mod camera;
 pub mod flow;
 pub mod grey;
 mod need;
 mod warp;
 
+use again::Again;
 use camera::{Model, Movement, movement, movement_near};
 use flow::{LEAST_SIDE, SIDE, TEXTURE, flow};
 use grey::{Grey, Pyramid};
@@ -116,6 +118,7 @@ pub struct Motion {
     /// Frames back, for what moves against the camera.
     spacing: usize,
     rest: Rest,
+    again: Again,
 }
 
 impl Motion {
@@ -131,6 +134,7 @@ impl Motion {
             settled_ns: 0,
             spacing: 4,
             rest: Rest::default(),
+            again: Again::default(),
         }
     }
 
@@ -144,7 +148,7 @@ impl Motion {
     /// Bytes that it holds.
     pub fn bytes(&self) -> usize {
         let past: usize = self.past.iter().map(|past| past.grey.bytes()).sum();
-        past + self.views.iter().map(|(_, pyramid)| pyramid.bytes()).sum::<usize>()
+        past + self.views.iter().map(|(_, pyramid)| pyramid.bytes()).sum::<usize>() + self.again.bytes()
     }
 
     /// The next frame's small picture, packed RGB of this motion's size.
@@ -179,6 +183,11 @@ impl Motion {
         let shake = of_view.filter(|_| self.camera == Camera::Shaking);
         let against = (self.camera == Camera::Moving).then(|| self.against(&now, of_frame)).flatten();
         let need = self.rest.need(&now, self.camera, is_cut, pts_ns);
+        match self.camera {
+            Camera::Still if !is_cut => self.again.see(&now.0[0], pts_ns),
+            Camera::Shaking if !is_cut => self.again.pass_over(),
+            Camera::Still | Camera::Shaking | Camera::Moving => self.again = Again::default(),
+        }
         if is_cut {
             self.past.clear();
         }
@@ -200,6 +209,12 @@ impl Motion {
             is_cut,
             need,
         }
+    }
+
+    /// The box of the small thing of the last frame that is to be looked at again, `[xmin, ymin, xmax, ymax]` in pixels of the small
+    /// picture; they take turns.
+    pub fn look_again(&mut self) -> Option<[f32; 4]> {
+        self.again.next().map(|bbox| bbox.map(|edge| 2.0 * edge))
     }
 
     /// A still camera sees this: an old view, or a new one.

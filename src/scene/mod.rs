@@ -1,5 +1,6 @@
 //! A still scene: what is always there, and what is not.
 
+mod again;
 mod file;
 mod ghosts;
 mod grid;
@@ -16,6 +17,7 @@ mod view;
 use crate::geometry::PatchLayout;
 use crate::motion::camera::Movement;
 use crate::motion::{Camera, Evidence};
+pub use again::least as least_again;
 pub use file::SceneError;
 use mask::Size;
 use serde::{Deserialize, Serialize};
@@ -37,6 +39,23 @@ pub struct Candidate {
     /// `[xmin, ymin, xmax, ymax]` in pixels of the small picture, half-open.
     pub bbox: [f32; 4],
     pub score: f32,
+}
+
+/// What the backbone saw in a part of the frame, looked at again at the frame's own pixels.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Look {
+    /// That part, `[xmin, ymin, xmax, ymax]` in pixels of the small picture.
+    pub window: [f32; 4],
+    pub found: Vec<Candidate>,
+}
+
+/// How small things are found.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Small {
+    /// The smallest, as a share of the picture: [`least_again`].
+    pub least: f32,
+    /// The look at this frame, where there was one.
+    pub look: Option<Look>,
 }
 
 /// The middle block's keys of a frame, `[patches, dim]`, row-major over the layout's grid, without the CLS token.
@@ -109,6 +128,8 @@ pub enum Sense {
     Motion,
     /// What appearance finds before a moving camera.
     Appearance,
+    /// Small things that are looked at again.
+    Crops,
 }
 
 /// Some of them.
@@ -116,7 +137,7 @@ pub enum Sense {
 pub struct Senses(u8);
 
 impl Sense {
-    pub const ALL: [Self; 5] = [Self::Pixels, Self::Novelty, Self::Ghosts, Self::Motion, Self::Appearance];
+    pub const ALL: [Self; 6] = [Self::Pixels, Self::Novelty, Self::Ghosts, Self::Motion, Self::Appearance, Self::Crops];
 
     pub fn name(self) -> &'static str {
         match self {
@@ -125,6 +146,7 @@ impl Sense {
             Self::Ghosts => "ghosts",
             Self::Motion => "motion",
             Self::Appearance => "appearance",
+            Self::Crops => "crops",
         }
     }
 }
@@ -201,6 +223,18 @@ impl Scene {
         layout: &PatchLayout,
         candidates: &[Candidate],
     ) -> Vec<Object> {
+        self.know_small(evidence, keys, layout, candidates, None)
+    }
+
+    /// The same with small things, which count where they were looked at again.
+    pub fn know_small(
+        &mut self,
+        evidence: &Evidence,
+        keys: Option<&Keys>,
+        layout: &PatchLayout,
+        candidates: &[Candidate],
+        small: Option<&Small>,
+    ) -> Vec<Object> {
         let without = self.without;
         if evidence.camera == Camera::Moving {
             let against = evidence.against.as_ref().filter(|_| !without.has(Sense::Motion));
@@ -214,7 +248,7 @@ impl Scene {
         });
         let keys = keys.zip(laid_back.as_deref()).map(|(keys, values)| Keys { values, dim: keys.dim });
         let view = self.view(evidence);
-        let mut objects = view.know(&evidence.rgb, evidence.pts_ns, keys.as_ref(), layout, without);
+        let mut objects = view.know(&evidence.rgb, evidence.pts_ns, keys.as_ref(), layout, without, small);
         let is_other = view.novel_share() > OTHER_SHARE;
         if let Some(shake) = &evidence.shake {
             objects.iter_mut().for_each(|object| object.bbox = shaken(&object.bbox, shake, evidence.size));

@@ -1,19 +1,20 @@
 //! One view of a still camera: its pixels, its patches, and what in a frame does not belong to it.
 
+use super::again::Again;
 use super::ghosts::{self, Compared, contour};
 use super::grid::{UNITS, gather, spread};
 use super::mask::{self, Size};
 use super::memory::Memory;
 use super::parts::{Part, components, join, split};
 use super::pixels::{Pixels, Planes, Seen, planes};
-use super::{Cues, Keys, Maps, Object, Sense, Senses, score};
+use super::{Cues, Keys, Maps, Object, Sense, Senses, Small, score};
 use crate::geometry::PatchLayout;
 use std::collections::VecDeque;
 
 /// Distance, summed over the colours, to which a sample is near.
 const NEAR: u8 = 34;
-/// The smallest thing and its smallest piece, as shares of the picture.
-const LEAST: f32 = 0.001;
+/// The smallest thing that needs no second look, and the smallest piece of a thing, as shares of the picture.
+pub(super) const LEAST: f32 = 0.001;
 const LEAST_PIECE: f32 = 0.0002;
 /// Asked of the 90th percentile of z in a part, more where foreground without novelty keeps coming (leaves, water), and at most.
 const ACCEPT: f32 = 0.3;
@@ -67,6 +68,7 @@ pub struct View {
     unrested: f32,
     colours: Vec<Planes>,
     seen: Seen,
+    again: Again,
 }
 
 impl View {
@@ -103,6 +105,7 @@ impl View {
             unrested: 0.0,
             colours: Vec::new(),
             seen: Seen::default(),
+            again: Again::default(),
         }
     }
 
@@ -127,7 +130,7 @@ impl View {
     }
 
     /// What in the next picture, packed RGB, does not belong to the scene. Without keys novelty is the last frame's with them, for
-    /// patches as `layout` says.
+    /// patches as `layout` says. Small things are left out where nobody says how they are found.
     pub fn know(
         &mut self,
         rgb: &[u8],
@@ -135,6 +138,7 @@ impl View {
         keys: Option<&Keys>,
         layout: &PatchLayout,
         without: Senses,
+        small: Option<&Small>,
     ) -> Vec<Object> {
         let seconds = self.last_ns.map_or(FRAME_S, |last| pts_ns.saturating_sub(last) as f32 / 1e9);
         self.last_ns = Some(pts_ns);
@@ -168,7 +172,7 @@ impl View {
             parts = components(&closed, self.size);
         }
         self.remember(rgb, pts_ns);
-        let objects = self.objects(parts, rgb, &moving, layout);
+        let objects = self.objects(parts, (rgb, pts_ns), &moving, layout, small);
         self.learn(rgb, seconds, &holes);
         if keys.is_some() {
             let since = self.looked_ns.map_or(seconds, |last| pts_ns.saturating_sub(last) as f32 / 1e9);
@@ -224,15 +228,34 @@ impl View {
         holes
     }
 
-    fn objects(&self, pieces: Vec<Part>, rgb: &[u8], moving: &[u8], layout: &PatchLayout) -> Vec<Object> {
+    fn objects(
+        &mut self,
+        pieces: Vec<Part>,
+        (rgb, pts_ns): (&[u8], u64),
+        moving: &[u8],
+        layout: &PatchLayout,
+        small: Option<&Small>,
+    ) -> Vec<Object> {
         let (mut parts, count) = (Vec::new(), moving.len() as f32);
         for part in pieces {
             split(part, LEAST_PIECE * count, &mut parts);
         }
-        parts.retain(|part| part.area as f32 >= LEAST * count && self.is_novel(part));
         let compared = Compared { now: rgb, scene: &self.scene, moving, size: self.size };
-        let mut things: Vec<_> = parts.iter().map(|part| (part.bounds(), self.cues(part, &compared))).collect();
-        join(&mut things, GAP * self.size.1 as f32 / layout.grid.rows as f32, Cues::add);
+        let gap = GAP * self.size.1 as f32 / layout.grid.rows as f32;
+        let joined = |parts: Vec<&Part>| {
+            let mut things: Vec<_> = parts.iter().map(|part| (part.bounds(), self.cues(part, &compared))).collect();
+            join(&mut things, gap, Cues::add);
+            things
+        };
+        let (large, mut rest): (Vec<&Part>, Vec<&Part>) =
+            parts.iter().partition(|part| part.area as f32 >= LEAST * count);
+        let mut things = joined(large.into_iter().filter(|part| self.is_novel(part)).collect());
+        if let Some(Small { least, look }) = small {
+            rest.retain(|part| part.area as f32 >= least * count);
+            let mut more = joined(rest);
+            more.retain(|(bbox, _)| things.iter().all(|(thing, _)| are_apart(thing, bbox)));
+            things.extend(self.again.found(more, look.as_ref(), pts_ns, self.size));
+        }
         let object = |(bbox, cues): ([f32; 4], Cues)| {
             let area = (bbox[2] - bbox[0]) * (bbox[3] - bbox[1]);
             Object { bbox, score: score::still(&cues, cues.pixels / count, area / count), cues }
@@ -309,4 +332,9 @@ impl View {
         let scaled: Vec<f32> = self.unrest.iter().map(|unrest| RESTLESS / UNITS * unrest).collect();
         spread(&scaled, layout, self.size, &mut self.restless);
     }
+}
+
+/// Whether a box is no piece of a thing: nothing of it is in there, or at its edge.
+fn are_apart(thing: &[f32; 4], bbox: &[f32; 4]) -> bool {
+    (0..2).any(|side| bbox[side] > thing[side + 2] + 1.0 || bbox[side + 2] < thing[side] - 1.0)
 }

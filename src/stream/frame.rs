@@ -2,6 +2,7 @@
 
 use super::StreamError;
 use crate::fit::{Colour, Fit, FitError, PictureView, PixelFormat, Plane};
+use crate::geometry::PixelBox;
 use crate::record::CaptureClock;
 use gst_video::prelude::*;
 use gstreamer as gst;
@@ -43,6 +44,11 @@ impl Frame {
     pub fn display_size(&self) -> (u32, u32) {
         self.native.unwrap_or_else(|| displayed(self.info.width(), self.info.height(), self.info.par()))
     }
+
+    /// Whether its own pixels are here, and can be lent as they are.
+    pub fn is_whole(&self) -> bool {
+        self.native.is_none() && lent_as(&self.info).is_some()
+    }
 }
 
 /// A size in square pixels: the shorter side of a pixel is stretched.
@@ -73,6 +79,22 @@ impl FrameFit {
         self.lend(frame, |fit, picture| fit.rgb(&picture, size, pixels))
     }
 
+    /// The same of a part of the frame, in its displayed pixels.
+    pub fn part(
+        &mut self,
+        frame: &Frame,
+        part: &PixelBox,
+        size: (u32, u32),
+        pixels: &mut [u8],
+    ) -> Result<(), StreamError> {
+        let (shown, own) = (frame.display_size(), (frame.info.width(), frame.info.height()));
+        let scale =
+            |edge: u32, own: u32, shown: u32| (u64::from(edge) * u64::from(own) / u64::from(shown.max(1))) as u32;
+        let place = |x: u32, y: u32| [scale(x, own.0, shown.0), scale(y, own.1, shown.1)];
+        let (from, to) = (place(part.xmin, part.ymin), place(part.xmax, part.ymax));
+        self.lend(frame, |fit, picture| fit.rgb(&picture.part(from, to), size, pixels))
+    }
+
     /// Writes the frame's luma, stretched over `size`, `[height, width]`.
     pub fn grey(&mut self, frame: &Frame, size: (u32, u32), pixels: &mut [u8]) -> Result<(), StreamError> {
         self.lend(frame, |fit, picture| fit.grey(&picture, size, pixels))
@@ -84,19 +106,7 @@ impl FrameFit {
         frame: &Frame,
         work: impl FnOnce(&mut Fit, PictureView<'_>) -> Result<(), FitError>,
     ) -> Result<(), StreamError> {
-        let format = |info: &gst_video::VideoInfo| match info.format() {
-            gst_video::VideoFormat::Rgb => Some(PixelFormat::Rgb),
-            gst_video::VideoFormat::Bgr => Some(PixelFormat::Bgr),
-            gst_video::VideoFormat::Rgba | gst_video::VideoFormat::Rgbx => Some(PixelFormat::Rgbx),
-            gst_video::VideoFormat::Bgra | gst_video::VideoFormat::Bgrx => Some(PixelFormat::Bgrx),
-            gst_video::VideoFormat::I420 => Some(PixelFormat::I420),
-            gst_video::VideoFormat::Y42b => Some(PixelFormat::I422),
-            gst_video::VideoFormat::Y444 => Some(PixelFormat::I444),
-            gst_video::VideoFormat::Nv12 => Some(PixelFormat::Nv12),
-            gst_video::VideoFormat::Gray8 => Some(PixelFormat::Grey),
-            _ => None,
-        };
-        if let Some(format) = format(&frame.info) {
+        if let Some(format) = lent_as(&frame.info) {
             return lend(frame, &frame.buffer, &frame.info, format, |picture| work(&mut self.fit, picture));
         }
         let at = self.converters.iter().position(|(from, _)| *from == frame.info).unwrap_or_else(|| {
@@ -108,6 +118,22 @@ impl FrameFit {
         });
         let (buffer, info) = self.converters[at].1.convert(frame)?;
         lend(frame, &buffer, &info, PixelFormat::I420, |picture| work(&mut self.fit, picture))
+    }
+}
+
+/// None of what is converted before it can be lent.
+fn lent_as(info: &gst_video::VideoInfo) -> Option<PixelFormat> {
+    match info.format() {
+        gst_video::VideoFormat::Rgb => Some(PixelFormat::Rgb),
+        gst_video::VideoFormat::Bgr => Some(PixelFormat::Bgr),
+        gst_video::VideoFormat::Rgba | gst_video::VideoFormat::Rgbx => Some(PixelFormat::Rgbx),
+        gst_video::VideoFormat::Bgra | gst_video::VideoFormat::Bgrx => Some(PixelFormat::Bgrx),
+        gst_video::VideoFormat::I420 => Some(PixelFormat::I420),
+        gst_video::VideoFormat::Y42b => Some(PixelFormat::I422),
+        gst_video::VideoFormat::Y444 => Some(PixelFormat::I444),
+        gst_video::VideoFormat::Nv12 => Some(PixelFormat::Nv12),
+        gst_video::VideoFormat::Gray8 => Some(PixelFormat::Grey),
+        _ => None,
     }
 }
 

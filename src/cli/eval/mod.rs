@@ -4,7 +4,7 @@ mod output;
 mod state;
 mod work;
 
-use super::cue::CueArg;
+use super::cue::CueArgs;
 use super::exit::{Exit, Failure};
 use super::guard::guard;
 use super::interrupt::stop_flag;
@@ -66,11 +66,11 @@ pub struct Args {
     /// Of the same: it runs only where something may have changed, as in run
     #[arg(long)]
     adaptive: bool,
-    /// Of the same: find objects without pixels, novelty, ghosts, motion or appearance (docs/evaluation.md), to learn what each brings
+    /// Of the same: find objects without pixels, novelty, ghosts, motion, appearance or crops (docs/evaluation.md), to learn what each brings
     #[arg(long, value_name = "CUE", value_delimiter = ',', value_parser = sense)]
     without: Vec<Sense>,
-    #[arg(long, help = super::cue::help(), value_enum)]
-    cue: Option<CueArg>,
+    #[command(flatten)]
+    cue: CueArgs,
     /// How boxes are found: most, lost, tokencut, dino-seg, or all; may be given several times
     #[arg(long, value_name = "METHOD", default_value = "most", value_delimiter = ',', value_parser = methods)]
     method: Vec<Methods>,

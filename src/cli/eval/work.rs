@@ -1,6 +1,6 @@
 //! The pictures of a data set through decoder, backbone and localizers, on one thread or several.
 
-use super::super::cue::{self, CueArg};
+use super::super::cue::{self, CueArgs};
 use super::super::localize::localizer;
 use super::super::model::ModelArgs;
 use super::super::past::{self, Ask};
@@ -42,7 +42,7 @@ pub struct Plan<'a> {
     /// Boxes below it are not measured, whatever the state holds; by default what `run` leaves out.
     pub min_score: Option<f32>,
     pub every: usize,
-    pub cue: Option<CueArg>,
+    pub cue: CueArgs,
     /// Of clips that are seen with their past: what the model runs on, and what is left out.
     pub pace: Pace,
     pub without: Senses,
@@ -96,7 +96,9 @@ impl Plan<'_> {
             Media::Still(_) => Cue::Appearance,
             Media::Sequence(_) | Media::Video(_) => {
                 match cue::cue(self.cue, self.method(setting), self.paper, self.min_score) {
-                    Cue::Time { min_score, .. } => Cue::Time { min_score, without: self.without },
+                    Cue::Time { min_score, without } => {
+                        Cue::Time { min_score, without: self.without.all().chain(without.all()).collect() }
+                    }
                     Cue::Appearance => Cue::Appearance,
                 }
             }

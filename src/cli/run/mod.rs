@@ -8,7 +8,7 @@ mod sources;
 mod start;
 
 use super::config::{self, Config, OneSource};
-use super::cue::{self, CueArg};
+use super::cue::{self, CueArgs};
 use super::exit::{Exit, Failure};
 use super::groups::GroupsArg;
 use super::localize::PaperArgs;
@@ -89,8 +89,8 @@ pub struct Shared {
     pub rtsp_out: Option<std::net::SocketAddr>,
     #[command(flatten)]
     pub localizer: PaperArgs,
-    #[arg(long, help = cue::help(), value_enum)]
-    cue: Option<CueArg>,
+    #[command(flatten)]
+    cue: CueArgs,
     #[command(flatten)]
     pub groups: GroupsArg,
     /// Put each object's patches into its record, as run lengths
