@@ -209,6 +209,29 @@ fn shaking_is_told_and_taken_away() {
 }
 
 #[test]
+fn a_wall_without_any_pattern_is_still_and_who_walks_before_it_is_found() {
+    let mut run = Run::new();
+    let mut found = 0;
+    for number in 0..90u64 {
+        let left = 3 * number as i64 - 120;
+        let man = [left.clamp(0, 160), 40, (left + 16).clamp(0, 160), 80];
+        let mut rgb = frame(number, [0.0; 2], &[Thing([left as f32, 40.0, left as f32 + 16.0, 80.0], 50)], 1.0);
+        for (at, pixel) in rgb.chunks_exact_mut(3).enumerate() {
+            let (x, y) = ((at % SIZE.0) as i64, (at / SIZE.0) as i64);
+            if !((man[0]..man[2]).contains(&x) && (man[1]..man[3]).contains(&y)) {
+                pixel.iter_mut().for_each(|value| *value = (110.0 + hash(x, y, 7000 + number) / 64.0) as u8);
+            }
+        }
+        let (evidence, objects) = run.step(&rgb, &[]);
+        assert_eq!(evidence.camera, Camera::Still, "frame {number}");
+        let is_inside = man[2] - man[0] == 16;
+        assert!(is_inside || objects.len() <= 1, "frame {number}: {objects:?}");
+        found += usize::from(is_inside && has(&objects, man.map(|edge| edge as f32)));
+    }
+    assert!(found >= 44, "{found} of 49");
+}
+
+#[test]
 fn a_flash_is_no_cut_and_a_camera_that_comes_back_knows_its_view() {
     let mut run = Run::new();
     let mut at = |place: f32, light: f32, count: usize| {

@@ -9,7 +9,7 @@ const TRIES: usize = 64;
 const FITS: f32 = 0.7;
 const REFINEMENTS: usize = 4;
 /// Vectors needed for a model.
-const LEAST: usize = 20;
+pub const LEAST: usize = 20;
 /// The picture is so many cells wide and high, each with one vote: a textured thing that the camera follows has more squares than the
 /// lawn around it, but fewer cells.
 const CELLS: usize = 8;
@@ -41,6 +41,11 @@ pub struct Movement {
 }
 
 impl Movement {
+    /// Of a camera that stands, for pictures of `(width, height)` pixels.
+    pub fn none((width, height): (usize, usize)) -> Self {
+        Self { width: width as f64, height: height as f64, fitting: 1.0, ..Self::default() }
+    }
+
     /// How a pixel moves, in pixels.
     pub fn by(&self, at: [f32; 2]) -> [f32; 2] {
         let [a, b] = self.terms(at);

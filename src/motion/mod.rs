@@ -11,7 +11,7 @@ mod need;
 mod warp;
 
 use again::Again;
-use camera::{Model, Movement, movement, movement_near};
+use camera::{LEAST, Model, Movement, movement, movement_near};
 use flow::{LEAST_SIDE, SIDE, TEXTURE, flow};
 use grey::{Grey, Pyramid};
 use need::Rest;
@@ -42,6 +42,8 @@ const SETTLED_NS: u64 = 1_000_000_000;
 const SETTLED: f32 = 0.5;
 /// A new picture in place of the last one: nothing fits, and grey values differ by this in the mean.
 const CUT: f32 = 18.0;
+/// Two pictures that are too plain for their movement are of one view where they differ by less.
+const SAME: f32 = 6.0;
 /// Pictures of other views that are kept for their return.
 const VIEWS: usize = 2;
 /// Grey pictures of the past: what is slow has moved in so many frames.
@@ -288,7 +290,11 @@ fn between(from: &Pyramid, to: &Pyramid) -> Option<Movement> {
     let step = (from.0[0].width / CAMERA_SQUARES).max(DENSE_STEP);
     let field = flow(from, to, step, TEXTURE);
     let size = (from.0[0].width, from.0[0].height);
-    movement(&field.vectors, size, Model::Similarity).filter(|found| found.fitting >= FITTING)
+    match field.vectors.iter().filter(|vector| vector.error.is_finite()).count() >= LEAST {
+        true => movement(&field.vectors, size, Model::Similarity).filter(|found| found.fitting >= FITTING),
+        // A lawn, a wall: too plain to be followed, but the same wall.
+        false => (off(&from.0[0], &to.0[0]) < SAME).then(|| Movement::none(size)),
+    }
 }
 
 /// How a moving camera's pixels move to the frame before.
