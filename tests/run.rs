@@ -166,7 +166,9 @@ fn until(mut is_so: impl FnMut() -> bool) {
 #[test]
 fn a_signal_that_comes_twice_at_once_ends_the_records_whole() {
     // As `timeout` sends it: to the process, and to its group.
-    for signals in ["kill -TERM $0; kill -TERM $0", "kill -INT $0; sleep 0.05; kill -TERM $0", "kill -TERM $0"] {
+    for signals in
+        ["kill -TERM $0; kill -TERM $0", "kill -INT $0; sleep 0.05; kill -TERM $0", "kill -TERM $0", "kill -HUP $0"]
+    {
         let folder = tempfile::tempdir().unwrap();
         let mut child = recording(folder.path());
         assert!(Command::new("sh").args(["-c", signals, &child.id().to_string()]).status().unwrap().success());
@@ -174,6 +176,50 @@ fn a_signal_that_comes_twice_at_once_ends_the_records_whole() {
         assert_eq!(files_in(folder.path()), ["clip.mp4", "r.jsonl"], "{signals}");
         assert!((4..400).contains(&records(&std::fs::read(folder.path().join("r.jsonl")).unwrap()).len()));
     }
+}
+
+#[test]
+fn a_closed_terminal_is_no_reason_to_end_for_who_asked_to_ignore_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let clip = clip(folder.path(), 60);
+    let (run, name) = (env!("CARGO_BIN_EXE_mostream"), clip.path.display());
+    // As `nohup` does.
+    let line = format!("trap '' HUP; exec {run} run {name} --quiet --records r.jsonl");
+    let mut child = Command::new("sh").args(["-c", &line]).current_dir(&folder).spawn().unwrap();
+    let part = folder.path().join(partial("r.jsonl", &child));
+    until(|| std::fs::read_to_string(&part).is_ok_and(|text| text.lines().count() > 3));
+    Command::new("kill").args(["-HUP", &child.id().to_string()]).status().unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+    assert_eq!(records(&std::fs::read(folder.path().join("r.jsonl")).unwrap()).len(), 60);
+}
+
+#[test]
+fn a_run_whose_words_nobody_reads_any_more_ends_its_files_whole() {
+    let folder = tempfile::tempdir().unwrap();
+    let clip = clip(folder.path(), 400);
+    let mut command = program();
+    command.arg(&clip.path).args(["--records", "r.jsonl", "-o", "out.mp4"]).current_dir(&folder);
+    let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
+    drop(child.stderr.take());
+    let part = folder.path().join(partial("r.jsonl", &child));
+    until(|| std::fs::read_to_string(&part).is_ok_and(|text| text.lines().count() > 3));
+    interrupt(&child);
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    let written = records(&std::fs::read(folder.path().join("r.jsonl")).unwrap()).len();
+    assert_eq!(probe(&folder.path().join("out.mp4")).pts_ns.len(), written);
+}
+
+#[test]
+fn a_file_at_the_limit_of_its_size_is_an_error_that_names_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let clip = clip(folder.path(), 200);
+    let (run, name) = (env!("CARGO_BIN_EXE_mostream"), clip.path.display());
+    // In blocks of 512 bytes.
+    let line = format!("ulimit -f 40; exec {run} run {name} --quiet --every 50 -o out.mp4");
+    let out = Command::new("sh").args(["-c", &line]).current_dir(&folder).output().unwrap();
+    let error = String::from_utf8_lossy(&out.stderr);
+    assert_eq!(out.status.code(), Some(4), "{error}");
+    assert!(error.contains("out.mp4: "), "{error}");
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! The file of `mostream run --config`: every key is the long flag of the same name.
 
-use super::exit::{Exit, Failure};
+use super::exit::{Exit, Failure, to_stdout};
 use super::run::{self, Shared, SourceArgs};
 use clap::error::{ContextKind, ContextValue};
 use clap::{Args as _, Command, FromArgMatches};
@@ -36,7 +36,7 @@ pub struct Config {
 pub fn run(command: ConfigCommand) -> anyhow::Result<Exit> {
     let ConfigCommand::Check { file } = command;
     let config = read(&file)?;
-    println!("{}: {} sources, no fault", file.display(), config.sources.len());
+    to_stdout(|out| writeln!(out, "{}: {} sources, no fault", file.display(), config.sources.len()))?;
     Ok(Exit::Done)
 }
 

@@ -8,6 +8,7 @@ use super::localize::MethodArgs;
 use super::model::{FeatureArg, ModelArgs};
 use super::past::{self, Ask};
 use super::progress::Progress;
+use crate::cli::tell::tell;
 use anyhow::Context;
 use mostream::analyzer::{Analysis, Analyzer};
 use mostream::backbone::Feature;
@@ -137,14 +138,14 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
     if !args.quiet {
         let (objects, made) = (assigned.len(), groups.groups.len());
         let apart = groups.silhouette.map_or(String::new(), |s| format!(" (silhouette {s:.2})"));
-        eprintln!("mostream: {pictures} pictures, {objects} objects, {made} groups{apart}");
-        eprintln!("mostream: {}", folder.join("index.html").display());
-        eprintln!("mostream: {}", folder.join("groups.json").display());
+        tell!("mostream: {pictures} pictures, {objects} objects, {made} groups{apart}");
+        tell!("mostream: {}", folder.join("index.html").display());
+        tell!("mostream: {}", folder.join("groups.json").display());
     }
     if is_full {
-        eprintln!("mostream: only the first {MAX_OBJECTS} objects were kept: give fewer inputs, or a larger --every");
+        tell!("mostream: only the first {MAX_OBJECTS} objects were kept: give fewer inputs, or a larger --every");
     }
-    failures.iter().for_each(|error| eprintln!("mostream: {error:#}"));
+    failures.iter().for_each(|error| tell!("mostream: {error:#}"));
     Ok(match (stop.load(Ordering::Relaxed), failures.is_empty()) {
         (true, _) => Exit::Interrupted,
         (false, true) => Exit::Done,
@@ -338,7 +339,7 @@ fn name(path: &Path, names: &[OsString]) -> anyhow::Result<Exit> {
         .map_err(|error| Failure::new(Exit::Output, format!("{} cannot be written: {error}", path.display())))?;
     for group in &groups.groups {
         let Some(name) = &group.name else { continue };
-        eprintln!("mostream: group {} of {} is {name}", group.id, group.size);
+        tell!("mostream: group {} of {} is {name}", group.id, group.size);
     }
     Ok(Exit::Done)
 }

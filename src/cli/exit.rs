@@ -1,5 +1,6 @@
 //! What the exit code says.
 
+use crate::cli::tell::tell;
 use mostream::analyzer::AnalyzeError;
 use mostream::backbone::BackboneError;
 use mostream::engine::crew::CrewError;
@@ -134,7 +135,7 @@ impl From<BackboneError> for Failure {
 pub fn report(outcome: anyhow::Result<Exit>) -> ExitCode {
     let exit = outcome.unwrap_or_else(|error| {
         // A path may be a URI by mistake, with a password in it.
-        eprintln!("mostream: {}", redact(&format!("{error:#}")));
+        tell!("mostream: {}", redact(&format!("{error:#}")));
         exit_of(&error)
     });
     ExitCode::from(exit as u8)

@@ -9,6 +9,7 @@ use super::model::{FeatureArg, ModelArgs};
 use super::past::{self, Ask};
 use super::progress::Progress;
 use super::run::time_ns;
+use crate::cli::tell::tell;
 use mostream::analyzer::{Analysis, Analyzer};
 use mostream::backbone::Feature;
 use mostream::engine::{Cue, Pace};
@@ -96,7 +97,7 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
     let objects = past.as_ref().map_or(String::new(), |past| {
         format!("{} objects in frame {}; of the single picture ", past.record.objects.len(), past.record.frame)
     });
-    eprintln!("mostream: {}: {objects}{drawn} boxes of MOST from {candidates} clusters", output.display());
+    tell!("mostream: {}: {objects}{drawn} boxes of MOST from {candidates} clusters", output.display());
 
     if let Some(folder) = &args.pngs {
         std::fs::create_dir_all(folder)
@@ -106,7 +107,7 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
         for (name, map) in &maps {
             write(&folder.join(format!("{name}.png")), &picture::to_png(map)?)?;
         }
-        eprintln!("mostream: {}: {} maps", folder.display(), maps.len());
+        tell!("mostream: {}: {} maps", folder.display(), maps.len());
     }
     Ok(Exit::Done)
 }

@@ -9,6 +9,7 @@ use super::localize::MethodArgs;
 use super::model::ModelArgs;
 use super::past::{self, Ask};
 use super::progress::Progress;
+use crate::cli::tell::tell;
 use anyhow::Context;
 use clap::ValueEnum;
 use mostream::analyzer::{Analyzer, feature_for};
@@ -144,9 +145,9 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
     let analyzer = args.model.analyzer()?;
     let localizer = args.boxes.localizer();
     let cue = cue(args.cue, args.boxes.method, false, args.boxes.min_score);
-    let groups = args.groups.load(args.boxes.method, args.model.feature, analyzer.checkpoint().id(), |line| {
-        eprintln!("mostream: {line}")
-    })?;
+    let groups = args
+        .groups
+        .load(args.boxes.method, args.model.feature, analyzer.checkpoint().id(), |line| tell!("mostream: {line}"))?;
     let settings = Settings {
         version: Settings::VERSION,
         format,
@@ -400,7 +401,7 @@ impl Labeller<'_> {
                     let line = line.replace('\n', " ");
                     listed += 1;
                     // To stderr too, where it may not be wanted but must be seen.
-                    eprintln!("mostream: {line}");
+                    tell!("mostream: {line}");
                     writeln!(out, "{line}")
                 };
                 for entry in journal::entries(folder)? {
@@ -415,8 +416,8 @@ impl Labeller<'_> {
         if !self.args.quiet {
             let Self { pictures, objects, duplicates, .. } = &self;
             let folder = folder.display();
-            eprintln!("mostream: {pictures} pictures, {objects} boxes; {duplicates} near-duplicates left out");
-            eprintln!("mostream: {folder}; to look it over: {folder}/contact/page-001.html");
+            tell!("mostream: {pictures} pictures, {objects} boxes; {duplicates} near-duplicates left out");
+            tell!("mostream: {folder}; to look it over: {folder}/contact/page-001.html");
         }
         Ok(match (self.is_stopped(), listed) {
             (true, _) => Exit::Interrupted,

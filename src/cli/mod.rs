@@ -22,6 +22,7 @@ mod past;
 mod progress;
 mod run;
 mod sources;
+mod tell;
 mod warmup;
 
 use clap::{Parser, Subcommand};
@@ -68,7 +69,12 @@ enum Command {
 
 /// Reads the command line and does what it asks.
 pub fn main() -> std::process::ExitCode {
-    let outcome = match Cli::parse().command {
+    let command = Cli::parse().command;
+    exit::report(interrupt::spare_large_files().and_then(|()| outcome(command)))
+}
+
+fn outcome(command: Command) -> anyhow::Result<exit::Exit> {
+    match command {
         Command::Run(args) => run::run(*args),
         Command::Config(command) => config::run(command),
         Command::Sources(args) => sources::run(args),
@@ -82,6 +88,5 @@ pub fn main() -> std::process::ExitCode {
         Command::Model(command) => models::run(command),
         Command::Bench(args) => bench::run(args),
         Command::Eval(args) => eval::run(args),
-    };
-    exit::report(outcome)
+    }
 }

@@ -2,6 +2,7 @@
 
 use super::exit::{Exit, Failure};
 use super::models;
+use crate::cli::tell::tell;
 use anyhow::Context;
 use clap::ValueEnum;
 use mostream::analyzer::{Analyzer, ModelSize};
@@ -161,7 +162,7 @@ impl ModelArgs {
     }
 
     fn analyzer_with(&self, checkpoint: Arc<Checkpoint>, options: SessionOptions) -> Analyzer {
-        Analyzer::new(checkpoint, options, self.model_size()).telling(|line| eprintln!("mostream: {line}"))
+        Analyzer::new(checkpoint, options, self.model_size()).telling(|line| tell!("mostream: {line}"))
     }
 
     fn session_options(&self) -> SessionOptions {
@@ -202,7 +203,7 @@ impl ModelArgs {
     ) -> Result<Backbone, Failure> {
         self.device.check_single()?;
         let backbone = open(checkpoint, outputs, size, &self.session_options())?;
-        backbone.notes().iter().for_each(|note| eprintln!("mostream: {note}"));
+        backbone.notes().iter().for_each(|note| tell!("mostream: {note}"));
         Ok(backbone)
     }
 

@@ -4,6 +4,7 @@ use super::exit::{self, Exit, Failure};
 use super::guard::guard;
 use super::interrupt;
 use super::model::{CheckpointArgs, FeatureArg, size};
+use crate::cli::tell::tell;
 use anyhow::Context;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use mostream::analyzer::ModelSize;
@@ -252,7 +253,7 @@ fn list(json: bool) -> anyhow::Result<Exit> {
 fn pull(args: PullArgs) -> anyhow::Result<Exit> {
     let mirror = args.mirror.filter(|mirror| !mirror.is_empty());
     let options = Options { mirror, timeout: Duration::from_secs_f64(args.timeout), retries: args.retries };
-    let stop = interrupt::stop_flag_saying(|_| eprintln!("\nmostream: stopping; Ctrl-C again ends at once"))?;
+    let stop = interrupt::stop_flag_saying(|_| tell!("\nmostream: stopping; Ctrl-C again ends at once"))?;
     let mut shown = Shown::new(args.quiet);
     let pulled =
         store()?.pull(&args.name, args.from.as_deref(), args.again, &options, &stop, &mut |event| shown.tell(event));
@@ -283,8 +284,8 @@ impl Shown {
 
     fn tell(&mut self, event: Event) {
         match (event, &self.bar) {
-            (Event::Say(line), Some(bar)) => bar.suspend(|| eprintln!("mostream: {}", redact(&line))),
-            (Event::Say(line), None) => eprintln!("mostream: {}", redact(&line)),
+            (Event::Say(line), Some(bar)) => bar.suspend(|| tell!("mostream: {}", redact(&line))),
+            (Event::Say(line), None) => tell!("mostream: {}", redact(&line)),
             (Event::At(have, total), Some(bar)) => {
                 if bar.length() != total || bar.position() == 0 {
                     let template = match total {
@@ -303,7 +304,7 @@ impl Shown {
             (Event::At(have, total), None) if !self.quiet && self.last.elapsed() >= LINE_EVERY => {
                 self.last = Instant::now();
                 let of = total.map_or(String::new(), |total| format!(" of {:.1}", total as f64 / 1e6));
-                eprintln!("mostream: {:.1}{of} MB", have as f64 / 1e6);
+                tell!("mostream: {:.1}{of} MB", have as f64 / 1e6);
             }
             (Event::At(..), None) => {}
         }

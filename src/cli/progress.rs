@@ -1,5 +1,6 @@
 //! Progress on stderr: a bar on a terminal, a line now and then elsewhere, nothing with `--quiet`.
 
+use crate::cli::tell::tell;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::io::IsTerminal;
 use std::time::{Duration, Instant};
@@ -43,7 +44,7 @@ impl Progress {
     /// Something whose length nobody knows, told by `what` and the time since; without a terminal it is told once.
     pub fn waiting(what: &str) -> Self {
         if !std::io::stderr().is_terminal() {
-            eprintln!("mostream: {what}");
+            tell!("mostream: {what}");
             return Self::Quiet;
         }
         let spinner = ProgressBar::new_spinner().with_message(what.to_owned());
@@ -67,7 +68,7 @@ impl Progress {
                 let left = total.and_then(|total| total.checked_sub(frames));
                 let eta = left.map_or(String::new(), |left| format!(", {:.0} s left", left as f64 / rate));
                 let of = total.map_or(String::new(), |total| format!("/{total}"));
-                eprintln!("mostream: {frames}{of} {unit}, {rate:.1} {unit}/s, {objects} boxes{eta}");
+                tell!("mostream: {frames}{of} {unit}, {rate:.1} {unit}/s, {objects} boxes{eta}");
             }
             Self::Lines { .. } | Self::Quiet => {}
         }

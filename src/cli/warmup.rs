@@ -5,6 +5,7 @@ use super::exit::Exit;
 use super::inputs::{self, Input};
 use super::model::ModelArgs;
 use super::progress::Progress;
+use crate::cli::tell::tell;
 use mostream::picture;
 use std::collections::BTreeSet;
 use std::ffi::OsString;
@@ -46,7 +47,7 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
         waiting.finish();
         let backbone = backbone?;
         let placement = backbone.placement();
-        eprintln!(
+        tell!(
             "mostream: {width}x{height} is ready on {} in {}, batches of up to {}, after {:.1} s",
             placement.device,
             placement.precision,

@@ -10,6 +10,7 @@ use super::guard::guard;
 use super::interrupt::stop_flag;
 use super::model::{CheckpointArgs, DeviceArgs, FeatureArg, ModelArgs};
 use super::progress::Progress;
+use crate::cli::tell::tell;
 use anyhow::Context;
 use mostream::analyzer::Analyzer;
 use mostream::backbone::{self, Checkpoint, DEFAULT_MAX_PATCHES, Feature};
@@ -147,7 +148,7 @@ pub fn run(mut args: Args) -> anyhow::Result<Exit> {
     let Some(mut findings) = work(&args, &plan, &checkpoint, machine.threads, state, &stop)? else {
         if !args.quiet {
             let kept = if args.json.is_some() || args.csv.is_some() { "; the same command goes on" } else { "" };
-            eprintln!("mostream: interrupted, no report is written{kept}");
+            tell!("mostream: interrupted, no report is written{kept}");
         }
         return Ok(Exit::Interrupted);
     };
@@ -194,7 +195,7 @@ fn read(args: &Args) -> anyhow::Result<(Vec<Item>, DatasetSummary, Vec<String>)>
     let names = |path: &Path| {
         let names = names(path).map_err(|why| unusable(&format!("{}: {why}", path.display())))?;
         if !names.is_empty() && !items.iter().any(|item| is_named(item, &names)) {
-            eprintln!("mostream: warning: {} names nothing that is in the data set", path.display());
+            tell!("mostream: warning: {} names nothing that is in the data set", path.display());
         }
         Ok::<_, Failure>(names)
     };
@@ -326,8 +327,8 @@ fn work(
 
 fn tell_failures(findings: &Findings) {
     if !findings.failures.is_empty() {
-        eprintln!("mostream: {} could not be used:", findings.failures.len());
-        findings.failures.iter().for_each(|why| eprintln!("  {why}"));
+        tell!("mostream: {} could not be used:", findings.failures.len());
+        findings.failures.iter().for_each(|why| tell!("  {why}"));
     }
 }
 

@@ -1,5 +1,6 @@
 //! What a run says on stderr, as text or as JSON.
 
+use crate::cli::tell::tell;
 use mostream::engine::status::Snapshot;
 use mostream::stream::redact;
 use std::time::SystemTime;
@@ -31,7 +32,7 @@ impl Log {
         if self.is_json {
             let time = humantime::format_rfc3339_millis(SystemTime::now()).to_string();
             let line = serde_json::json!({ "time": time, "level": "info", "status": now });
-            eprintln!("{}", redact(&line.to_string()));
+            tell!("{}", redact(&line.to_string()));
             return;
         }
         let latency =
@@ -60,10 +61,10 @@ impl Log {
     pub fn write(&self, level: &str, line: &str) {
         let line = redact(line);
         if !self.is_json {
-            eprintln!("mostream: {line}");
+            tell!("mostream: {line}");
             return;
         }
         let time = humantime::format_rfc3339_millis(SystemTime::now()).to_string();
-        eprintln!("{}", serde_json::json!({ "time": time, "level": level, "message": line }));
+        tell!("{}", serde_json::json!({ "time": time, "level": level, "message": line }));
     }
 }
