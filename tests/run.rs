@@ -3,6 +3,9 @@
 mod support;
 
 use mostream::record::FrameRecord;
+use mostream::stream::feed::{Event, Feed, Files};
+use mostream::stream::ingest::Span;
+use mostream::stream::preflight::Source;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
@@ -82,6 +85,14 @@ fn frames_have_the_wall_clock_of_their_container_where_it_has_one() {
             }
         }
     }
+    // In a source of several files each has its own, while the source's time goes on.
+    let files = ["a.mp4", "b.mkv"].map(|name| Source::new(at(name)).unwrap());
+    let mut feed = Files::new(files.into(), Span::default());
+    let events = std::iter::from_fn(|| feed.next(&|| false));
+    let frames = events.filter_map(|event| if let Event::Frame(frame) = event { Some(frame) } else { None });
+    let times: Vec<_> = frames.map(|frame| (frame.pts_ns, frame.captured_unix_ns)).collect();
+    assert_eq!(times.len(), 60);
+    assert_eq!(times[30], (30 * 40_000_000, Some(BEGUN)));
     for name in ["plain.mp4", "plain.mkv"] {
         let plain = make(at(name), (160, 120), 3, true, &format!("{X264} -fflags +bitexact"));
         assert!(records_of(&plain.path, &[]).iter().all(|record| record.captured_unix_ns.is_none()), "{name}");
