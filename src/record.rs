@@ -1,4 +1,5 @@
-//! The published record: one JSON object per frame. `docs/record.md` explains it, `docs/record.schema.json` specifies it.
+//! The published record: lines of JSON, one of each frame, and of what happens to live sources. `docs/record.md` explains it and says what
+//! may be added to it, `docs/record.schema.json` specifies it.
 
 use crate::geometry::{PatchLayout, PixelBox};
 use crate::localize::{Detection, Method};
@@ -11,14 +12,21 @@ pub const VERSION: u32 = 1;
 
 /// What was found in one frame of one source.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename = "frame")]
 pub struct FrameRecord {
     pub version: u32,
+    /// Which run of the program wrote it; empty in lines from before there were such names.
+    #[serde(default)]
+    pub run: String,
     /// The path or URI of the source, without user name and password.
     pub source: String,
     /// Counts the frames of the run, from 0.
     pub frame: u64,
     /// Presentation time stamp in the source, in nanoseconds.
     pub pts_ns: u64,
+    /// When the frame was taken, in nanoseconds since 1970, UTC: of a file whose container says when it was begun.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub captured_unix_ns: Option<u64>,
     /// Size of the displayed frame: upright, with square pixels.
     pub width: u32,
     pub height: u32,
@@ -64,15 +72,39 @@ pub enum CaptureClock {
     Arrival,
 }
 
-/// A source came to life, went away, or ended: a line of its own between those of frames.
+/// A live source came to life or went away: a line of its own between those of frames.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename = "state")]
 pub struct StateRecord {
     pub version: u32,
+    /// As in [`FrameRecord`].
+    #[serde(default)]
+    pub run: String,
     pub source: String,
     pub state: SourceState,
     /// Nanoseconds since 1970, UTC.
     pub at_unix_ns: u64,
     /// One line, without secrets.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
+}
+
+/// The last line of a live source in a run. It reads as a state, too, for those who know no ends.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename = "end")]
+pub struct EndRecord {
+    pub version: u32,
+    /// As in [`FrameRecord`].
+    #[serde(default)]
+    pub run: String,
+    pub source: String,
+    /// [`SourceState::Ended`].
+    pub state: SourceState,
+    /// Nanoseconds since 1970, UTC.
+    pub at_unix_ns: u64,
+    /// How many frames have a record; a sink that was late has fewer.
+    pub frames: u64,
+    /// One line, without secrets; none where the run was stopped.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub why: Option<String>,
 }
@@ -151,9 +183,11 @@ pub struct TimingsRecord {
 /// What is known of a frame besides its objects.
 #[derive(Clone, Copy, Debug)]
 pub struct FrameMeta<'a> {
+    pub run: &'a str,
     pub source: &'a str,
     pub frame: u64,
     pub pts_ns: u64,
+    pub captured_unix_ns: Option<u64>,
     /// `(width, height)` of the displayed frame.
     pub size: (u32, u32),
     /// How the model saw it.
@@ -172,9 +206,11 @@ impl FrameRecord {
         let (width, height) = meta.size;
         Self {
             version: VERSION,
+            run: meta.run.to_owned(),
             source: meta.source.to_owned(),
             frame: meta.frame,
             pts_ns: meta.pts_ns,
+            captured_unix_ns: meta.captured_unix_ns,
             width,
             height,
             grid: GridRecord::new(meta.layout, width, height),

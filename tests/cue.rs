@@ -28,7 +28,7 @@ fn told(input: &Path, more: &[&str]) -> (Vec<FrameRecord>, String) {
     let said = String::from_utf8_lossy(&ran.stderr).into_owned();
     assert_eq!(ran.status.code(), Some(0), "{said}");
     let lines = String::from_utf8(ran.stdout).unwrap();
-    (lines.lines().map(|line| support::validate_line(line).unwrap()).collect(), said)
+    (lines.lines().map(|line| support::of_any_run(support::validate_line(line).unwrap())).collect(), said)
 }
 
 /// A clip of an empty lawn, over which something walks from a frame on.

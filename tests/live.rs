@@ -3,12 +3,13 @@
 mod support;
 
 use mostream::record::{FrameRecord, SourceState, StateRecord};
+use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 use support::camera::{RtspCamera, free_port};
 use support::clips::{make, probe};
-use support::validate_line;
+use support::{strict_line, validate_line};
 
 /// A line of a record file.
 enum Line {
@@ -20,6 +21,7 @@ fn lines(path: &Path) -> Vec<Line> {
     let text = std::fs::read_to_string(path).unwrap_or_default();
     let whole = text.split_inclusive('\n').filter(|line| line.ends_with('\n'));
     whole
+        .inspect(|line| drop(strict_line(line).unwrap()))
         .map(|line| match serde_json::from_str::<StateRecord>(line) {
             Ok(state) => Line::State(state),
             Err(_) => Line::Frame(Box::new(validate_line(line).unwrap())),
@@ -105,7 +107,24 @@ fn a_camera_goes_and_comes_back_while_another_source_goes_on() {
         let written = probe(&folder.path().join(format!("{name}.mp4")));
         assert_eq!(written.pts_ns.len(), frames(&records, name).len(), "{name}: every frame is in the video");
     }
-    let everything = said + &std::fs::read_to_string(&records).unwrap();
+    let written = std::fs::read_to_string(&records).unwrap();
+    let parsed: Vec<Value> = written.lines().map(|line| strict_line(line).unwrap()).collect();
+    for name in ["door", "yard"] {
+        let of_source: Vec<&Value> = parsed.iter().filter(|line| line["source"] == name).collect();
+        // A reader of the first lines of version 1 knows frames by their objects, and everything else by its state.
+        let (frames, others): (Vec<&Value>, Vec<&Value>) =
+            of_source.iter().partition(|line| line["objects"].is_array());
+        assert_eq!(frames.len(), self::frames(&records, name).len());
+        assert!(others.iter().all(|line| line["state"].is_string()), "{others:?}");
+        let last = of_source.last().unwrap();
+        assert_eq!(
+            (&last["kind"], &last["state"], &last["frames"]),
+            (&"end".into(), &"ended".into(), &frames.len().into())
+        );
+        assert_eq!(others.iter().filter(|line| line["kind"] == "end").count(), 1);
+    }
+    assert!(parsed.iter().all(|line| line["run"] == parsed[0]["run"]), "one run");
+    let everything = said + &written;
     assert!(!everything.contains("s3cret"), "{everything}");
 }
 
@@ -120,6 +139,18 @@ fn a_camera_that_is_given_up_is_named_without_its_password() {
     let written = lines(&folder.path().join("r.jsonl"));
     let is_end = |line: &Line| matches!(line, Line::State(record) if record.state == SourceState::Ended);
     assert!(written.last().is_some_and(is_end));
+
+    // The next run goes on in the file, under another name, and each has its end.
+    program(folder.path(), &["--retry-for", "1s", "--records", "r.jsonl", &input]).output().unwrap();
+    let text = std::fs::read_to_string(folder.path().join("r.jsonl")).unwrap();
+    let parsed: Vec<Value> = text.lines().map(|line| strict_line(line).unwrap()).collect();
+    let ends: Vec<&Value> = parsed.iter().filter(|line| line["kind"] == "end").collect();
+    let by_run: Vec<&[Value]> = parsed.chunk_by(|one, next| one["run"] == next["run"]).collect();
+    assert_eq!((by_run.len(), ends.len()), (2, 2), "{text}");
+    for (run, end) in by_run.iter().zip(&ends) {
+        assert_eq!(run.last(), Some(*end));
+        assert!(end["frames"] == 0 && end["why"].is_string(), "{end}");
+    }
 }
 
 #[test]

@@ -82,9 +82,11 @@ impl Scene {
         let captured_unix_ns = 1_700_000_000_000_000_000 + pts_ns;
         let record = FrameRecord {
             version: VERSION,
+            run: "00c0ffee00c0ffee".into(),
             source: "rtsp://camera/1".into(),
             frame: index,
             pts_ns,
+            captured_unix_ns: None,
             width: SIZE.0,
             height: SIZE.1,
             grid: GridRecord::new(&layout, SIZE.0, SIZE.1),
@@ -314,6 +316,7 @@ fn several_sources_share_a_file_of_whole_lines() {
             scope.spawn(move || {
                 let state = StateRecord {
                     version: VERSION,
+                    run: "00c0ffee00c0ffee".into(),
                     source: "rtsp://camera/1".into(),
                     state: SourceState::Live,
                     at_unix_ns: 1,

@@ -5,11 +5,13 @@ mod support;
 use mostream::geometry::{Grid, PatchLayout, PixelBox};
 use mostream::localize::{Detection, Method};
 use mostream::motion::Camera;
-use mostream::record::{FrameRecord, GridRecord, MaskRecord, ObjectRecord, TimingsRecord, VERSION};
+use mostream::record::{
+    EndRecord, FrameRecord, GridRecord, MaskRecord, ObjectRecord, SourceState, StateRecord, TimingsRecord, VERSION,
+};
 use mostream::scene::Cues;
 use proptest::prelude::*;
 use serde_json::{Value, json};
-use support::validate_line;
+use support::{OPEN_SCHEMA, STRICT_SCHEMA, strict_line, validate_line};
 
 /// 100×60 px in patches of 8: the last row and column reach past the image.
 const LAYOUT: PatchLayout =
@@ -18,9 +20,11 @@ const LAYOUT: PatchLayout =
 fn record(objects: Vec<ObjectRecord>) -> FrameRecord {
     FrameRecord {
         version: VERSION,
+        run: "00c0ffee00c0ffee".into(),
         source: "street \"1\".mp4".into(),
         frame: 3,
         pts_ns: 120_000_000,
+        captured_unix_ns: None,
         width: 853,
         height: 479,
         grid: GridRecord::new(&LAYOUT, 853, 479),
@@ -57,6 +61,7 @@ fn every_kind_of_record_keeps_to_the_schema_and_reads_back() {
             ..record(vec![ObjectRecord::of_place([3, 4, 5, 6], 0.5, cues, |_| None, &LAYOUT, (853, 479), true)])
         },
         FrameRecord { timings_us: Some(timings), inferred: false, ..record(vec![object(false)]) },
+        FrameRecord { captured_unix_ns: Some(1_600_000_000_120_000_000), ..record(vec![]) },
         FrameRecord { method: Method::Lost, pts_ns: 0, ..record(vec![]) },
         FrameRecord { method: Method::TokenCut, frame: u64::MAX, ..record(vec![]) },
         FrameRecord { method: Method::DinoSeg, ..record(vec![ObjectRecord { seed: None, ..object(false) }]) },
@@ -73,11 +78,101 @@ fn an_empty_frame_has_an_empty_list_and_no_optional_field() {
     assert_eq!(serde_json::to_value(object(false)).unwrap().get("mask"), None);
 }
 
+fn changes() -> (StateRecord, EndRecord) {
+    let (version, run, source) = (VERSION, "00c0ffee00c0ffee".to_owned(), "door".to_owned());
+    let why = Some("the server closed the connection".to_owned());
+    let (state, at_unix_ns) = (SourceState::Lost, 1_600_000_000_000_000_000);
+    let end = EndRecord {
+        version,
+        run: run.clone(),
+        source: source.clone(),
+        state: SourceState::Ended,
+        at_unix_ns,
+        frames: 9,
+        why: None,
+    };
+    (StateRecord { version, run, source, state, at_unix_ns, why }, end)
+}
+
 #[test]
-fn the_documented_line_keeps_to_the_schema() {
-    let documentation = include_str!("../docs/record.md");
-    let line = documentation.lines().find(|line| line.starts_with('{')).unwrap();
-    let record = validate_line(line).unwrap();
+fn changes_keep_to_the_schema_and_are_no_frames_to_whoever_reads() {
+    let (state, end) = changes();
+    let lines = [serde_json::to_value(&state).unwrap(), serde_json::to_value(&end).unwrap()];
+    for line in &lines {
+        assert_eq!(&strict_line(&line.to_string()).unwrap(), line);
+        // By either sign that the first lines of version 1 were told apart by; an end is a state to those readers.
+        assert_eq!((line.get("objects"), line["state"].is_string()), (None, true));
+        serde_json::from_value::<StateRecord>(line.clone()).unwrap();
+        serde_json::from_value::<FrameRecord>(line.clone()).unwrap_err();
+        for field in ["version", "kind", "run", "source", "state", "at_unix_ns"] {
+            let mut less = line.clone();
+            less.as_object_mut().unwrap().remove(field).unwrap();
+            assert!(!STRICT_SCHEMA.is_valid(&less), "without {field}");
+        }
+        for (field, value) in
+            [("state", json!("gone")), ("state", json!(1)), ("objects", json!([])), ("kind", json!("frame"))]
+        {
+            let mut other = line.clone();
+            other[field] = value;
+            assert!(!OPEN_SCHEMA.is_valid(&other), "{other}");
+        }
+    }
+    assert_eq!((&lines[0]["kind"], &lines[1]["kind"]), (&json!("state"), &json!("end")));
+    assert_eq!(serde_json::from_value::<StateRecord>(lines[0].clone()).unwrap(), state);
+    assert_eq!(serde_json::from_value::<EndRecord>(lines[1].clone()).unwrap(), end);
+    let frame = serde_json::to_value(record(vec![])).unwrap();
+    assert_eq!((&frame["kind"], frame.get("state")), (&json!("frame"), None));
+}
+
+#[test]
+fn what_is_added_later_is_passed_over_and_is_not_ours_yet() {
+    let known = record(vec![object(true)]);
+    let mut frame = serde_json::to_value(&known).unwrap();
+    for place in ["", "/grid", "/objects/0", "/objects/0/mask"] {
+        frame.pointer_mut(place).unwrap()["more"] = json!({ "of": [1, "kind"] });
+        assert!(OPEN_SCHEMA.is_valid(&frame) && !STRICT_SCHEMA.is_valid(&frame), "{place}");
+    }
+    assert_eq!(serde_json::from_value::<FrameRecord>(frame).unwrap(), known);
+    let (state, end) = changes();
+    for known in [serde_json::to_value(&state).unwrap(), serde_json::to_value(&end).unwrap()] {
+        let mut more = known.clone();
+        more["more"] = json!(1);
+        assert!(OPEN_SCHEMA.is_valid(&more) && !STRICT_SCHEMA.is_valid(&more), "{more}");
+        let read: StateRecord = serde_json::from_value(more).unwrap();
+        assert_eq!(read, serde_json::from_value(known).unwrap());
+    }
+
+    let event = json!({ "version": 1, "kind": "event", "at": 7 });
+    assert!(OPEN_SCHEMA.is_valid(&event) && !STRICT_SCHEMA.is_valid(&event));
+    for (field, value) in [("version", json!(2)), ("kind", json!(7)), ("objects", json!([])), ("state", json!("lost"))]
+    {
+        let mut wrong = event.clone();
+        wrong[field] = value;
+        assert!(!OPEN_SCHEMA.is_valid(&wrong), "{wrong}");
+    }
+}
+
+#[test]
+fn lines_from_before_there_were_runs_and_kinds_are_still_read() {
+    let (state, _) = changes();
+    for line in [serde_json::to_value(record(vec![object(true)])).unwrap(), serde_json::to_value(&state).unwrap()] {
+        let mut line = line;
+        line.as_object_mut().unwrap().retain(|field, _| field != "kind" && field != "run");
+        assert!(OPEN_SCHEMA.is_valid(&line) && !STRICT_SCHEMA.is_valid(&line), "{line}");
+        let run = match line.get("state") {
+            Some(_) => serde_json::from_value::<StateRecord>(line).unwrap().run,
+            None => serde_json::from_value::<FrameRecord>(line).unwrap().run,
+        };
+        assert_eq!(run, "");
+    }
+}
+
+#[test]
+fn the_documented_lines_keep_to_the_schema() {
+    let lines: Vec<&str> = include_str!("../docs/record.md").lines().filter(|line| line.starts_with("{\"")).collect();
+    let kinds: Vec<Value> = lines.iter().map(|line| strict_line(line).unwrap()["kind"].take()).collect();
+    assert_eq!(kinds, ["frame", "state", "end"]);
+    let record = validate_line(lines[0]).unwrap();
     assert_eq!((record.frame, record.objects.len()), (7, 1));
 }
 

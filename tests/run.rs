@@ -3,12 +3,15 @@
 mod support;
 
 use mostream::record::FrameRecord;
+use mostream::stream::feed::{Event, Feed, Files};
+use mostream::stream::ingest::Span;
+use mostream::stream::preflight::Source;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 use support::clips::{Clip, make, probe};
-use support::validate_line;
+use support::{of_any_run, validate_line};
 
 const X264: &str = "-c:v libx264 -preset veryfast -crf 12 -pix_fmt yuv420p";
 
@@ -52,7 +55,48 @@ fn without_flags_a_video_and_its_records_are_written_and_named() {
     assert_eq!(written.len(), 8);
     assert_eq!(probe(&folder.path().join("clip.boxes.mp4")).pts_ns.len(), 8);
     // The annotated video is made from what the records say, and does not change it.
-    assert_eq!(written, records_of(&clip.path, &[]));
+    let again = records_of(&clip.path, &[]);
+    let runs = [&written, &again].map(|records| records[0].run.clone());
+    assert_ne!(runs[0], runs[1]);
+    for (records, run) in [&written, &again].into_iter().zip(&runs) {
+        assert!(records.iter().all(|record| record.run == *run) && run.len() == 16, "{run}");
+    }
+    let of_any_run = |records: Vec<FrameRecord>| Vec::from_iter(records.into_iter().map(of_any_run));
+    assert_eq!(of_any_run(written), of_any_run(again));
+}
+
+#[test]
+fn frames_have_the_wall_clock_of_their_container_where_it_has_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    // 13:59:30 UTC, told in the two ways.
+    const BEGUN: u64 = 1_614_607_170_000_000_000;
+    for (name, time) in
+        [("a.mp4", "2021-03-01T13:59:30Z"), ("b.mkv", "2021-03-01T15:59:30+02:00"), ("c.mov", "2021-03-01T13:59:30Z")]
+    {
+        let dated = make(at(name), (160, 120), 30, true, &format!("{X264} -metadata creation_time={time}"));
+        let part = &["--start", "0.4", "--duration", "0.4"];
+        for (arguments, frames) in [(&[][..], 30), (part, 10)] {
+            let records = records_of(&dated.path, arguments);
+            assert_eq!(records.len(), frames, "{name} {arguments:?}");
+            for record in records {
+                assert_eq!(record.captured_unix_ns, Some(BEGUN + record.pts_ns), "{name}, frame {}", record.frame);
+                assert_eq!(record.live, None);
+            }
+        }
+    }
+    // In a source of several files each has its own, while the source's time goes on.
+    let files = ["a.mp4", "b.mkv"].map(|name| Source::new(at(name)).unwrap());
+    let mut feed = Files::new(files.into(), Span::default());
+    let events = std::iter::from_fn(|| feed.next(&|| false));
+    let frames = events.filter_map(|event| if let Event::Frame(frame) = event { Some(frame) } else { None });
+    let times: Vec<_> = frames.map(|frame| (frame.pts_ns, frame.captured_unix_ns)).collect();
+    assert_eq!(times.len(), 60);
+    assert_eq!(times[30], (30 * 40_000_000, Some(BEGUN)));
+    for name in ["plain.mp4", "plain.mkv"] {
+        let plain = make(at(name), (160, 120), 3, true, &format!("{X264} -fflags +bitexact"));
+        assert!(records_of(&plain.path, &[]).iter().all(|record| record.captured_unix_ns.is_none()), "{name}");
+    }
 }
 
 const APPEARANCE: &[&str] = &["--cue", "appearance"];

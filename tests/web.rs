@@ -4,8 +4,9 @@
 mod support;
 
 use gstreamer_video::VideoFormat;
+use mostream::engine::sink::Message;
 use mostream::engine::status::Board;
-use mostream::record::{FrameRecord, SourceState, StateRecord};
+use mostream::record::{EndRecord, FrameRecord, SourceState, StateRecord};
 use mostream::stream::redact;
 use mostream::web::{Options, Server, WebError};
 use serde_json::Value;
@@ -98,6 +99,9 @@ fn metrics_say_what_happened() {
     let labels = vec![("source".into(), NAME.into()), ("quantile".into(), "0.99".into())];
     assert_eq!(series[&("mostream_latency_seconds".into(), labels)], 0.03);
     assert_eq!(series[&("mostream_up".into(), vec![])], 1.0);
+    let run = site.json("/sources")["run"].as_str().unwrap().to_owned();
+    assert_eq!(run, site.board.run);
+    assert_eq!(series[&("mostream_run_info".into(), vec![("run".into(), run)])], 1.0);
     assert!(series[&("mostream_resident_memory_bytes".into(), vec![])] > 1e6);
 }
 
@@ -246,6 +250,19 @@ fn records_are_followed() {
     assert_eq!((second.state, second.why.as_deref()), (SourceState::Lost, Some("http://cam/x is gone")));
     assert_eq!(serde_json::from_str::<StateRecord>(&event(&mut yard).1).unwrap(), second);
     assert_eq!(serde_json::from_str::<FrameRecord>(&event(&mut yard).1).unwrap(), record("back yard", 9, 0));
+    let end = EndRecord {
+        version: 1,
+        run: site.board.run.clone(),
+        source: "back yard".into(),
+        state: SourceState::Ended,
+        at_unix_ns: 8,
+        frames: 10,
+        why: Some("http://u:hunter2@cam/x is gone".into()),
+    };
+    site.take(1, Message::End(Arc::new(end.clone())));
+    let told = support::strict_line(&event(&mut yard).1).unwrap();
+    let why = Some("http://cam/x is gone".into());
+    assert_eq!(serde_json::from_value::<EndRecord>(told).unwrap(), EndRecord { why, ..end });
 }
 
 #[test]

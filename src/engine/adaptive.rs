@@ -146,6 +146,7 @@ mod tests {
                 info: info.build().unwrap(),
                 file: None,
                 native: None,
+                captured_unix_ns: None,
                 capture: None,
             }
         }

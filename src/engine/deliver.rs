@@ -4,14 +4,14 @@ use super::crew::spawn;
 use super::eyes::{self, KeptScene};
 use super::lanes::{Again, Answer, Fault, Reply, Shared, Witness, microseconds};
 use super::outbox::{Outbox, Parcel, Room, Share};
-use super::sink::{Ending, Picture, Sink};
+use super::sink::{Ending, Message, Picture, Sink};
 use super::status::SourceStatus;
 use crate::discover::groups::Named;
 use crate::geometry::{PatchLayout, PixelBox};
 use crate::motion::Evidence;
 use crate::overlay::Overlay;
 use crate::record::{
-    FrameMeta, FrameRecord, LiveRecord, ObjectRecord, SourceState, StateRecord, TimingsRecord, VERSION,
+    EndRecord, FrameMeta, FrameRecord, LiveRecord, ObjectRecord, SourceState, StateRecord, TimingsRecord, VERSION,
 };
 use crate::scene::Scene;
 use crate::stream::canvas::Canvas;
@@ -21,7 +21,7 @@ use crossbeam_channel::{Receiver, TryRecvError, select};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::Scope;
-use std::time::{Duration, Instant, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// How often one who waits for the end of the model looks for it.
 const LOOK: Duration = Duration::from_millis(5);
@@ -38,6 +38,7 @@ pub(super) enum Order {
 pub(super) struct FrameOrder {
     index: u64,
     pts_ns: u64,
+    captured_unix_ns: Option<u64>,
     size: (u32, u32),
     /// How the model would see it.
     layout: PatchLayout,
@@ -65,10 +66,11 @@ impl Order {
         (answer, again): (Option<Receiver<Reply>>, Option<Again>),
         arrived: Instant,
     ) -> Self {
-        let Frame { index, pts_ns, capture, .. } = *frame;
+        let Frame { index, pts_ns, captured_unix_ns, capture, .. } = *frame;
         Self::Frame(Box::new(FrameOrder {
             index,
             pts_ns,
+            captured_unix_ns,
             size: frame.display_size(),
             layout,
             evidence,
@@ -139,6 +141,15 @@ impl Drop for Past {
     }
 }
 
+/// How a source came to its end.
+#[derive(Default)]
+struct End {
+    /// Frames that have a record.
+    frames: u64,
+    /// What its feed said last; none where the run was stopped.
+    change: Option<StateChange>,
+}
+
 /// What went wrong at the sinks of one source.
 type Faults = Mutex<Vec<Fault>>;
 
@@ -166,7 +177,11 @@ impl<'a> Delivery<'a> {
                 Err(error) => (self.shared.tell)(&format!("{name}: no thread can be started for it: {error}")),
             }
         }
-        self.deliver(&mut outbox, past);
+        let mut end = End::default();
+        self.deliver(&mut outbox, past, &mut end);
+        if self.is_live {
+            outbox.send_change(&Message::End(Arc::new(self.end_record(end))));
+        }
         let is_whole = !self.is_broken.load(Ordering::Relaxed) && !self.shared.has_panicked.load(Ordering::Relaxed);
         if is_whole {
             *ending.lock().unwrap_or_else(PoisonError::into_inner) = Ending::Whole;
@@ -179,7 +194,7 @@ impl<'a> Delivery<'a> {
         faults
     }
 
-    fn deliver(&self, outbox: &mut Outbox, mut past: Past) {
+    fn deliver(&self, outbox: &mut Outbox, mut past: Past, end: &mut End) {
         let mut held: Option<Answer> = None;
         // Of frames that could not be waited for: as many as are in the inbox and beyond.
         let mut late: Vec<Receiver<Reply>> = Vec::new();
@@ -187,8 +202,13 @@ impl<'a> Delivery<'a> {
         for order in &self.orders {
             let order = match order {
                 Order::State(change) => {
-                    if let Some(record) = self.state_record(change) {
-                        outbox.send_state(Arc::new(record));
+                    self.say(&change);
+                    match change.state {
+                        SourceState::Ended => end.change = Some(change),
+                        _ if self.is_live => {
+                            outbox.send_change(&Message::State(Arc::new(self.state_record(change))));
+                        }
+                        _ => {}
                     }
                     continue;
                 }
@@ -231,6 +251,7 @@ impl<'a> Delivery<'a> {
                 None => None,
             };
             let record = self.record(&order, held.as_ref(), is_inferred, again.as_ref(), &mut past.scene);
+            end.frames += 1;
             past.save_in_time();
             if let Some(witness) = &mut past.witness {
                 witness(&record, order.evidence.as_ref(), &past.scene);
@@ -311,9 +332,11 @@ impl<'a> Delivery<'a> {
         };
         FrameRecord::assemble(
             FrameMeta {
+                run: &self.shared.board.run,
                 source: order.file.as_deref().unwrap_or(&self.status.name),
                 frame: order.index,
                 pts_ns: order.pts_ns,
+                captured_unix_ns: order.captured_unix_ns,
                 size: order.size,
                 layout: held.map_or(&order.layout, |answer| &answer.layout),
                 method: task.localizer.method,
@@ -341,23 +364,43 @@ impl<'a> Delivery<'a> {
         Some(Picture { buffer, info: canvas.info().clone(), pts_ns, duration_ns })
     }
 
-    /// Of a live source; of a file, what is wrong with it is told.
-    fn state_record(&self, change: StateChange) -> Option<StateRecord> {
-        if !self.is_live {
-            let why = change.why.filter(|_| change.state == SourceState::Lost);
-            why.iter().for_each(|why| (self.shared.tell)(why));
-            return None;
+    /// Tells the log: of a file, what is wrong with it.
+    fn say(&self, change: &StateChange) {
+        let why = change.why.as_deref();
+        match (self.is_live, change.state, why) {
+            (true, state, None) => (self.shared.tell)(&format!("{}: {}", self.status.name, state.name())),
+            (true, state, Some(why)) => (self.shared.tell)(&format!("{}: {}: {why}", self.status.name, state.name())),
+            (false, SourceState::Lost, Some(why)) => (self.shared.tell)(why),
+            (false, ..) => {}
         }
-        let why = change.why.as_ref().map_or(String::new(), |why| format!(": {why}"));
-        (self.shared.tell)(&format!("{}: {}{why}", self.status.name, change.state.name()));
-        Some(StateRecord {
+    }
+
+    fn state_record(&self, change: StateChange) -> StateRecord {
+        StateRecord {
             version: VERSION,
+            run: self.shared.board.run.clone(),
             source: self.status.name.clone(),
             state: change.state,
-            at_unix_ns: change.at.duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos() as u64,
+            at_unix_ns: unix_ns(change.at),
             why: change.why,
-        })
+        }
     }
+
+    fn end_record(&self, end: End) -> EndRecord {
+        EndRecord {
+            version: VERSION,
+            run: self.shared.board.run.clone(),
+            source: self.status.name.clone(),
+            state: SourceState::Ended,
+            at_unix_ns: unix_ns(end.change.as_ref().map_or_else(SystemTime::now, |change| change.at)),
+            frames: end.frames,
+            why: end.change.and_then(|change| change.why),
+        }
+    }
+}
+
+fn unix_ns(at: SystemTime) -> u64 {
+    at.duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos() as u64
 }
 
 /// A sink's thread.

@@ -237,6 +237,7 @@ mod tests {
             info,
             file: None,
             native: None,
+            captured_unix_ns: None,
             capture: None,
         }
     }

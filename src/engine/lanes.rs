@@ -142,7 +142,7 @@ pub(super) type Reply = Option<Answer>;
 /// What all lanes share.
 pub(super) struct Shared<'a> {
     pub task: &'a Task,
-    board: &'a Board,
+    pub board: &'a Board,
     inbox: Arc<Inbox<Reply>>,
     sessions: Sessions<'a>,
     /// Frames of a patient source that can be on their way.

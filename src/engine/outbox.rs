@@ -2,7 +2,7 @@
 
 use super::sink::{Message, Picture};
 use super::status::SourceStatus;
-use crate::record::{FrameRecord, StateRecord};
+use crate::record::FrameRecord;
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -117,12 +117,9 @@ impl<'a> Outbox<'a> {
         parcels
     }
 
-    pub fn send_state(&mut self, record: Arc<StateRecord>) {
-        let is_live = self.is_live;
-        self.exits.iter_mut().for_each(|exit| match is_live {
-            true => exit.offer_state(Message::State(record.clone())),
-            false => exit.hand_over(Message::State(record.clone())),
-        });
+    /// A change at a live source: every exit gets it.
+    pub fn send_change(&mut self, change: &Message) {
+        self.exits.iter_mut().for_each(|exit| exit.offer_change(change.clone()));
     }
 
     /// The picture goes to the exits that want it, in the order in which they were made.
@@ -148,13 +145,13 @@ impl<'a> Outbox<'a> {
 }
 
 impl Exit {
-    /// Where even states fill the way, the last one waits here for the next message.
-    fn offer_state(&mut self, state: Message) {
+    /// Where even changes fill the way, the last one waits here for the next message.
+    fn offer_change(&mut self, change: Message) {
         if let Some(late) = self.late.take() {
             self.put(late, None);
         }
         // What is still late is older.
-        self.put(state, None);
+        self.put(change, None);
     }
 
     /// False where there is no room.
@@ -175,7 +172,7 @@ impl Exit {
         let Some(to_sink) = &self.to_sink else { return };
         match to_sink.try_send(Parcel { message, _share: share }) {
             Ok(()) => {}
-            // A state: frames leave them room of their own.
+            // A change: frames leave them room of their own.
             Err(TrySendError::Full(parcel)) => self.late = Some(parcel.message),
             Err(TrySendError::Disconnected(_)) => self.to_sink = None,
         }
@@ -195,7 +192,7 @@ impl Exit {
 fn bytes_of(message: &Message) -> Option<usize> {
     match message {
         Message::Frame { picture, .. } => picture.as_ref().map(|picture| picture.buffer.size()),
-        Message::State(_) => None,
+        Message::State(_) | Message::End(_) => None,
     }
 }
 
@@ -203,7 +200,7 @@ fn bytes_of(message: &Message) -> Option<usize> {
 mod tests {
     use super::*;
     use crate::engine::status::Board;
-    use crate::record::{SourceState, VERSION};
+    use crate::record::{SourceState, StateRecord, VERSION};
 
     #[test]
     fn of_more_changes_of_state_than_may_wait_the_last_comes_in_the_end() {
@@ -211,12 +208,13 @@ mod tests {
         let mut outbox = Outbox::new(true, &board.sources[0]);
         let parcels = outbox.exit();
         for at_unix_ns in 0..500 {
-            let (source, state) = ("a".into(), SourceState::Lost);
-            outbox.send_state(Arc::new(StateRecord { version: VERSION, source, state, at_unix_ns, why: None }));
+            let (run, source, state) = (String::new(), "a".into(), SourceState::Lost);
+            let record = StateRecord { version: VERSION, run, source, state, at_unix_ns, why: None };
+            outbox.send_change(&Message::State(Arc::new(record)));
         }
         let number = |parcel: Parcel| match parcel.message {
             Message::State(record) => record.at_unix_ns,
-            Message::Frame { .. } => u64::MAX,
+            Message::Frame { .. } | Message::End(_) => u64::MAX,
         };
         let waited: Vec<u64> = parcels.try_iter().map(number).collect();
         assert!(waited.len() >= STATES && waited.iter().copied().eq(0..waited.len() as u64));

@@ -1,6 +1,6 @@
 //! Where finished frames go.
 
-use crate::record::{FrameRecord, StateRecord};
+use crate::record::{EndRecord, FrameRecord, StateRecord};
 use crate::stream::StreamError;
 use gstreamer as gst;
 use gstreamer_video as gst_video;
@@ -11,11 +11,12 @@ use std::time::{Duration, Instant};
 /// Between two pictures for nobody: who comes then sees one that is not older.
 const GLANCE: Duration = Duration::from_secs(1);
 
-/// A frame that has its boxes, or a change at a source.
+/// A frame that has its boxes, or a change at a live source, the last of which is its end.
 #[derive(Clone)]
 pub enum Message {
     Frame { record: Arc<FrameRecord>, picture: Option<Picture> },
     State(Arc<StateRecord>),
+    End(Arc<EndRecord>),
 }
 
 /// The annotated frame: boxes drawn in, 8-bit 4:2:0, shared with the other sinks.

@@ -7,6 +7,7 @@ use crate::stream::decoder::Decoder;
 use crate::stream::feed::StateChange;
 use serde::Serialize;
 use std::collections::VecDeque;
+use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -17,6 +18,8 @@ const RATE_WINDOW: Duration = Duration::from_secs(5);
 
 /// The sources of a run, and what the model runs on.
 pub struct Board {
+    /// The run's name in all that it puts out, 16 hex digits by chance: another after a restart, and on another machine.
+    pub run: String,
     pub sources: Vec<Arc<SourceStatus>>,
     pub started: Instant,
     devices: OnceLock<Vec<Arc<Usage>>>,
@@ -108,7 +111,10 @@ pub struct Percentiles {
 impl Board {
     pub fn new(names: impl IntoIterator<Item = String>) -> Self {
         let source = |name| Arc::new(SourceStatus { name, now: Mutex::new(Now::new()) });
-        Self { sources: names.into_iter().map(source).collect(), started: Instant::now(), devices: OnceLock::new() }
+        // Its keys are the system's chance.
+        let run = format!("{:016x}", RandomState::new().hash_one(SystemTime::now()));
+        let sources = names.into_iter().map(source).collect();
+        Self { run, sources, started: Instant::now(), devices: OnceLock::new() }
     }
 
     /// The model runs on these from now on.

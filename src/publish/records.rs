@@ -1,4 +1,4 @@
-//! Records of frames and states, as JSON Lines.
+//! Records of frames, states and ends, as JSON Lines.
 
 use super::jsonl::RecordWriter;
 use crate::engine::sink::{Ending, Message, Sink, SinkError, Wish};
@@ -79,6 +79,7 @@ impl Sink for RecordsSink {
         let written = match message {
             Message::Frame { record, .. } => writer.write(&**record),
             Message::State(record) => writer.write(&**record),
+            Message::End(record) => writer.write(&**record),
         };
         written.map_err(|error| self.0.fault(error))
     }

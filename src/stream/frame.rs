@@ -22,6 +22,8 @@ pub struct Frame {
     pub file: Option<std::sync::Arc<str>>,
     /// Width and height as displayed of the frame that this is a small picture of, where it was scaled before it came here.
     pub native: Option<(u32, u32)>,
+    /// When it was taken, by the file's container, where that says when it was begun: nanoseconds since 1970, UTC.
+    pub captured_unix_ns: Option<u64>,
     /// Of live sources.
     pub capture: Option<Capture>,
 }
@@ -256,7 +258,17 @@ mod tests {
                 }
             }
         }
-        Frame { index: 0, pts_ns: 0, duration_ns: 0, buffer, info, file: None, native: None, capture: None }
+        Frame {
+            index: 0,
+            pts_ns: 0,
+            duration_ns: 0,
+            buffer,
+            info,
+            file: None,
+            native: None,
+            captured_unix_ns: None,
+            capture: None,
+        }
     }
 
     #[test]

@@ -44,6 +44,8 @@ pub struct Ingest {
     name: String,
     frames: u64,
     next_pts_ns: u64,
+    /// When time 0 was, in nanoseconds since 1970.
+    created_unix_ns: Option<u64>,
     warning: Option<String>,
 }
 
@@ -107,6 +109,7 @@ impl Ingest {
             name: source.name.clone(),
             frames: 0,
             next_pts_ns: span.start_ns,
+            created_unix_ns: media.created_unix_ns,
             warning: None,
         };
         ingest.start(media, span)?;
@@ -177,7 +180,17 @@ impl Ingest {
         let duration_ns = buffer.duration().map(|time| time.nseconds()).filter(|&ns| ns > 0).or_else(by_rate);
         let duration_ns = duration_ns.unwrap_or(UNKNOWN_DURATION_NS);
         let native = memory::native_size(caps);
-        let frame = Frame { index: self.frames, pts_ns, duration_ns, buffer, info, file: None, native, capture: None };
+        let frame = Frame {
+            index: self.frames,
+            pts_ns,
+            duration_ns,
+            buffer,
+            info,
+            file: None,
+            native,
+            captured_unix_ns: self.created_unix_ns.map(|created| created.saturating_add(pts_ns)),
+            capture: None,
+        };
         self.frames += 1;
         self.next_pts_ns = pts_ns.saturating_add(duration_ns);
         Ok(frame)

@@ -38,6 +38,8 @@ pub struct MediaInfo {
     pub is_seekable: bool,
     /// Whether it is a still picture or an animation.
     pub is_picture: bool,
+    /// When the container says that it was begun, in nanoseconds since 1970, UTC.
+    pub created_unix_ns: Option<u64>,
 }
 
 impl MediaInfo {
@@ -128,6 +130,8 @@ impl Source {
             .into_iter()
             .flatten()
             .all(upright);
+        let container = info.stream_info().and_downcast::<gst_pbutils::DiscovererContainerInfo>();
+        let of_container = container.and_then(|container| container.tags());
         let fps = video.framerate();
         Ok(MediaInfo {
             width: video.width(),
@@ -139,6 +143,7 @@ impl Source {
             has_audio: !info.audio_streams().is_empty(),
             is_seekable: info.is_seekable(),
             is_picture: false,
+            created_unix_ns: of_container.and_then(|tags| created_unix_ns(&tags)),
         })
     }
 
@@ -168,6 +173,18 @@ impl Source {
         pipeline.set_state(gst::State::Null).ok();
         missing
     }
+}
+
+/// When a file was begun by its tags, in nanoseconds since 1970, UTC. A mere day or minute does not tell one frame from another.
+fn created_unix_ns(tags: &gst::TagList) -> Option<u64> {
+    let tag = tags.index::<gst::tags::DateTime>(0)?;
+    let utc = tag.get();
+    if !utc.has_second() {
+        return None;
+    }
+    let utc = utc.to_g_date_time().ok()?;
+    let microseconds = i128::from(utc.to_unix()) * 1_000_000 + i128::from(utc.microsecond());
+    u64::try_from(microseconds * 1000).ok()
 }
 
 /// Whether the file is MP4 or MOV, whatever is in it.

@@ -50,6 +50,7 @@ impl Stills {
             has_audio: false,
             is_seekable: true,
             is_picture: true,
+            created_unix_ns: None,
         };
         let (to_reader, decoded) = sync_channel(1);
         let file = file.to_owned();
@@ -110,6 +111,7 @@ impl Stills {
             info,
             file: None,
             native: None,
+            captured_unix_ns: None,
             capture: None,
         }))
     }

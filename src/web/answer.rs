@@ -15,7 +15,7 @@ use serde::Serialize;
 use serde_json::json;
 use std::borrow::Cow;
 use std::sync::Arc;
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::Duration;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::mpsc::Sender;
 use tokio::sync::{Semaphore, broadcast};
@@ -56,8 +56,6 @@ pub struct Site {
     records: broadcast::Sender<Told>,
     guard: Guard,
     streams: Arc<Semaphore>,
-    /// Another in every run, so that no browser takes a picture of the last for one of this.
-    run: u128,
 }
 
 type Answer = Response<Content>;
@@ -80,7 +78,6 @@ impl Site {
             records: broadcast::Sender::new(options.queued_records),
             guard,
             streams: Arc::new(Semaphore::new(options.streams)),
-            run: UNIX_EPOCH.elapsed().unwrap_or_default().as_nanos(),
             board,
         }
     }
@@ -188,7 +185,7 @@ impl Site {
         let sources: Vec<Listed> = self.snapshots().enumerate().map(listed).collect();
         let all = json!({
             "version": env!("CARGO_PKG_VERSION"),
-            "run": format!("{:x}", self.run),
+            "run": self.board.run,
             "uptime_s": self.board.started.elapsed().as_secs_f64(),
             "sources": sources,
         });
@@ -202,7 +199,8 @@ impl Site {
             Ok(None) => return answer(StatusCode::NO_CONTENT, "image/jpeg", ""),
             Err(why) => return answer(StatusCode::INTERNAL_SERVER_ERROR, TEXT, redact(&why)),
         };
-        let tag = format!("\"{:x}-{}\"", self.run, record.frame);
+        // Another in every run, so that no browser takes a picture of the last for one of this.
+        let tag = format!("\"{}-{}\"", self.board.run, record.frame);
         let is_known =
             request.headers().get(header::IF_NONE_MATCH).is_some_and(|known| known.as_bytes() == tag.as_bytes());
         let found = match is_known {

@@ -72,6 +72,8 @@ pub fn text(board: &Board) -> String {
     text.push_str("mostream_up 1\n");
     head(&mut text, "build_info", "gauge", "The version of the program.");
     writeln!(text, "mostream_build_info{{version=\"{}\"}} 1", env!("CARGO_PKG_VERSION")).ok();
+    head(&mut text, "run_info", "gauge", "The run, as in its records.");
+    writeln!(text, "mostream_run_info{{run=\"{}\"}} 1", board.run).ok();
     head(&mut text, "uptime_seconds", "gauge", "Seconds since the run began.");
     writeln!(text, "mostream_uptime_seconds {}", board.started.elapsed().as_secs_f64()).ok();
     if let Some(bytes) = resident_bytes() {

@@ -202,7 +202,7 @@ async function refresh() {
   const live = all.sources.filter((source) => source.state === "live").length;
   by("summary").textContent = `${live} of ${all.sources.length} live`;
   document.title = `${live} of ${all.sources.length} live · mostream`;
-  by("footer").textContent = `mostream ${all.version} · running for ${span(all.uptime_s)}`;
+  by("footer").textContent = `mostream ${all.version} · run ${all.run} · running for ${span(all.uptime_s)}`;
 }
 
 function reach(is) {

@@ -1,7 +1,7 @@
 //! One source as its viewers see it, and the sink that keeps it new.
 
 use crate::engine::sink::{Message, Picture, Sink, SinkError, Wish, wish_while};
-use crate::record::{FrameRecord, StateRecord};
+use crate::record::{EndRecord, FrameRecord, StateRecord};
 use crate::stream::frame::Frame;
 use crate::stream::jpeg::JpegEncoder;
 use crate::stream::redact;
@@ -98,6 +98,7 @@ impl Source {
                 info: picture.info,
                 file: None,
                 native: None,
+                captured_unix_ns: None,
                 capture: None,
             };
             let result = jpeg.encoder.encode(&frame);
@@ -170,6 +171,10 @@ impl Sink for WebSink {
             Message::State(state) => {
                 let why = state.why.as_deref().map(redact);
                 self.tell(&StateRecord { why, ..state.as_ref().clone() })
+            }
+            Message::End(end) => {
+                let why = end.why.as_deref().map(redact);
+                self.tell(&EndRecord { why, ..end.as_ref().clone() })
             }
         }
     }

@@ -11,19 +11,63 @@ pub mod site;
 use jsonschema::Validator;
 use mostream::record::FrameRecord;
 use scene::{Shape, Texture, Thing};
+use serde_json::{Value, json};
 use std::sync::LazyLock;
 
-/// Reads one line of a record file; says what is wrong with it where it breaks `docs/record.schema.json`, or where its numbers
-/// contradict each other in a way that a schema cannot express.
-pub fn validate_line(line: &str) -> Result<FrameRecord, String> {
-    static SCHEMA: LazyLock<Validator> = LazyLock::new(|| {
-        let schema = serde_json::from_str(include_str!("../../docs/record.schema.json")).unwrap();
-        jsonschema::draft202012::meta::validate(&schema).unwrap();
-        jsonschema::validator_for(&schema).unwrap()
-    });
+/// `docs/record.schema.json`: what a reader may meet.
+pub static OPEN_SCHEMA: LazyLock<Validator> = LazyLock::new(|| validator(&published_schema()));
+
+/// Its strict twin, what the program writes today: no field and no kind of line but those that are specified, each with its kind and run.
+pub static STRICT_SCHEMA: LazyLock<Validator> = LazyLock::new(|| {
+    let mut schema = published_schema();
+    close(&mut schema);
+    let kinds = &mut schema["$defs"];
+    kinds["other"] = json!(false);
+    for kind in ["frame", "state", "end"] {
+        kinds[kind]["required"].as_array_mut().unwrap().extend([json!("kind"), json!("run")]);
+    }
+    validator(&schema)
+});
+
+fn published_schema() -> Value {
+    serde_json::from_str(include_str!("../../docs/record.schema.json")).unwrap()
+}
+
+fn validator(schema: &Value) -> Validator {
+    jsonschema::draft202012::meta::validate(schema).unwrap();
+    jsonschema::validator_for(schema).unwrap()
+}
+
+/// Allows no object a property that the schema does not name.
+fn close(schema: &mut Value) {
+    match schema {
+        Value::Object(parts) => {
+            parts.values_mut().for_each(close);
+            if parts.get("type") == Some(&json!("object")) {
+                parts.insert("additionalProperties".into(), json!(false));
+            }
+        }
+        Value::Array(parts) => parts.iter_mut().for_each(close),
+        _ => {}
+    }
+}
+
+/// A line of any kind, as the program writes it.
+pub fn strict_line(line: &str) -> Result<Value, String> {
     let value = serde_json::from_str(line).map_err(|error| error.to_string())?;
-    SCHEMA.validate(&value).map_err(|error| format!("{}: {error}", error.instance_path()))?;
-    let record: FrameRecord = serde_json::from_value(value).map_err(|error| error.to_string())?;
+    STRICT_SCHEMA.validate(&value).map_err(|error| format!("{}: {error}", error.instance_path()))?;
+    Ok(value)
+}
+
+/// The record as any run of the program writes it.
+pub fn of_any_run(record: FrameRecord) -> FrameRecord {
+    FrameRecord { run: String::new(), ..record }
+}
+
+/// Reads the line of a frame; says what is wrong with it where it breaks the strict schema, or where its numbers contradict each other in a
+/// way that a schema cannot express.
+pub fn validate_line(line: &str) -> Result<FrameRecord, String> {
+    let record: FrameRecord = serde_json::from_value(strict_line(line)?).map_err(|error| error.to_string())?;
 
     let cells = record.grid.rows * record.grid.cols;
     for object in &record.objects {

@@ -56,7 +56,7 @@ impl Site {
         let (at, why) = (SystemTime::now(), why.map(str::to_owned));
         self.board.sources[source].changed(&StateChange { state, at, why: why.clone() });
         let name = self.board.sources[source].name.clone();
-        let record = StateRecord { version: 1, source: name, state, at_unix_ns: 7, why };
+        let record = StateRecord { version: 1, run: self.board.run.clone(), source: name, state, at_unix_ns: 7, why };
         self.take(source, Message::State(Arc::new(record)));
     }
 
@@ -136,9 +136,11 @@ pub fn record(source: &str, frame: u64, objects: usize) -> FrameRecord {
     };
     FrameRecord {
         version: 1,
+        run: "00c0ffee00c0ffee".into(),
         source: source.into(),
         frame,
         pts_ns: frame * 40_000_000,
+        captured_unix_ns: None,
         width: 160,
         height: 120,
         grid: GridRecord { rows: 15, cols: 20, patch_width: 8.0, patch_height: 8.0 },

@@ -72,6 +72,9 @@ fn run_saying(log: Log, shared: Shared, given: Vec<OneSource>, span: Span) -> an
     }
     let stop = if log.is_json { stop_flag_saying(move |line| log.warn(line)) } else { stop_flag() }?;
     let board = Arc::new(Board::new(sources.iter().map(|source| source.name.clone())));
+    if is_live || log.is_json {
+        log.say(&format!("run {}", board.run));
+    }
 
     let mut feeds: Vec<Box<dyn Feed>> = Vec::new();
     let mut sinks: Vec<Vec<Box<dyn Sink>>> = Vec::new();

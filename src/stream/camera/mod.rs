@@ -348,8 +348,17 @@ impl Camera {
             gap_ns: gap.map(|gap| gap.as_nanos() as u64),
         };
         let duration_ns = duration_ns.unwrap_or(UNKNOWN_DURATION_NS);
-        let frame =
-            Frame { index: self.frames, pts_ns, duration_ns, buffer, info, file: None, native, capture: Some(capture) };
+        let frame = Frame {
+            index: self.frames,
+            pts_ns,
+            duration_ns,
+            buffer,
+            info,
+            file: None,
+            native,
+            captured_unix_ns: None,
+            capture: Some(capture),
+        };
         self.frames += 1;
         Ok(Some(frame))
     }
