@@ -42,8 +42,8 @@ const SETTLED_NS: u64 = 1_000_000_000;
 const SETTLED: f32 = 0.5;
 /// A new picture in place of the last one: nothing fits, and grey values differ by this in the mean.
 const CUT: f32 = 18.0;
-/// Two pictures that are too plain for their movement are of one view where they differ by less.
-const SAME: f32 = 6.0;
+/// Two pictures that are too plain for their movement are of one view where this share of them is the same.
+const SAME: f32 = 0.4;
 /// Pictures of other views that are kept for their return.
 const VIEWS: usize = 2;
 /// Grey pictures of the past: what is slow has moved in so many frames.
@@ -293,7 +293,7 @@ fn between(from: &Pyramid, to: &Pyramid) -> Option<Movement> {
     match field.vectors.iter().filter(|vector| vector.error.is_finite()).count() >= LEAST {
         true => movement(&field.vectors, size, Model::Similarity).filter(|found| found.fitting >= FITTING),
         // A lawn, a wall: too plain to be followed, but the same wall.
-        false => (off(&from.0[0], &to.0[0]) < SAME).then(|| Movement::none(size)),
+        false => (need::unchanged(&from.0[0], &to.0[0]) >= SAME).then(|| Movement::none(size)),
     }
 }
 

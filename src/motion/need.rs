@@ -75,6 +75,15 @@ impl Rest {
     }
 }
 
+/// The share of two pictures that differs by no more than their light.
+pub fn unchanged(one: &Grey, other: &Grey) -> f32 {
+    let mut offs: Vec<f32> = means(one).iter().zip(means(other)).map(|(one, other)| other - one).collect();
+    let light = median(&offs);
+    let count = offs.len().max(1) as f32;
+    offs.retain(|off| (off - light).abs() <= LEAST);
+    offs.len() as f32 / count
+}
+
 /// The means of whole cells.
 fn means(grey: &Grey) -> Vec<f32> {
     let (cols, rows) = (grey.width / CELL, grey.height / CELL);
