@@ -188,7 +188,9 @@ fn ctrl_c_finishes_the_video_with_as_many_frames_as_records() {
 /// Starts a run that takes a while, with records in a file, and waits for the first of them.
 fn recording(folder: &Path) -> Child {
     let clip = clip(folder, 400);
-    let mut command = program();
+    // Whatever the tests were started with.
+    let mut command = Command::new("env");
+    command.args(["--default-signal=HUP", env!("CARGO_BIN_EXE_mostream"), "run"]);
     command.arg(&clip.path).args(["--quiet", "--records", "r.jsonl"]).current_dir(folder);
     let child = command.spawn().unwrap();
     let part = folder.join(partial("r.jsonl", &child));
