@@ -50,9 +50,11 @@ impl Hills {
         for at in order {
             hills.up[at] = at as u32;
             // Up the steepest way, so that no hill creeps along the foot of another.
-            let mut higher = around(at, width).map(|next| (depths[next], next));
-            higher.sort_by_key(|(depth, _)| std::cmp::Reverse(*depth));
-            for (_, next) in higher {
+            let mut beside = around(at, width);
+            let deepest =
+                (1..beside.len()).fold(0, |best, k| if depths[beside[k]] > depths[beside[best]] { k } else { best });
+            beside.swap(0, deepest);
+            for next in beside {
                 if hills.up[next] == NOT_YET {
                     continue;
                 }
