@@ -74,17 +74,7 @@ fn frame() -> Frame {
     let info = gst_video::VideoInfo::builder(gst_video::VideoFormat::Gray8, 64, 48).build().unwrap();
     let pixel = |at: usize| if (at % 64).abs_diff(30) < 8 && (at / 64).abs_diff(20) < 8 { 220 } else { 40 };
     let buffer = gst::Buffer::from_slice(Vec::from_iter((0..64 * 48).map(pixel)));
-    Frame {
-        index: 0,
-        pts_ns: 0,
-        duration_ns: 0,
-        buffer,
-        info,
-        file: None,
-        native: None,
-        captured_unix_ns: None,
-        capture: None,
-    }
+    Frame::new(0, 0, 0, buffer, info)
 }
 
 fn restless(is_live: bool, is_enough: impl Fn() -> bool + Send + 'static) -> Box<dyn Feed> {
@@ -533,17 +523,7 @@ fn large_pictures_that_wait_are_few_and_every_frame_has_its_record() {
         let buffer = gst::Buffer::from_mut_slice(Counted(vec![90; info.size()], now.clone()));
         let (index, info) = (frames, info.clone());
         frames += 1;
-        let frame = Frame {
-            index,
-            pts_ns: index,
-            duration_ns: 0,
-            buffer,
-            info,
-            file: None,
-            native: None,
-            captured_unix_ns: None,
-            capture: None,
-        };
+        let frame = Frame::new(index, index, 0, buffer, info);
         (index < FRAMES).then_some(Event::Frame(frame))
     });
     let sinks: Vec<Box<dyn Sink>> = vec![Box::new(shown.clone()), Box::new(recorded.clone())];

@@ -138,17 +138,7 @@ mod tests {
             let info = gst_video::VideoInfo::builder(gst_video::VideoFormat::Gray8, width as u32, height as u32);
             let buffer = gst::Buffer::from_slice(pixels);
             let pts_ns = index * 1_000_000_000 / FPS;
-            Frame {
-                index,
-                pts_ns,
-                duration_ns: 0,
-                buffer,
-                info: info.build().unwrap(),
-                file: None,
-                native: None,
-                captured_unix_ns: None,
-                capture: None,
-            }
+            Frame::new(index, pts_ns, 0, buffer, info.build().unwrap())
         }
     }
 

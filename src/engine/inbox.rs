@@ -229,17 +229,7 @@ mod tests {
     fn frame(index: u64) -> Frame {
         gst::init().unwrap();
         let info = gst_video::VideoInfo::builder(gst_video::VideoFormat::Gray8, 4, 4).build().unwrap();
-        Frame {
-            index,
-            pts_ns: 0,
-            duration_ns: 0,
-            buffer: gst::Buffer::new(),
-            info,
-            file: None,
-            native: None,
-            captured_unix_ns: None,
-            capture: None,
-        }
+        Frame::new(index, 0, 0, gst::Buffer::new(), info)
     }
 
     fn put_as(entrance: &Entrance<u64>, index: u64, purpose: Purpose) -> Receiver<u64> {

@@ -41,6 +41,12 @@ pub struct Capture {
 }
 
 impl Frame {
+    /// A frame of which nothing else is known.
+    pub fn new(index: u64, pts_ns: u64, duration_ns: u64, buffer: gst::Buffer, info: gst_video::VideoInfo) -> Self {
+        let (file, native, captured_unix_ns, capture) = (None, None, None, None);
+        Self { index, pts_ns, duration_ns, buffer, info, file, native, captured_unix_ns, capture }
+    }
+
     /// Width and height as displayed, in square pixels: the pixels of records. Not those of the buffer where the frame was
     /// scaled on its way here.
     pub fn display_size(&self) -> (u32, u32) {
@@ -258,17 +264,7 @@ mod tests {
                 }
             }
         }
-        Frame {
-            index: 0,
-            pts_ns: 0,
-            duration_ns: 0,
-            buffer,
-            info,
-            file: None,
-            native: None,
-            captured_unix_ns: None,
-            capture: None,
-        }
+        Frame::new(0, 0, 0, buffer, info)
     }
 
     #[test]

@@ -180,17 +180,9 @@ impl Ingest {
         let duration_ns = buffer.duration().map(|time| time.nseconds()).filter(|&ns| ns > 0).or_else(by_rate);
         let duration_ns = duration_ns.unwrap_or(UNKNOWN_DURATION_NS);
         let native = memory::native_size(caps);
-        let frame = Frame {
-            index: self.frames,
-            pts_ns,
-            duration_ns,
-            buffer,
-            info,
-            file: None,
-            native,
-            captured_unix_ns: self.created_unix_ns.map(|created| created.saturating_add(pts_ns)),
-            capture: None,
-        };
+        let captured_unix_ns = self.created_unix_ns.map(|created| created.saturating_add(pts_ns));
+        let frame = Frame::new(self.frames, pts_ns, duration_ns, buffer, info);
+        let frame = Frame { native, captured_unix_ns, ..frame };
         self.frames += 1;
         self.next_pts_ns = pts_ns.saturating_add(duration_ns);
         Ok(frame)

@@ -103,17 +103,7 @@ impl Stills {
         let buffer = gst::Buffer::from_mut_slice(picture.into_raw());
         let index = self.frames;
         self.frames += 1;
-        Ok(Some(Frame {
-            index,
-            pts_ns,
-            duration_ns: end_ns - pts_ns,
-            buffer,
-            info,
-            file: None,
-            native: None,
-            captured_unix_ns: None,
-            capture: None,
-        }))
+        Ok(Some(Frame::new(index, pts_ns, end_ns - pts_ns, buffer, info)))
     }
 
     /// What to make of a decoder that has gone.

@@ -348,17 +348,8 @@ impl Camera {
             gap_ns: gap.map(|gap| gap.as_nanos() as u64),
         };
         let duration_ns = duration_ns.unwrap_or(UNKNOWN_DURATION_NS);
-        let frame = Frame {
-            index: self.frames,
-            pts_ns,
-            duration_ns,
-            buffer,
-            info,
-            file: None,
-            native,
-            captured_unix_ns: None,
-            capture: Some(capture),
-        };
+        let frame = Frame::new(self.frames, pts_ns, duration_ns, buffer, info);
+        let frame = Frame { native, capture: Some(capture), ..frame };
         self.frames += 1;
         Ok(Some(frame))
     }
