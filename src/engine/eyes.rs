@@ -4,7 +4,7 @@ use super::lanes::{Answer, Cue, Task};
 use crate::geometry::{PatchLayout, PixelBox};
 use crate::motion::{Camera, Evidence, Motion};
 use crate::record::ObjectRecord;
-use crate::scene::{Candidate, Keys, Look, Scene, SceneError, Sense, Small, least_again};
+use crate::scene::{Candidate, Keys, Look, Scene, SceneError, Small, least_again};
 use crate::stream::frame::{Frame, FrameFit};
 
 /// The small picture is no wider; its pixels are what boxes are as fine as.
@@ -54,8 +54,8 @@ impl Eyes {
         self.rgb.len() + self.motion.as_ref().map_or(0, |(_, motion)| motion.bytes())
     }
 
-    /// None where the frame is too small, or cannot be looked at.
-    pub fn look(&mut self, frame: &Frame) -> Option<Evidence> {
+    /// None where the frame is too small, or cannot be looked at. What is small in it is watched where crops are asked for.
+    pub fn look(&mut self, frame: &Frame, with_crops: bool) -> Option<Evidence> {
         let (width, height) = frame.display_size();
         let wide = width.min(WIDTH);
         let size = (wide, (u64::from(height) * u64::from(wide) / u64::from(width.max(1))) as u32);
@@ -66,14 +66,18 @@ impl Eyes {
         self.fit.rgb(frame, size, &mut self.rgb).ok()?;
         self.motion.take_if(|(known, _)| *known != size);
         let new = || (size, Motion::new((size.0 as usize, size.1 as usize)));
-        Some(self.motion.get_or_insert_with(new).1.look(&self.rgb, frame.pts_ns))
+        let motion = &mut self.motion.get_or_insert_with(new).1;
+        let evidence = motion.look(&self.rgb, frame.pts_ns);
+        if with_crops && shows_more(frame) {
+            motion.watch_small(&evidence);
+        }
+        Some(evidence)
     }
 
     /// The part of the last frame that the model is to see again, in the frame's displayed pixels: a square around something small.
     pub fn look_again(&mut self, frame: &Frame) -> Option<PixelBox> {
         let (width, height) = frame.display_size();
-        least_again((width, height)).filter(|_| frame.is_whole())?;
-        let (small, motion) = self.motion.as_mut()?;
+        let (small, motion) = self.motion.as_mut().filter(|_| shows_more(frame))?;
         let bbox = motion.look_again()?;
         let scale = [width as f32 / small.0 as f32, height as f32 / small.1 as f32];
         let reach = ((bbox[2] - bbox[0]) * scale[0]).max((bbox[3] - bbox[1]) * scale[1]);
@@ -85,6 +89,11 @@ impl Eyes {
         let (xmin, ymin) = (first(0, width), first(1, height));
         Some(PixelBox { xmin, ymin, xmax: xmin + side, ymax: ymin + side })
     }
+}
+
+/// Whether a part of the frame shows small things better than the whole.
+fn shows_more(frame: &Frame) -> bool {
+    least_again(frame.display_size()).is_some() && frame.is_whole()
 }
 
 /// The objects of a frame of `size`, displayed width and height: `answer` is the model's for this frame, `held` the last there was, `again`
@@ -114,12 +123,12 @@ pub(super) fn objects(
     let keys = answer.and_then(|answer| answer.keys.as_ref());
     let keys = keys.map(|(values, dim)| Keys { values: &values[..], dim: *dim });
     let scale = [size.0 as f32 / small.0 as f32, size.1 as f32 / small.1 as f32];
-    let (least, with_crops) = match task.cue {
-        Cue::Time { min_score, without } => (min_score, !without.has(Sense::Crops)),
-        Cue::Appearance => (0.0, false),
+    let least = match task.cue {
+        Cue::Time { min_score, .. } => min_score,
+        Cue::Appearance => 0.0,
     };
     let look = again.map(|(part, answer)| look(part, answer, scale));
-    let of_small = least_again(size).filter(|_| with_crops).map(|least| Small { least, look });
+    let of_small = least_again(size).filter(|_| task.cue.with_crops()).map(|least| Small { least, look });
     let found = scene.know_small(evidence, keys.as_ref(), layout, &candidates, of_small.as_ref());
     let features = held.and_then(|held| held.features.as_deref()).filter(|_| held.is_some_and(|h| h.layout == *layout));
     let name = |patches: &[usize]| task.groups.as_ref()?.name_of(features?, patches).map(str::to_owned);

@@ -55,6 +55,13 @@ pub enum Cue {
     Time { min_score: f32, without: Senses },
 }
 
+impl Cue {
+    /// Whether small things are looked at again.
+    pub(super) fn with_crops(self) -> bool {
+        matches!(self, Self::Time { without, .. } if !without.has(Sense::Crops))
+    }
+}
+
 /// What to do with every frame.
 pub struct Task {
     pub model: String,
@@ -444,7 +451,7 @@ impl Source<'_> {
             let eyes = self.eyes.as_mut().filter(|_| !self.feed.is_pictures());
             let start = Instant::now();
             let evidence = eyes.and_then(|eyes| {
-                let evidence = eyes.look(&frame);
+                let evidence = eyes.look(&frame, shared.task.cue.with_crops());
                 self.status.moves_by(eyes.bytes());
                 evidence
             });
@@ -480,8 +487,7 @@ impl Source<'_> {
 
     /// A part of the frame for the model to see again, and where its answer comes.
     fn crop(&mut self, frame: &Frame, whole: &Purpose, layout: PatchLayout) -> Option<(Crop<Reply>, Again)> {
-        let Cue::Time { without, .. } = self.shared.task.cue else { return None };
-        if without.has(Sense::Crops) {
+        if !self.shared.task.cue.with_crops() {
             return None;
         }
         let purpose = Purpose { layout, need: None };

@@ -185,11 +185,6 @@ impl Motion {
         let shake = of_view.filter(|_| self.camera == Camera::Shaking);
         let against = (self.camera == Camera::Moving).then(|| self.against(&now, of_frame)).flatten();
         let need = self.rest.need(&now, self.camera, is_cut, pts_ns);
-        match self.camera {
-            Camera::Still if !is_cut => self.again.see(&now.0[0], pts_ns),
-            Camera::Shaking if !is_cut => self.again.pass_over(),
-            Camera::Still | Camera::Shaking | Camera::Moving => self.again = Again::default(),
-        }
         if is_cut {
             self.past.clear();
         }
@@ -210,6 +205,16 @@ impl Motion {
             against,
             is_cut,
             need,
+        }
+    }
+
+    /// Watches what is small in the frame that this was said of last, for [`Self::look_again`].
+    pub fn watch_small(&mut self, evidence: &Evidence) {
+        let Some(now) = self.past.back() else { return };
+        match evidence.camera {
+            Camera::Still if !evidence.is_cut => self.again.see(&now.grey.0[0], evidence.pts_ns),
+            Camera::Shaking if !evidence.is_cut => self.again.pass_over(),
+            Camera::Still | Camera::Shaking | Camera::Moving => self.again = Again::default(),
         }
     }
 
