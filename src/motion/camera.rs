@@ -1,6 +1,6 @@
 //! The camera's own movement, from the movement of squares most of which belong to the scene.
 
-use super::flow::Vector;
+use super::flow::{Vector, length};
 
 /// Vectors with a larger difference left are not trusted.
 const TRUSTED: f32 = 12.0;
@@ -56,7 +56,7 @@ impl Movement {
     pub fn reach(&self) -> f32 {
         let (right, below) = (self.width as f32, self.height as f32);
         let places = [[0.0, 0.0], [right, 0.0], [0.0, below], [right, below], [right / 2.0, below / 2.0]];
-        places.map(|at| self.by(at)).iter().map(|by| by[0].hypot(by[1])).fold(0.0, f32::max)
+        places.map(|at| length(self.by(at))).into_iter().fold(0.0, f32::max)
     }
 
     fn terms(&self, at: [f32; 2]) -> [[f64; 8]; 2] {
@@ -146,8 +146,8 @@ impl<'a> Voters<'a> {
     }
 }
 
-fn distance(a: [f32; 2], b: [f32; 2]) -> f32 {
-    (a[0] - b[0]).hypot(a[1] - b[1])
+pub fn distance(a: [f32; 2], b: [f32; 2]) -> f32 {
+    length([a[0] - b[0], a[1] - b[1]])
 }
 
 /// `[a, b, tx, ty]`: a place (x, y) goes to (a·x − b·y + tx, b·x + a·y + ty).

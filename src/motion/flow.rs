@@ -33,6 +33,11 @@ pub struct Field {
     pub vectors: Vec<Vector>,
 }
 
+/// Of a movement; by the root of squares, which is the same on every machine and several times as fast as `hypot`.
+pub fn length([x, y]: [f32; 2]) -> f32 {
+    (x * x + y * y).sqrt()
+}
+
 /// How many squares a side of this many pixels has.
 fn squares(side: usize, step: usize) -> usize {
     side.saturating_sub(SIDE) / step + usize::from(side >= SIDE)
@@ -69,7 +74,7 @@ fn refined(from: &Grey, to: &Grey, coarser: &Field, step: usize, texture: f32) -
             let mut best = guess(coarser, row, col);
             let mut least = square.difference(to, best).error;
             for by in [before, above].into_iter().flatten().map(|vector| vector.by).chain([usual, [0.0; 2]]) {
-                if by != best {
+                if length([by[0] - best[0], by[1] - best[1]]) > DONE {
                     let error = square.difference(to, by).error;
                     if error < least {
                         (best, least) = (by, error);
@@ -121,20 +126,16 @@ struct Difference {
 
 impl Square {
     fn of(grey: &Grey, x: usize, y: usize) -> Self {
-        let (mut values, mut slopes) = ([0.0; SIDE * SIDE], [[0.0; SIDE * SIDE]; 2]);
-        let mut sums = [0f32; 3];
-        for place in 0..SIDE * SIDE {
-            let (col, row) = (x + place % SIDE, y + place / SIDE);
-            let value = |x: usize, y: usize| grey.values[y * grey.width + x];
-            let (left, right) = (col.saturating_sub(1), (col + 1).min(grey.width - 1));
-            let (above, below) = (row.saturating_sub(1), (row + 1).min(grey.height - 1));
-            let across = (value(right, row) - value(left, row)) / 2.0;
-            let down = (value(col, below) - value(col, above)) / 2.0;
-            values[place] = value(col, row);
-            (slopes[0][place], slopes[1][place]) = (across, down);
-            sums = [sums[0] + across * across, sums[1] + across * down, sums[2] + down * down];
+        // With a pixel more on each side; outside it is the edge's.
+        let place = |at: usize, offset: usize, side: usize| (at + offset).saturating_sub(1).min(side - 1);
+        let mut around = [[0.0; SIDE + 2]; SIDE + 2];
+        for (offset, row) in around.iter_mut().enumerate() {
+            let line = &grey.values[place(y, offset, grey.height) * grey.width..][..grey.width];
+            row[1..=SIDE].copy_from_slice(&line[x..x + SIDE]);
+            (row[0], row[SIDE + 1]) = (line[place(x, 0, grey.width)], line[place(x, SIDE + 1, grey.width)]);
         }
-        let [xx, xy, yy] = sums;
+        let (mut values, mut slopes) = ([0.0; SIDE * SIDE], [[0.0; SIDE * SIDE]; 2]);
+        let [xx, xy, yy] = structure(&around, &mut values, &mut slopes);
         let determinant = (xx * yy - xy * xy).max(1e-6);
         let half = (xx - yy) / 2.0;
         let texture = ((xx + yy) / 2.0 - (half * half + xy * xy).sqrt()) / (SIDE * SIDE) as f32;
@@ -156,7 +157,7 @@ impl Square {
                 break;
             }
             (by, left) = (next, then);
-            if step[0].hypot(step[1]) < DONE {
+            if length(step) < DONE {
                 break;
             }
         }
@@ -173,6 +174,30 @@ impl Square {
         let [error, across, down] =
             compare(&to.values, to.width, [x, y], &self.values, [&self.slopes[0], &self.slopes[1]]);
         Difference { error, pull: [across, down] }
+    }
+}
+
+vectorized! {
+    /// A square's values and slopes, of the pixels around; the sums of the slopes' products.
+    structure(
+        around: &[[f32; SIDE + 2]; SIDE + 2],
+        values: &mut [f32; SIDE * SIDE],
+        slopes: &mut [[f32; SIDE * SIDE]; 2]
+    ) -> [f32; 3] {
+        let mut sums = [[0f32; SIDE]; 3];
+        for row in 0..SIDE {
+            for col in 0..SIDE {
+                let across = (around[row + 1][col + 2] - around[row + 1][col]) / 2.0;
+                let down = (around[row + 2][col + 1] - around[row][col + 1]) / 2.0;
+                let place = row * SIDE + col;
+                values[place] = around[row + 1][col + 1];
+                (slopes[0][place], slopes[1][place]) = (across, down);
+                sums[0][col] += across * across;
+                sums[1][col] += across * down;
+                sums[2][col] += down * down;
+            }
+        }
+        sums.map(|lanes| lanes.iter().sum())
     }
 }
 

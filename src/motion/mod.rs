@@ -11,11 +11,11 @@ mod need;
 mod warp;
 
 use again::Again;
-use camera::{LEAST, Model, Movement, movement, movement_near};
+use camera::{LEAST, Model, Movement, distance, movement, movement_near};
 use flow::{LEAST_SIDE, SIDE, TEXTURE, flow};
 use grey::{Grey, Pyramid};
+pub use need::Need;
 use need::Rest;
-pub use need::{Need, needed};
 use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 use warp::laid_back;
@@ -269,7 +269,7 @@ impl Motion {
             let by = camera.by(vector.at);
             let was_seen = (0..2).all(|side| edges[side].contains(&(vector.at[side] + by[side])));
             match vector.error.is_finite() && was_seen {
-                true => (by[0] - vector.by[0]).hypot(by[1] - vector.by[1]),
+                true => distance(by, vector.by),
                 false => 0.0,
             }
         };

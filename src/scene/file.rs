@@ -2,10 +2,10 @@
 
 use super::mask::Size;
 use super::memory::Memory;
-use super::pixels::{BLOCK_BYTES, LANES, Pixels};
+use super::pixels::Pixels;
 use super::view::View;
 
-const MAGIC: &[u8; 16] = b"mostream scene 1";
+const MAGIC: &[u8; 16] = b"mostream scene 2";
 /// Of the name, of a side of the picture, and of the keys: more is no scene of this program's.
 const MOST_NAME: usize = 1024;
 const MOST_SIDE: usize = 1024;
@@ -73,7 +73,7 @@ pub fn read(bytes: &[u8], by: &str) -> Result<View, SceneError> {
     }
     let size: Size = (width, height);
     let scene = rest.take(3 * width * height)?.to_vec();
-    let pixels = Pixels::read(rest.take((width * height).div_ceil(LANES) * BLOCK_BYTES)?, width * height);
+    let pixels = Pixels::read(rest.take(Pixels::written(width * height))?, width * height);
     let unrest = rest.numbers(unrest, 0.0..=1.0)?;
     let memory = match patches {
         0 => None,

@@ -49,9 +49,20 @@ impl Memory {
         Self { dim, unit: mean.clone(), mean, spread, distance: nothing.clone(), z: nothing, looks, seconds }
     }
 
+    /// The same without what a comparison needs, for a view that is left.
+    pub fn rest(mut self) -> Self {
+        [&mut self.unit, &mut self.distance, &mut self.z].into_iter().for_each(|values| *values = Vec::new());
+        self
+    }
+
+    /// What [`Memory::rest`] made, for comparisons again.
+    pub fn waken(self) -> Self {
+        Self::of(self.dim, self.mean, self.spread, self.seconds, self.looks)
+    }
+
     /// Bytes that it holds.
     pub fn bytes(&self) -> usize {
-        4 * (self.mean.len() + self.unit.len() + 3 * self.spread.len())
+        4 * [&self.mean, &self.unit, &self.spread, &self.distance, &self.z].map(Vec::len).iter().sum::<usize>()
     }
 
     /// How new each patch is, in units of what it usually varies by.

@@ -22,7 +22,7 @@ pub use file::SceneError;
 use mask::Size;
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
-use view::View;
+use view::{Resting, View};
 
 /// Objects of a lower score are left out, unless something else is asked for: more of them are wrong than right.
 pub const MIN_SCORE: f32 = 0.28;
@@ -170,8 +170,10 @@ impl FromIterator<Sense> for Senses {
 /// What a source's camera has seen so far.
 #[derive(Default)]
 pub struct Scene {
-    /// The present one last, with their numbers.
-    views: Vec<(u32, View)>,
+    /// With its number.
+    present: Option<(u32, View)>,
+    /// Those that the camera has left, the latest last.
+    left: Vec<(u32, Resting)>,
     other_since: Option<u64>,
     without: Senses,
 }
@@ -193,17 +195,18 @@ impl Scene {
 
     /// Of the present view; none before a still camera was seen.
     pub fn maps(&self) -> Option<Maps<'_>> {
-        self.views.last().map(|(_, view)| view.maps())
+        self.present.as_ref().map(|(_, view)| view.maps())
     }
 
     /// Bytes that it holds.
     pub fn bytes(&self) -> usize {
-        self.views.iter().map(|(_, view)| view.bytes()).sum()
+        let present = self.present.as_ref().map_or(0, |(_, view)| view.bytes());
+        present + self.left.iter().map(|(_, view)| view.bytes()).sum::<usize>()
     }
 
     /// The present view as bytes, seen `by` what keys depend on (model, grid, feature, precision); none before there is one.
     pub fn save(&self, by: &str) -> Option<Vec<u8>> {
-        self.views.last().map(|(_, view)| file::write(view, by))
+        self.present.as_ref().map(|(_, view)| file::write(view, by))
     }
 
     /// A scene whose view 0 is what was saved, and its picture `(width, height, packed RGB)`, which motion begins with. It is an error where
@@ -211,7 +214,7 @@ impl Scene {
     pub fn load(bytes: &[u8], by: &str) -> Result<(Self, Size, Vec<u8>), SceneError> {
         let view = file::read(bytes, by)?;
         let (size, picture) = (view.size, view.scene.clone());
-        Ok((Self { views: vec![(0, view)], ..Self::default() }, size, picture))
+        Ok((Self { present: Some((0, view)), ..Self::default() }, size, picture))
     }
 
     /// The objects of the next frame: before a still camera what does not belong to the scene, before a moving one what moves against it
@@ -255,25 +258,24 @@ impl Scene {
         }
         self.other_since = self.other_since.filter(|_| is_other).or(is_other.then_some(evidence.pts_ns));
         if self.other_since.is_some_and(|since| (evidence.pts_ns.saturating_sub(since)) as f32 > 1e9 * OTHER_S) {
-            self.views.pop();
-            self.other_since = None;
+            (self.present, self.other_since) = (None, None);
         }
         objects
     }
 
     /// The view of a frame: the present one, an old one that came back, or one that begins.
     fn view(&mut self, evidence: &Evidence) -> &mut View {
-        let known = self.views.iter().position(|(number, view)| *number == evidence.view && view.size == evidence.size);
-        let view = match known {
-            Some(at) => self.views.remove(at),
-            None => (evidence.view, View::new(&evidence.rgb, evidence.size)),
-        };
-        if self.views.len() > VIEWS {
-            self.views.remove(0);
+        let fits = |number: u32, size: Size| number == evidence.view && size == evidence.size;
+        if let Some((number, view)) = self.present.take_if(|(number, view)| !fits(*number, view.size)) {
+            self.left.push((number, view.rest()));
         }
-        self.views.push(view);
-        let last = self.views.len() - 1;
-        &mut self.views[last].1
+        let known = self.left.iter().position(|(number, view)| self.present.is_none() && fits(*number, view.size));
+        let back = known.map(|at| self.left.remove(at).1);
+        if self.left.len() > VIEWS {
+            self.left.remove(0);
+        }
+        let view = || (evidence.view, back.map_or_else(|| View::new(&evidence.rgb, evidence.size), Resting::waken));
+        &mut self.present.get_or_insert_with(view).1
     }
 }
 

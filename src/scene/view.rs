@@ -9,6 +9,7 @@ use super::parts::{Part, components, join, split};
 use super::pixels::{Pixels, Planes, Seen, planes};
 use super::{Cues, Keys, Maps, Object, Sense, Senses, Small, score};
 use crate::geometry::PatchLayout;
+use crate::localize::kernel::vectorized;
 use std::collections::VecDeque;
 
 /// Distance, summed over the colours, to which a sample is near.
@@ -68,7 +69,32 @@ pub struct View {
     unrested: f32,
     colours: Vec<Planes>,
     seen: Seen,
+    chances: Vec<u16>,
     again: Again,
+}
+
+/// A view that the camera has left, in a third of the bytes.
+pub struct Resting {
+    pub size: Size,
+    pixels: Pixels,
+    memory: Option<Memory>,
+    unrest: Vec<f32>,
+    scene: Vec<u8>,
+    frames: u32,
+}
+
+impl Resting {
+    /// Bytes that it holds.
+    pub fn bytes(&self) -> usize {
+        let memory = self.memory.as_ref().map_or(0, Memory::bytes);
+        self.pixels.bytes() + memory + self.scene.len() + 4 * self.unrest.len()
+    }
+
+    /// The camera is back.
+    pub fn waken(self) -> View {
+        let Self { size, pixels, memory, unrest, scene, frames } = self;
+        View::of(size, pixels.waken(), scene, memory.map(Memory::waken), unrest, frames)
+    }
 }
 
 impl View {
@@ -105,16 +131,23 @@ impl View {
             unrested: 0.0,
             colours: Vec::new(),
             seen: Seen::default(),
+            chances: Vec::new(),
             again: Again::default(),
         }
+    }
+
+    /// The camera sees another.
+    pub fn rest(self) -> Resting {
+        let Self { size, pixels, memory, unrest, scene, frames, .. } = self;
+        Resting { size, pixels: pixels.rest(), memory: memory.map(Memory::rest), unrest, scene, frames }
     }
 
     /// Bytes that it holds.
     pub fn bytes(&self) -> usize {
         let recent: usize = self.recent.iter().map(|(_, rgb)| rgb.len()).sum();
         let memory = self.memory.as_ref().map_or(0, Memory::bytes);
-        // Colours, novelty, unrest and the three masks of a comparison.
-        self.pixels.bytes() + memory + recent + self.scene.len() + 8 * self.novelty.len() + 4 * self.unrest.len()
+        // Colours, novelty, unrest, chances and the three masks of a comparison.
+        self.pixels.bytes() + memory + recent + self.scene.len() + 10 * self.novelty.len() + 4 * self.unrest.len()
     }
 
     /// See [`Maps`].
@@ -189,7 +222,7 @@ impl View {
         self.unrested += seconds;
         if self.unrested >= REST_S {
             let seconds = std::mem::take(&mut self.unrested);
-            self.rest(foreground, seconds, layout);
+            self.see_unrest(foreground, seconds, layout);
         }
         objects
     }
@@ -296,15 +329,10 @@ impl View {
         // At first the samples, all of one colour, are renewed at once.
         let start = (4.0 / (self.frames as f32 + 1.0)).min(0.5);
         let chance = |rate: f32, least: f32| (65536.0 * (rate * seconds.min(FRAME_S)).max(least).min(0.5)) as u16;
-        let [usual, calm, novel] = [chance(LEARN, start), chance(LEARN_CALM, 0.0), chance(LEARN_NOVEL, 0.0)];
-        let chances: Vec<u16> = (self.novelty.iter().zip(&self.seen.new))
-            .map(|(&z, &new)| match f32::from(z) / UNITS {
-                z if z > NOVEL => novel,
-                z if z < CALM && new != 0 => calm,
-                _ => usual,
-            })
-            .collect();
-        self.pixels.learn(&self.colours, &chances, &self.seen.known);
+        let of = [chance(LEARN, start), chance(LEARN_CALM, 0.0), chance(LEARN_NOVEL, 0.0)];
+        self.chances.resize(self.novelty.len(), 0);
+        chances(&self.novelty, &self.seen.new, of, &mut self.chances);
+        self.pixels.learn(&self.colours, &self.chances, &self.seen.known);
         self.unfollowed += seconds;
         if self.unfollowed >= FOLLOW_S {
             self.unfollowed = 0.0;
@@ -321,7 +349,7 @@ impl View {
     }
 
     /// Where foreground without novelty keeps coming.
-    fn rest(&mut self, mut foreground: Vec<u8>, seconds: f32, layout: &PatchLayout) {
+    fn see_unrest(&mut self, mut foreground: Vec<u8>, seconds: f32, layout: &PatchLayout) {
         for (is_in, &z) in foreground.iter_mut().zip(&self.novelty) {
             *is_in = if f32::from(z) < UNREST_NOVELTY * UNITS { *is_in } else { 0 };
         }
@@ -331,6 +359,18 @@ impl View {
         self.unrest.iter_mut().zip(share).for_each(|(unrest, share)| *unrest += rate * (share - *unrest));
         let scaled: Vec<f32> = self.unrest.iter().map(|unrest| RESTLESS / UNITS * unrest).collect();
         spread(&scaled, layout, self.size, &mut self.restless);
+    }
+}
+
+vectorized! {
+    /// The chance of each pixel to be learned, of `[usual, calm, novel]` ones.
+    chances(novelty: &[u8], new: &[u8], of: [u16; 3], out: &mut [u16]) -> () {
+        let [usual, calm, novel] = of;
+        for ((z, new), out) in novelty.iter().zip(new).zip(out) {
+            let is_calm = (*z < (CALM * UNITS) as u8) & (*new != 0);
+            let chance = if is_calm { calm } else { usual };
+            *out = if *z > (NOVEL * UNITS) as u8 { novel } else { chance };
+        }
     }
 }
 
