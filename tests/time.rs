@@ -114,26 +114,43 @@ fn an_empty_scene_stays_empty_and_lets_the_backbone_rest() {
     for number in 0..150 {
         let (evidence, objects) = run.step(&frame(number, [0.0; 2], &[], 1.0), &[]);
         assert_eq!((evidence.camera, objects.len()), (Camera::Still, 0), "frame {number}");
-        asked += usize::from(number >= 20 && evidence.need.is_some());
+        asked += usize::from(evidence.need.is_some());
     }
-    assert!(asked <= 13, "{asked} of 130 frames");
+    assert!(asked <= 15, "{asked} of 150 frames");
     assert!(run.scene.bytes() + run.motion.bytes() < 20_000_000);
+}
+
+#[test]
+fn leaves_in_the_wind_let_the_backbone_rest() {
+    let mut run = Run::new();
+    let mut asked = 0;
+    for number in 0..200u64 {
+        let leaf = |at: u64| {
+            let gust = 2.5 * (number as f32 / 19.0 + at as f32).sin();
+            let left = 30.0 + 40.0 * at as f32 + gust * (number as f32 * 0.9 + at as f32).sin();
+            Thing([left, 30.0, left + 14.0, 44.0], 60 + at)
+        };
+        let (evidence, _) = run.step(&frame(number, [0.0; 2], &[leaf(0), leaf(1), leaf(2)], 1.0), &[]);
+        asked += usize::from(evidence.need.is_some());
+    }
+    assert!(asked <= 20, "{asked} of 200 frames");
 }
 
 #[test]
 fn who_walks_through_is_one_box_and_asks_for_half_of_the_backbone() {
     let mut run = Run::new();
-    let mut found = 0;
+    let (mut found, mut asked) = (0, 0);
     for number in 0..80u64 {
         let left = 4.0 * (number as f32 - 30.0);
         let man = Thing([left, 40.0, left + 16.0, 80.0], 50);
         let (evidence, objects) = run.step(&frame(number, [0.0; 2], &[man], 1.0), &[]);
         if (32..62).contains(&number) {
             found += usize::from(has(&objects, man.0) && objects.len() == 1);
-            assert_eq!(evidence.need, Some(Need::Half), "frame {number}");
+            asked += usize::from(evidence.need == Some(Need::Half));
+            assert_ne!(evidence.need, Some(Need::Whole), "frame {number}");
         }
     }
-    assert!(found >= 27, "{found} of 30");
+    assert!(found >= 27 && asked >= 10, "found in {found} of 30, {asked} looks");
 }
 
 #[test]

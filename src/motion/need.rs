@@ -5,15 +5,20 @@ use super::grey::{Grey, Pyramid};
 
 /// Side of the cells whose means are compared, in pixels of the grey picture.
 const CELL: usize = 8;
-/// A cell has changed beyond this many grey values plus so many times what it usually changes by.
+/// A cell has changed beyond this many grey values plus so many times what it usually changes by ...
 const LEAST: f32 = 2.0;
 const NOISES: f32 = 6.0;
+/// ... and beyond what it changed by at most in the last seconds: leaves come back, and are looked at once.
+const STRONGEST: f32 = 1.2;
 /// So many changed cells are something.
 const CELLS: usize = 2;
-/// How fast the usual change follows, each frame; at first all frames count alike.
-const FOLLOW: f32 = 0.05;
-/// A scene is learned from every frame for so long, and looked at so often afterwards, whatever happens: its memory stays fresh.
+/// How fast, in seconds, the usual change follows, the strongest one rises, and how fast it is forgotten.
+const USUAL_S: f32 = 0.8;
+const RISE_S: f32 = 0.08;
+const FADE_S: f32 = 5.0;
+/// A scene is learned for so long, by a look this often, and looked at so often afterwards, whatever happens: its memory stays fresh.
 const LEARN_NS: u64 = 2_000_000_000;
+const LEARN_EVERY_NS: u64 = 200_000_000;
 const REFRESH_NS: u64 = 5_000_000_000;
 
 /// What of the backbone is run.
@@ -25,48 +30,65 @@ pub enum Need {
     Whole,
 }
 
-/// What this frame needs: everything where the camera moves or a view has just begun to be seen (`is_cut`), half where `changed` cells
-/// say that something happens before a still one or its memory is due, nothing else.
-pub fn needed(camera: Camera, is_cut: bool, changed: usize, is_due: bool) -> Option<Need> {
-    match camera {
-        Camera::Moving => Some(Need::Whole),
-        _ if is_cut => Some(Need::Whole),
-        _ => (changed >= CELLS || is_due).then_some(Need::Half),
-    }
-}
-
 /// What has been asked for so far.
 #[derive(Default)]
 pub struct Rest {
     /// Of the frame that was asked for last: cells' means.
     asked: Vec<f32>,
     asked_ns: u64,
-    begun_ns: Option<u64>,
-    /// How much each cell usually changes by.
+    begun_ns: u64,
+    last_ns: u64,
+    /// How much each cell usually changes by, and at most.
     usual: Vec<f32>,
+    strongest: Vec<f32>,
     frames: u32,
 }
 
 impl Rest {
-    /// What this frame needs. Slow movement adds up: cells are compared with the frame that was asked for last.
+    /// What this frame needs: everything where the camera moves or a view has just begun to be seen (`is_cut`), half where something
+    /// happens before a still one or its memory is due, nothing else. Slow movement adds up: cells are compared with the frame that was asked for last.
     pub fn need(&mut self, now: &Pyramid, camera: Camera, is_cut: bool, pts_ns: u64) -> Option<Need> {
         let cells = means(&now.0[0]);
-        if is_cut || self.asked.len() != cells.len() {
-            *self = Self { usual: vec![0.0; cells.len()], asked: cells.clone(), ..Self::default() };
+        let is_first = is_cut || camera == Camera::Moving || self.asked.len() != cells.len();
+        if is_first {
+            let nothing = vec![0.0; cells.len()];
+            let (begun_ns, last_ns) = (pts_ns, pts_ns);
+            *self = Self {
+                strongest: nothing.clone(),
+                usual: nothing,
+                asked: cells.clone(),
+                begun_ns,
+                last_ns,
+                ..Self::default()
+            };
         }
         self.frames = self.frames.saturating_add(1);
-        let begun = *self.begun_ns.get_or_insert(pts_ns);
-        let is_due = pts_ns.saturating_sub(begun) < LEARN_NS || pts_ns.saturating_sub(self.asked_ns) >= REFRESH_NS;
+        let seconds = pts_ns.saturating_sub(self.last_ns) as f32 / 1e9;
+        self.last_ns = pts_ns;
+        let is_learning = pts_ns.saturating_sub(self.begun_ns) < LEARN_NS;
+        let every_ns = if is_learning { LEARN_EVERY_NS } else { REFRESH_NS };
+        let is_due = is_first || pts_ns.saturating_sub(self.asked_ns) >= every_ns;
         // Where light changes everywhere alike, nothing happens.
         let mut offs: Vec<f32> = cells.iter().zip(&self.asked).map(|(cell, asked)| cell - asked).collect();
         let light = median(&offs);
         offs.iter_mut().for_each(|off| *off = (*off - light).abs());
-        let changed = offs.iter().zip(&self.usual).filter(|(off, usual)| **off > LEAST + NOISES * **usual).count();
-        let need = needed(camera, is_cut, changed, is_due);
-        let follow = FOLLOW.max(1.0 / self.frames as f32);
-        for (usual, off) in self.usual.iter_mut().zip(&offs) {
+        let known = self.usual.iter().zip(&self.strongest);
+        let limits = known.map(|(usual, strongest)| LEAST + (NOISES * usual).max(STRONGEST * strongest));
+        let changed = offs.iter().zip(limits).filter(|(off, limit)| *off > limit).count();
+        let need = match camera {
+            Camera::Moving => Some(Need::Whole),
+            Camera::Still | Camera::Shaking if is_cut => Some(Need::Whole),
+            Camera::Still | Camera::Shaking => {
+                let happens = !is_learning && changed >= CELLS;
+                (happens || is_due).then_some(Need::Half)
+            }
+        };
+        let follow = (seconds / USUAL_S).max(1.0 / self.frames as f32).min(1.0);
+        let (rise, fade) = ((seconds / RISE_S).min(1.0), (-seconds / FADE_S).exp());
+        for ((usual, strongest), off) in self.usual.iter_mut().zip(&mut self.strongest).zip(&offs) {
             // What is far beyond the usual has no say in it.
             *usual += follow * (off.min(LEAST + 2.0 * *usual) - *usual);
+            *strongest = *strongest * fade + rise * (off - *strongest * fade).max(0.0);
         }
         if need.is_some() {
             (self.asked, self.asked_ns) = (cells, pts_ns);
