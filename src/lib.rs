@@ -49,6 +49,7 @@ pub mod record;
 pub mod scene;
 #[cfg(feature = "stream")]
 pub mod stream;
+pub mod track;
 #[cfg(feature = "cli")]
 pub mod web;
 #[cfg(feature = "zoo")]
