@@ -15,8 +15,6 @@
 //! `geometry`, `record`, `localize`, `motion` and `scene` know arrays and numbers only: no I/O, clock, logging, video or inference library.
 //! `tests/structure.rs` holds the rooms to what they may import.
 
-#![deny(clippy::print_stdout, clippy::print_stderr)]
-
 #[cfg(feature = "picture")]
 pub mod analyzer;
 #[cfg(feature = "backbone")]

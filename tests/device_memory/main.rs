@@ -3,6 +3,8 @@
 //!
 //! A program of its own: the elements are there for all of a process, and `run` prefers them.
 
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test ends where something is not as it should be")]
+
 #[path = "../support/mod.rs"]
 mod support;
 

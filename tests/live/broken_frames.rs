@@ -41,7 +41,7 @@ fn open_with(input: &str, latency_ms: u32, stall_after: Duration) -> Camera {
 
 fn next(camera: &mut Camera) -> Event {
     let start = Instant::now();
-    camera.next(&|| start.elapsed() > Duration::from_secs(60)).expect("nothing comes")
+    camera.next(&|| start.elapsed() > Duration::from_secs(60)).unwrap()
 }
 
 /// The next change of state.

@@ -355,6 +355,7 @@ fn a_hundred_recoveries_out_of_a_hundred_and_nothing_leaks() {
     let told = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
         told(panic);
+        #[expect(clippy::exit, reason = "other threads wait for this one")]
         std::process::exit(101);
     }));
     let rest = Barrier::new(5);
@@ -433,6 +434,7 @@ fn a_hundred_recoveries_out_of_a_hundred_and_nothing_leaks() {
 const DRAW: &str = "videotestsrc is-live=true ! video/x-raw,format=I420,framerate=25/1,";
 const ENCODE: &str = "! x264enc tune=zerolatency speed-preset=ultrafast key-int-max=10";
 
+#[expect(clippy::print_stdout, reason = "shown where the test fails")]
 /// Frames come, stop with their sender, and come back in another size with the next.
 fn comes_back<T>(input: &str, options: CameraOptions, start: impl Fn(&str) -> T) {
     println!("{input}");

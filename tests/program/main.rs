@@ -1,6 +1,8 @@
 //! Each command as its users meet it: the program is started with files and flags, and what it says, writes and leaves is judged.
 
-#[path = "../../examples/results.rs"]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test ends where something is not as it should be")]
+
+#[path = "../../examples/results/page.rs"]
 mod results;
 #[path = "../support/mod.rs"]
 mod support;

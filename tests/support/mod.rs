@@ -1,5 +1,5 @@
 //! What the tests share. Each test uses its own part of it.
-#![allow(dead_code)]
+#![expect(dead_code, reason = "each program uses its own part")]
 
 pub mod browser;
 pub mod camera;

@@ -1,6 +1,4 @@
-//! Writes `docs/RESULTS.md` from the stored reports of `mostream eval --json` and `mostream bench --json`.
-//!
-//! `cargo run --release --example results -- docs/results docs/RESULTS.md`; `make results` does the same.
+//! The page of results, from reports of `mostream eval --json` and `mostream bench --json`.
 
 use mostream::evaluate::report::{Choices, Cue, Outcome, Report};
 use mostream::evaluate::sample::Estimate;
@@ -11,16 +9,7 @@ use std::path::{Path, PathBuf};
 /// Reports of this name leave something out, to learn what it brings.
 const ABLATION: &str = "ablation-";
 
-type Failure = Box<dyn std::error::Error>;
-
-#[allow(dead_code)]
-fn main() -> Result<(), Failure> {
-    let [folder, target] = std::env::args_os().skip(1).map(PathBuf::from).collect::<Vec<_>>().try_into().map_err(
-        |_| "expected two arguments: the folder of reports and the file to write, such as docs/results docs/RESULTS.md",
-    )?;
-    std::fs::write(target, markdown(&folder)?)?;
-    Ok(())
-}
+pub type Failure = Box<dyn std::error::Error>;
 
 /// The page that the reports in `folder` make, in order of their names.
 pub fn markdown(folder: &Path) -> Result<String, Failure> {
