@@ -19,7 +19,7 @@ demo: setup ## draw a clip, find the objects in it, name the annotated video
 	@echo "out/demo-boxes.mp4 shows the boxes, out/demo-boxes.jsonl holds them:" \
 	  "$$(wc -l <out/demo-boxes.jsonl) frames, $$(grep -o '"bbox"' out/demo-boxes.jsonl | wc -l) boxes"
 
-test: setup ## run every test and print the totals
+test: setup ## run every check and test and print the totals
 	@bash tests/run.sh
 
 bench: setup ## run the benchmarks
