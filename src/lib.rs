@@ -36,6 +36,8 @@ pub mod localize;
 #[cfg(any(feature = "inspect", feature = "label"))]
 mod markup;
 pub mod motion;
+#[cfg(feature = "npy")]
+pub mod npy;
 #[cfg(feature = "overlay")]
 pub mod overlay;
 pub mod partial;

@@ -5,7 +5,7 @@
 use std::path::{Path, PathBuf};
 
 /// A crate, and the files and folders of `src` that may name it.
-const RULES: [(&str, &[&str]); 20] = [
+const RULES: [(&str, &[&str]); 21] = [
     ("gstreamer", &["stream", "overlay.rs", "engine", "publish", "web/source.rs", "cli/doctor.rs"]),
     ("gstreamer_rtsp_server", &["publish/rtsp.rs"]),
     ("ort", &["backbone/session.rs", "backbone/library.rs", "backbone/provider.rs", "backbone/memory.rs"]),
@@ -16,6 +16,7 @@ const RULES: [(&str, &[&str]); 20] = [
     ("png", &["evaluate/dataset/mask.rs"]),
     ("roxmltree", &["evaluate/dataset/voc.rs"]),
     ("serde_saphyr", &["evaluate/dataset/yolo.rs"]),
+    ("ndarray_npy", &["npy.rs", "cli/features.rs"]),
     ("kodama", &["discover/clustering.rs"]),
     ("hyper", &["web"]),
     ("tokio", &["web"]),

@@ -19,7 +19,7 @@ pub enum SceneError {
     Format,
     #[error("it is damaged: {0}")]
     Damaged(&'static str),
-    #[error("it was seen by {found}, and this is {expected}")]
+    #[error("it was seen by {found:?}, and this is {expected:?}")]
     Other { found: String, expected: String },
 }
 
