@@ -33,7 +33,7 @@ pub mod inspect;
 #[cfg(feature = "label")]
 pub mod label;
 pub mod localize;
-#[cfg(any(feature = "inspect", feature = "label"))]
+#[cfg(any(feature = "backbone", feature = "npy"))]
 mod markup;
 pub mod motion;
 #[cfg(feature = "npy")]

@@ -1,5 +1,6 @@
 //! Reading NumPy files of strangers.
 
+use crate::markup;
 use ndarray::{Array2, ShapeBuilder};
 use ndarray_npy::npy::header::Header;
 use std::io::Read;
@@ -34,7 +35,7 @@ pub fn read_matrix(mut file: impl Read) -> Result<Array2<f32>, NpyError> {
         [0x93, b'N', b'U', b'M', b'P', b'Y', _, _, a, b, c, d] => u32::from_le_bytes([a, b, c, d]) as usize,
         _ => return Err(NpyError::Format),
     };
-    let other = |why: String| Err(NpyError::Other(why));
+    let other = |why: String| Err(NpyError::Other(one_line(&why)));
     if header_bytes > MAX_HEADER_BYTES {
         return other(format!("a header of {header_bytes} bytes (expected <= {MAX_HEADER_BYTES})"));
     }
@@ -66,5 +67,5 @@ pub fn read_matrix(mut file: impl Read) -> Result<Array2<f32>, NpyError> {
 }
 
 fn one_line(error: &impl std::fmt::Display) -> String {
-    error.to_string().split_whitespace().collect::<Vec<_>>().join(" ")
+    markup::plain(&error.to_string()).split_whitespace().collect::<Vec<_>>().join(" ")
 }

@@ -1,6 +1,6 @@
 //! Which room may use which library: the architecture, held to by a scan of the source.
 
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a test ends where something is not as it should be")]
+#![expect(clippy::unwrap_used, reason = "a test ends where something is not as it should be")]
 
 use std::path::{Path, PathBuf};
 
@@ -96,15 +96,15 @@ const FLOORS: [(&str, &[&str]); 22] = [
     ("record", &["geometry", "localize", "motion", "scene"]),
     ("fit", &[]),
     ("markup", &[]),
-    ("npy", &[]),
+    ("npy", &["markup"]),
     ("partial", &[]),
-    ("backbone", &["geometry"]),
+    ("backbone", &["geometry", "markup"]),
     ("zoo", &["backbone", "partial"]),
     ("picture", &["fit", "partial"]),
     ("analyzer", &["backbone", "geometry", "localize", "picture"]),
     ("stream", &["fit", "geometry", "partial", "picture", "record"]),
     ("overlay", &["geometry", "record"]),
-    ("evaluate", &["geometry", "localize", "picture", "scene"]),
+    ("evaluate", &["geometry", "localize", "markup", "picture", "scene"]),
     ("discover", &["geometry", "localize", "partial", "picture"]),
     ("inspect", &["analyzer", "geometry", "localize", "markup", "motion", "picture", "record", "scene"]),
     ("label", &["geometry", "localize", "markup", "partial", "picture", "record"]),
