@@ -5,7 +5,7 @@ program := target/release/mostream
 draw := target/release/examples/draw_demo_clip
 
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test bench results
+.PHONY: help setup demo test audit bench results
 
 help: ## say what can be made
 	@sed -n 's/^\([a-z]*\):.*## /make \1\t/p' $(MAKEFILE_LIST)
@@ -19,8 +19,11 @@ demo: setup ## draw a clip, find the objects in it, name the annotated video
 	@echo "out/demo-boxes.mp4 shows the boxes, out/demo-boxes.jsonl holds them:" \
 	  "$$(wc -l <out/demo-boxes.jsonl) frames, $$(grep -o '"bbox"' out/demo-boxes.jsonl | wc -l) boxes"
 
-test: setup ## run every test and print the totals
+test: setup ## run every check and test and print the totals
 	@bash tests/run.sh
+
+audit: ## check the licences, sources and advisories of all crates
+	@bash tools/audit.sh
 
 bench: setup ## run the benchmarks
 	cargo bench --profile release

@@ -6,6 +6,13 @@
 //! cores by `taskset`; every record's boxes are compared with those found beforehand. With `GPU_RATE=4000` the model takes as long as a
 //! GPU that makes so many pictures a second: ViT-S/16 in batches of 16 on an H200, say.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::print_stdout,
+    reason = "a bench ends where something is not as it should be, and prints its times"
+)]
+
 use mostream::backbone::{
     Backbone, BackboneError, Checkpoint, Element, Feature, MemoryKind, Model, RunMemory, RunShape, SessionOptions,
 };

@@ -3,6 +3,12 @@
 //! `cargo bench --bench localize` first times everything in turn, round after round, and prints ratios: what else the machine does
 //! then falls on both sides. Criterion's own figures follow. Every answer is checked against the golden case or a plain loop.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a bench ends where something is not as it should be, and prints its times"
+)]
+
 use criterion::{Criterion, criterion_group, criterion_main};
 use mostream::geometry::{Grid, PatchLayout};
 use mostream::localize::affinity::SignMatrix;
@@ -32,6 +38,7 @@ fn product_by_gemm(f: ArrayView2<f32>, out: &mut Array2<f32>) {
     let (n, dim) = f.dim();
     assert_eq!(out.dim(), (n, n));
     let stride = n as isize;
+    #[expect(unsafe_code, reason = "the crate has no other call")]
     // SAFETY: `f` is [n, dim] and `out` is [n, n], both contiguous and row-major, which the strides describe.
     unsafe {
         gemm::gemm(

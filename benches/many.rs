@@ -4,6 +4,13 @@
 //! `cargo bench --profile release --bench many [SECONDS]`: the settings take turns within one run, SECONDS in all for each, because a
 //! shared machine's speed drifts by a third within a minute; then eight, and seven, go on for as long, to see who gets what.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a bench ends where something is not as it should be, and prints its times"
+)]
+
 use mostream::backbone::{Backbone, Checkpoint, DEFAULT_MAX_PATCHES, Feature, Model, SessionOptions, model_size};
 use mostream::engine::status::Board;
 use mostream::engine::{self, Cue, Input, Task};

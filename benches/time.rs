@@ -2,6 +2,8 @@
 //!
 //! `cargo bench --bench time` prints the median of each stage, before a still camera and before a moving one.
 
+#![expect(clippy::print_stdout, reason = "a bench prints its times")]
+
 use mostream::geometry::{Grid, PatchLayout, iou};
 use mostream::motion::flow::{TEXTURE, flow};
 use mostream::motion::grey::{Grey, Pyramid};

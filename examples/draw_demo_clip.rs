@@ -4,6 +4,8 @@
 //! `draw_demo_clip CLIP.mp4` also writes the true boxes to `CLIP.boxes.json`:
 //! `{"frames": [[[xmin, ymin, xmax, ymax], …], …]}`, half-open, in frame pixels.
 
+#![expect(clippy::print_stdout, reason = "it says what it drew")]
+
 #[path = "../tests/support/scene.rs"]
 mod scene;
 

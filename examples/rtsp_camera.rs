@@ -3,6 +3,13 @@
 //! `rtsp_camera PORT [--size 320x240] [--fps 25] [--codec h264|h265] [--key-frames N] [--user NAME --password WORD]
 //! [--certificate FILE.pem]` serves `rtsp://127.0.0.1:PORT/live` and says so in one line on standard output.
 
+#![expect(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "a tool of the tests, which read its line"
+)]
+
 use gstreamer_rtsp_server as server;
 use server::prelude::*;
 use server::{gio, glib, gst};

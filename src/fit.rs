@@ -4,6 +4,8 @@
 //! Planes are scaled as they are, each output pixel the mean over what it covers, weighted by a triangle, in integers; colours are
 //! converted at the small size. So a full-size picture is read once, and the result is the same to the bit on every machine.
 
+#![expect(unsafe_code, reason = "rows of a plane with strides are lent to the scaler")]
+
 use fast_image_resize::images::TypedImage;
 use fast_image_resize::pixels::{U8, U8x2, U8x3, U8x4};
 use fast_image_resize::{FilterType, ImageView, PixelTrait, ResizeAlg, ResizeOptions, Resizer};

@@ -15,8 +15,6 @@
 //! `geometry`, `record`, `localize`, `motion` and `scene` know arrays and numbers only: no I/O, clock, logging, video or inference library.
 //! `tests/structure.rs` holds the rooms to what they may import.
 
-#![deny(clippy::print_stdout, clippy::print_stderr)]
-
 #[cfg(feature = "picture")]
 pub mod analyzer;
 #[cfg(feature = "backbone")]
@@ -35,9 +33,11 @@ pub mod inspect;
 #[cfg(feature = "label")]
 pub mod label;
 pub mod localize;
-#[cfg(any(feature = "inspect", feature = "label"))]
+#[cfg(any(feature = "backbone", feature = "npy"))]
 mod markup;
 pub mod motion;
+#[cfg(feature = "npy")]
+pub mod npy;
 #[cfg(feature = "overlay")]
 pub mod overlay;
 pub mod partial;

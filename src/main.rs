@@ -1,7 +1,5 @@
 //! The program: see `mostream --help`.
 
-#![deny(clippy::print_stdout, clippy::print_stderr)]
-
 mod cli;
 
 fn main() -> std::process::ExitCode {

@@ -1,5 +1,7 @@
 //! Boxes and labels, drawn by OpenCV straight into the planes of a 4:2:0 frame.
 
+#![expect(unsafe_code, reason = "planes are lent to OpenCV, a C++ library")]
+
 use crate::geometry::PixelBox;
 use crate::record::ObjectRecord;
 use gst_video::VideoFormat;

@@ -158,10 +158,35 @@ pub struct ObjectRecord {
 
 /// The object's patches as COCO's uncompressed run lengths: column by column, the first run is background.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "Runs")]
 pub struct MaskRecord {
     /// `[rows, cols]` of the patch grid.
     pub size: [usize; 2],
+    /// As many patches as the grid has.
     pub counts: Vec<usize>,
+}
+
+/// A mask as anybody may write it.
+#[derive(Deserialize)]
+struct Runs {
+    size: [usize; 2],
+    counts: Vec<usize>,
+}
+
+/// The patches of 8 pixels in a picture of 16384 by 16384, the largest that the program takes.
+const MOST_PATCHES: usize = 1 << 22;
+
+impl TryFrom<Runs> for MaskRecord {
+    type Error = String;
+
+    fn try_from(Runs { size, counts }: Runs) -> Result<Self, String> {
+        let patches = size[0].checked_mul(size[1]).filter(|&patches| patches <= MOST_PATCHES);
+        let patches = patches.ok_or_else(|| format!("a mask of {size:?} patches (expected at most {MOST_PATCHES})"))?;
+        match counts.iter().try_fold(0, |sum: usize, &count| sum.checked_add(count)) {
+            Some(sum) if sum == patches => Ok(Self { size, counts }),
+            _ => Err(format!("the runs of a mask of {size:?} patches do not add up to {patches}")),
+        }
+    }
 }
 
 /// Wall time of each stage for this frame, in microseconds.

@@ -1,12 +1,31 @@
 //! Which room may use which library: the architecture, held to by a scan of the source.
 
+#![expect(clippy::unwrap_used, reason = "a test ends where something is not as it should be")]
+
 use std::path::{Path, PathBuf};
 
 /// A crate, and the files and folders of `src` that may name it.
-const RULES: [(&str, &[&str]); 20] = [
+const RULES: [(&str, &[&str]); 46] = [
+    ("serde", &[""]),
+    ("thiserror", &[""]),
+    ("ndarray", &["backbone", "cli", "discover", "engine", "inspect", "localize", "npy.rs"]),
+    ("serde_json", &["backbone", "cli", "discover", "evaluate", "inspect", "label", "publish", "web", "zoo"]),
     ("gstreamer", &["stream", "overlay.rs", "engine", "publish", "web/source.rs", "cli/doctor.rs"]),
+    ("gstreamer_app", &["stream", "publish"]),
+    ("gstreamer_pbutils", &["stream/preflight.rs"]),
     ("gstreamer_rtsp_server", &["publish/rtsp.rs"]),
+    ("gstreamer_video", &["stream", "overlay.rs", "engine", "publish"]),
     ("ort", &["backbone/session.rs", "backbone/library.rs", "backbone/provider.rs", "backbone/memory.rs"]),
+    ("half", &["backbone"]),
+    ("prost", &["backbone/onnx.rs", "backbone/onnx"]),
+    ("safetensors", &["backbone/checkpoint.rs"]),
+    ("zip", &["backbone/pickle.rs"]),
+    ("libc", &["backbone/by_shape.rs"]),
+    ("libloading", &["backbone/library.rs", "backbone/tensorrt.rs"]),
+    ("rustix", &["backbone/cache.rs", "cli/bench/parts.rs"]),
+    ("blake3", &["backbone", "cli/eval", "discover/groups.rs", "label/naming.rs", "web/guard.rs"]),
+    ("base64", &["inspect/page.rs", "label/contact.rs", "zoo/download.rs"]),
+    ("bytemuck", &["fit.rs"]),
     ("fast_image_resize", &["fit.rs"]),
     ("opencv", &["overlay.rs"]),
     ("crossbeam_channel", &["engine"]),
@@ -14,14 +33,23 @@ const RULES: [(&str, &[&str]); 20] = [
     ("png", &["evaluate/dataset/mask.rs"]),
     ("roxmltree", &["evaluate/dataset/voc.rs"]),
     ("serde_saphyr", &["evaluate/dataset/yolo.rs"]),
+    ("ndarray_npy", &["npy.rs", "cli/features.rs"]),
     ("kodama", &["discover/clustering.rs"]),
     ("hyper", &["web"]),
+    ("hyper_util", &["web/mod.rs"]),
     ("tokio", &["web"]),
+    ("tokio_io_timeout", &["web/mod.rs"]),
+    ("form_urlencoded", &["web/answer.rs"]),
     ("ureq", &["zoo/download.rs"]),
     ("rustls_native_certs", &["zoo/download.rs"]),
     ("sha2", &["zoo"]),
     ("clap", &["main.rs", "cli"]),
     ("anyhow", &["cli"]),
+    ("directories", &["cli"]),
+    ("humantime", &["cli", "publish/segments.rs"]),
+    ("indicatif", &["cli/models.rs", "cli/progress.rs"]),
+    ("signal_hook", &["cli/interrupt.rs"]),
+    ("toml_edit", &["cli/config.rs"]),
     (
         "std::thread",
         &[
@@ -59,6 +87,32 @@ const RULES: [(&str, &[&str]); 20] = [
     ),
 ];
 
+/// A room, and the rooms below it, which it may name. The program's own, `cli`, stands on all of them.
+const FLOORS: [(&str, &[&str]); 22] = [
+    ("geometry", &[]),
+    ("localize", &["geometry"]),
+    ("motion", &["localize"]),
+    ("scene", &["geometry", "localize", "motion"]),
+    ("record", &["geometry", "localize", "motion", "scene"]),
+    ("fit", &[]),
+    ("markup", &[]),
+    ("npy", &["markup"]),
+    ("partial", &[]),
+    ("backbone", &["geometry", "markup"]),
+    ("zoo", &["backbone", "partial"]),
+    ("picture", &["fit", "partial"]),
+    ("analyzer", &["backbone", "geometry", "localize", "picture"]),
+    ("stream", &["fit", "geometry", "partial", "picture", "record"]),
+    ("overlay", &["geometry", "record"]),
+    ("evaluate", &["geometry", "localize", "markup", "picture", "scene"]),
+    ("discover", &["geometry", "localize", "partial", "picture"]),
+    ("inspect", &["analyzer", "geometry", "localize", "markup", "motion", "picture", "record", "scene"]),
+    ("label", &["geometry", "localize", "markup", "partial", "picture", "record"]),
+    ("engine", &["backbone", "discover", "geometry", "localize", "motion", "overlay", "record", "scene", "stream"]),
+    ("publish", &["engine", "partial", "stream"]),
+    ("web", &["engine", "record", "stream"]),
+];
+
 fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
     for entry in std::fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
@@ -77,8 +131,58 @@ fn names(line: &str, library: &str) -> bool {
         let before = code[..at].chars().next_back();
         let after = &code[at + library.len()..];
         !before.is_some_and(|c| c.is_alphanumeric() || c == '_' || c == ':' || c == '.' || c == '"')
-            && (after.starts_with("::") || after.starts_with(';') || after.starts_with(" as "))
+            && (after.starts_with("::")
+                || code.trim_start().starts_with("use ") && (after.starts_with(';') || after.starts_with(" as ")))
     })
+}
+
+/// The rooms that a line names.
+fn rooms_in(line: &str) -> Vec<String> {
+    let code = line.split("//").next().unwrap_or_default();
+    let word = |text: &str| text.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
+    code.match_indices("crate::").map(|(at, name)| word(&code[at + name.len()..])).collect()
+}
+
+#[test]
+fn every_dependency_has_its_room() {
+    let manifest = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml")).unwrap();
+    let (_, rest) = manifest.split_once("\n[dependencies]\n").unwrap();
+    let (dependencies, _) = rest.split_once("\n[").unwrap();
+    let names = dependencies.lines().filter_map(|line| Some(line.split_once(" = ")?.0.replace('-', "_")));
+    let (mut named, mut ruled) = (Vec::from_iter(names), Vec::new());
+    ruled
+        .extend(RULES.iter().map(|(library, _)| (*library).to_owned()).filter(|library| !library.starts_with("std::")));
+    named.sort();
+    ruled.sort();
+    assert_eq!(named, ruled);
+}
+
+#[test]
+fn every_room_stands_on_those_below_it() {
+    let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut files = Vec::new();
+    sources(&src, &mut files);
+    let mut seen = std::collections::BTreeSet::new();
+    for file in files {
+        let path = file.strip_prefix(&src).unwrap();
+        let room = path.iter().next().and_then(|first| first.to_str()).unwrap().trim_end_matches(".rs");
+        if ["main", "lib", "cli"].contains(&room) {
+            continue;
+        }
+        let floor = FLOORS.iter().position(|(name, _)| *name == room);
+        let (_, below) = FLOORS[floor.unwrap_or_else(|| panic!("{room} has no floor"))];
+        assert!(below.iter().all(|name| FLOORS[..floor.unwrap()].iter().any(|(earlier, _)| earlier == name)), "{room}");
+        seen.insert(room.to_owned());
+        for (number, line) in std::fs::read_to_string(&file).unwrap().lines().enumerate() {
+            for name in rooms_in(line) {
+                let may =
+                    name == room || below.contains(&name.as_str()) || !FLOORS.iter().any(|(other, _)| *other == name);
+                assert!(may, "{}:{}: {room} names {name}, and may name {below:?}", path.display(), number + 1);
+                assert!(!name.is_empty(), "{}:{}: one room in a line", path.display(), number + 1);
+            }
+        }
+    }
+    assert_eq!(seen.len(), FLOORS.len());
 }
 
 #[test]

@@ -1,5 +1,10 @@
 //! What is kept for every shape of picture, within a bound of bytes.
 
+#![cfg_attr(
+    all(target_os = "linux", target_env = "gnu"),
+    expect(unsafe_code, reason = "the C library is asked to give memory back")
+)]
+
 /// Bytes that are kept: some three sessions of a small model, each with its own copy of the weights.
 const MOST_BYTES: usize = 128 << 20;
 /// Larger models have room for so many sessions all the same: an integrator's cameras have few shapes, and to open one again and

@@ -1,5 +1,7 @@
 //! ONNX Runtime's library: where it is, whether it will do, what it can.
 
+#![expect(unsafe_code, reason = "a C library is loaded and called")]
+
 use super::BackboneError;
 use super::provider::Device;
 use ort::environment::Environment;

@@ -5,6 +5,8 @@
 //! driver sees by its address: it then copies without going through memory of its own. (Memory named `CudaPinned` is the device's own
 //! to ONNX Runtime 1.23 and later: it cannot be read, and to bind it twice is an error.)
 
+#![expect(unsafe_code, reason = "a C library reads and writes the memory, which may be a device driver's")]
+
 use super::BackboneError;
 use super::graph::{INPUT_C, MIDDLE_C, OUTPUT_C};
 use half::f16;

@@ -1,5 +1,7 @@
 //! Where the engines that TensorRT builds are kept: they run on one GPU, with one driver and one TensorRT.
 
+#![expect(unsafe_code, reason = "a C library is loaded and called")]
+
 use super::cache::Cache;
 use super::provider::Precision;
 use std::fs;

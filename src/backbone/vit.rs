@@ -5,6 +5,7 @@ use super::checkpoint::Tensors;
 use super::layout::Layout;
 use super::onnx::UserModel;
 use super::position;
+use crate::markup;
 use std::borrow::Cow;
 use std::io::Read;
 use std::path::Path;
@@ -117,7 +118,7 @@ impl Checkpoint {
             checkpoint.check()?;
             Ok(checkpoint)
         };
-        read().map_err(|reason| BackboneError::Checkpoint { name: shown, reason })
+        read().map_err(|reason| BackboneError::Checkpoint { name: shown, reason: markup::plain(&reason) })
     }
 
     /// The file's name without its ending, `@`, and the first 12 hex digits of its BLAKE3 hash.

@@ -42,6 +42,7 @@ pub fn stop_flag_saying(say: impl Fn(&str) + Send + 'static) -> anyhow::Result<A
                     for path in partial::unfinished() {
                         say(&format!("{} is unfinished", path.display()));
                     }
+                    #[expect(clippy::exit, reason = "whoever asks twice does not want to wait for other threads")]
                     std::process::exit(Exit::Interrupted as i32);
                 }
             }

@@ -1,10 +1,11 @@
 //! `mostream localize`: patch features from a NumPy file to boxes on stdout.
 
 use super::exit::{self, Exit, Failure};
-use super::npy;
 use mostream::geometry::{Grid, PatchLayout};
 use mostream::localize::{Found, LocalizeError, Localizer, MOST_MIN_SCORE, Method, PatchOutput};
+use mostream::npy::{self, NpyError};
 use serde::Serialize;
+use std::fs::File;
 use std::path::PathBuf;
 
 /// N² bits of signs are kept: 128 MiB for this many patches.
@@ -85,7 +86,8 @@ enum Details {
 pub fn run(args: Args) -> anyhow::Result<Exit> {
     let (image_height, image_width) = args.image;
     let layout = PatchLayout { grid: args.grid, patch: args.patch, image_width, image_height };
-    let values = npy::read_matrix(&args.features)?;
+    let unreadable = |why: NpyError| Failure::new(Exit::Input, format!("{}: {why}", args.features.display()));
+    let values = File::open(&args.features).map_err(NpyError::from).and_then(npy::read_matrix).map_err(unreadable)?;
     let unusable = |error: LocalizeError| match error {
         LocalizeError::Layout { .. } => Failure::new(Exit::Usage, error),
         error => Failure::new(Exit::Input, format!("{}: {error}", args.features.display())),

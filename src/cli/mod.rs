@@ -17,7 +17,6 @@ mod label;
 mod localize;
 mod model;
 mod models;
-mod npy;
 mod past;
 mod progress;
 mod run;

@@ -1,5 +1,7 @@
 //! The only unsafe code of the localizer: SIMD for the sign matrix, each form beside its portable twin.
 
+#![cfg_attr(target_arch = "x86_64", expect(unsafe_code, reason = "SIMD, once it is known to be there"))]
+
 /// Patches in a panel: one word of bits.
 pub const LANES: usize = 64;
 /// Patches that a panel meets at a time: with them the sums of a part fill the registers.
@@ -89,6 +91,7 @@ fn tile_portable(panel: &[Lane], limits: &[i32; LANES], rows: [Row; COLS]) -> Ti
 macro_rules! vectorized {
     ($(#[$meta:meta])* $vis:vis $name:ident($($arg:ident: $type:ty),*) -> $result:ty $body:block) => {
         $(#[$meta])*
+        #[cfg_attr(target_arch = "x86_64", expect(unsafe_code, reason = "SIMD, once it is known to be there"))]
         $vis fn $name($($arg: $type),*) -> $result {
             #[inline(always)]
             fn portable($($arg: $type),*) -> $result $body

@@ -1,5 +1,5 @@
 //! Where finished frames go, each a plug of the engine: annotated video in one file ([`mp4`]) or in files as long as the source lives
-//! ([`file`]), over RTSP ([`rtsp`]), pushed to an address ([`push`]), in a window ([`window`]), and the records ([`records`]).
+//! ([`mod@file`]), over RTSP ([`rtsp`]), pushed to an address ([`push`]), in a window ([`window`]), and the records ([`records`]).
 
 pub mod file;
 pub mod jsonl;

@@ -19,7 +19,7 @@ pub enum SceneError {
     Format,
     #[error("it is damaged: {0}")]
     Damaged(&'static str),
-    #[error("it was seen by {found}, and this is {expected}")]
+    #[error("it was seen by {found:?}, and this is {expected:?}")]
     Other { found: String, expected: String },
 }
 
@@ -46,7 +46,7 @@ pub fn write(view: &View, by: &str) -> Vec<u8> {
     out
 }
 
-/// The view that [`write`] made these bytes of, seen by the same.
+/// The view that [`write()`] made these bytes of, seen by the same.
 pub fn read(bytes: &[u8], by: &str) -> Result<View, SceneError> {
     let rest = bytes.strip_prefix(MAGIC).ok_or(SceneError::Format)?;
     let (rest, sum) = rest.split_last_chunk::<8>().ok_or(SceneError::Damaged("it ends early"))?;

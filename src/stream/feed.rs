@@ -73,7 +73,8 @@ pub struct Files {
     /// Where the current file's time begins.
     offset_ns: u64,
     end_ns: u64,
-    has_ended: bool,
+    /// Told after everything else.
+    end: Option<SourceState>,
     decoding: Decoding,
     decoder: Option<Decoder>,
     /// Whether there is more than one file, each with a name of its own.
@@ -98,7 +99,7 @@ impl Files {
             frames: 0,
             offset_ns: 0,
             end_ns: 0,
-            has_ended: false,
+            end: Some(SourceState::Ended),
             decoding: Decoding::default(),
             decoder: None,
             media: Arc::default(),
@@ -195,8 +196,7 @@ impl Feed for Files {
         if let Some(frame) = self.held.take() {
             return Some(Event::Frame(frame));
         }
-        let is_first = !std::mem::replace(&mut self.has_ended, true);
-        is_first.then(|| Event::State(Self::change(SourceState::Ended, None)))
+        self.end.take().map(|state| Event::State(Self::change(state, None)))
     }
 
     fn is_live(&self) -> bool {

@@ -1,7 +1,7 @@
 //! All of GStreamer: what the input is ([`preflight`]), its frames by reference ([`ingest`], [`frame`]), the annotated
 //! video ([`output`], with the input's audio from [`audio`]) and the window ([`display`]). [`pictures`] reads a video picture
 //! by picture, and [`source`] is where frames come from. [`decoder`] says which decoder runs, [`memory`] brings frames out of a
-//! device's memory, and [`describe`] puts a pipeline into words. [`camera`] is the [`feed`] of a live source.
+//! device's memory, and [`mod@describe`] puts a pipeline into words. [`camera`] is the [`feed`] of a live source.
 
 pub mod audio;
 pub mod camera;

@@ -24,6 +24,7 @@ pub struct Source {
 
 /// What the input holds.
 #[derive(Clone, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is said of a file whatever the others are")]
 pub struct MediaInfo {
     /// Coded width and height in pixels.
     pub width: u32,

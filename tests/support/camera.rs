@@ -2,7 +2,6 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream, UdpSocket};
-use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
@@ -30,7 +29,7 @@ impl RtspCamera {
     /// Starts it, and waits until it listens.
     pub fn start(port: u16, options: &[&str]) -> Self {
         for _ in 0..100 {
-            let mut command = Command::new(example("rtsp_camera"));
+            let mut command = Command::new(super::program::example("rtsp_camera"));
             let mut child = command.arg(port.to_string()).args(options).stdout(Stdio::piped()).spawn().unwrap();
             let mut line = String::new();
             BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
@@ -49,8 +48,7 @@ impl RtspCamera {
 
     /// Sends it `STOP` or `CONT`.
     pub fn signal(&self, signal: &str) {
-        let kill = format!("kill -{signal} {}", self.child.id());
-        assert!(Command::new("sh").args(["-c", &kill]).status().unwrap().success());
+        super::program::signal(&self.child, signal);
     }
 }
 
@@ -59,10 +57,6 @@ impl Drop for RtspCamera {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
     }
-}
-
-fn example(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_BIN_EXE_mostream")).with_file_name("examples").join(name)
 }
 
 /// A child that is killed when dropped.

@@ -6,6 +6,9 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+/// libx264, good enough that its losses move no box.
+pub const X264: &str = "-c:v libx264 -preset veryfast -crf 12 -pix_fmt yuv420p";
+
 /// A clip and what it shows.
 pub struct Clip {
     pub path: PathBuf,

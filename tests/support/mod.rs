@@ -1,14 +1,20 @@
 //! What the tests share. Each test uses its own part of it.
-#![allow(dead_code)]
+#![expect(dead_code, reason = "each program uses its own part")]
 
 pub mod browser;
 pub mod camera;
+pub mod certificate;
 pub mod clips;
+#[cfg(feature = "cli")]
+pub mod feed;
+pub mod program;
 pub mod scene;
+pub mod server;
 #[cfg(feature = "cli")]
 pub mod site;
 
 use jsonschema::Validator;
+use mostream::geometry::PixelBox;
 use mostream::record::FrameRecord;
 use scene::{Shape, Texture, Thing};
 use serde_json::{Value, json};
@@ -87,6 +93,11 @@ pub fn validate_line(line: &str) -> Result<FrameRecord, String> {
         }
     }
     Ok(record)
+}
+
+/// A box of four numbers.
+pub fn pixel_box([xmin, ymin, xmax, ymax]: [u32; 4]) -> PixelBox {
+    PixelBox { xmin, ymin, xmax, ymax }
 }
 
 /// A picture of one thing of a kind, `ball`, `star` or whatever else (a blob); `variant` moves and turns it. `[height, width, 3]`.

@@ -1,9 +1,8 @@
 //! A file server on loopback that does as each test says, well or ill.
-#![allow(dead_code)]
 
 use std::collections::HashMap;
 use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::sync::{Arc, Mutex};
 
 /// The head of a request; names of headers in small letters.
@@ -46,24 +45,16 @@ pub struct Server {
 impl Server {
     /// `answer` is given the number of the request, from 0, and writes what it likes; then the connection ends.
     pub fn start(answer: impl Fn(usize, &Request, &mut TcpStream) + Send + Sync + 'static) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let port = listener.local_addr().unwrap().port();
         let seen = Arc::new(Mutex::new(Vec::new()));
-        let (answer, log) = (Arc::new(answer), seen.clone());
-        std::thread::spawn(move || {
-            for stream in listener.incoming() {
-                let (answer, log) = (answer.clone(), log.clone());
-                let mut stream = stream.unwrap();
-                std::thread::spawn(move || {
-                    let Some(request) = Request::read(&mut stream) else { return };
-                    let number = {
-                        let mut log = log.lock().unwrap();
-                        log.push(request.clone());
-                        log.len() - 1
-                    };
-                    answer(number, &request, &mut stream);
-                });
-            }
+        let log = seen.clone();
+        let port = super::camera::serve(move |mut stream| {
+            let Some(request) = Request::read(&mut stream) else { return };
+            let number = {
+                let mut log = log.lock().unwrap();
+                log.push(request.clone());
+                log.len() - 1
+            };
+            answer(number, &request, &mut stream);
         });
         Self { port, seen }
     }

@@ -244,14 +244,3 @@ pub fn get(url: &str, headers: &[(&str, &str)]) -> (u16, String) {
 pub fn header<'a>(answer: &'a ureq::http::Response<ureq::Body>, name: &str) -> &'a str {
     answer.headers().get(name).map_or("", |value| value.to_str().unwrap())
 }
-
-/// Until it is so: what is on another thread takes its time.
-pub fn until(what: &str, mut is: impl FnMut() -> bool) {
-    for _ in 0..400 {
-        if is() {
-            return;
-        }
-        thread::sleep(Duration::from_millis(50));
-    }
-    panic!("never: {what}");
-}

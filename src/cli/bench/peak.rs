@@ -1,5 +1,7 @@
 //! What the cores can do at most: multiply-adds of f32 in registers, nothing read or written.
 
+#![cfg_attr(target_arch = "x86_64", expect(unsafe_code, reason = "SIMD, once it is known to be there"))]
+
 use std::hint::black_box;
 use std::time::Instant;
 

@@ -68,6 +68,7 @@ fn of_the_file() -> Vec<clap::Id> {
 
 /// The flags that say what becomes of all sources.
 #[derive(clap::Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own on the command line")]
 pub struct Shared {
     /// Write one JSON object per frame here; - is stdout. What is there is replaced, or added to where a source is live
     #[arg(long, value_name = "FILE.jsonl")]

@@ -13,6 +13,7 @@ mod mot;
 mod voc;
 mod yolo;
 
+use crate::markup;
 use std::fmt::Display;
 use std::path::{Path, PathBuf};
 
@@ -263,7 +264,7 @@ impl Report {
             return;
         }
         let line = error.to_string();
-        self.lines.push(line.chars().take(MAX_LINE).map(|c| if c.is_control() { ' ' } else { c }).collect());
+        self.lines.push(markup::plain(&line).chars().take(MAX_LINE).collect());
     }
 
     /// What is left of a result once its error is on the list.
@@ -289,5 +290,5 @@ fn beneath(path: &Path, formats: &[Format]) -> Option<String> {
 }
 
 fn fault(path: &Path, why: impl Display) -> DatasetError {
-    DatasetError { path: path.to_owned(), why: why.to_string() }
+    DatasetError { path: path.to_owned(), why: markup::plain(&why.to_string()) }
 }

@@ -1,0 +1,17 @@
+//! The library alone, room by room, against golden numbers, published methods and other people's readers.
+
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test ends where something is not as it should be")]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+#[cfg(feature = "backbone")]
+mod backbone;
+#[cfg(feature = "evaluate")]
+mod datasets;
+mod golden;
+#[cfg(feature = "evaluate")]
+mod measures;
+mod oracle;
+mod record;
+mod time;

@@ -1,0 +1,219 @@
+//! `mostream run --cue time`: what moves before a still camera is found, whole; pictures are seen as ever.
+
+use crate::support::clips::{Clip, film, make};
+use crate::support::program::{PROGRAM, stderr};
+use crate::support::scene::{self, Shape, Texture, Thing};
+use mostream::geometry::PixelBox;
+use mostream::motion::Camera;
+use mostream::record::FrameRecord;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::Command;
+
+const X264: &str = "-c:v libx264 -preset veryfast -crf 18 -pix_fmt yuv420p";
+
+fn records(input: &Path, more: &[&str]) -> Vec<FrameRecord> {
+    told(input, more).0
+}
+
+/// The records, and what was said on stderr.
+fn told(input: &Path, more: &[&str]) -> (Vec<FrameRecord>, String) {
+    let ran = Command::new(PROGRAM)
+        .args(["run", "--quiet", "--device", "cpu", "--records", "-"])
+        .args(more)
+        .arg(input)
+        .output()
+        .unwrap();
+    let said = stderr(&ran);
+    assert_eq!(ran.status.code(), Some(0), "{said}");
+    let lines = String::from_utf8(ran.stdout).unwrap();
+    (lines.lines().map(|line| crate::support::of_any_run(crate::support::validate_line(line).unwrap())).collect(), said)
+}
+
+/// A clip of an empty lawn, over which something walks from a frame on.
+fn walk(folder: &Path, begin: usize, frames: usize) -> Clip {
+    let (width, height) = (320, 240);
+    let ground = scene::ground(width, height);
+    let picture = |frame: usize| {
+        let disc = Thing {
+            shape: Shape::Blob,
+            texture: Texture::Dots,
+            colours: [[246.0, 214.0, 70.0], [150.0, 34.0, 30.0]],
+            centre: [40.0 + 4.0 * frame.saturating_sub(begin) as f32, 120.0],
+            radius: 24.0,
+            turn: 0.3,
+        };
+        scene::draw(&ground, width, height, if frame < begin { &[] } else { std::slice::from_ref(&disc) })
+    };
+    film(folder.join("a.mp4"), (width, height), (0..frames).map(picture), X264)
+}
+
+#[test]
+fn what_moves_before_a_still_camera_is_found_and_a_file_gives_the_same_records_in_every_run() {
+    const BEGIN: usize = 60;
+    let folder = tempfile::tempdir().unwrap();
+    let clip = walk(folder.path(), 50, 100);
+    let found = records(&clip.path, &["--cue", "time", "--every", "2"]);
+    assert_eq!(found.len(), 100);
+    assert!(found[30..50].iter().all(|record| record.objects.is_empty()), "nothing is there yet");
+    assert!(found.iter().all(|record| record.camera == Some(Camera::Still)));
+    assert!(found.iter().all(|record| record.inferred == (record.frame % 2 == 0)));
+    let corners = |[xmin, ymin, xmax, ymax]: [u32; 4]| PixelBox { xmin, ymin, xmax, ymax };
+    let is_right = |record: &FrameRecord| {
+        let best = record.objects.first().map(|object| corners(object.bbox));
+        best.is_some_and(|best| best.iou(&corners(clip.boxes[record.frame as usize])) >= 0.5)
+    };
+    let late = &found[BEGIN..];
+    let right = late.iter().filter(|record| is_right(record)).count();
+    assert!(right * 10 >= late.len() * 9, "{right} of {}: {:?}", late.len(), late.last());
+    let objects = late.iter().flat_map(|record| &record.objects);
+    assert!(objects.clone().all(|object| object.cues.is_some_and(|cues| cues.pixels > 0.0)));
+    assert!(objects.count() <= late.len() * 11 / 10, "one thing is one object");
+    assert_eq!(records(&clip.path, &["--cue", "time", "--every", "2"]), found);
+
+    let usual = records(&clip.path, &["--cue", "appearance"]);
+    assert_eq!(
+        records(&clip.path, &["--cue", "time"]),
+        records(&clip.path, &[]),
+        "time is what a video is asked by itself"
+    );
+    assert!(usual.iter().all(|record| record.camera.is_none()));
+}
+
+#[test]
+fn a_small_thing_in_a_large_frame_is_found_by_a_second_look_also_beside_another_file() {
+    const BEGIN: usize = 30;
+    let folder = tempfile::tempdir().unwrap();
+    let (width, height) = (1280, 720);
+    // Beds in the lawn: from afar it is all of one colour, and a camera before it could be anywhere.
+    let bed = |at: usize| Thing {
+        shape: Shape::Blob,
+        texture: Texture::Checks,
+        colours: [[60.0, 90.0, 50.0], [120.0, 130.0, 96.0]],
+        centre: [100.0 + 180.0 * (at % 7) as f32, 90.0 + 180.0 * (at / 7) as f32],
+        radius: 80.0,
+        turn: at as f32,
+    };
+    let beds: Vec<Thing> = (0..28).map(bed).collect();
+    let ground = scene::draw(&scene::ground(width, height), width, height, &beds).rgb;
+    let picture = |frame: usize| {
+        let disc = Thing {
+            shape: Shape::Blob,
+            texture: Texture::Dots,
+            colours: [[246.0, 214.0, 70.0], [150.0, 34.0, 30.0]],
+            centre: [300.0 + 8.0 * frame.saturating_sub(BEGIN) as f32, 400.0],
+            radius: 14.0,
+            turn: 0.3,
+        };
+        scene::draw(&ground, width, height, if frame < BEGIN { &[] } else { std::slice::from_ref(&disc) })
+    };
+    let clip = film(folder.path().join("small.mp4"), (width, height), (0..70).map(picture), X264);
+    let found = records(&clip.path, &[]);
+    assert!(found.iter().all(|record| record.camera == Some(Camera::Still)));
+    let corners = |[xmin, ymin, xmax, ymax]: [u32; 4]| PixelBox { xmin, ymin, xmax, ymax };
+    let right = |found: &[FrameRecord]| {
+        let is_right = |record: &&FrameRecord| match &record.objects[..] {
+            [object] => corners(object.bbox).iou(&corners(clip.boxes[record.frame as usize])) >= 0.5,
+            _ => false,
+        };
+        found[BEGIN + 5..].iter().filter(is_right).count()
+    };
+    assert!(right(&found) >= 32, "{} of 35: {:?}", right(&found), found.last());
+    let cues = found.iter().flat_map(|record| &record.objects).filter_map(|object| object.cues);
+    assert!(cues.clone().count() > 0 && cues.into_iter().all(|cues| cues.appearance > 0.0), "the look speaks for it");
+    assert_eq!(right(&records(&clip.path, &["--no-crops"])), 0, "the whole picture is too coarse");
+
+    let other = walk(folder.path(), 10, 40);
+    let mut both = records(&clip.path, &[other.path.to_str().unwrap()]);
+    both.retain(|record| record.source == found[0].source);
+    assert_eq!(both, found);
+}
+
+#[test]
+fn labels_of_a_video_are_those_of_its_past() {
+    let folder = tempfile::tempdir().unwrap();
+    let clip = walk(folder.path(), 40, 90);
+    let set = folder.path().join("set");
+    let mut label = Command::new(PROGRAM);
+    label.args(["label", "-q", "--device", "cpu", "--every", "0.4", "-o"]).args([&set, &clip.path]);
+    assert!(label.status().unwrap().success());
+    let read = |name: &str| -> serde_json::Value {
+        serde_json::from_slice(&std::fs::read(set.join("annotations").join(name)).unwrap()).unwrap()
+    };
+    let coco = ["instances_train.json", "instances_val.json"].map(read);
+    let all = |what: &str| -> Vec<serde_json::Value> {
+        coco.iter().flat_map(|side| side[what].as_array().unwrap().clone()).collect()
+    };
+    let (mut right, objects) = (0, all("annotations"));
+    for image in all("images") {
+        let name = image["file_name"].as_str().unwrap();
+        let frame: usize = name.rsplit(['-', '.']).nth(1).unwrap().parse().unwrap();
+        let [xmin, ymin, xmax, ymax] = clip.boxes[frame];
+        let truth = PixelBox { xmin, ymin, xmax, ymax };
+        right += objects
+            .iter()
+            .filter(|object| object["image_id"] == image["id"])
+            .filter(|object| {
+                let [x, y, w, h] = [0, 1, 2, 3].map(|at| object["bbox"][at].as_f64().unwrap() as u32);
+                PixelBox { xmin: x, ymin: y, xmax: x + w, ymax: y + h }.iou(&truth) >= 0.5
+            })
+            .count();
+    }
+    // Frames that look like one another are in the set once.
+    assert!(right >= 1 && objects.len() == right, "{right} of {}", objects.len());
+}
+
+#[test]
+fn what_a_camera_has_seen_is_known_after_a_restart() {
+    let folder = tempfile::tempdir().unwrap();
+    let (width, height) = (320, 240);
+    let ground = scene::ground(width, height);
+    let bag = Thing {
+        shape: Shape::Square,
+        texture: Texture::Checks,
+        colours: [[246.0, 214.0, 70.0], [150.0, 34.0, 30.0]],
+        centre: [200.0, 120.0],
+        radius: 28.0,
+        turn: 0.3,
+    };
+    let clip = |name: &str, things: &[Thing], frames: usize| {
+        let picture = |_| scene::draw(&ground, width, height, things);
+        film(folder.path().join(name), (width, height), (0..frames).map(picture), X264)
+    };
+    let (empty, later) = (clip("empty.mp4", &[], 60), clip("later.mp4", &[bag], 12));
+    let file = folder.path().join("state/yard.scene");
+    let kept = ["--scene", file.to_str().unwrap()];
+    assert!(records(&empty.path, &kept).iter().all(|record| record.objects.is_empty()));
+    let mode = std::fs::metadata(file.parent().unwrap()).unwrap().permissions().mode();
+    assert_eq!(mode & 0o77, 0, "it shows what the camera shows");
+    assert!(records(&later.path, &[]).iter().all(|record| record.objects.is_empty()), "there from the first frame on");
+    let before = std::fs::read(&file).unwrap();
+    let found = records(&later.path, &kept);
+    let corners = |[xmin, ymin, xmax, ymax]: [u32; 4]| PixelBox { xmin, ymin, xmax, ymax };
+    for (record, truth) in found.iter().zip(&later.boxes) {
+        let [object] = &record.objects[..] else { panic!("frame {}: {:?}", record.frame, record.objects) };
+        assert!(corners(object.bbox).iou(&corners(*truth)) > 0.6, "frame {}: {object:?} for {truth:?}", record.frame);
+    }
+    // What is damaged, or another model's, costs the memory, not the run.
+    for broken in [&before[..before.len() / 2], b"nothing"] {
+        std::fs::write(&file, broken).unwrap();
+        let (found, told) = told(&later.path, &kept);
+        assert!(found.len() == 12 && told.contains("its scene is seen anew"), "{told}");
+    }
+    let (_, told) = told(&later.path, &[&kept[..], &["--precision", "int8"]].concat());
+    assert!(told.contains("its scene is seen anew") && told.contains("int8"), "{told}");
+}
+
+#[test]
+fn a_picture_is_seen_as_by_appearance_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let inside = folder.path().join("in");
+    std::fs::create_dir(&inside).unwrap();
+    for name in ["a.png", "b.png"] {
+        make(inside.join(name), (160, 120), 1, false, "-frames:v 1");
+    }
+    let usual = records(&inside, &["--cue", "appearance"]);
+    assert!(usual.iter().all(|record| !record.objects.is_empty()));
+    assert_eq!(records(&inside, &["--cue", "time"]), usual);
+    assert_eq!(records(&inside, &[]), usual);
+}

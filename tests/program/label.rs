@@ -1,0 +1,403 @@
+//! `mostream label` as its users meet it: the tools that train read what it writes, and it goes on where it was stopped.
+
+use crate::support::clips;
+use crate::support::clips::X264;
+use crate::support::program::{self, signal, stderr};
+use crate::support::scene::{self, Shape, Texture, Thing};
+use mostream::picture::{RgbImage, write_jpeg};
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+
+const FORMATS: [&str; 5] = ["coco", "yolo", "voc", "cvat", "mot"];
+
+/// `label` in a folder, with a small model's input where it is not said.
+fn label(at: &Path, arguments: &[&str]) -> Command {
+    let mut command = program::mostream(at, &["label"]);
+    command.args(arguments);
+    if !arguments.contains(&"--size") {
+        command.args(["--size", "64x48"]);
+    }
+    command
+}
+
+/// The exit code and what is said.
+fn ended(output: Output) -> (Option<i32>, String) {
+    (output.status.code(), stderr(&output))
+}
+
+/// Runs quietly and well.
+fn done(at: &Path, arguments: &[&str]) {
+    assert_eq!(ended(label(at, arguments).arg("-q").output().unwrap()), (Some(0), String::new()), "{arguments:?}");
+}
+
+/// A picture that is like no other number's.
+fn drawn(number: u32, width: u32, height: u32) -> RgbImage {
+    let thing = |turn: u32, at: u32| Thing {
+        shape: [Shape::Ellipse, Shape::Star, Shape::Square, Shape::Blob][(at % 4) as usize],
+        texture: Texture::Stripes,
+        colours: [[246.0, 214.0, (at * 37 % 200) as f32], [20.0, (at * 91 % 100) as f32, 150.0]],
+        centre: [
+            width as f32 * (0.2 + (at * 7 % 11) as f32 * 0.06),
+            height as f32 * (0.2 + (at * 5 % 11) as f32 * 0.06),
+        ],
+        radius: 0.22 * height as f32,
+        turn: turn as f32,
+    };
+    let picture =
+        scene::draw(&scene::ground(width, height), width, height, &[thing(0, number), thing(1, number * 3 + 5)]);
+    RgbImage::from_raw(width, height, picture.rgb).unwrap()
+}
+
+fn still(path: PathBuf, number: u32) {
+    std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+    write_jpeg(&path, &drawn(number, 160, 120), 95).unwrap();
+}
+
+/// A folder `footage` with stills, one of them a copy, and a clip; names are hostile.
+fn footage(at: &Path) {
+    let folder = at.join("footage");
+    for (name, number) in ('a'..='e').zip(0..) {
+        still(folder.join(format!("a/{name}.jpg")), number);
+        still(folder.join(format!("b/{name}.jpg")), number + 5);
+    }
+    still(folder.join("it's \"a\" <b> & ünï.jpg"), 10);
+    write_jpeg(&folder.join("copy.jpg"), &drawn(3, 160, 120), 60).unwrap();
+    clips::make(folder.join("clip .. 1.mp4"), (160, 120), 30, true, X264);
+}
+
+/// Every file below a folder.
+fn tree(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let mut files = BTreeMap::new();
+    let mut open = vec![folder.to_owned()];
+    while let Some(next) = open.pop() {
+        for entry in std::fs::read_dir(next).unwrap() {
+            let path = entry.unwrap().path();
+            match path.is_dir() {
+                true => open.push(path),
+                false => {
+                    drop(files.insert(path.strip_prefix(folder).unwrap().to_owned(), std::fs::read(&path).unwrap()))
+                }
+            }
+        }
+    }
+    files
+}
+
+fn assert_same(one: &Path, other: &Path, when: &str) {
+    let (one, other) = (tree(one), tree(other));
+    assert_eq!(one.keys().collect::<Vec<_>>(), other.keys().collect::<Vec<_>>(), "{when}");
+    one.iter().for_each(|(path, bytes)| assert!(other[path] == *bytes, "{when}: {} differs", path.display()));
+}
+
+fn journal(set: &Path) -> Vec<String> {
+    let text = std::fs::read_to_string(set.join(".mostream/label.jsonl")).unwrap_or_default();
+    text.lines().map(str::to_owned).collect()
+}
+
+/// The pictures in the journal.
+fn pictures(set: &Path) -> Vec<Value> {
+    let entries = journal(set).into_iter().map(|line| serde_json::from_str::<Value>(&line).unwrap());
+    entries.filter_map(|entry| entry.get("picture").cloned()).collect()
+}
+
+/// A box and its class, as the tools read them.
+type Read = ([f64; 4], String);
+
+/// What the tools read in a set of no named things: side → picture → boxes.
+fn read(format: &str, set: &Path) -> BTreeMap<String, BTreeMap<String, Vec<Read>>> {
+    read_classes(format, set, &["object"])
+}
+
+/// The same in a set of these classes.
+fn read_classes(format: &str, set: &Path, classes: &[&str]) -> BTreeMap<String, BTreeMap<String, Vec<Read>>> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let python = root.join(".venv/bin/python");
+    let script = root.join("tests/support/read_dataset.py");
+    let ran =
+        Command::new(python).args(["-W", "ignore"]).arg(script).arg(format).arg(set).args(classes).output().unwrap();
+    assert!(ran.status.success(), "{format}: {}", stderr(&ran));
+    serde_json::from_slice(&ran.stdout).unwrap()
+}
+
+#[test]
+fn the_tools_that_train_read_the_same_boxes_from_every_format() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    footage(at);
+    for format in FORMATS {
+        done(at, &["footage", "-o", format, "--format", format, "--val", "0.4", "--size", "160x120"]);
+        let found = read(format, &at.join(format));
+        let expected = pictures(&at.join(format));
+        assert_eq!(found.values().map(BTreeMap::len).sum::<usize>(), expected.len(), "{format}");
+        assert!(found["train"].len() > 1 && found["val"].len() > 1, "{format}: {found:?}");
+        let mut boxes = 0;
+        for picture in &expected {
+            let name = picture["name"].as_str().unwrap();
+            let name = match format {
+                "mot" => format!("{} {}", picture["clip"].as_str().unwrap(), picture["number"]),
+                _ => name.to_owned(),
+            };
+            let read = &found[picture["split"].as_str().unwrap()][&name];
+            let journal = picture["objects"].as_array().unwrap().iter().map(|object| object["bbox"].clone());
+            let journal = journal.map(|bbox| (serde_json::from_value(bbox).unwrap(), "object".to_owned()));
+            assert_eq!(*read, journal.collect::<Vec<Read>>());
+            boxes += read.len();
+        }
+        assert!(boxes >= expected.len() / 2, "{format}: {boxes} boxes");
+        let page = std::fs::read_to_string(at.join(format).join("contact/page-001.html")).unwrap();
+        assert_eq!(page.matches("<figure>").count(), expected.len());
+        assert_eq!(page.matches("<rect").count(), boxes);
+        assert!(!page.contains("<b> &") && !page.contains("http"), "not escaped, or not self-contained");
+    }
+
+    // The copy is left out, whatever its compression; files of one name are apart; a clip is on one side.
+    let expected = pictures(&at.join("coco"));
+    let sources: Vec<&str> = expected.iter().map(|picture| picture["source"].as_str().unwrap()).collect();
+    assert_eq!(sources.iter().filter(|source| source.ends_with("/d.jpg") || source.ends_with("copy.jpg")).count(), 2);
+    assert_eq!(sources.iter().filter(|source| source.ends_with("/b.jpg")).count(), 2);
+    assert!(sources.contains(&"footage/it's \"a\" <b> & ünï.jpg"));
+    let of_clip: Vec<&Value> = expected.iter().filter(|p| p["source"] == "footage/clip .. 1.mp4").collect();
+    assert!(of_clip.len() == 2 && of_clip[0]["split"] == of_clip[1]["split"], "{of_clip:?}");
+
+    // The same masks as run lengths: the areas and the boxes of both are held to the annotation by the reader.
+    done(at, &["footage", "-o", "rle", "--masks", "rle", "--val", "0.4", "--size", "160x120"]);
+    assert_eq!(read("coco", &at.join("rle")), read("coco", &at.join("coco")));
+    let annotations = std::fs::read_to_string(at.join("rle/annotations/instances_train.json")).unwrap();
+    assert!(annotations.contains("\"counts\":["));
+}
+
+#[test]
+fn a_run_that_was_cut_off_anywhere_goes_on_to_the_same_files() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    footage(at);
+    done(at, &["footage", "-o", "whole"]);
+    done(at, &["footage", "-o", "cut"]);
+    assert_same(&at.join("whole"), &at.join("cut"), "made twice");
+    let lines = journal(&at.join("whole"));
+    let clip = lines.iter().position(|line| line.contains("clip .. 1")).unwrap();
+    for kept in [0, 1, 4, clip + 1, lines.len() - 1] {
+        let torn = &lines[kept][..lines[kept].len() / 2];
+        let text: String = lines[..kept].iter().map(|line| format!("{line}\n")).chain([torn.to_owned()]).collect();
+        std::fs::write(at.join("cut/.mostream/label.jsonl"), text).unwrap();
+        std::fs::create_dir_all(at.join("cut/images/train")).unwrap();
+        std::fs::write(at.join("cut/images/train/x.jpg.99.part"), "half").unwrap();
+        std::fs::remove_dir_all(at.join("cut/annotations")).ok();
+        done(at, &["footage", "-o", "cut"]);
+        assert_same(&at.join("whole"), &at.join("cut"), &format!("cut after {kept} lines"));
+    }
+}
+
+/// Starts a run over many pictures and waits for its first few.
+fn started(at: &Path, set: &str) -> Child {
+    let mut child = label(at, &["many", "-o", set]).stderr(Stdio::null()).spawn().unwrap();
+    while journal(&at.join(set)).len() < 5 && child.try_wait().unwrap().is_none() {
+        std::thread::sleep(std::time::Duration::from_millis(1));
+    }
+    child
+}
+
+#[test]
+fn a_killed_run_and_an_interrupted_one_end_as_one_that_was_left_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    (0..60).for_each(|number| still(at.join(format!("many/{number:02}.jpg")), number));
+    done(at, &["many", "-o", "whole"]);
+
+    let mut child = started(at, "killed");
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(journal(&at.join("killed")).len() < journal(&at.join("whole")).len(), "it was over before it was killed");
+    done(at, &["many", "-o", "killed"]);
+    assert_same(&at.join("whole"), &at.join("killed"), "killed");
+
+    let mut child = started(at, "stopped");
+    signal(&child, "INT");
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    let (some, all) = (pictures(&at.join("stopped")).len(), pictures(&at.join("whole")).len());
+    assert!((1..all).contains(&some), "{some} of {all} pictures");
+    let read_some: usize = read("coco", &at.join("stopped")).values().map(BTreeMap::len).sum();
+    assert_eq!(read_some, some);
+    done(at, &["many", "-o", "stopped"]);
+    assert_same(&at.join("whole"), &at.join("stopped"), "interrupted");
+}
+
+#[test]
+fn what_cannot_be_used_is_listed_and_the_rest_is_done() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    still(at.join("in/good.jpg"), 1);
+    let bytes = std::fs::read(at.join("in/good.jpg")).unwrap();
+    std::fs::write(at.join("in/cut.jpg"), &bytes[..200]).unwrap();
+    std::fs::write(at.join("in/text.png"), "no picture\n").unwrap();
+    std::fs::write(at.join("in/empty.mp4"), "").unwrap();
+    write_jpeg(&at.join("in/dot.jpg"), &RgbImage::from_pixel(1, 1, [200; 3].into()), 90).unwrap();
+    write_jpeg(&at.join("in/wide.jpg"), &drawn(2, 20_000, 40), 90).unwrap();
+    clips::make(at.join("in/ends.ts"), (160, 120), 60, true, X264);
+    clips::make(at.join("in/ends.mkv"), (160, 120), 60, true, X264).truncated(0.6);
+
+    // The set is within its own footage, and is no footage.
+    let arguments = ["in", "missing.mp4", "-o", "in/set", "--every", "0.5", "--val", "1"];
+    for _ in 0..2 {
+        let (code, told) = ended(label(at, &arguments).arg("-q").output().unwrap());
+        assert_eq!(code, Some(3), "{told}");
+        let listed = std::fs::read_to_string(at.join("in/set/failures.txt")).unwrap();
+        let told: String =
+            told.lines().map(|line| format!("{}\n", line.strip_prefix("mostream: ").unwrap_or(line))).collect();
+        assert_eq!(told, listed);
+        for name in ["in/cut.jpg", "in/text.png", "in/empty.mp4", "missing.mp4"] {
+            assert_eq!(listed.lines().filter(|line| line.starts_with(&format!("{name}: "))).count(), 1, "{listed}");
+        }
+        assert!(!listed.contains("good") && !listed.contains("dot") && !listed.contains("wide"), "{listed}");
+        let sources: Vec<String> =
+            pictures(&at.join("in/set")).iter().map(|p| p["source"].as_str().unwrap().to_owned()).collect();
+        for name in ["in/good.jpg", "in/dot.jpg", "in/wide.jpg"] {
+            assert_eq!(sources.iter().filter(|source| *source == name).count(), 1, "{sources:?}");
+        }
+        assert!(sources.iter().any(|source| source.starts_with("in/ends")), "{sources:?}");
+        assert!(read("coco", &at.join("in/set"))["train"].is_empty());
+    }
+
+    // It is not ours, it was begun otherwise, or the flags do not fit.
+    let refused = |arguments: &[&str], code: i32, says: &str| {
+        let (got, told) = ended(label(at, arguments).output().unwrap());
+        assert!(got == Some(code) && told.contains(says) && !told.contains("panicked"), "{got:?} {told}");
+    };
+    std::fs::create_dir(at.join("mine")).unwrap();
+    std::fs::write(at.join("mine/thesis.txt"), "years").unwrap();
+    refused(&["in", "-o", "mine"], 4, "mine is not empty");
+    assert_eq!(tree(&at.join("mine")).len(), 1);
+    refused(&["in", "-o", "in/good.jpg"], 4, "in/good.jpg");
+    refused(&["in", "-o", "in/set", "--val", "1"], 2, "every-ns");
+    refused(&["in", "-o", "new", "--format", "yolo", "--masks", "rle"], 2, "--masks rle");
+    refused(&["in", "-o", "new", "--val", "1.5"], 2, "0 to 1");
+    refused(&["in", "-o", "new", "--every", "0"], 2, "more than 0");
+    assert!(!at.join("new").exists());
+}
+
+#[test]
+fn key_frames_intervals_limits_and_scores_are_obeyed() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    // Ten different scenes of half a second each.
+    for number in 0..10 {
+        still(at.join(format!("scenes/{number}.jpg")), number);
+    }
+    let ffmpeg = format!("-v error -framerate 2 -i scenes/%d.jpg -r 20 {X264} clip.mp4");
+    assert!(Command::new("ffmpeg").current_dir(at).args(ffmpeg.split(' ')).status().unwrap().success());
+    let times = |set: &str| -> Vec<u64> {
+        let of = pictures(&at.join(set));
+        of.iter().map(|picture| picture["pts_ns"].as_u64().unwrap() / 1_000_000).collect()
+    };
+    done(at, &["clip.mp4", "-o", "changes"]);
+    assert_eq!(times("changes"), (0..10).map(|scene| scene * 500).collect::<Vec<_>>());
+    done(at, &["clip.mp4", "-o", "interval", "--every", "1.5"]);
+    assert_eq!(times("interval"), [0, 1500, 3000, 4500]);
+    done(at, &["clip.mp4", "-o", "limit", "--max-per-video", "3"]);
+    assert_eq!(times("limit").len(), 3);
+    assert!(times("limit")[2] >= 3000, "{:?}", times("limit"));
+    done(at, &["clip.mp4", "-o", "best", "--min-score", "1"]);
+    assert_eq!(times("best").len(), 10);
+    assert!(pictures(&at.join("best")).iter().all(|picture| picture["objects"].as_array().unwrap().is_empty()));
+    assert_eq!(read("coco", &at.join("best")).values().map(BTreeMap::len).sum::<usize>(), 10);
+}
+
+/// Writes a picture of one thing of a kind.
+fn one_of(folder: &Path, kind: &str, variant: u32) {
+    std::fs::create_dir_all(folder).unwrap();
+    let size = (192, 144);
+    let picture = RgbImage::from_raw(size.0, size.1, crate::support::of_kind(kind, variant, size)).unwrap();
+    write_jpeg(&folder.join(format!("{kind} {variant}.jpg")), &picture, 95).unwrap();
+}
+
+/// Runs a command of the program well.
+fn mostream(at: &Path, arguments: &[&str]) {
+    let ran = program::mostream(at, arguments).output().unwrap();
+    assert_eq!(ended(ran).0, Some(0), "{arguments:?}");
+}
+
+#[test]
+fn groups_that_somebody_named_are_the_classes_of_every_format() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    for variant in 0..5 {
+        ["ball", "star"].iter().for_each(|kind| one_of(&at.join("seen"), kind, variant));
+    }
+    let method = ["--method", "tokencut", "--size", "320x240"];
+    mostream(at, &[&["discover", "seen", "-o", "found", "--groups", "2", "--quiet"][..], &method].concat());
+    let groups: Value = serde_json::from_slice(&std::fs::read(at.join("found/groups.json")).unwrap()).unwrap();
+    let mut groups = groups["groups"].as_array().unwrap().iter();
+    let is_of_balls = |group: &&Value| group["members"][0]["source"].as_str().unwrap().contains("ball");
+    let ball = groups.find(is_of_balls).unwrap()["id"].to_string();
+    // As bad as a name may be for XML, JSON, YAML and HTML.
+    let name = r#"Bälle: "1" <&'> 🙂 #no"#;
+    let naming = |name: &str| mostream(at, &["discover", "--name", "found/groups.json", &format!("{ball}={name}")]);
+    naming(name);
+
+    // Never seen before; of the stars nobody has named the group.
+    for variant in 5..9 {
+        ["ball", "star"].iter().for_each(|kind| one_of(&at.join("new"), kind, variant));
+    }
+    let options = [&["--groups", "found/groups.json", "--val", "0.5"][..], &method].concat();
+    for format in FORMATS {
+        done(at, &[&["new", "-o", format, "--format", format][..], &options].concat());
+        let found = read_classes(format, &at.join(format), &["object", name]);
+        let mut balls = 0;
+        for (picture, boxes) in found.values().flatten() {
+            let classes: Vec<&str> = boxes.iter().map(|(_, class)| class.as_str()).collect();
+            assert_eq!(classes, [if picture.starts_with("ball") { name } else { "object" }], "{format}: {picture}");
+            balls += usize::from(picture.starts_with("ball"));
+        }
+        assert_eq!((balls, found.values().map(BTreeMap::len).sum::<usize>()), (4, 8), "{format}");
+        let page = std::fs::read_to_string(at.join(format).join("contact/page-001.html")).unwrap();
+        assert_eq!(page.matches(">Bälle: &quot;1&quot; &lt;&amp;&#39;&gt; 🙂 #no</text>").count(), 4);
+    }
+
+    // A set goes on with the groups it was begun with, and with no others, be their names the same.
+    let again = [&["new", "-o", "coco"][..], &options].concat();
+    done(at, &again);
+    let refused = |arguments: &[&str], says: &str| {
+        let (code, told) = ended(label(at, arguments).output().unwrap());
+        assert!(code == Some(2) && told.contains(says), "{code:?} {told}");
+    };
+    let without: Vec<&str> = again.iter().copied().filter(|part| !part.contains("groups")).collect();
+    refused(&without, "begun with");
+    let file = at.join("found/groups.json");
+    let mut other: Value = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
+    other["groups"][0]["limit"] = 0.001.into();
+    std::fs::write(&file, other.to_string()).unwrap();
+    refused(&again, "begun with groups");
+    naming("ball");
+    refused(&again, "begun with");
+    refused(&["new", "-o", "none", "--method", "dino-seg", "--groups", "found/groups.json"], "another --method");
+    assert!(!at.join("none").exists());
+}
+
+#[test]
+fn frames_of_one_clip_are_on_one_side_and_numbered_photos_are_not() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    for number in 1..=16 {
+        // Two clips in one folder, and a camera's pictures, all of one size.
+        still(at.join(format!("in/street_{number}.jpg")), number);
+        still(at.join(format!("in/yard_{number}.jpg")), number + 40);
+        let [red, green, blue] = [5, 9, 13].map(|step| (number * step % 7 * 40) as u8);
+        let mut photo = drawn(number + 80, 160, 120);
+        for pixel in photo.pixels_mut() {
+            pixel.0 = [(pixel.0[0] / 3) ^ red, (pixel.0[1] / 3) ^ green, (pixel.0[2] / 3) ^ blue];
+        }
+        write_jpeg(&at.join(format!("in/IMG_{number:04}.jpg")), &photo, 95).unwrap();
+    }
+    done(at, &["in", "-o", "set", "--val", "0.5"]);
+    let mut sides: BTreeMap<String, BTreeMap<String, usize>> = BTreeMap::new();
+    for picture in pictures(&at.join("set")) {
+        let name = picture["source"].as_str().unwrap().strip_prefix("in/").unwrap().split('_').next().unwrap();
+        let side = picture["split"].as_str().unwrap().to_owned();
+        *sides.entry(name.to_owned()).or_default().entry(side).or_default() += 1;
+    }
+    assert!(sides["street"].len() == 1 && sides["yard"].len() == 1, "{sides:?}");
+    assert!(sides["street"].values().sum::<usize>() > 5, "{sides:?}");
+    assert!(sides["IMG"].len() == 2 && sides["IMG"].values().all(|&count| count > 2), "{sides:?}");
+}

@@ -1,0 +1,372 @@
+//! `mostream run` as its users meet it: what it writes, how it stops, how it fails.
+
+use crate::support::clips::{Clip, X264, make, probe};
+use crate::support::program::{PROGRAM, files_in, records, records_in, signal, stderr, until, whole_lines};
+use crate::support::{of_any_run, validate_line};
+use mostream::record::FrameRecord;
+use mostream::stream::feed::{Event, Feed, Files};
+use mostream::stream::ingest::Span;
+use mostream::stream::preflight::Source;
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+use std::time::Duration;
+
+fn program() -> Command {
+    let mut command = Command::new(PROGRAM);
+    command.arg("run");
+    command
+}
+
+fn clip(folder: &Path, frames: u32) -> Clip {
+    make(folder.join("clip.mp4"), (160, 120), frames, true, X264)
+}
+
+/// Runs with records on stdout and no word on stderr.
+fn records_of(input: &Path, arguments: &[&str]) -> Vec<FrameRecord> {
+    let ran = program().arg(input).args(["--quiet", "--records", "-"]).args(arguments).output().unwrap();
+    assert_eq!((ran.status.code(), stderr(&ran).as_str()), (Some(0), ""), "{arguments:?}");
+    records(&ran.stdout)
+}
+
+#[test]
+fn without_flags_a_video_and_its_records_are_written_and_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let clip = clip(folder.path(), 8);
+    let ran = program().arg(&clip.path).current_dir(&folder).output().unwrap();
+    let told = stderr(&ran);
+    assert_eq!(ran.status.code(), Some(0), "{told}");
+    assert!(told.contains("clip.boxes.mp4") && told.contains("clip.boxes.jsonl"), "{told}");
+    let written = records(&std::fs::read(folder.path().join("clip.boxes.jsonl")).unwrap());
+    assert_eq!(written.len(), 8);
+    assert_eq!(probe(&folder.path().join("clip.boxes.mp4")).pts_ns.len(), 8);
+    // The annotated video is made from what the records say, and does not change it.
+    let again = records_of(&clip.path, &[]);
+    let runs = [&written, &again].map(|records| records[0].run.clone());
+    assert_ne!(runs[0], runs[1]);
+    for (records, run) in [&written, &again].into_iter().zip(&runs) {
+        assert!(records.iter().all(|record| record.run == *run) && run.len() == 16, "{run}");
+    }
+    let of_any_run = |records: Vec<FrameRecord>| Vec::from_iter(records.into_iter().map(of_any_run));
+    assert_eq!(of_any_run(written), of_any_run(again));
+}
+
+#[test]
+fn frames_have_the_wall_clock_of_their_container_where_it_has_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    // 13:59:30 UTC, told in the two ways.
+    const BEGUN: u64 = 1_614_607_170_000_000_000;
+    for (name, time) in
+        [("a.mp4", "2021-03-01T13:59:30Z"), ("b.mkv", "2021-03-01T15:59:30+02:00"), ("c.mov", "2021-03-01T13:59:30Z")]
+    {
+        let dated = make(at(name), (160, 120), 30, true, &format!("{X264} -metadata creation_time={time}"));
+        let part = &["--start", "0.4", "--duration", "0.4"];
+        for (arguments, frames) in [(&[][..], 30), (part, 10)] {
+            let records = records_of(&dated.path, arguments);
+            assert_eq!(records.len(), frames, "{name} {arguments:?}");
+            for record in records {
+                assert_eq!(record.captured_unix_ns, Some(BEGUN + record.pts_ns), "{name}, frame {}", record.frame);
+                assert_eq!(record.live, None);
+            }
+        }
+    }
+    // In a source of several files each has its own, while the source's time goes on.
+    let files = ["a.mp4", "b.mkv"].map(|name| Source::new(at(name)).unwrap());
+    let mut feed = Files::new(files.into(), Span::default());
+    let events = std::iter::from_fn(|| feed.next(&|| false));
+    let frames = events.filter_map(|event| if let Event::Frame(frame) = event { Some(frame) } else { None });
+    let times: Vec<_> = frames.map(|frame| (frame.pts_ns, frame.captured_unix_ns)).collect();
+    assert_eq!(times.len(), 60);
+    assert_eq!(times[30], (30 * 40_000_000, Some(BEGUN)));
+    for name in ["plain.mp4", "plain.mkv"] {
+        let plain = make(at(name), (160, 120), 3, true, &format!("{X264} -fflags +bitexact"));
+        assert!(records_of(&plain.path, &[]).iter().all(|record| record.captured_unix_ns.is_none()), "{name}");
+    }
+}
+
+const APPEARANCE: &[&str] = &["--cue", "appearance"];
+
+#[test]
+fn between_inferences_the_boxes_hold_and_the_record_says_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let clip = clip(folder.path(), 8);
+    let (all, some) =
+        (records_of(&clip.path, APPEARANCE), records_of(&clip.path, &[APPEARANCE, &["--every", "3"]].concat()));
+    assert_eq!(some.len(), 8);
+    for (index, record) in some.iter().enumerate() {
+        assert_eq!(record.inferred, index % 3 == 0);
+        assert_eq!((record.pts_ns, record.frame), (all[index].pts_ns, index as u64));
+        assert_eq!(record.objects, all[index - index % 3].objects, "frame {index}");
+    }
+}
+
+#[test]
+fn a_part_of_the_video_keeps_its_time_stamps() {
+    let folder = tempfile::tempdir().unwrap();
+    let clip = clip(folder.path(), 50);
+    let all = records_of(&clip.path, &["--every", "100"]);
+    let video = folder.path().join("part.mp4");
+    let arguments = ["--every", "100", "--start", "0:00.8", "--duration", "0.4", "-o", video.to_str().unwrap()];
+    let part: Vec<u64> = records_of(&clip.path, &arguments).iter().map(|record| record.pts_ns).collect();
+    let wanted = all.iter().map(|record| record.pts_ns).filter(|pts| (800_000_000..1_200_000_000).contains(pts));
+    assert_eq!(part, wanted.collect::<Vec<_>>());
+    assert_eq!(probe(&video).pts_ns.len(), part.len());
+}
+
+#[test]
+fn every_method_writes_valid_records_with_masks_and_timings() {
+    let folder = tempfile::tempdir().unwrap();
+    let clip = clip(folder.path(), 2);
+    for method in ["most", "lost", "tokencut", "dino-seg"] {
+        let found = records_of(&clip.path, &["--method", method, "--masks", "--timings"]);
+        assert_eq!(found.len(), 2);
+        for record in found {
+            let timings = record.timings_us.unwrap();
+            let has_past = timings.motion > 0 && timings.scene > 0;
+            assert!(timings.inference > 0 && has_past == (method == "most"), "{method}: {timings:?}");
+            assert!(method == "most" || record.objects.len() == 1, "{method}: {:?}", record.objects);
+            assert!(record.objects.iter().all(|object| object.mask.is_some()));
+        }
+    }
+    let paper = records_of(&clip.path, &["--paper"]);
+    let single = records_of(&clip.path, &["--cue", "appearance"]);
+    assert!(single.iter().zip(&paper).all(|(kept, all)| kept.objects.len() <= all.objects.len()));
+}
+
+/// Starts a run that takes a while and reads its first `lines` records.
+fn started(folder: &Path, lines: usize) -> (Child, Vec<u8>, BufReader<std::process::ChildStdout>) {
+    let clip = clip(folder, 400);
+    let mut child = program()
+        .arg(&clip.path)
+        .args(["--records", "-", "-o"])
+        .arg(folder.join("out.mp4"))
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut out = BufReader::new(child.stdout.take().unwrap());
+    let mut read = Vec::new();
+    for _ in 0..lines {
+        out.read_until(b'\n', &mut read).unwrap();
+    }
+    (child, read, out)
+}
+
+#[test]
+fn ctrl_c_finishes_the_video_with_as_many_frames_as_records() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut child, mut read, mut out) = started(folder.path(), 5);
+    signal(&child, "INT");
+    std::io::Read::read_to_end(&mut out, &mut read).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    let written = records(&read);
+    assert!((5..400).contains(&written.len()), "{} records", written.len());
+    assert_eq!(probe(&folder.path().join("out.mp4")).pts_ns.len(), written.len());
+    assert_eq!(files_in(folder.path()), ["clip.mp4", "out.mp4"]);
+}
+
+/// Starts a run that takes a while, with records in a file, and waits for the first of them.
+fn recording(folder: &Path) -> Child {
+    let clip = clip(folder, 400);
+    // Whatever the tests were started with.
+    let mut command = Command::new("env");
+    command.args(["--default-signal=HUP", PROGRAM, "run"]);
+    command.arg(&clip.path).args(["--quiet", "--records", "r.jsonl"]).current_dir(folder);
+    let child = command.spawn().unwrap();
+    let part = folder.join(partial("r.jsonl", &child));
+    until("four records", || whole_lines(&part).len() > 3);
+    child
+}
+
+fn partial(name: &str, child: &Child) -> String {
+    format!("{name}.{}.part", child.id())
+}
+
+#[test]
+fn a_signal_that_comes_twice_at_once_ends_the_records_whole() {
+    // As `timeout` sends it: to the process, and to its group.
+    for signals in
+        ["kill -TERM $0; kill -TERM $0", "kill -INT $0; sleep 0.05; kill -TERM $0", "kill -TERM $0", "kill -HUP $0"]
+    {
+        let folder = tempfile::tempdir().unwrap();
+        let mut child = recording(folder.path());
+        assert!(Command::new("sh").args(["-c", signals, &child.id().to_string()]).status().unwrap().success());
+        assert_eq!(child.wait().unwrap().code(), Some(130), "{signals}");
+        assert_eq!(files_in(folder.path()), ["clip.mp4", "r.jsonl"], "{signals}");
+        assert!((4..400).contains(&records_in(&folder.path().join("r.jsonl")).len()));
+    }
+}
+
+#[test]
+fn a_closed_terminal_is_no_reason_to_end_for_who_asked_to_ignore_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let clip = clip(folder.path(), 60);
+    let (run, name) = (PROGRAM, clip.path.display());
+    // As `nohup` does.
+    let line = format!("trap '' HUP; exec {run} run {name} --quiet --records r.jsonl");
+    let mut child = Command::new("sh").args(["-c", &line]).current_dir(&folder).spawn().unwrap();
+    let part = folder.path().join(partial("r.jsonl", &child));
+    until("four records", || whole_lines(&part).len() > 3);
+    signal(&child, "HUP");
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+    assert_eq!(records_in(&folder.path().join("r.jsonl")).len(), 60);
+}
+
+#[test]
+fn a_run_whose_words_nobody_reads_any_more_ends_its_files_whole() {
+    let folder = tempfile::tempdir().unwrap();
+    let clip = clip(folder.path(), 400);
+    let mut command = program();
+    command.arg(&clip.path).args(["--records", "r.jsonl", "-o", "out.mp4"]).current_dir(&folder);
+    let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
+    drop(child.stderr.take());
+    let part = folder.path().join(partial("r.jsonl", &child));
+    until("four records", || whole_lines(&part).len() > 3);
+    signal(&child, "INT");
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    let written = records_in(&folder.path().join("r.jsonl")).len();
+    assert_eq!(probe(&folder.path().join("out.mp4")).pts_ns.len(), written);
+}
+
+#[test]
+fn a_file_at_the_limit_of_its_size_is_an_error_that_names_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let clip = clip(folder.path(), 200);
+    let (run, name) = (PROGRAM, clip.path.display());
+    // In blocks of 512 bytes.
+    let line = format!("ulimit -f 40; exec {run} run {name} --quiet --every 50 -o out.mp4");
+    let out = Command::new("sh").args(["-c", &line]).current_dir(&folder).output().unwrap();
+    let error = stderr(&out);
+    assert_eq!(out.status.code(), Some(4), "{error}");
+    assert!(error.contains("out.mp4: "), "{error}");
+}
+
+#[test]
+fn a_killed_run_leaves_the_records_it_had_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut child = recording(folder.path());
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let left = std::fs::read(folder.path().join(partial("r.jsonl", &child))).unwrap();
+    assert!(left.ends_with(b"\n") && records(&left).len() > 3);
+}
+
+#[test]
+fn a_second_ctrl_c_ends_at_once_and_leaves_what_was_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let clip = clip(folder.path(), 400);
+    let mut command = program();
+    command.arg(&clip.path).args(["--every", "1000", "--masks", "--records", "-", "-o", "out.mp4"]);
+    let mut child = command.current_dir(&folder).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    // Nobody reads the records: what it has written stops growing, and it cannot end.
+    let written = |child: &Child| std::fs::read_to_string(format!("/proc/{}/io", child.id())).unwrap();
+    let mut before = String::new();
+    until("it waits for its reader", || {
+        std::thread::sleep(Duration::from_millis(500));
+        let now = written(&child);
+        let count: u64 = now.lines().find_map(|line| line.strip_prefix("wchar: ")).unwrap().parse().unwrap();
+        std::mem::replace(&mut before, now.clone()) == now && count > 60_000
+    });
+    signal(&child, "INT");
+    std::thread::sleep(Duration::from_millis(1000));
+    assert!(child.try_wait().unwrap().is_none());
+    signal(&child, "INT");
+    until("its end", || child.try_wait().unwrap().is_some());
+    let left = partial("out.mp4", &child);
+    assert_eq!(files_in(folder.path()), ["clip.mp4", &left]);
+    let Output { status, stderr, .. } = child.wait_with_output().unwrap();
+    assert_eq!(status.code(), Some(130));
+    assert!(String::from_utf8_lossy(&stderr).contains(&format!("{left} is unfinished")));
+}
+
+#[test]
+fn a_reader_that_has_seen_enough_ends_the_run_in_silence() {
+    let folder = tempfile::tempdir().unwrap();
+    let clip = clip(folder.path(), 60);
+    let mut child = program()
+        .arg(&clip.path)
+        .args(["--quiet", "--records", "-"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    validate_line(line.trim_end()).unwrap();
+    let Output { status, stderr, .. } = child.wait_with_output().unwrap();
+    assert_eq!((status.code(), String::from_utf8_lossy(&stderr).as_ref()), (Some(0), ""));
+}
+
+/// One line that names `named`, this exit code, and no file but those that were there.
+fn fails(command: &mut Command, folder: &Path, code: i32, named: &str) {
+    let before = files_in(folder);
+    let ran = command.current_dir(folder).arg("--quiet").output().unwrap();
+    let told = stderr(&ran);
+    assert_eq!(ran.status.code(), Some(code), "{told}");
+    assert_eq!(told.lines().count(), 1, "{told}");
+    assert!(told.contains(named), "{named} is not named: {told}");
+    assert_eq!(files_in(folder), before, "{told}");
+}
+
+#[test]
+fn what_cannot_be_used_is_named_in_one_line() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    clip(at, 30);
+    std::fs::create_dir(at.join("folder")).unwrap();
+    std::fs::write(at.join("text.txt"), "no video\n").unwrap();
+    std::fs::write(at.join("empty.mp4"), "").unwrap();
+    let tone = "-v error -f lavfi -i sine=duration=1 tone.wav";
+    assert!(Command::new("ffmpeg").args(tone.split(' ')).current_dir(at).status().unwrap().success());
+
+    assert!(Command::new("mkfifo").arg(at.join("pipe")).status().unwrap().success());
+
+    for input in ["missing.mp4", "folder", "text.txt", "empty.mp4", "pipe", "tone.wav", "http://127.0.0.1:9/video.mp4"]
+    {
+        fails(program().args([input, "-o", "out.mp4", "--records", "out.jsonl"]), at, 3, input);
+    }
+    let long_tone = format!("-f lavfi -i sine=duration=5 {X264} -c:a aac");
+    make(at.join("brief.mp4"), (160, 120), 4, false, &long_tone);
+    fails(program().args(["brief.mp4", "-o", "out.mp4"]), at, 3, "shorter than a fifth");
+    fails(program().args(["clip.mp4", "--start", "99"]), at, 3, "before the start");
+    for output in ["nowhere/out.mp4", "out.avi", "folder"] {
+        fails(program().args(["clip.mp4", "-o", output]), at, 4, output);
+    }
+    make(at.join("tiny.mkv"), (8, 120), 2, false, "-c:v ffv1");
+    fails(program().args(["tiny.mkv", "-o", "out.mp4"]), at, 4, "8x120");
+    assert_eq!(records_of(&at.join("tiny.mkv"), &[]).len(), 2, "without a video to write, any size will do");
+    fails(program().args(["clip.mp4", "--records", "nowhere/out.jsonl"]), at, 4, "nowhere/out.jsonl");
+    fails(program().args(["clip.mp4", "--records", "/dev/full"]), at, 4, "/dev/full");
+    fails(
+        program().args(["clip.mp4", "--display"]).env_remove("DISPLAY").env_remove("WAYLAND_DISPLAY"),
+        at,
+        4,
+        "--display",
+    );
+    fails(program().args(["clip.mp4", "-o", "clip.mp4"]), at, 2, "clip.mp4");
+    fails(program().args(["clip.mp4", "--model", "text.txt"]), at, 5, "text.txt");
+    fails(program().arg("clip.mp4").env("ORT_DYLIB_PATH", "/nowhere/lib.so"), at, 6, "/nowhere/lib.so");
+}
+
+#[test]
+fn a_disk_that_is_full_is_told_and_nothing_half_written_stays() {
+    let folder = tempfile::tempdir().unwrap();
+    clip(folder.path(), 30);
+    // A limit on the size of files stands in for the end of the disk: 8 KiB.
+    let limited = "ulimit -f 8; trap '' XFSZ; exec \"$@\"";
+    let mut shell = Command::new("bash");
+    shell.args(["-c", limited, "bash", PROGRAM, "run", "clip.mp4", "-o", "out.mp4"]);
+    shell.env("MOSTREAM_CACHE", "");
+    fails(&mut shell, folder.path(), 4, "out.mp4");
+}
+
+#[test]
+fn missing_plug_ins_are_named_with_their_package() {
+    let folder = tempfile::tempdir().unwrap();
+    clip(folder.path(), 2);
+    let mut command = program();
+    command.arg("clip.mp4").env("GST_PLUGIN_SYSTEM_PATH_1_0", "/nowhere");
+    command.env("GST_REGISTRY_1_0", std::env::temp_dir().join(format!("mostream-no-plugins-{}", std::process::id())));
+    fails(&mut command, folder.path(), 6, "apt-get install");
+}
