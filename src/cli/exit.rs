@@ -79,7 +79,7 @@ impl From<&Fault> for Exit {
             Fault::Source(error) | Fault::Sink(SinkError::Stream(error)) => error.into(),
             Fault::Model(error) => error.into(),
             Fault::Sink(SinkError::Write { .. } | SinkError::Other(_)) => Self::Output,
-            Fault::Panic(_) => Self::Other,
+            Fault::Thread(_) | Fault::Panic(_) => Self::Other,
         }
     }
 }

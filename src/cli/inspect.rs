@@ -163,8 +163,8 @@ fn follow(source: &Source, span: Span, ask: &Ask) -> anyhow::Result<Option<Past>
     let outcome = past::watch(files, Pace { every: 1, is_adaptive: false }, ask, &stop, take)?;
     let (follower, progress) = std::mem::take(&mut *seen.lock().unwrap_or_else(PoisonError::into_inner));
     progress.iter().for_each(Progress::finish);
-    match outcome.faults.into_iter().next() {
-        Some((_, fault)) => Err(Failure::new(Exit::from(&fault), fault).into()),
+    match outcome.into_fault() {
+        Some(fault) => Err(Failure::new(Exit::from(&fault), fault).into()),
         None if stop.load(Ordering::Relaxed) => {
             Err(Failure::new(Exit::Interrupted, "interrupted, no page is written").into())
         }

@@ -12,20 +12,25 @@
 //! shape of picture, [`desk`] (who writes which picture, who has what came out) and [`crew`] (feeders, the model's threads, finders).
 
 pub mod adaptive;
+mod control;
 pub mod crew;
 mod crops;
 mod deliver;
 mod desk;
 mod eyes;
+mod feeders;
 mod inbox;
 mod lanes;
 mod outbox;
 mod sessions;
 pub mod sink;
+mod source;
 pub mod status;
+mod task;
 mod watch;
 
+pub use control::{Engine, run};
 pub use eyes::{Keep, KeptScene};
-pub use lanes::{Cue, EngineError, Fault, Input, Outcome, Task, Witness, run};
 pub use sessions::Models;
+pub use task::{Cue, Ended, EngineError, Fault, Input, Outcome, Task, Witness};
 pub use watch::{Pace, watch};

@@ -318,8 +318,8 @@ impl<'a> Worker<'a> {
             };
             let feed = Files::new(sources, Span::default()).of_one_scene();
             let outcome = past::watch(feed, plan.pace, &ask, plan.models.stop, take)?;
-            let is_sound = outcome.faults.is_empty();
-            for (_, fault) in outcome.faults {
+            let is_sound = outcome.faults().next().is_none();
+            for fault in outcome.faults() {
                 self.fail(item, fault.to_string());
             }
             // Of a sequence the missing files are told one by one.

@@ -14,7 +14,7 @@ use mostream::backbone::Checkpoint;
 use mostream::engine::adaptive::Adaptive;
 use mostream::engine::sink::Sink;
 use mostream::engine::status::{Board, SourceStatus};
-use mostream::engine::{self, Fault, Input, Outcome, Task};
+use mostream::engine::{self, Fault, Input, Task};
 use mostream::publish::file::FileSink;
 use mostream::publish::mp4::Mp4Sink;
 use mostream::publish::push::{PushSink, Target};
@@ -71,7 +71,8 @@ fn run_saying(log: Log, shared: Shared, given: Vec<OneSource>, span: Span) -> an
         stream::on_complaint(move |line| log.warn(line));
     }
     let stop = if log.is_json { stop_flag_saying(move |line| log.warn(line)) } else { stop_flag() }?;
-    let board = Arc::new(Board::new(sources.iter().map(|source| source.name.clone())));
+    let board = Arc::new(Board::default());
+    let statuses = Vec::from_iter(sources.iter().map(|source| board.enter(source.name.clone())));
     if is_live || log.is_json {
         log.say(&format!("run {}", board.run));
     }
@@ -99,9 +100,9 @@ fn run_saying(log: Log, shared: Shared, given: Vec<OneSource>, span: Span) -> an
     let has_none = sources.iter().zip(&sinks).any(|(source, sinks)| source.is_live() && sinks.is_empty());
     let _web = match shared.web.or(has_none.then(|| WEB.into())) {
         Some(address) => {
-            let (server, more) =
+            let server =
                 web::Server::start(address, board.clone(), web_token, web::Options::default()).map_err(output)?;
-            sinks.iter_mut().zip(more).for_each(|(sinks, sink)| sinks.push(sink));
+            sinks.iter_mut().zip(&statuses).for_each(|(sinks, status)| sinks.push(server.sink(status)));
             log.say(&format!("the live page is at http://{}/", server.addr()));
             Some(server)
         }
@@ -109,15 +110,14 @@ fn run_saying(log: Log, shared: Shared, given: Vec<OneSource>, span: Span) -> an
     };
 
     let by = format!("{}, middle keys, {}", checkpoint.id(), shared.model.device.precision);
-    let inputs =
-        feeds.into_iter().zip(sinks).zip(sources.iter().zip(&outputs)).map(|((feed, sinks), (source, own))| Input {
-            feed,
-            sinks,
-            every: source.args.every,
-            adaptive: source.args.adaptive.then(Adaptive::default),
-            scene: own.scene.as_deref().map(|file| scene::kept(file, &by, log)),
-            witness: None,
-        });
+    let opened = feeds.into_iter().zip(sinks).zip(&statuses);
+    let inputs = opened.zip(sources.iter().zip(&outputs)).map(|(((feed, sinks), status), (source, own))| Input {
+        sinks,
+        every: source.args.every,
+        adaptive: source.args.adaptive.then(Adaptive::default),
+        scene: own.scene.as_deref().map(|file| scene::kept(file, &by, log)),
+        ..Input::new(status.clone(), feed)
+    });
     let cue = shared.cue();
     let task = Task {
         model: checkpoint.id().to_owned(),
@@ -138,17 +138,16 @@ fn run_saying(log: Log, shared: Shared, given: Vec<OneSource>, span: Span) -> an
         is_done.store(true, Ordering::Relaxed);
         ran
     });
-    let Outcome { faults } = ran?;
+    let outcome = ran?;
     match is_live || log.is_json {
-        true => board.sources.iter().for_each(|source| log.status(&source.snapshot())),
+        true => board.sources().iter().for_each(|source| log.status(&source.snapshot())),
         false => sum_up(&board, &outputs, &shared, log),
     }
-    let has_frames = board.sources.iter().any(|source| source.snapshot().frames > 0);
+    let has_frames = board.sources().iter().any(|source| source.snapshot().frames > 0);
     // Those who have seen enough (`… | head`) are no fault.
-    let faults: Vec<_> =
-        faults.iter().filter(|(_, fault)| !matches!(fault, Fault::Sink(error) if error.is_end())).collect();
-    Ok(match faults.first() {
-        Some((_, fault)) => Exit::from(fault),
+    let fault = outcome.faults().find(|fault| !matches!(fault, Fault::Sink(error) if error.is_end()));
+    Ok(match fault {
+        Some(fault) => Exit::from(fault),
         None if stop.load(Ordering::Relaxed) => Exit::Interrupted,
         None if !has_frames => Exit::Input,
         None => Exit::Done,
@@ -269,7 +268,8 @@ fn report(board: &Board, log: &Log, is_done: &AtomicBool) {
         std::thread::sleep(LOOK);
         if last.elapsed() >= REPORT_EVERY {
             last = Instant::now();
-            let alive = board.sources.iter().map(|source| source.snapshot());
+            let alive = board.sources();
+            let alive = alive.iter().map(|source| source.snapshot());
             alive.filter(|now| now.state != SourceState::Ended).for_each(|now| log.status(&now));
         }
     }
@@ -282,7 +282,7 @@ fn follow(board: &Board, log: &Log, is_done: &AtomicBool) {
         std::thread::sleep(LOOK);
         let (frames, boxes) = written(board);
         if frames > 0 {
-            let total = || match &board.sources[..] {
+            let total = || match &board.sources()[..] {
                 [only] => only.progress().1,
                 _ => None,
             };
@@ -295,7 +295,8 @@ fn follow(board: &Board, log: &Log, is_done: &AtomicBool) {
 
 /// Frames with a record, and the boxes in them, of all sources.
 fn written(board: &Board) -> (u64, u64) {
-    let each = board.sources.iter().map(|source| source.progress());
+    let sources = board.sources();
+    let each = sources.iter().map(|source| source.progress());
     each.fold((0, 0), |sum, (frames, _, boxes)| (sum.0 + frames, sum.1 + boxes))
 }
 
@@ -306,17 +307,17 @@ fn sum_up(board: &Board, outputs: &[Own], shared: &Shared, log: Log) {
         return;
     }
     let rate = frames as f64 / board.started.elapsed().as_secs_f64();
-    let count = board.sources.len();
+    let sources = board.sources();
+    let count = sources.len();
     let of = if count > 1 { format!(" of {count} sources") } else { String::new() };
-    let decoder = board.sources.first().filter(|_| count == 1).and_then(|source| source.snapshot().decoder);
+    let decoder = sources.first().filter(|_| count == 1).and_then(|source| source.snapshot().decoder);
     let by = decoder.map_or_else(String::new, |decoder| format!(", decoded by {decoder}"));
     log.say(&format!("{frames} frames{of}, {boxes} boxes, {rate:.1} frames per second{by}"));
-    let drawn =
-        board.sources.iter().map(|source| source.canvas()).fold(CanvasCount::default(), |sum, one| CanvasCount {
-            in_place: sum.in_place + one.in_place,
-            copied: sum.copied + one.copied,
-            converted: sum.converted + one.converted,
-        });
+    let drawn = sources.iter().map(|source| source.canvas()).fold(CanvasCount::default(), |sum, one| CanvasCount {
+        in_place: sum.in_place + one.in_place,
+        copied: sum.copied + one.copied,
+        converted: sum.converted + one.converted,
+    });
     if drawn != CanvasCount::default() {
         let CanvasCount { in_place, copied, converted } = drawn;
         log.say(&format!(
@@ -326,7 +327,7 @@ fn sum_up(board: &Board, outputs: &[Own], shared: &Shared, log: Log) {
     let has_frames = |(_, source): &(&Own, &Arc<SourceStatus>)| source.progress().0 > 0;
     let own = outputs
         .iter()
-        .zip(&board.sources)
+        .zip(&sources)
         .filter(has_frames)
         .flat_map(|(own, _)| [own.video.as_deref(), own.records.as_deref()]);
     let named = own.chain([shared.records.as_deref()]).flatten().filter(|path| path.exists());
