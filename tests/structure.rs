@@ -3,13 +3,18 @@
 use std::path::{Path, PathBuf};
 
 /// A crate, and the files and folders of `src` that may name it.
-const RULES: [(&str, &[&str]); 20] = [
+const RULES: [(&str, &[&str]); 25] = [
     ("gstreamer", &["stream", "overlay.rs", "engine", "publish", "web/source.rs", "cli/doctor.rs"]),
     ("gstreamer_rtsp_server", &["publish/rtsp.rs"]),
     ("ort", &["backbone/session.rs", "backbone/library.rs", "backbone/provider.rs", "backbone/memory.rs"]),
     ("fast_image_resize", &["fit.rs"]),
     ("opencv", &["overlay.rs"]),
-    ("crossbeam_channel", &["engine"]),
+    ("crossbeam_channel", &["engine", "run/observe.rs"]),
+    ("toml_edit", &["run/config.rs"]),
+    ("humantime", &["run/spec.rs", "cli/run/log.rs"]),
+    ("directories", &["backbone/cache.rs", "zoo/mod.rs"]),
+    ("indicatif", &["cli"]),
+    ("signal_hook", &["cli/interrupt.rs"]),
     ("image", &["picture.rs"]),
     ("png", &["evaluate/dataset/mask.rs"]),
     ("roxmltree", &["evaluate/dataset/voc.rs"]),
@@ -51,6 +56,7 @@ const RULES: [(&str, &[&str]); 20] = [
             "discover/groups.rs",
             "discover/collection.rs",
             "label",
+            "run",
             "web/metrics.rs",
             "web/machine.rs",
             "zoo",
@@ -111,6 +117,21 @@ fn channels_are_bounded_and_nothing_is_left_to_do() {
         let text = std::fs::read_to_string(&file).unwrap();
         for word in ["unbounded", "mpsc::channel", "todo!(", "unimplemented!("] {
             assert!(!text.contains(word), "{}: {word}", file.display());
+        }
+    }
+}
+
+#[test]
+fn only_the_program_ends_the_process_and_prints() {
+    let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut files = Vec::new();
+    sources(&src, &mut files);
+    let own = files.iter().filter(|file| !file.starts_with(src.join("cli")) && !file.ends_with("main.rs"));
+    for file in own {
+        let text = std::fs::read_to_string(file).unwrap();
+        let code = text.lines().filter(|line| !line.trim_start().starts_with("//"));
+        for word in ["process::exit", "println!(", "eprint!(", "set_hook"] {
+            assert!(!code.clone().any(|line| line.contains(word)), "{}: {word}", file.display());
         }
     }
 }

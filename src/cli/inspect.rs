@@ -2,15 +2,13 @@
 
 use super::cue::{self, CueArgs};
 use super::exit::{Exit, Failure};
-use super::guard::guard;
 use super::interrupt::stop_flag;
-use super::localize::localizer;
 use super::model::{FeatureArg, ModelArgs};
 use super::past::{self, Ask};
 use super::progress::Progress;
 use super::run::time_ns;
 use crate::cli::tell::tell;
-use mostream::analyzer::{Analysis, Analyzer};
+use mostream::analyzer::{Analysis, AnalyzeError, Analyzer};
 use mostream::backbone::Feature;
 use mostream::engine::{Cue, Pace};
 use mostream::inspect::page::{self, Caption};
@@ -21,6 +19,8 @@ use mostream::motion::Evidence;
 use mostream::partial;
 use mostream::picture::{self, RgbImage};
 use mostream::record::FrameRecord;
+use mostream::run::guard::guard;
+use mostream::run::spec::localizer;
 use mostream::scene::Scene;
 use mostream::stream::feed::Files;
 use mostream::stream::ingest::Span;
@@ -124,8 +124,9 @@ fn look(input: &OsStr, start_ns: Option<u64>, feature: Feature, analyzer: &mut A
             .into());
         }
         let picture = picture::decode(path)?;
-        let features = analyzer.analyze(&picture, feature)?;
-        let attention = analyzer.analyze(&picture, Feature::ClsAttention)?;
+        let view = picture::view(&picture).map_err(AnalyzeError::from)?;
+        let features = analyzer.analyze(&view, feature)?;
+        let attention = analyzer.analyze(&view, Feature::ClsAttention)?;
         let name = path.file_name().unwrap_or(input).to_string_lossy().into_owned();
         return Ok(Subject { name, time: None, picture, features, attention, video: None });
     }

@@ -12,6 +12,7 @@
 //! shape of picture, [`desk`] (who writes which picture, who has what came out) and [`crew`] (feeders, the model's threads, finders).
 
 pub mod adaptive;
+mod backbones;
 mod control;
 pub mod crew;
 mod crops;
@@ -29,6 +30,7 @@ pub mod status;
 mod task;
 mod watch;
 
+pub use backbones::Backbones;
 pub use control::{Engine, run};
 pub use eyes::{Keep, KeptScene};
 pub use sessions::Models;

@@ -1,7 +1,6 @@
 //! The pictures of a data set through decoder, backbone and localizers, on one thread or several.
 
 use super::super::cue::{self, CueArgs};
-use super::super::localize::localizer;
 use super::super::model::ModelArgs;
 use super::super::past::{self, Ask};
 use super::state::{self, Entry, Found, Microseconds, State};
@@ -14,6 +13,7 @@ use mostream::localize::{Localizer, Method};
 use mostream::motion::Evidence;
 use mostream::picture::{self, RgbImage};
 use mostream::record::FrameRecord;
+use mostream::run::spec::localizer;
 use mostream::scene::{Scene, Senses};
 use mostream::stream::feed::Files;
 use mostream::stream::ingest::Span;
