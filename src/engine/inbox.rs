@@ -243,19 +243,21 @@ mod tests {
         put_as(entrance, index, purpose(1))
     }
 
+    type Entered = (Vec<Entrance<u64>>, Vec<Arc<SourceStatus>>);
+
     /// An inbox, and for each of these lanes an entrance and its status.
-    fn inbox(is_live: &[bool]) -> (Arc<Inbox<u64>>, Vec<Entrance<u64>>, Vec<Arc<SourceStatus>>) {
+    fn inbox(is_live: &[bool]) -> (Arc<Inbox<u64>>, Entered) {
         let (inbox, board) = (Inbox::new(), Board::default());
         let sources = Vec::from_iter(is_live.iter().map(|_| board.enter("a".into())));
         let lanes = sources.iter().zip(is_live);
         let entrances = lanes.map(|(status, &is_live)| inbox.enter(status.clone(), is_live)).collect();
         inbox.close();
-        (inbox, entrances, sources)
+        (inbox, (entrances, sources))
     }
 
     #[test]
     fn a_newer_live_frame_replaces_the_one_that_waits_and_is_counted() {
-        let (inbox, entrances, sources) = inbox(&[true]);
+        let (inbox, (entrances, sources)) = inbox(&[true]);
         let old: Vec<_> = (0..3).map(|index| put(&entrances[0], index)).collect();
         let newest = put(&entrances[0], 3);
         let (_, taken) = inbox.take(|_| true).unwrap();
@@ -270,7 +272,7 @@ mod tests {
 
     #[test]
     fn a_frame_that_waited_for_the_model_gives_way_to_a_newer_one_of_a_live_source_alone() {
-        let (inbox, entrances, sources) = inbox(&[true, false]);
+        let (inbox, (entrances, sources)) = inbox(&[true, false]);
         for (source, newest) in [(0, 1), (1, 0)] {
             let _answers = [put(&entrances[source], 0)];
             let (status, taken) = inbox.take(|_| true).unwrap();
@@ -288,7 +290,7 @@ mod tests {
 
     #[test]
     fn sources_take_turns_and_one_that_ended_is_silent_or_not_ready_costs_no_turn() {
-        let (inbox, mut entrances, sources) = inbox(&[true; 5]);
+        let (inbox, (mut entrances, sources)) = inbox(&[true; 5]);
         drop(entrances.pop());
         // The session of the fourth is not there yet; the second is silent.
         let _not_ready = put_as(&entrances[3], 0, purpose(9));
@@ -304,7 +306,7 @@ mod tests {
 
     #[test]
     fn a_patient_frame_waits_for_room_and_none_is_lost() {
-        let (inbox, mut entrances, sources) = inbox(&[false]);
+        let (inbox, (mut entrances, sources)) = inbox(&[false]);
         let entrance = entrances.remove(0);
         std::thread::scope(|scope| {
             scope.spawn(move || (0..50).for_each(|index| drop(put(&entrance, index))));

@@ -56,7 +56,7 @@ use crate::stream::StreamError;
 use crate::web;
 use crate::zoo::ZooError;
 use observe::Window;
-use open::Setup;
+use open::{Opened, Setup};
 use sources::{Planned, Taken};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -162,33 +162,12 @@ impl Run {
         let is_live = planned.iter().any(Planned::is_live);
         let of_run = [&shared.web_token, &shared.groups, &shared.model].into_iter().flatten();
         let read = Vec::from_iter(of_run.filter(|path| path.is_file()).cloned());
-        let own = outputs::plan(&planned, &shared, &[], &read)?;
+        let own = outputs::plan(&planned, &shared, options.observe, &[], &read)?;
         let feature = shared.feature()?;
         let checkpoint = Arc::new(shared.checkpoint()?);
         let tell = options.tell.clone();
         let groups = shared.load_groups(checkpoint.id(), |line| tell(Word::Notice, line))?;
 
-        let board = Arc::<Board>::default();
-        let records = match &shared.records {
-            Some(path) if is_live => Some(Records::append(path).map_err(RunError::output)?),
-            Some(path) => Some(Records::replace(path)),
-            None => None,
-        };
-        let rtsp = shared.rtsp_out.map(RtspServer::bind).transpose().map_err(RunError::output)?;
-        // Of what nobody asked for, it is shown.
-        let is_unseen = |(source, own): (&Planned, &outputs::Own)| {
-            let is_out = shared.records.is_some() || shared.display || shared.rtsp_out.is_some();
-            source.is_live() && own.video.is_none() && source.options.push.is_none() && !is_out
-        };
-        let has_unseen = planned.iter().zip(&own).any(is_unseen);
-        let page = shared.web.or((has_unseen && options.observe == Observe::Nothing).then_some(spec::WEB));
-        let web = match page {
-            Some(address) => {
-                let server = web::Server::start(address, board.clone(), web_token, web::Options::default());
-                Some(server.map_err(RunError::output)?)
-            }
-            None => None,
-        };
         let task = Task {
             model: checkpoint.id().to_owned(),
             cue: shared.cue(),
@@ -197,20 +176,40 @@ impl Run {
             with_masks: shared.masks,
             with_timings: shared.timings,
         };
+        // A camera of which nobody asks anything is shown.
+        let is_unseen = |(source, own): (&Planned, &outputs::Own)| {
+            let is_out = shared.records.is_some() || shared.display || shared.rtsp_out.is_some();
+            source.is_live() && own.video.is_none() && source.options.push.is_none() && !is_out
+        };
+        let has_unseen = options.observe == Observe::Nothing && planned.iter().zip(&own).any(is_unseen);
+        let page = shared.web.or(has_unseen.then_some(spec::WEB));
         let precision = shared.precision.unwrap_or_default();
         let (window, watcher) = observe::open(options.observe, &options.stop).unzip();
-        let setup = Setup {
+        let mut setup = Setup {
             by: format!("{}, middle keys, {precision}", checkpoint.id()),
             model_size: spec::decoder_size(shared.model_size(), &checkpoint),
+            is_shown: page.is_some() || shared.rtsp_out.is_some(),
             read,
-            records,
-            rtsp,
-            web,
+            records: None,
+            rtsp: None,
+            web: None,
+            observe: options.observe,
             watcher,
             stop: options.stop.clone(),
             tell: options.tell,
             shared,
         };
+        let opened = setup.open_all(&planned, &own)?;
+        let Shared { records, rtsp_out, .. } = &setup.shared;
+        setup.records = match records {
+            Some(path) if is_live => Some(Records::append(path)?),
+            Some(path) => Some(Records::replace(path)),
+            None => None,
+        };
+        setup.rtsp = rtsp_out.map(RtspServer::bind).transpose().map_err(RunError::output)?;
+        let board = Arc::<Board>::default();
+        let serve = |address| web::Server::start(address, board.clone(), web_token, web::Options::default());
+        setup.web = page.map(serve).transpose().map_err(RunError::output)?;
         let warn = |tell: &Tell| {
             let tell = tell.clone();
             move |line: &str| tell(Word::Notice, line)
@@ -225,7 +224,7 @@ impl Run {
         };
         let engine = Engine::start(task, Arc::new(models), board, options.stop, warn(&setup.tell))?;
         let run = Self { engine, state: Mutex::new(State { each, known: Vec::new() }), setup, window };
-        run.begin(&given, planned, own, &mut run.state().known)?;
+        run.begin(&given, planned, own, opened, &mut run.state().known)?;
         if let Some(server) = &run.setup.web {
             (run.setup.tell)(Word::Info, &format!("the live page is at http://{}/", server.addr()));
         }
@@ -236,8 +235,7 @@ impl Run {
     pub fn add(&self, source: SourceSpec) -> Result<Vec<LaneId>, RunError> {
         let mut state = self.state();
         let given = vec![source.over(&state.each)];
-        let (planned, own) = self.plan(&given, &state.known)?;
-        self.begin(&given, planned, own, &mut state.known)
+        self.plan_and_begin(&given, &mut state.known)
     }
 
     /// What whole sources become beside those that are `known`.
@@ -246,20 +244,24 @@ impl Run {
         let names = known.iter().map(|source| source.name.clone()).collect();
         let stems = known.iter().map(|source| source.stem.clone()).collect();
         let planned = sources::plan(given, &Taken { names, stems })?;
-        let own = outputs::plan(&planned, &self.setup.shared, known, &self.setup.read)?;
+        let own = outputs::plan(&planned, &self.setup.shared, self.setup.observe, known, &self.setup.read)?;
         Ok((planned, own))
     }
 
-    /// All of them are opened before any of them is begun.
+    fn plan_and_begin(&self, given: &[SourceSpec], known: &mut Vec<Known>) -> Result<Vec<LaneId>, RunError> {
+        let (planned, own) = self.plan(given, known)?;
+        let opened = self.setup.open_all(&planned, &own)?;
+        self.begin(given, planned, own, opened, known)
+    }
+
     fn begin(
         &self,
         given: &[SourceSpec],
         planned: Vec<Planned>,
         own: Vec<outputs::Own>,
+        opened: Vec<Opened>,
         known: &mut Vec<Known>,
     ) -> Result<Vec<LaneId>, RunError> {
-        let opened = planned.iter().zip(&own).map(|(source, own)| self.setup.open(source, own));
-        let opened = opened.collect::<Result<Vec<_>, _>>()?;
         let (mut begun, mut last) = (Vec::new(), None);
         for ((source, own), opened) in planned.into_iter().zip(own).zip(opened) {
             let status = self.board().enter(source.name.clone());
@@ -276,7 +278,7 @@ impl Run {
     }
 
     /// Ends a source, waits until its outputs are whole, and says how it went; none where there is no such source. What has ended by itself
-    /// stays known until it is removed.
+    /// stays known until it is removed. Of what is observed, messages that find no room meanwhile are lost.
     pub fn remove(&self, id: LaneId) -> Option<Ended> {
         let mut state = self.state();
         let ended = self.engine.remove(id);

@@ -1,6 +1,7 @@
 //! What comes of a run for the program around it: a bounded stream of records, and of pictures where it wants them.
 
 use crate::engine::sink::{Message, Sink, SinkError, Wish};
+use crate::engine::status::SourceStatus;
 use crossbeam_channel::{Receiver, RecvTimeoutError, SendTimeoutError, Sender, bounded};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,7 +13,7 @@ const PICTURES: usize = 4;
 /// How often who waits looks whether to go on.
 const LOOK: Duration = Duration::from_millis(50);
 
-/// What the program around a run gets to see of it.
+/// What the program around a run gets to see of it. Where it sees something, nothing is written but what the spec names.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Observe {
     #[default]
@@ -31,6 +32,14 @@ pub struct Watcher {
     to: Sender<Message>,
     pub with_pictures: bool,
     stop: Arc<AtomicBool>,
+}
+
+/// Of one source.
+struct Watch {
+    to: Sender<Message>,
+    with_pictures: bool,
+    stop: Arc<AtomicBool>,
+    status: Arc<SourceStatus>,
 }
 
 /// None where nothing is observed.
@@ -60,12 +69,12 @@ impl Window {
 }
 
 impl Watcher {
-    pub fn sink(&self) -> Box<dyn Sink> {
-        Box::new(Self { to: self.to.clone(), with_pictures: self.with_pictures, stop: self.stop.clone() })
+    pub fn sink(&self, status: Arc<SourceStatus>) -> Box<dyn Sink> {
+        Box::new(Watch { to: self.to.clone(), with_pictures: self.with_pictures, stop: self.stop.clone(), status })
     }
 }
 
-impl Sink for Watcher {
+impl Sink for Watch {
     fn name(&self) -> String {
         "the program".into()
     }
@@ -78,11 +87,12 @@ impl Sink for Watcher {
     fn take(&mut self, message: &Message) -> Result<(), SinkError> {
         let mut message = message.clone();
         loop {
-            match self.to.send_timeout(message, LOOK) {
+            // Who ends the run, or removes the source, may be the one who reads.
+            let is_over = self.stop.load(Ordering::Relaxed) || self.status.is_stopped();
+            match self.to.send_timeout(message, if is_over { Duration::ZERO } else { LOOK }) {
+                Err(SendTimeoutError::Timeout(back)) if !is_over => message = back,
                 // Nobody reads any more: that is no fault.
-                Ok(()) | Err(SendTimeoutError::Disconnected(_)) => return Ok(()),
-                Err(SendTimeoutError::Timeout(_)) if self.stop.load(Ordering::Relaxed) => return Ok(()),
-                Err(SendTimeoutError::Timeout(back)) => message = back,
+                _ => return Ok(()),
             }
         }
     }

@@ -4,7 +4,7 @@ use super::observe::Watcher;
 use super::outputs::{self, Own};
 use super::sources::{self, Planned, Taken, What};
 use super::spec::{self, RunSpec, Shared};
-use super::{RunError, Tell, Word, scene};
+use super::{Observe, RunError, Tell, Word, scene};
 use crate::engine::Input;
 use crate::engine::adaptive::Adaptive;
 use crate::engine::sink::Sink;
@@ -32,23 +32,25 @@ pub(super) struct Setup {
     pub model_size: ModelSize,
     /// What kept scenes were seen by.
     pub by: String,
+    /// Every source, on the page or over RTSP.
+    pub is_shown: bool,
     pub records: Option<Records>,
     pub rtsp: Option<Arc<RtspServer>>,
     pub web: Option<web::Server>,
+    pub observe: Observe,
     pub watcher: Option<Watcher>,
     pub stop: Arc<AtomicBool>,
     pub tell: Tell,
 }
 
-/// A source's feed, and its sinks but for those that are known by its place on the board.
+/// A source's feed, and the sinks that are its own.
 pub(super) type Opened = (Box<dyn Feed>, Vec<Box<dyn Sink>>);
 
 impl Setup {
-    pub fn open(&self, source: &Planned, own: &Own) -> Result<Opened, RunError> {
+    fn open(&self, source: &Planned, own: &Own) -> Result<Opened, RunError> {
         let Self { shared, tell, .. } = self;
-        let is_shown = self.rtsp.is_some() || self.web.is_some();
         let is_observed = self.watcher.as_ref().is_some_and(|watcher| watcher.with_pictures);
-        let is_small = !is_shown && !is_observed && !is_drawn(source, own, shared);
+        let is_small = !self.is_shown && !is_observed && !is_drawn(source, own, shared);
         let model_size = is_small.then(|| self.model_size.clone());
         let mut sinks: Vec<Box<dyn Sink>> = Vec::new();
         let mut media = Arc::default();
@@ -81,17 +83,23 @@ impl Setup {
         if shared.display {
             sinks.push(Box::new(WindowSink::new(self.stop.clone(), !source.is_live())?));
         }
-        sinks.extend(self.records.as_ref().map(Records::sink));
-        if let Some(server) = &self.rtsp {
-            let sink = server.sink(&source.stem.to_string_lossy());
-            tell(Word::Info, &format!("{}: {}", source.name, sink.url()));
-            sinks.push(Box::new(sink));
-        }
-        sinks.extend(self.watcher.as_ref().map(Watcher::sink));
         Ok((feed, sinks))
     }
 
+    /// The feeds and sinks of all of them, or none.
+    pub fn open_all(&self, sources: &[Planned], own: &[Own]) -> Result<Vec<Opened>, RunError> {
+        sources.iter().zip(own).map(|(source, own)| self.open(source, own)).collect()
+    }
+
+    /// With the sinks that sources share.
     pub fn input(&self, source: &Planned, own: &Own, status: Arc<SourceStatus>, (feed, mut sinks): Opened) -> Input {
+        sinks.extend(self.records.as_ref().map(Records::sink));
+        if let Some(server) = &self.rtsp {
+            let sink = server.sink(&source.stem.to_string_lossy());
+            (self.tell)(Word::Info, &format!("{}: {}", source.name, sink.url()));
+            sinks.push(Box::new(sink));
+        }
+        sinks.extend(self.watcher.as_ref().map(|watcher| watcher.sink(status.clone())));
         sinks.extend(self.web.as_ref().map(|server| server.sink(&status)));
         Input {
             sinks,
@@ -113,7 +121,7 @@ pub fn pipelines(spec: &RunSpec) -> Result<String, RunError> {
     let checkpoint = shared.checkpoint()?;
     let given = Vec::from_iter(given.iter().map(|source| source.over(each)));
     let planned = sources::plan(&given, &Taken::default())?;
-    let own = outputs::plan_names(&planned, shared, 0)?;
+    let own = outputs::plan_names(&planned, shared, Observe::Nothing, 0)?;
     let mut text = String::new();
     for (source, own) in planned.iter().zip(&own) {
         // Without any target there is the live page.

@@ -4,7 +4,7 @@ use super::guard::guard;
 use super::scene;
 use super::sources::Planned;
 use super::spec::Shared;
-use super::{Known, RunError};
+use super::{Known, Observe, RunError};
 use crate::engine::Cue;
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
@@ -27,10 +27,11 @@ pub struct Own {
 pub fn plan(
     sources: &[Planned],
     shared: &Shared,
+    observe: Observe,
     known: &[Known],
     also_read: &[PathBuf],
 ) -> Result<Vec<Own>, RunError> {
-    let outputs = plan_names(sources, shared, known.len())?;
+    let outputs = plan_names(sources, shared, observe, known.len())?;
     let files = sources.iter().flat_map(Planned::files).filter_map(|source| source.file.as_deref());
     let credentials = sources.iter().filter_map(|source| source.options.credentials.as_deref());
     let of_known = known.iter().flat_map(|source| &source.read).map(PathBuf::as_path);
@@ -47,14 +48,15 @@ pub fn plan(
     Ok(outputs)
 }
 
-/// The outputs of each source, of which there are `others` besides.
-pub fn plan_names(sources: &[Planned], shared: &Shared, others: usize) -> Result<Vec<Own>, RunError> {
+/// The outputs of each source, of which there are `others` besides. Files whose results nobody asks for get outputs of the usual names.
+pub fn plan_names(sources: &[Planned], shared: &Shared, observe: Observe, others: usize) -> Result<Vec<Own>, RunError> {
     let is_many = sources.len() + others > 1;
+    let is_usual = shared.records.is_none() && !shared.display && observe == Observe::Nothing;
     let own = |source: &Planned| {
         let mut own = Own::default();
         if let Some(path) = &source.options.output {
             own.video = Some(path_for(path, source, is_many)?);
-        } else if shared.records.is_none() && !shared.display && !source.is_live() {
+        } else if is_usual && !source.is_live() {
             let named = |ending: &str| PathBuf::from([source.stem.as_os_str(), ending.as_ref()].join(OsStr::new("")));
             (own.video, own.records) = (Some(named(VIDEO)), Some(named(RECORDS)));
         }

@@ -49,9 +49,7 @@ impl Run {
             changes.removed.push(source.name);
         }
         for source in new {
-            let (given, known) = ([source], &mut state.known);
-            let begun = self.plan(&given, known).and_then(|(planned, own)| self.begin(&given, planned, own, known));
-            match begun {
+            match self.plan_and_begin(&[source], &mut state.known) {
                 Ok(ids) => changes.added.extend(ids.iter().filter_map(|id| Some(self.board().get(*id)?.name.clone()))),
                 Err(error) => changes.failed.push(error.to_string()),
             }
