@@ -9,8 +9,8 @@ use mostream::run::{Observe, Options, Run, RunError, RunSpec, Shared, SourceOpti
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
-use support::clips::make;
-use support::site::until;
+use support::clips::{make, probe};
+use support::site::{get, until};
 
 /// A camera in this machine's own memory, of so many frames a second.
 fn pipeline(fps: u32) -> String {
@@ -133,6 +133,56 @@ fn cameras_come_go_and_pause_while_another_runs_and_it_misses_nothing() {
     let before_pause = numbers.len() - 10;
     assert!(numbers[..before_pause].windows(2).all(|pair| pair[1] == pair[0] + 1), "{numbers:?}");
     assert!(written.iter().filter(|record| record.source == "first").count() >= numbers.len());
+}
+
+#[test]
+fn a_file_that_is_removed_leaves_a_video_that_is_whole_up_to_there() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    make(at("a.mp4"), (160, 120), 900, true, "-c:v libx264 -preset ultrafast -pix_fmt yuv420p");
+    let mut spec = spec(folder.path(), vec![SourceSpec::new(at("a.mp4")).named("a")]);
+    spec.each.output = Some(at("boxes-{name}.mp4"));
+    // Who does not read on holds the file up.
+    let run = Run::start(spec, observed(Observe::Records)).unwrap();
+    assert_eq!(run.messages().take(20).count(), 20);
+    let ended = run.remove(run.snapshot()[0].id).unwrap();
+    assert!((20..900).contains(&ended.frames) && ended.faults.is_empty(), "{ended:?}");
+    assert_eq!(probe(&at("boxes-a.mp4")).pts_ns.len() as u64, ended.frames);
+    // Its name and its outputs are free again.
+    let again = run.add(SourceSpec { options: SourceOptions::default(), ..SourceSpec::new(at("a.mp4")).named("a") });
+    run.remove(again.unwrap()[0]).unwrap();
+    assert!(run.snapshot().is_empty() && run.is_idle());
+    assert!(run.join().unwrap().sources.is_empty());
+    assert!(frames(&at("r.jsonl")).len() as u64 >= ended.frames, "records of one run are in one file");
+}
+
+#[test]
+fn the_page_lists_sources_as_they_come_and_go() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut spec = spec(folder.path(), vec![SourceSpec::new(pipeline(10)).named("door")]);
+    spec.shared.web = "127.0.0.1:0".parse().ok();
+    let run = Run::start(spec, Options::default()).unwrap();
+    let page = run.page().unwrap();
+    let ask = |path: &str| get(&format!("http://{page}{path}"), &[]);
+    let listed = || {
+        let all: serde_json::Value = serde_json::from_str(&ask("/sources").1).unwrap();
+        let listed = all["sources"].as_array().unwrap().iter();
+        Vec::from_iter(listed.map(|source| (source["number"].as_u64().unwrap(), source["name"].to_string())))
+    };
+    let named = |names: &[(u64, &str)]| Vec::from_iter(names.iter().map(|(n, name)| (*n, format!("{name:?}"))));
+    assert_eq!(listed(), named(&[(0, "door")]));
+    run.add(SourceSpec::new(pipeline(10)).named("yard")).unwrap();
+    assert_eq!(listed(), named(&[(0, "door"), (1, "yard")]));
+    until("pictures", || (0..2).all(|number| ask(&format!("/sources/{number}/picture.jpg")).0 == 200));
+    run.remove(run.snapshot()[0].id).unwrap();
+    assert_eq!(listed(), named(&[(1, "yard")]));
+    assert_eq!((ask("/sources/0/picture.jpg").0, ask("/records?source=door").0), (404, 404));
+    assert_eq!(ask("/sources/1/picture.jpg").0, 200);
+    assert!(!ask("/metrics").1.contains("door") && ask("/metrics").1.contains("yard"));
+    run.add(SourceSpec::new(pipeline(10)).named("door")).unwrap();
+    assert_eq!(listed(), named(&[(1, "yard"), (2, "door")]), "no number comes again");
+    run.stop();
+    run.join().unwrap();
 }
 
 #[test]
@@ -285,7 +335,7 @@ fn sighup_reads_the_file_again_and_the_others_do_not_notice() {
     write([head, &source("stays", 15), "[[source]]\nname = \"x\"\n"].concat());
     signal("-HUP");
     until("the fault", || says("nothing has changed: c.toml:"));
-    assert!(says("c.toml:7: this source has no input"), "{}", std::fs::read_to_string(&log).unwrap());
+    assert!(says("c.toml:7: source 2: it has no input"), "{}", std::fs::read_to_string(&log).unwrap());
     let before = (of("stays").len(), of("comes").len());
     until("all go on", || of("stays").len() > before.0 + 5 && of("comes").len() > before.1 + 2);
     assert_eq!(of("goes").len(), gone);

@@ -167,9 +167,13 @@ pub struct Size(pub u32, pub u32);
 
 /// What cannot be so in a spec.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{}{why}", .key.as_ref().map_or_else(String::new, |key| format!("{key}: ")))]
+#[error(
+    "{}{}{why}",
+    .source_number.map_or_else(String::new, |number| format!("source {}: ", number + 1)),
+    .key.as_ref().map_or_else(String::new, |key| format!("{key}: "))
+)]
 pub struct SpecError {
-    /// The number of the source it is of, from 0.
+    /// The number of the source it is of, from 0; shown from 1.
     pub source_number: Option<usize>,
     pub key: Option<String>,
     pub why: String,
@@ -268,7 +272,7 @@ impl SourceSpec {
                 _ => return Err(unknown(&key, [known, vec!["input".into(), "name".into()]].concat())),
             }
         }
-        let none = || SpecError { source_number: None, key: None, why: "this source has no input".into() };
+        let none = || SpecError { source_number: None, key: None, why: "it has no input".into() };
         Ok(Self { input: input.ok_or_else(none)?, name, options: whole(options)? })
     }
 }
