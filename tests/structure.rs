@@ -11,7 +11,7 @@ const RULES: [(&str, &[&str]); 25] = [
     ("opencv", &["overlay.rs"]),
     ("crossbeam_channel", &["engine", "run/observe.rs"]),
     ("toml_edit", &["run/config.rs"]),
-    ("humantime", &["publish/segments.rs", "run/spec.rs", "cli/run/log.rs"]),
+    ("humantime", &["publish/segments.rs", "run/values.rs", "cli/run/log.rs"]),
     ("directories", &["backbone/cache.rs", "zoo/mod.rs"]),
     ("indicatif", &["cli"]),
     ("signal_hook", &["cli/interrupt.rs"]),

@@ -36,9 +36,11 @@ mod observe;
 mod open;
 mod outputs;
 mod reload;
+mod resolve;
 mod scene;
 mod sources;
 pub mod spec;
+mod values;
 
 pub use observe::Observe;
 pub use open::pipelines;
@@ -187,7 +189,7 @@ impl Run {
         let (window, watcher) = observe::open(options.observe, &options.stop).unzip();
         let mut setup = Setup {
             by: format!("{}, middle keys, {precision}", checkpoint.id()),
-            model_size: spec::decoder_size(shared.model_size(), &checkpoint),
+            model_size: resolve::decoder_size(shared.model_size(), &checkpoint),
             is_shown: page.is_some() || shared.rtsp_out.is_some(),
             read,
             records: None,

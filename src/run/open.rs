@@ -3,8 +3,8 @@
 use super::observe::Watcher;
 use super::outputs::{self, Own};
 use super::sources::{self, Planned, Taken, What};
-use super::spec::{self, RunSpec, Shared};
-use super::{Observe, RunError, Tell, Word, scene};
+use super::spec::{RunSpec, Shared};
+use super::{Observe, RunError, Tell, Word, resolve, scene};
 use crate::engine::Input;
 use crate::engine::adaptive::Adaptive;
 use crate::engine::sink::Sink;
@@ -128,7 +128,7 @@ pub fn pipelines(spec: &RunSpec) -> Result<String, RunError> {
         let is_shown =
             shared.rtsp_out.is_some() || shared.web.is_some() || source.is_live() && shared.records.is_none();
         let is_small = !is_shown && !is_drawn(source, own, shared);
-        let model_size = is_small.then(|| spec::decoder_size(shared.model_size(), &checkpoint));
+        let model_size = is_small.then(|| resolve::decoder_size(shared.model_size(), &checkpoint));
         let lines = match &source.what {
             What::Live(input) => vec![sources::camera(input, source, model_size)?.pipeline()],
             What::Files(files) => {

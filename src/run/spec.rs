@@ -1,26 +1,19 @@
 //! What a run is asked to do, as plain data: the flags of `mostream run`, the keys of its file, or what a program fills in.
 
-use super::RunError;
-use crate::analyzer::ModelSize;
-use crate::backbone::{
-    Checkpoint, DEFAULT_MAX_PATCHES, Devices, Feature, Hints, Precision, SessionOptions, user_cache,
-};
-use crate::discover::groups::Groups;
-use crate::engine::Cue;
-use crate::localize::{Localizer, Method};
-use crate::scene::{MIN_SCORE, Sense};
-use crate::stream::camera::{CameraOptions, Mode, Transport};
-use crate::stream::decoder::{self, Decoding};
-use crate::stream::ingest::Span;
-use crate::zoo;
+use super::values::{address, as_text, clock, short, span, text};
+use crate::backbone::{Devices, Precision};
+use crate::localize::Method;
+use crate::stream::camera::{Mode, Transport};
 use serde::de::{DeserializeOwned, Error as _};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 use std::ffi::OsString;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::path::PathBuf;
 use std::time::Duration;
+
+pub use super::resolve::{cue, load_groups, localizer};
+pub use super::values::{Size, parse_clock, parse_span};
 
 /// Where the live page is, if nothing else is said.
 pub const WEB: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 8600);
@@ -160,10 +153,6 @@ pub enum FeatureName {
     V,
     Attention,
 }
-
-/// `(width, height)` in pixels.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Size(pub u32, pub u32);
 
 /// What cannot be so in a spec.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -361,132 +350,6 @@ impl Shared {
             _ => Ok(()),
         }
     }
-
-    pub fn method(&self) -> Method {
-        self.method.unwrap_or_default()
-    }
-
-    pub fn localizer(&self) -> Localizer {
-        localizer(self.method(), self.paper, self.min_score)
-    }
-
-    pub fn cue(&self) -> Cue {
-        cue(self.cue, self.no_crops, self.method(), self.paper, self.min_score)
-    }
-
-    /// What the method needs of the model.
-    pub fn feature(&self) -> Result<Feature, RunError> {
-        let asked = self.feature.unwrap_or_default();
-        match (self.method(), asked) {
-            (Method::DinoSeg, FeatureName::K | FeatureName::Attention) => Ok(Feature::ClsAttention),
-            (method @ Method::DinoSeg, feature) | (method, feature @ FeatureName::Attention) => {
-                let name = feature.name();
-                Err(RunError::Usage(format!(
-                    "--method {method} cannot use --feature {name} (dino-seg reads the attention, the others k, q or v)"
-                )))
-            }
-            (_, feature) => Ok(feature.into()),
-        }
-    }
-
-    pub fn checkpoint(&self) -> Result<Checkpoint, RunError> {
-        Ok(match &self.model {
-            Some(model) => {
-                let hints = Hints { heads: self.heads.map(usize::from), patch: self.patch.map(usize::from) };
-                zoo::open(model, hints)?
-            }
-            None => Checkpoint::bundled()?,
-        })
-    }
-
-    pub fn devices(&self) -> Devices {
-        self.device.unwrap_or_default()
-    }
-
-    pub fn session_options(&self) -> SessionOptions {
-        SessionOptions {
-            device: self.devices().first(),
-            precision: self.precision.unwrap_or_default(),
-            batch: self.batch.map(usize::from),
-            threads: self.threads.map(usize::from),
-            library: None,
-            cache: user_cache(),
-        }
-    }
-
-    pub fn model_size(&self) -> ModelSize {
-        let patches = self.patches.map_or(DEFAULT_MAX_PATCHES, usize::from);
-        self.size.map_or(ModelSize::MaxPatches(patches), |Size(width, height)| ModelSize::Fixed(width, height))
-    }
-
-    /// The named groups asked for; they must be of this model.
-    pub fn load_groups(&self, model: &str, warn: impl Fn(&str)) -> Result<Option<Groups>, RunError> {
-        let feature = self.feature.unwrap_or_default().name();
-        self.groups.as_deref().map(|path| load_groups(path, self.method(), feature, model, warn)).transpose()
-    }
-}
-
-/// The groups of this file; they must be of this model, and of the feature in use. `warn` is told when none has a name.
-pub fn load_groups(
-    path: &Path,
-    method: Method,
-    feature: &str,
-    model: &str,
-    warn: impl Fn(&str),
-) -> Result<Groups, RunError> {
-    if method == Method::DinoSeg {
-        let why = "--groups compares patch features, and dino-seg reads none: use another --method";
-        return Err(RunError::Usage(why.into()));
-    }
-    let groups = Groups::load(path).and_then(|groups| groups.expect_model(model, feature));
-    let groups = groups.map_err(|error| RunError::Input(error.to_string()))?;
-    if groups.names().next().is_none() {
-        let file = path.display();
-        warn(&format!("warning: no group in {file} has a name: mostream discover --name {file} 1=NAME"));
-    }
-    Ok(groups)
-}
-
-/// How boxes are found.
-pub fn localizer(method: Method, paper: bool, min_score: Option<f32>) -> Localizer {
-    let usual = Localizer::new(method);
-    let bound = if paper { 0.0 } else { usual.min_score };
-    Localizer { paper, min_score: min_score.unwrap_or(bound), ..usual }
-}
-
-/// What speaks for an object. Another method, or the paper's boxes, are asked for to see what they find.
-pub fn cue(asked: Option<CueName>, no_crops: bool, method: Method, paper: bool, min_score: Option<f32>) -> Cue {
-    let is_usual = method == Method::Most && !paper;
-    match asked.unwrap_or(if is_usual { CueName::Time } else { CueName::Appearance }) {
-        CueName::Time => Cue::Time {
-            min_score: min_score.unwrap_or(MIN_SCORE),
-            without: no_crops.then_some(Sense::Crops).into_iter().collect(),
-        },
-        CueName::Appearance => Cue::Appearance,
-    }
-}
-
-impl FeatureName {
-    /// As it is written.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::K => "k",
-            Self::Q => "q",
-            Self::V => "v",
-            Self::Attention => "attention",
-        }
-    }
-}
-
-impl From<FeatureName> for Feature {
-    fn from(feature: FeatureName) -> Self {
-        match feature {
-            FeatureName::K => Self::Keys,
-            FeatureName::Q => Self::Queries,
-            FeatureName::V => Self::Values,
-            FeatureName::Attention => Self::ClsAttention,
-        }
-    }
 }
 
 impl SourceOptions {
@@ -531,168 +394,5 @@ impl SourceOptions {
             return Err(SpecError::new("scene", "no-scene says that none is kept: leave out one of them"));
         }
         Ok(())
-    }
-
-    pub fn span(&self) -> Span {
-        let ns = |time: Duration| time.as_nanos() as u64;
-        Span { start_ns: self.start.map_or(0, ns), duration_ns: self.duration.map(ns) }
-    }
-
-    /// How the source is decoded; with a size, what is in a device's memory leaves it in the model's size.
-    pub fn decoding(&self, model_size: Option<decoder::ModelSize>) -> Decoding {
-        Decoding { decoder: self.decoder.clone().filter(|name| name != "auto"), model_size }
-    }
-
-    /// How a live source is reached.
-    pub fn camera(&self, model_size: Option<decoder::ModelSize>) -> Result<CameraOptions, RunError> {
-        let usual = CameraOptions::default();
-        let mut options = CameraOptions {
-            transport: self.transport.unwrap_or(usual.transport),
-            insecure_tls: self.insecure_tls.unwrap_or(usual.insecure_tls),
-            mode: self.mode.clone(),
-            latency_ms: self.latency.unwrap_or(usual.latency_ms),
-            stall_after: self.stall_after.unwrap_or(usual.stall_after),
-            retry_for: self.retry_for,
-            decoding: self.decoding(model_size),
-            ..usual
-        };
-        options.read_credentials(self.credentials.as_deref())?;
-        Ok(options)
-    }
-}
-
-/// The same, for a decoder.
-pub(super) fn decoder_size(size: ModelSize, checkpoint: &Checkpoint) -> decoder::ModelSize {
-    let size = match (size, checkpoint.fixed_size()) {
-        (ModelSize::MaxPatches(_), Some((width, height))) => ModelSize::Fixed(width, height),
-        (size, _) => size,
-    };
-    let patch = checkpoint.patch();
-    Arc::new(move |width, height| size.for_picture(width, height, patch))
-}
-
-impl std::fmt::Display for Size {
-    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(out, "{}x{}", self.0, self.1)
-    }
-}
-
-impl std::str::FromStr for Size {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let (width, height) = text.split_once('x').ok_or("expected WIDTHxHEIGHT, such as 320x240")?;
-        let side = |text: &str| match text.parse() {
-            Ok(side @ 1..=65_536) => Ok(side),
-            _ => Err(format!("{text:?} is no side of an image (expected 1 to 65536)")),
-        };
-        Ok(Self(side(width)?, side(height)?))
-    }
-}
-
-/// `12.5`, `1:30` or `1:00:02.25`: seconds, or [H:]M:S.
-pub fn parse_clock(text: &str) -> Result<Duration, String> {
-    let wrong = || format!("expected seconds or [H:]M:S, such as 12.5 or 1:30, not {text:?}");
-    let parts: Vec<&str> = text.split(':').collect();
-    if parts.len() > 3 {
-        return Err(wrong());
-    }
-    let mut seconds = 0.0;
-    for part in parts {
-        let value: f64 = part.parse().map_err(|_| wrong())?;
-        if !(0.0..1e9).contains(&value) {
-            return Err(wrong());
-        }
-        seconds = seconds * 60.0 + value;
-    }
-    Ok(Duration::from_nanos((seconds * 1e9).round() as u64))
-}
-
-/// `90`, `90s`, `10m` or `1h`.
-pub fn parse_span(text: &str) -> Result<Duration, String> {
-    let seconds = text.parse::<f64>().ok().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
-    let span = seconds.or_else(|| humantime::parse_duration(text).ok());
-    let span = span.filter(|span| *span >= Duration::from_millis(1) && span.as_secs() < 1_000_000_000);
-    span.ok_or_else(|| format!("expected a time such as 30s, 10m or 1h, not {text:?}"))
-}
-
-/// `true`, or an address.
-fn address<'de, D: Deserializer<'de>>(from: D) -> Result<Option<SocketAddr>, D::Error> {
-    match Option::<Value>::deserialize(from)? {
-        None | Some(Value::Null | Value::Bool(false)) => Ok(None),
-        Some(Value::Bool(true)) => Ok(Some(WEB)),
-        Some(Value::String(text)) => text
-            .parse()
-            .map(Some)
-            .map_err(|_| D::Error::custom(format!("expected true, or an address such as {WEB}, not {text:?}"))),
-        Some(other) => Err(D::Error::custom(format!("expected true, or an address such as {WEB}, not {other}"))),
-    }
-}
-
-fn as_text<S: serde::Serializer>(text: &OsString, to: S) -> Result<S::Ok, S::Error> {
-    let none = || serde::ser::Error::custom(format!("{} is not UTF-8", text.display()));
-    to.serialize_str(text.to_str().ok_or_else(none)?)
-}
-
-/// As few digits as tell it.
-fn short<S: serde::Serializer>(number: &Option<f32>, to: S) -> Result<S::Ok, S::Error> {
-    number.and_then(|number| number.to_string().parse::<f64>().ok()).serialize(to)
-}
-
-/// What is written as it is shown.
-mod text {
-    use super::{Deserialize, Deserializer, Serialize};
-    use serde::de::Error;
-    use std::fmt::Display;
-    use std::str::FromStr;
-
-    pub fn serialize<T: Display, S: serde::Serializer>(value: &Option<T>, to: S) -> Result<S::Ok, S::Error> {
-        value.as_ref().map(T::to_string).serialize(to)
-    }
-
-    pub fn deserialize<'de, T: FromStr<Err: Display>, D: Deserializer<'de>>(from: D) -> Result<Option<T>, D::Error> {
-        Option::<String>::deserialize(from)?.map(|text| text.parse().map_err(D::Error::custom)).transpose()
-    }
-}
-
-mod span {
-    use super::{Deserialize, Deserializer, Duration, Serialize, parse_span};
-    use serde::de::Error;
-
-    pub fn serialize<S: serde::Serializer>(span: &Option<Duration>, to: S) -> Result<S::Ok, S::Error> {
-        span.map(|span| humantime::format_duration(span).to_string()).serialize(to)
-    }
-
-    pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Duration>, D::Error> {
-        Option::<String>::deserialize(from)?.map(|text| parse_span(&text).map_err(D::Error::custom)).transpose()
-    }
-}
-
-mod clock {
-    use super::{Deserialize, Deserializer, Duration, Serialize, parse_clock};
-    use serde::de::Error;
-
-    pub fn serialize<S: serde::Serializer>(time: &Option<Duration>, to: S) -> Result<S::Ok, S::Error> {
-        time.map(|time| time.as_secs_f64().to_string()).serialize(to)
-    }
-
-    pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Duration>, D::Error> {
-        Option::<String>::deserialize(from)?.map(|text| parse_clock(&text).map_err(D::Error::custom)).transpose()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn times_are_seconds_or_clock_like() {
-        let ns = |text: &str| parse_clock(text).map(|time| time.as_nanos());
-        assert_eq!(ns("12.5"), Ok(12_500_000_000));
-        assert_eq!(ns("1:30"), Ok(90_000_000_000));
-        assert_eq!(ns("1:00:02.25"), Ok(3_602_250_000_000));
-        for wrong in ["", "-1", "nan", "1:2:3:4", "1h"] {
-            assert!(parse_clock(wrong).is_err(), "{wrong}");
-        }
     }
 }
