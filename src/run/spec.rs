@@ -135,7 +135,7 @@ pub struct SourceSpec {
     pub options: SourceOptions,
 }
 
-/// What speaks for an object; see [`Cue`].
+/// What speaks for an object; see [`crate::engine::Cue`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum CueName {
@@ -143,7 +143,7 @@ pub enum CueName {
     Time,
 }
 
-/// What the model gives; see [`Feature`].
+/// What the model gives; see [`crate::backbone::Feature`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum FeatureName {

@@ -31,7 +31,7 @@ impl std::str::FromStr for Size {
     }
 }
 
-/// `12.5`, `1:30` or `1:00:02.25`: seconds, or [H:]M:S.
+/// `12.5`, `1:30` or `1:00:02.25`: seconds, or `[H:]M:S`.
 pub fn parse_clock(text: &str) -> Result<Duration, String> {
     let wrong = || format!("expected seconds or [H:]M:S, such as 12.5 or 1:30, not {text:?}");
     let parts: Vec<&str> = text.split(':').collect();
