@@ -4,7 +4,7 @@ use super::spec::RunSpec;
 use super::{Known, Run, RunError};
 use serde::Serialize;
 use serde_json::Value;
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 /// What another spec has changed.
 #[derive(Debug, Default, Serialize)]
@@ -12,35 +12,40 @@ pub struct Changes {
     /// Names of sources.
     pub added: Vec<String>,
     pub removed: Vec<String>,
-    /// Why a source that is new or has changed could not be begun.
-    pub failed: Vec<String>,
     /// Keys that say something else now and hold from the next start on.
     pub need_restart: Vec<String>,
 }
 
 impl Run {
     /// Ends the sources that `spec` has no more, and begins those that it has anew; a source with other options is both. What is wrong
-    /// with the spec, or with where its sources and outputs are, is an error before anything changes.
+    /// with the spec, its sources or their outputs is an error before anything changes.
     pub fn reload(&self, spec: &RunSpec) -> Result<Changes, RunError> {
         spec.check()?;
         let mut state = self.state();
         let mut new = Vec::from_iter(spec.sources.iter().map(|source| source.over(&spec.each)));
-        let mut gone = BTreeSet::new();
-        for source in state.known.iter().filter(|source| source.id == source.first) {
-            match new.iter().position(|other| *other == source.spec) {
-                Some(at) => drop(new.remove(at)),
-                None => _ = gone.insert(source.first),
+        let mut gone: BTreeMap<_, _> = state.known.iter().map(|source| (source.first, source.spec.clone())).collect();
+        gone.retain(|_, source| match new.iter().position(|other| other == source) {
+            Some(at) => {
+                new.remove(at);
+                false
             }
-        }
+            None => true,
+        });
         let known = std::mem::take(&mut state.known);
-        let (go, stay): (Vec<Known>, Vec<Known>) = known.into_iter().partition(|source| gone.contains(&source.first));
+        let (go, stay): (Vec<Known>, Vec<Known>) =
+            known.into_iter().partition(|source| gone.contains_key(&source.first));
         state.known = stay;
-        // Their names and outputs, beside those that stay.
-        if let Err(error) = self.plan(&new, &state.known) {
-            state.known.extend(go);
-            state.known.sort_by_key(|source| source.id);
-            return Err(error);
-        }
+        // Beside those that stay, and before the others go.
+        let planned = self.plan(&new, &state.known);
+        let opened = planned.and_then(|(planned, own)| Ok((self.setup.open_all(&planned, &own)?, planned, own)));
+        let (opened, planned, own) = match opened {
+            Ok(opened) => opened,
+            Err(error) => {
+                state.known.extend(go);
+                state.known.sort_by_key(|source| source.id);
+                return Err(error);
+            }
+        };
         state.each = spec.each.clone();
         let need_restart = differing(&self.setup.shared, &spec.shared);
         let mut changes = Changes { need_restart, ..Changes::default() };
@@ -48,12 +53,8 @@ impl Run {
             self.engine.remove(source.id);
             changes.removed.push(source.name);
         }
-        for source in new {
-            match self.plan_and_begin(&[source], &mut state.known) {
-                Ok(ids) => changes.added.extend(ids.iter().filter_map(|id| Some(self.board().get(*id)?.name.clone()))),
-                Err(error) => changes.failed.push(error.to_string()),
-            }
-        }
+        changes.added.extend(planned.iter().map(|source| source.name.clone()));
+        self.begin(&new, planned, own, opened, &mut state.known)?;
         Ok(changes)
     }
 }

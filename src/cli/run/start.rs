@@ -89,14 +89,13 @@ fn run_saying(log: Log, spec: RunSpec, config: Option<&Path>) -> anyhow::Result<
 /// Does what the file says now; a file with a fault changes nothing.
 fn read_again(run: &Run, file: &Path, log: &Log) {
     let changes = RunSpec::read(file).and_then(|spec| run.reload(&spec));
-    let Changes { added, removed, failed, need_restart } = match changes {
+    let Changes { added, removed, need_restart } = match changes {
         Ok(changes) => changes,
         Err(error) => return log.warn(&format!("nothing has changed: {error}")),
     };
     let file = file.display();
     let names = |names: &[String]| if names.is_empty() { "none".to_owned() } else { names.join(", ") };
     log.warn(&format!("{file} is read again: removed {}, added {}", names(&removed), names(&added)));
-    failed.iter().for_each(|why| log.warn(&format!("a source is not begun: {why}")));
     if !need_restart.is_empty() {
         log.warn(&format!("{file}: these hold from the next start on: {}", need_restart.join(", ")));
     }
