@@ -129,15 +129,11 @@ fn measure(dim: usize, sources: usize) -> f64 {
     let path = folder.path().join("records.jsonl");
     let stop = AtomicBool::new(false);
     let start = Instant::now();
-    let board = Board::new((0..sources).map(|number| number.to_string()));
+    let board = Board::default();
     let records = Records::replace(&path);
-    let inputs = (0..sources).map(|_| Input {
-        feed: Box::new(Files::new(vec![Source::new(CLIP).unwrap()], Span::default())),
-        sinks: vec![records.sink()],
-        every: 1,
-        adaptive: None,
-        scene: None,
-        witness: None,
+    let inputs = (0..sources).map(|number| {
+        let feed = Files::new(vec![Source::new(CLIP).unwrap()], Span::default());
+        Input { sinks: vec![records.sink()], ..Input::new(board.enter(number.to_string()), Box::new(feed)) }
     });
     let task = Task {
         model: "recorded".into(),
@@ -148,7 +144,7 @@ fn measure(dim: usize, sources: usize) -> f64 {
         with_timings: false,
     };
     engine::run(&task, inputs.collect(), &models, &board, &stop, &|_| ()).unwrap();
-    let frames = board.sources.iter().map(|source| source.snapshot().frames).sum();
+    let frames = board.sources().iter().map(|source| source.snapshot().frames).sum();
     let seconds = start.elapsed().as_secs_f64();
     check(&path, frames, &expected);
     frames as f64 / seconds

@@ -73,20 +73,13 @@ impl Feed for Gated {
 fn main() {
     let seconds = std::env::args().find_map(|argument| argument.parse().ok()).unwrap_or(SECONDS);
     let checkpoint = Checkpoint::bundled().unwrap();
+    let board = Board::default();
     let input = |number: usize| {
         let pipeline = "videotestsrc is-live=true pattern=ball ! video/x-raw,format=I420,width=640,height=480,framerate=10/1 \
                         ! appsink name=frames sync=false drop=true";
         let camera = Camera::open(pipeline.as_ref(), number.to_string(), CameraOptions::default()).unwrap();
-        Input {
-            feed: Box::new(Gated { camera, number }),
-            sinks: Vec::new(),
-            every: 1,
-            adaptive: None,
-            scene: None,
-            witness: None,
-        }
+        Input::new(board.enter(number.to_string()), Box::new(Gated { camera, number }))
     };
-    let board = Board::new((0..CAMERAS).map(|number| number.to_string()));
     let stop = AtomicBool::new(false);
     let localizer = Localizer::default();
     let task = Task {
@@ -100,7 +93,7 @@ fn main() {
     let (width, height) = model_size(640, 480, checkpoint.patch(), DEFAULT_MAX_PATCHES);
     let backbone = Backbone::open(&checkpoint, Feature::Keys, width, height, &SessionOptions::default()).unwrap();
     let models = vec![Arc::new(backbone) as Arc<dyn Model>];
-    let inferred = || Vec::from_iter(board.sources.iter().map(|source| source.snapshot().inferred));
+    let inferred = || Vec::from_iter(board.sources().iter().map(|source| source.snapshot().inferred));
     let total = |counts: &[u64]| counts.iter().sum::<u64>();
 
     // Frames of each source that the model answers in this time of a setting, and the seconds it took.

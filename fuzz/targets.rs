@@ -233,11 +233,11 @@ fn address(bytes: &[u8]) {
 /// A request, or several, to the page's server. Its token is "token".
 fn http(bytes: &[u8]) {
     static SERVER: LazyLock<(SocketAddr, Mutex<Box<dyn Send>>)> = LazyLock::new(|| {
-        let board = Arc::new(Board::new(["a".to_owned()]));
-        let (server, sinks) =
-            web::Server::start((Ipv4Addr::LOCALHOST, 0).into(), board, Some("token".into()), web::Options::default())
-                .unwrap();
-        (server.addr(), Mutex::new(Box::new((server, sinks))))
+        let board = Arc::<Board>::default();
+        let address = (Ipv4Addr::LOCALHOST, 0).into();
+        let server = web::Server::start(address, board.clone(), Some("token".into()), web::Options::default()).unwrap();
+        let sink = server.sink(&board.enter("a".into()));
+        (server.addr(), Mutex::new(Box::new((server, sink))))
     });
     let mut stream = TcpStream::connect(SERVER.0).unwrap();
     stream.set_read_timeout(Some(Duration::from_secs(15))).unwrap();

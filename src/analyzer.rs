@@ -1,13 +1,34 @@
-//! One picture at a time: RGB → backbone → localizer, for what works picture by picture. (`engine` wires the same stages to
+//! One picture at a time: pixels → backbone → localizer, for what works picture by picture. (`engine` wires the same stages to
 //! threads for video.)
+//!
+//! A picture is lent, in whatever planes and strides it has; only the model's small image is made of it.
+//!
+//! ```no_run
+//! use mostream::analyzer::{AnalyzeError, Analyzer, ModelSize};
+//! use mostream::backbone::{Checkpoint, Feature, SessionOptions};
+//! use mostream::fit::{Colour, PictureView, PixelFormat, Plane};
+//! use mostream::localize::Localizer;
+//! use std::sync::Arc;
+//!
+//! // A frame of 640x480 as a decoder has it: NV12, 768 bytes from row to row.
+//! let (luma, chroma) = (vec![90; 768 * 480], vec![128; 768 * 240]);
+//! let planes = [Plane { bytes: &luma, stride: 768 }, Plane { bytes: &chroma, stride: 768 }];
+//! let picture = PictureView::new(PixelFormat::Nv12, (640, 480), &planes, Colour::BT601)?;
+//! let checkpoint = Arc::new(Checkpoint::bundled()?);
+//! let mut analyzer = Analyzer::new(checkpoint, SessionOptions::default(), ModelSize::default());
+//! for object in analyzer.analyze(&picture, Feature::Keys)?.detections(&Localizer::default())? {
+//!     println!("{:?} {}", object.bbox, object.score);
+//! }
+//! # Ok::<(), AnalyzeError>(())
+//! ```
 
 use crate::backbone::{
     Backbone, BackboneError, ByShape, Checkpoint, DEFAULT_MAX_PATCHES, Feature, Model, SessionOptions, give_up,
     model_size,
 };
+use crate::fit::{Fit, FitError, PictureView};
 use crate::geometry::{PatchLayout, PixelBox};
 use crate::localize::{Detection, Features, Found, LocalizeError, Localizer, Method, PatchOutput};
-use crate::picture::{self, RgbImage};
 use std::collections::HashSet;
 use std::sync::Arc;
 
@@ -18,6 +39,8 @@ pub enum AnalyzeError {
     Backbone(#[from] BackboneError),
     #[error(transparent)]
     Localize(#[from] LocalizeError),
+    #[error(transparent)]
+    Picture(#[from] FitError),
 }
 
 /// How large the model sees a picture.
@@ -59,6 +82,9 @@ pub struct Analyzer {
     options: SessionOptions,
     size: ModelSize,
     sessions: ByShape<(Feature, (u32, u32)), Backbone>,
+    fit: Fit,
+    /// The model's image, packed RGB.
+    scaled: Vec<u8>,
     /// Takes notes about sessions, each different one once.
     tell: Option<fn(&str)>,
     told: HashSet<String>,
@@ -77,7 +103,8 @@ pub struct Analysis {
 impl Analyzer {
     /// No session is made yet.
     pub fn new(checkpoint: Arc<Checkpoint>, options: SessionOptions, size: ModelSize) -> Self {
-        Self { checkpoint, options, size, sessions: ByShape::default(), tell: None, told: HashSet::new() }
+        let (sessions, fit, scaled, told) = Default::default();
+        Self { checkpoint, options, size, sessions, fit, scaled, tell: None, told }
     }
 
     /// What a user should know about its sessions ([`Backbone::notes`]) goes to `tell`, the same only once.
@@ -95,22 +122,27 @@ impl Analyzer {
         self.size.for_model(&self.checkpoint, width, height)
     }
 
-    /// Runs the backbone on a picture of any size.
-    pub fn analyze(&mut self, picture: &RgbImage, feature: Feature) -> Result<Analysis, AnalyzeError> {
-        let (width, height) = self.model_size(picture.width(), picture.height());
-        self.analyze_scaled(&picture::scaled(picture, width, height), picture.dimensions(), feature)
+    /// Runs the backbone on a picture of any size and format.
+    pub fn analyze(&mut self, picture: &PictureView<'_>, feature: Feature) -> Result<Analysis, AnalyzeError> {
+        let (width, height) = self.model_size(picture.size().0, picture.size().1);
+        let mut scaled = std::mem::take(&mut self.scaled);
+        scaled.resize(3 * width as usize * height as usize, 0);
+        self.fit.rgb(picture, (width, height), &mut scaled)?;
+        let analysis = self.analyze_scaled(&scaled, picture.size(), feature);
+        self.scaled = scaled;
+        analysis
     }
 
-    /// Runs the backbone on a picture that is already as large as [`Analyzer::model_size`] says for one of size `picture`.
+    /// Runs the backbone on packed RGB that is already as large as [`Analyzer::model_size`] says for a picture of size `picture`.
     pub fn analyze_scaled(
         &mut self,
-        scaled: &RgbImage,
+        scaled: &[u8],
         picture: (u32, u32),
         feature: Feature,
     ) -> Result<Analysis, AnalyzeError> {
-        let backbone = self.session(feature, scaled.dimensions())?;
+        let backbone = self.session(feature, self.model_size(picture.0, picture.1))?;
         let layout = backbone.layout();
-        let values = backbone.features(scaled.as_raw())?;
+        let values = backbone.features(scaled)?;
         let output = match feature {
             Feature::ClsAttention => PatchOutput::Attention(values.into()),
             _ => PatchOutput::Features(Features::new(layout.grid, values)?),

@@ -139,6 +139,11 @@ impl<'a> PictureView<'a> {
         Self { width: to[0] - from[0], height: to[1] - from[1], planes, ..*self }
     }
 
+    /// `(width, height)` in pixels.
+    pub fn size(&self) -> (u32, u32) {
+        (self.width, self.height)
+    }
+
     /// Packed RGB, `[height, width, 3]`.
     pub fn rgb(pixels: &'a [u8], width: u32, height: u32) -> Result<Self, FitError> {
         let plane = Plane { bytes: pixels, stride: width as usize * 3 };

@@ -9,19 +9,19 @@
 //! Reading order: [`geometry`] (patch grid, frame pixels), [`localize`] (MOST, LOST, TokenCut, DINO-seg), [`motion`] and [`scene`]
 //! (what moves and what is new, from the past), [`record`] (what is published), then, each behind a feature, `fit` (a picture of any format → the model's), `backbone` (checkpoint → ONNX graph → session),
 //! `stream` (all of GStreamer), `overlay`, `engine` (all threads of a run: files and cameras go the same way) and its plugs, `publish` and
-//! `web`; `picture` and `analyzer` take the same steps with one picture at a time, and on them stand `evaluate` (annotated data sets),
+//! `web`; `run` is the door: a spec in, a run out; `picture` and `analyzer` take the same steps with one picture at a time, and on them stand `evaluate` (annotated data sets),
 //! `inspect` (why a box was drawn), `label` (training sets) and `discover` (groups by appearance). The program is `main.rs` and `cli`.
 //!
 //! `geometry`, `record`, `localize`, `motion` and `scene` know arrays and numbers only: no I/O, clock, logging, video or inference library.
 //! `tests/structure.rs` holds the rooms to what they may import.
 
-#[cfg(feature = "picture")]
+#[cfg(all(feature = "backbone", feature = "fit"))]
 pub mod analyzer;
 #[cfg(feature = "backbone")]
 pub mod backbone;
 #[cfg(feature = "discover")]
 pub mod discover;
-#[cfg(feature = "cli")]
+#[cfg(feature = "engine")]
 pub mod engine;
 #[cfg(feature = "evaluate")]
 pub mod evaluate;
@@ -43,14 +43,16 @@ pub mod overlay;
 pub mod partial;
 #[cfg(feature = "picture")]
 pub mod picture;
-#[cfg(feature = "cli")]
+#[cfg(feature = "publish")]
 pub mod publish;
 pub mod record;
+#[cfg(feature = "run")]
+pub mod run;
 pub mod scene;
 #[cfg(feature = "stream")]
 pub mod stream;
 pub mod track;
-#[cfg(feature = "cli")]
+#[cfg(feature = "web")]
 pub mod web;
 #[cfg(feature = "zoo")]
 pub mod zoo;

@@ -1,6 +1,6 @@
 //! Still pictures and animations: decoded by an image library at their native size, upright, and scaled for the model.
 
-use crate::fit::{Fit, PictureView};
+use crate::fit::{Fit, FitError, PictureView};
 use crate::partial;
 use image::codecs::gif::GifDecoder;
 use image::codecs::jpeg::JpegEncoder;
@@ -90,6 +90,11 @@ pub fn dimensions(path: &Path) -> Result<(u32, u32), PictureError> {
     }
 }
 
+/// The picture, lent.
+pub fn view(picture: &RgbImage) -> Result<PictureView<'_>, FitError> {
+    PictureView::rgb(picture, picture.width(), picture.height())
+}
+
 /// The picture at this size, by [`Fit`]; not copied where it has it.
 pub fn scaled(picture: &RgbImage, width: u32, height: u32) -> Cow<'_, RgbImage> {
     if picture.dimensions() == (width, height) {
@@ -97,9 +102,7 @@ pub fn scaled(picture: &RgbImage, width: u32, height: u32) -> Cow<'_, RgbImage> 
     }
     let mut scaled = RgbImage::new(width, height);
     // A picture without pixels stays black.
-    PictureView::rgb(picture, picture.width(), picture.height())
-        .and_then(|view| Fit::default().rgb(&view, (width, height), &mut scaled))
-        .ok();
+    view(picture).and_then(|view| Fit::default().rgb(&view, (width, height), &mut scaled)).ok();
     Cow::Owned(scaled)
 }
 

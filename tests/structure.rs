@@ -5,11 +5,12 @@
 use std::path::{Path, PathBuf};
 
 /// A crate, and the files and folders of `src` that may name it.
-const RULES: [(&str, &[&str]); 46] = [
+const RULES: [(&str, &[&str]); 47] = [
     ("serde", &[""]),
+    ("pathfinding", &["track/assign.rs"]),
     ("thiserror", &[""]),
     ("ndarray", &["backbone", "cli", "discover", "engine", "inspect", "localize", "npy.rs"]),
-    ("serde_json", &["backbone", "cli", "discover", "evaluate", "inspect", "label", "publish", "web", "zoo"]),
+    ("serde_json", &["backbone", "cli", "discover", "evaluate", "inspect", "label", "publish", "web", "zoo", "run"]),
     ("gstreamer", &["stream", "overlay.rs", "engine", "publish", "web/source.rs", "cli/doctor.rs"]),
     ("gstreamer_app", &["stream", "publish"]),
     ("gstreamer_pbutils", &["stream/preflight.rs"]),
@@ -28,7 +29,12 @@ const RULES: [(&str, &[&str]); 46] = [
     ("bytemuck", &["fit.rs"]),
     ("fast_image_resize", &["fit.rs"]),
     ("opencv", &["overlay.rs"]),
-    ("crossbeam_channel", &["engine"]),
+    ("crossbeam_channel", &["engine", "run/observe.rs"]),
+    ("toml_edit", &["run/config.rs"]),
+    ("humantime", &["publish/segments.rs", "run/values.rs", "cli"]),
+    ("directories", &["backbone/cache.rs", "zoo/mod.rs"]),
+    ("indicatif", &["cli/models.rs", "cli/progress.rs"]),
+    ("signal_hook", &["cli/interrupt.rs"]),
     ("image", &["picture.rs"]),
     ("png", &["evaluate/dataset/mask.rs"]),
     ("roxmltree", &["evaluate/dataset/voc.rs"]),
@@ -45,11 +51,6 @@ const RULES: [(&str, &[&str]); 46] = [
     ("sha2", &["zoo"]),
     ("clap", &["main.rs", "cli"]),
     ("anyhow", &["cli"]),
-    ("directories", &["cli"]),
-    ("humantime", &["cli", "publish/segments.rs"]),
-    ("indicatif", &["cli/models.rs", "cli/progress.rs"]),
-    ("signal_hook", &["cli/interrupt.rs"]),
-    ("toml_edit", &["cli/config.rs"]),
     (
         "std::thread",
         &[
@@ -79,6 +80,7 @@ const RULES: [(&str, &[&str]); 46] = [
             "discover/groups.rs",
             "discover/collection.rs",
             "label",
+            "run",
             "web/metrics.rs",
             "web/machine.rs",
             "zoo",
@@ -88,7 +90,7 @@ const RULES: [(&str, &[&str]); 46] = [
 ];
 
 /// A room, and the rooms below it, which it may name. The program's own, `cli`, stands on all of them.
-const FLOORS: [(&str, &[&str]); 22] = [
+const FLOORS: [(&str, &[&str]); 24] = [
     ("geometry", &[]),
     ("localize", &["geometry"]),
     ("motion", &["localize"]),
@@ -101,16 +103,27 @@ const FLOORS: [(&str, &[&str]); 22] = [
     ("backbone", &["geometry", "markup"]),
     ("zoo", &["backbone", "partial"]),
     ("picture", &["fit", "partial"]),
-    ("analyzer", &["backbone", "geometry", "localize", "picture"]),
+    ("analyzer", &["backbone", "geometry", "localize", "picture", "fit"]),
     ("stream", &["fit", "geometry", "partial", "picture", "record"]),
     ("overlay", &["geometry", "record"]),
     ("evaluate", &["geometry", "localize", "markup", "picture", "scene"]),
     ("discover", &["geometry", "localize", "partial", "picture"]),
     ("inspect", &["analyzer", "geometry", "localize", "markup", "motion", "picture", "record", "scene"]),
     ("label", &["geometry", "localize", "markup", "partial", "picture", "record"]),
-    ("engine", &["backbone", "discover", "geometry", "localize", "motion", "overlay", "record", "scene", "stream"]),
+    (
+        "engine",
+        &["analyzer", "backbone", "discover", "geometry", "localize", "motion", "overlay", "record", "scene", "stream"],
+    ),
     ("publish", &["engine", "partial", "stream"]),
     ("web", &["engine", "record", "stream"]),
+    ("track", &[]),
+    (
+        "run",
+        &[
+            "analyzer", "backbone", "discover", "engine", "geometry", "localize", "partial", "publish", "record",
+            "scene", "stream", "web", "zoo", "picture",
+        ],
+    ),
 ];
 
 fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
@@ -215,6 +228,21 @@ fn channels_are_bounded_and_nothing_is_left_to_do() {
         let text = std::fs::read_to_string(&file).unwrap();
         for word in ["unbounded", "mpsc::channel", "todo!(", "unimplemented!("] {
             assert!(!text.contains(word), "{}: {word}", file.display());
+        }
+    }
+}
+
+#[test]
+fn only_the_program_ends_the_process_and_prints() {
+    let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut files = Vec::new();
+    sources(&src, &mut files);
+    let own = files.iter().filter(|file| !file.starts_with(src.join("cli")) && !file.ends_with("main.rs"));
+    for file in own {
+        let text = std::fs::read_to_string(file).unwrap();
+        let code = text.lines().filter(|line| !line.trim_start().starts_with("//"));
+        for word in ["process::exit", "println!(", "eprint!(", "set_hook"] {
+            assert!(!code.clone().any(|line| line.contains(word)), "{}: {word}", file.display());
         }
     }
 }

@@ -121,6 +121,14 @@ impl Cache {
     }
 }
 
+/// Where graphs and optimised models are kept: `MOSTREAM_CACHE` (empty: nowhere), else the user's cache directory.
+pub fn user_cache() -> Option<PathBuf> {
+    match std::env::var_os("MOSTREAM_CACHE") {
+        Some(folder) => (!folder.is_empty()).then(|| folder.into()),
+        None => directories::ProjectDirs::from("", "", "mostream").map(|folders| folders.cache_dir().to_owned()),
+    }
+}
+
 /// The name of an entry: the hash of all these.
 pub fn key(parts: &[&[u8]]) -> blake3::Hash {
     let mut hasher = blake3::Hasher::new();

@@ -25,6 +25,7 @@ mod work;
 
 use crate::geometry::PatchLayout;
 pub use by_shape::{ByShape, give_up, trim};
+pub use cache::user_cache;
 pub use error::BackboneError;
 pub use graph::{Dialect, Feature};
 pub use library::{RuntimeInfo, find_library, runtime_info};

@@ -301,7 +301,7 @@ impl FromStr for Device {
 }
 
 /// Devices that work side by side: one, or GPUs of one kind (`cuda:0,1`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Devices {
     first: Device,
     /// The numbers of the other GPUs.

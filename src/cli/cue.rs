@@ -2,7 +2,8 @@
 
 use mostream::engine::Cue;
 use mostream::localize::Method;
-use mostream::scene::{MIN_SCORE, Sense};
+use mostream::run::spec::{self, CueName};
+use mostream::scene::MIN_SCORE;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 enum CueArg {
@@ -27,14 +28,11 @@ fn help() -> String {
     )
 }
 
-/// Another method, or the paper's boxes, are asked for to see what they find.
+/// See [`spec::cue`].
 pub fn cue(asked: CueArgs, method: Method, paper: bool, min_score: Option<f32>) -> Cue {
-    let is_usual = method == Method::Most && !paper;
-    match asked.cue.unwrap_or(if is_usual { CueArg::Time } else { CueArg::Appearance }) {
-        CueArg::Time => Cue::Time {
-            min_score: min_score.unwrap_or(MIN_SCORE),
-            without: asked.no_crops.then_some(Sense::Crops).into_iter().collect(),
-        },
-        CueArg::Appearance => Cue::Appearance,
-    }
+    let name = asked.cue.map(|cue| match cue {
+        CueArg::Appearance => CueName::Appearance,
+        CueArg::Time => CueName::Time,
+    });
+    spec::cue(name, asked.no_crops, method, paper, min_score)
 }

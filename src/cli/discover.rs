@@ -2,7 +2,6 @@
 
 use super::cue::{CueArgs, cue};
 use super::exit::{Exit, Failure};
-use super::inputs::{Input, expand};
 use super::interrupt::stop_flag;
 use super::localize::MethodArgs;
 use super::model::{FeatureArg, ModelArgs};
@@ -10,7 +9,7 @@ use super::past::{self, Ask};
 use super::progress::Progress;
 use crate::cli::tell::tell;
 use anyhow::Context;
-use mostream::analyzer::{Analysis, Analyzer};
+use mostream::analyzer::{Analysis, AnalyzeError, Analyzer};
 use mostream::backbone::Feature;
 use mostream::discover::agreement::{nmi, purity};
 use mostream::discover::collection::{Collection, MAX_OBJECTS, Seen};
@@ -20,6 +19,7 @@ use mostream::evaluate::dataset::{Dataset, FrameTruth, Media, Options};
 use mostream::geometry::PixelBox;
 use mostream::localize::{Detection, Localizer, Method, PatchOutput};
 use mostream::picture;
+use mostream::run::inputs::{Input, expand};
 use mostream::stream::ingest::Span;
 use mostream::stream::pictures::VideoPictures;
 use mostream::stream::preflight::Source;
@@ -162,7 +162,8 @@ impl Search<'_> {
         match &job.input {
             Input::Still(path) => {
                 let picture = picture::decode(path)?;
-                let analysis = self.analyzer.analyze(&picture, self.feature())?;
+                let analysis =
+                    self.analyzer.analyze(&picture::view(&picture).map_err(AnalyzeError::from)?, self.feature())?;
                 let detections = analysis.detections(&self.localizer)?;
                 let name = job.input.name();
                 let seen = Seen { picture: &picture, source: &name, frame: 0, pts_ns: 0 };
@@ -281,7 +282,8 @@ fn say_agreement(assigned: &[usize], classes: &[Option<String>], groups: usize) 
 
 fn plain(arguments: &[OsString]) -> (Vec<Job>, Vec<anyhow::Error>) {
     let (inputs, failures) = expand(arguments);
-    (inputs.into_iter().map(|input| Job { input, truth: Vec::new() }).collect(), failures)
+    let jobs = inputs.into_iter().map(|input| Job { input, truth: Vec::new() });
+    (jobs.collect(), failures.into_iter().map(anyhow::Error::from).collect())
 }
 
 /// The pictures and clips of annotated data sets.

@@ -1,10 +1,10 @@
 //! `mostream doctor`: what is installed, and whether `mostream run` will work.
 
 use super::exit::{self, Exit};
-use super::model::{DeviceArgs, cache_folder};
+use super::model::DeviceArgs;
 use gst::prelude::*;
 use gstreamer as gst;
-use mostream::backbone::{self, Backbone, Checkpoint, Feature, Placement, SessionOptions};
+use mostream::backbone::{self, Backbone, Checkpoint, Feature, Placement, SessionOptions, user_cache};
 use mostream::geometry::PixelBox;
 use mostream::localize::{Features, Localizer, PatchOutput};
 use mostream::stream::{self, decoder, launch, memory, package_of};
@@ -231,7 +231,7 @@ impl Report {
             live,
             onnx_runtime,
             model: checkpoint.map(|checkpoint| Model { id: checkpoint.id().to_owned(), patch: checkpoint.patch() }),
-            cache: cache_folder().map(Cache::at),
+            cache: user_cache().map(Cache::at),
             self_test,
         }
     }
@@ -376,7 +376,7 @@ impl SelfTest {
         let start = Instant::now();
         let DeviceArgs { device, precision, .. } = args;
         let options =
-            SessionOptions { device: device.first(), precision, cache: cache_folder(), ..SessionOptions::default() };
+            SessionOptions { device: device.first(), precision, cache: user_cache(), ..SessionOptions::default() };
         let backbone = Backbone::open(checkpoint, Feature::Keys, width, height, &options)?;
         let open_ms = ms(start);
         // The first run also makes room.

@@ -7,6 +7,7 @@ use mostream::engine::crew::CrewError;
 use mostream::engine::sink::SinkError;
 use mostream::engine::{EngineError, Fault};
 use mostream::picture::PictureError;
+use mostream::run::RunError;
 use mostream::stream::{StreamError, redact};
 use mostream::zoo::ZooError;
 use std::io::{self, Write};
@@ -59,17 +60,40 @@ pub fn exit_of(error: &anyhow::Error) -> Exit {
     if let Some(error) = error.downcast_ref::<ZooError>() {
         return error.into();
     }
+    if let Some(error) = error.downcast_ref::<RunError>() {
+        return error.into();
+    }
     if error.is::<PictureError>() {
         return Exit::Input;
     }
     match error.downcast_ref::<AnalyzeError>() {
         Some(AnalyzeError::Backbone(error)) => return error.into(),
-        Some(AnalyzeError::Localize(_)) => return Exit::Other,
+        Some(AnalyzeError::Localize(_) | AnalyzeError::Picture(_)) => return Exit::Other,
         None => {}
     }
-    match error.downcast_ref::<EngineError>() {
-        Some(EngineError::Crew(CrewError::Backbone(error))) => error.into(),
-        _ => Exit::Other,
+    error.downcast_ref::<EngineError>().map_or(Exit::Other, Exit::from)
+}
+
+impl From<&RunError> for Exit {
+    fn from(error: &RunError) -> Self {
+        match error {
+            RunError::Spec(_) | RunError::Usage(_) => Self::Usage,
+            RunError::Input(_) | RunError::Picture(_) => Self::Input,
+            RunError::Output(_) => Self::Output,
+            RunError::Stream(error) => error.into(),
+            RunError::Backbone(error) => error.into(),
+            RunError::Model(error) => error.into(),
+            RunError::Engine(error) => error.into(),
+        }
+    }
+}
+
+impl From<&EngineError> for Exit {
+    fn from(error: &EngineError) -> Self {
+        match error {
+            EngineError::Crew(CrewError::Backbone(error)) => error.into(),
+            EngineError::Crew(_) | EngineError::Thread(_) | EngineError::Panic | EngineError::Over => Self::Other,
+        }
     }
 }
 
@@ -79,7 +103,7 @@ impl From<&Fault> for Exit {
             Fault::Source(error) | Fault::Sink(SinkError::Stream(error)) => error.into(),
             Fault::Model(error) => error.into(),
             Fault::Sink(SinkError::Write { .. } | SinkError::Other(_)) => Self::Output,
-            Fault::Panic(_) => Self::Other,
+            Fault::Thread(_) | Fault::Panic(_) => Self::Other,
         }
     }
 }
@@ -121,6 +145,12 @@ impl From<&ZooError> for Exit {
 
 impl From<ZooError> for Failure {
     fn from(error: ZooError) -> Self {
+        Self::new(Exit::from(&error), error)
+    }
+}
+
+impl From<RunError> for Failure {
+    fn from(error: RunError) -> Self {
         Self::new(Exit::from(&error), error)
     }
 }

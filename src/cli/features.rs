@@ -1,10 +1,10 @@
 //! A still image → its patch features in a NumPy file.
 
 use super::exit::{self, Exit, Failure};
-use super::guard::guard;
 use super::model::{FeatureArg, ModelArgs};
 use mostream::partial;
 use mostream::picture;
+use mostream::run::guard::guard;
 use ndarray::Array2;
 use ndarray_npy::WriteNpyExt;
 use std::io;

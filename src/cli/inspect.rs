@@ -2,15 +2,13 @@
 
 use super::cue::{self, CueArgs};
 use super::exit::{Exit, Failure};
-use super::guard::guard;
 use super::interrupt::stop_flag;
-use super::localize::localizer;
 use super::model::{FeatureArg, ModelArgs};
 use super::past::{self, Ask};
 use super::progress::Progress;
 use super::run::time_ns;
 use crate::cli::tell::tell;
-use mostream::analyzer::{Analysis, Analyzer};
+use mostream::analyzer::{Analysis, AnalyzeError, Analyzer};
 use mostream::backbone::Feature;
 use mostream::engine::{Cue, Pace};
 use mostream::inspect::page::{self, Caption};
@@ -21,6 +19,8 @@ use mostream::motion::Evidence;
 use mostream::partial;
 use mostream::picture::{self, RgbImage};
 use mostream::record::FrameRecord;
+use mostream::run::guard::guard;
+use mostream::run::spec::localizer;
 use mostream::scene::Scene;
 use mostream::stream::feed::Files;
 use mostream::stream::ingest::Span;
@@ -124,8 +124,9 @@ fn look(input: &OsStr, start_ns: Option<u64>, feature: Feature, analyzer: &mut A
             .into());
         }
         let picture = picture::decode(path)?;
-        let features = analyzer.analyze(&picture, feature)?;
-        let attention = analyzer.analyze(&picture, Feature::ClsAttention)?;
+        let view = picture::view(&picture).map_err(AnalyzeError::from)?;
+        let features = analyzer.analyze(&view, feature)?;
+        let attention = analyzer.analyze(&view, Feature::ClsAttention)?;
         let name = path.file_name().unwrap_or(input).to_string_lossy().into_owned();
         return Ok(Subject { name, time: None, picture, features, attention, video: None });
     }
@@ -163,8 +164,8 @@ fn follow(source: &Source, span: Span, ask: &Ask) -> anyhow::Result<Option<Past>
     let outcome = past::watch(files, Pace { every: 1, is_adaptive: false }, ask, &stop, take)?;
     let (follower, progress) = std::mem::take(&mut *seen.lock().unwrap_or_else(PoisonError::into_inner));
     progress.iter().for_each(Progress::finish);
-    match outcome.faults.into_iter().next() {
-        Some((_, fault)) => Err(Failure::new(Exit::from(&fault), fault).into()),
+    match outcome.into_fault() {
+        Some(fault) => Err(Failure::new(Exit::from(&fault), fault).into()),
         None if stop.load(Ordering::Relaxed) => {
             Err(Failure::new(Exit::Interrupted, "interrupted, no page is written").into())
         }

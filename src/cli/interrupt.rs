@@ -1,11 +1,11 @@
-//! Ctrl-C: once finishes the files, twice ends at once. So do SIGTERM, and SIGHUP, which a closed terminal sends.
+//! Ctrl-C: once finishes the files, twice ends at once. So do SIGTERM, and SIGHUP, which a closed terminal sends; where a
+//! file says what runs, SIGHUP has it read again.
 
 use super::exit::Exit;
 use crate::cli::tell::tell;
 use anyhow::Context;
 use mostream::partial;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
-use signal_hook::iterator::Signals;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -13,28 +13,36 @@ use std::time::{Duration, Instant};
 /// Signals so soon after the first are the same wish: `timeout` and some supervisors signal the process and then its whole group.
 const ECHO: Duration = Duration::from_millis(400);
 
-/// A flag that the first of these signals sets. The second ends the process; unfinished files stay under their partial names.
-pub fn stop_flag() -> anyhow::Result<Arc<AtomicBool>> {
-    stop_flag_saying(|line| tell!("\nmostream: {line}"))
+/// What signals ask for.
+pub struct Signals {
+    pub stop: Arc<AtomicBool>,
+    /// To read the configuration again.
+    pub reload: Arc<AtomicBool>,
 }
 
-/// The same; signals are answered by lines to `say`.
-pub fn stop_flag_saying(say: impl Fn(&str) + Send + 'static) -> anyhow::Result<Arc<AtomicBool>> {
-    let stop = Arc::new(AtomicBool::new(false));
-    let mut ending = vec![SIGINT, SIGTERM];
+/// A flag that the first of these signals sets. The second ends the process; unfinished files stay under their partial names.
+pub fn stop_flag() -> anyhow::Result<Arc<AtomicBool>> {
+    Ok(signals(false, |line| tell!("\nmostream: {line}"))?.stop)
+}
+
+/// The same; signals are answered by lines to `say`. Of who `can_reload`, SIGHUP asks that.
+pub fn signals(can_reload: bool, say: impl Fn(&str) + Send + 'static) -> anyhow::Result<Signals> {
+    let (stop, reload) = (Arc::<AtomicBool>::default(), Arc::<AtomicBool>::default());
+    let mut caught = vec![SIGINT, SIGTERM];
     // `nohup` and some supervisors ask that it be ignored.
     if !is_ignored(SIGHUP) {
-        ending.push(SIGHUP);
+        caught.push(SIGHUP);
     }
-    let mut signals = Signals::new(ending).context("signals cannot be caught")?;
-    let flag = stop.clone();
+    let mut signals = signal_hook::iterator::Signals::new(caught).context("signals cannot be caught")?;
+    let (stops, reloads) = (stop.clone(), reload.clone());
     let watch = move || {
         let mut first: Option<Instant> = None;
-        for _ in signals.forever() {
+        for signal in signals.forever() {
             match first {
+                _ if signal == SIGHUP && can_reload => reloads.store(true, Ordering::Relaxed),
                 None => {
                     first = Some(Instant::now());
-                    flag.store(true, Ordering::Relaxed);
+                    stops.store(true, Ordering::Relaxed);
                     say("finishing; Ctrl-C again ends at once");
                 }
                 Some(first) if first.elapsed() < ECHO => {}
@@ -49,7 +57,7 @@ pub fn stop_flag_saying(say: impl Fn(&str) + Send + 'static) -> anyhow::Result<A
         }
     };
     std::thread::Builder::new().name("signals".into()).spawn(watch).context("no thread for signals")?;
-    Ok(stop)
+    Ok(Signals { stop, reload })
 }
 
 /// Files that reach the limit of their size (`ulimit -f`) are write errors, of the one file, not the end of the program.

@@ -3,7 +3,6 @@
 use super::cue::{CueArgs, cue};
 use super::exit::{Exit, Failure};
 use super::groups::GroupsArg;
-use super::inputs::{self, Input};
 use super::interrupt::stop_flag;
 use super::localize::MethodArgs;
 use super::model::ModelArgs;
@@ -12,7 +11,7 @@ use super::progress::Progress;
 use crate::cli::tell::tell;
 use anyhow::Context;
 use clap::ValueEnum;
-use mostream::analyzer::{Analyzer, feature_for};
+use mostream::analyzer::{AnalyzeError, Analyzer, feature_for};
 use mostream::backbone::Feature;
 use mostream::discover::groups::Groups;
 use mostream::engine::Cue;
@@ -24,6 +23,7 @@ use mostream::label::sequence::Sequences;
 use mostream::label::{self, Format, Object, Picture, contact, naming};
 use mostream::localize::{Detection, Localizer};
 use mostream::picture::{self, PictureError, RgbImage};
+use mostream::run::inputs::{self, Input};
 use mostream::stream::StreamError;
 use mostream::stream::ingest::Span;
 use mostream::stream::pictures::VideoPictures;
@@ -343,7 +343,7 @@ impl Labeller<'_> {
             self.append(&Entry::Duplicate { clip })?;
             return Ok(Known { chosen: known.chosen + 1, ..known });
         }
-        let analysis = self.analyzer.analyze(full, self.feature)?;
+        let analysis = self.analyzer.analyze(&picture::view(full).map_err(AnalyzeError::from)?, self.feature)?;
         let layout = analysis.layout;
         let found = match past {
             Some(found) => found,

@@ -4,6 +4,7 @@ use super::exit::{self, Exit, Failure};
 use mostream::geometry::{Grid, PatchLayout};
 use mostream::localize::{Found, LocalizeError, Localizer, MOST_MIN_SCORE, Method, PatchOutput};
 use mostream::npy::{self, NpyError};
+use mostream::run::spec::localizer;
 use serde::Serialize;
 use std::fs::File;
 use std::path::PathBuf;
@@ -132,12 +133,6 @@ pub fn min_score_help() -> String {
 }
 
 /// The method with what the flags change about it. The paper leaves nothing out.
-pub fn localizer(method: Method, paper: bool, min_score: Option<f32>) -> Localizer {
-    let usual = Localizer::new(method);
-    let bound = if paper { 0.0 } else { usual.min_score };
-    Localizer { paper, min_score: min_score.unwrap_or(bound), ..usual }
-}
-
 pub fn score(text: &str) -> Result<f32, String> {
     text.parse()
         .ok()

@@ -9,8 +9,6 @@ mod eval;
 mod exit;
 mod features;
 mod groups;
-mod guard;
-mod inputs;
 mod inspect;
 mod interrupt;
 mod label;
@@ -24,7 +22,7 @@ mod sources;
 mod tell;
 mod warmup;
 
-use clap::{Parser, Subcommand};
+use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 /// Finds the objects in any video, with no labels and no training.
 #[derive(Parser)]
@@ -68,13 +66,15 @@ enum Command {
 
 /// Reads the command line and does what it asks.
 pub fn main() -> std::process::ExitCode {
-    let command = Cli::parse().command;
-    exit::report(interrupt::spare_large_files().and_then(|()| outcome(command)))
+    let matches = Cli::command().get_matches();
+    let command = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit()).command;
+    let of_command = matches.subcommand().map_or(&matches, |(_, matches)| matches);
+    exit::report(interrupt::spare_large_files().and_then(|()| outcome(command, of_command)))
 }
 
-fn outcome(command: Command) -> anyhow::Result<exit::Exit> {
+fn outcome(command: Command, matches: &ArgMatches) -> anyhow::Result<exit::Exit> {
     match command {
-        Command::Run(args) => run::run(*args),
+        Command::Run(args) => run::run(*args, matches),
         Command::Config(command) => config::run(command),
         Command::Sources(args) => sources::run(args),
         Command::Discover(args) => discover::run(args),

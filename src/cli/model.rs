@@ -1,17 +1,16 @@
 //! The flags that choose the backbone, for every subcommand that runs it.
 
 use super::exit::{Exit, Failure};
-use super::models;
 use crate::cli::tell::tell;
 use anyhow::Context;
 use clap::ValueEnum;
 use mostream::analyzer::{Analyzer, ModelSize};
 use mostream::backbone::{
-    Backbone, BackboneError, Checkpoint, DEFAULT_MAX_PATCHES, Devices, Feature, Hints, Model, Precision, SessionOptions,
+    Backbone, BackboneError, Checkpoint, DEFAULT_MAX_PATCHES, Devices, Feature, Hints, Precision, SessionOptions,
+    user_cache,
 };
-use mostream::engine::Models;
-use mostream::geometry::PatchLayout;
-use mostream::motion::Need;
+use mostream::engine::Backbones;
+use mostream::zoo;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -117,7 +116,7 @@ impl CheckpointArgs {
     pub fn read(&self) -> Result<Checkpoint, Failure> {
         match &self.model {
             Some(model) => {
-                models::open(model, Hints { heads: self.heads.map(usize::from), patch: self.patch.map(usize::from) })
+                Ok(zoo::open(model, Hints { heads: self.heads.map(usize::from), patch: self.patch.map(usize::from) })?)
             }
             None => Ok(Checkpoint::bundled()?),
         }
@@ -133,16 +132,6 @@ impl ModelArgs {
     /// The model's input `(width, height)` for a frame of this size.
     pub fn size_for(&self, checkpoint: &Checkpoint, width: u32, height: u32) -> (u32, u32) {
         self.model_size().for_model(checkpoint, width, height)
-    }
-
-    /// The same, to be asked later.
-    pub fn sizing(&self, checkpoint: &Checkpoint) -> mostream::stream::decoder::ModelSize {
-        let size = match (self.model_size(), checkpoint.fixed_size()) {
-            (ModelSize::MaxPatches(_), Some((width, height))) => ModelSize::Fixed(width, height),
-            (size, _) => size,
-        };
-        let patch = checkpoint.patch();
-        Arc::new(move |width, height| size.for_picture(width, height, patch))
     }
 
     fn model_size(&self) -> ModelSize {
@@ -173,7 +162,7 @@ impl ModelArgs {
             batch: batch.map(usize::from),
             threads: self.threads.map(usize::from),
             library: None,
-            cache: cache_folder(),
+            cache: user_cache(),
         }
     }
 
@@ -217,21 +206,16 @@ impl ModelArgs {
         open(checkpoint, (feature, false), size, &self.session_options())
     }
 
-    /// The sessions on all devices asked for; `warn` is told what is to be said about them.
-    pub fn models(
-        &self,
-        checkpoint: &Checkpoint,
-        outputs: (Feature, bool),
-        size: (u32, u32),
-        warn: impl Fn(&str),
-    ) -> Result<Vec<Arc<dyn Model>>, BackboneError> {
-        let options = self.session_options();
-        let open = |device| -> Result<Arc<dyn Model>, BackboneError> {
-            let backbone = open(checkpoint, outputs, size, &SessionOptions { device, ..options.clone() })?;
-            backbone.notes().iter().for_each(|note| warn(note));
-            Ok(Arc::new(backbone))
-        };
-        self.device.device.all().into_iter().map(open).collect()
+    /// The models of a run of this checkpoint, on all devices asked for, of which nothing is said.
+    pub fn backbones<'a>(&self, checkpoint: &'a Checkpoint, feature: Feature) -> Backbones<&'a Checkpoint> {
+        Backbones {
+            checkpoint,
+            feature,
+            size: self.model_size(),
+            devices: self.device.device,
+            options: self.session_options(),
+            tell: Box::new(|_| {}),
+        }
     }
 }
 
@@ -245,39 +229,6 @@ fn open(
     match with_middle && !checkpoint.is_onnx() {
         true => Backbone::open_with_middle(checkpoint, feature, width, height, options),
         false => Backbone::open(checkpoint, feature, width, height, options),
-    }
-}
-
-/// The models of a run: one on every device, for every shape of picture.
-pub struct RunModels<'a> {
-    pub args: &'a ModelArgs,
-    pub checkpoint: &'a Checkpoint,
-    pub feature: Feature,
-    pub warn: &'a (dyn Fn(&str) + Sync),
-}
-
-impl Models for RunModels<'_> {
-    fn layout(&self, width: u32, height: u32) -> Result<PatchLayout, BackboneError> {
-        let (width, height) = self.args.size_for(self.checkpoint, width, height);
-        self.checkpoint.layout(width, height)
-    }
-
-    fn open(&self, layout: &PatchLayout, need: Option<Need>) -> Result<Vec<Arc<dyn Model>>, BackboneError> {
-        let size = (layout.image_width, layout.image_height);
-        let outputs = match need {
-            Some(Need::Half) if !self.checkpoint.is_onnx() => (Feature::MiddleKeys, false),
-            Some(Need::Half | Need::Whole) => (self.feature, true),
-            None => (self.feature, false),
-        };
-        self.args.models(self.checkpoint, outputs, size, self.warn)
-    }
-}
-
-/// Where graphs and optimised models are kept: `MOSTREAM_CACHE` (empty: nowhere), else the user's cache directory.
-pub fn cache_folder() -> Option<PathBuf> {
-    match std::env::var_os("MOSTREAM_CACHE") {
-        Some(folder) => (!folder.is_empty()).then(|| folder.into()),
-        None => directories::ProjectDirs::from("", "", "mostream").map(|folders| folders.cache_dir().to_owned()),
     }
 }
 

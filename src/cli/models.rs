@@ -1,7 +1,6 @@
 //! `mostream model`: models by name, and the files they are in.
 
 use super::exit::{self, Exit, Failure};
-use super::guard::guard;
 use super::interrupt;
 use super::model::{CheckpointArgs, FeatureArg, size};
 use crate::cli::tell::tell;
@@ -10,6 +9,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use mostream::analyzer::ModelSize;
 use mostream::backbone::{Checkpoint, DEFAULT_MAX_PATCHES, Description, Hints, Metadata};
 use mostream::partial;
+use mostream::run::guard::guard;
 use mostream::stream::redact;
 use mostream::zoo::{self, Event, Known, Options, Store, ZooError};
 use serde::Serialize;
@@ -122,33 +122,10 @@ pub fn run(command: ModelCommand) -> anyhow::Result<Exit> {
         ModelCommand::Export(args) => export(&args),
         ModelCommand::Info { model, heads, json } => info(&model, heads, json),
         ModelCommand::Remove { name } => {
-            let removed = store()?.remove(&name)?;
+            let removed = Store::of_user()?.remove(&name)?;
             exit::to_stdout(|out| writeln!(out, "removed {}", removed.display()))?;
             Ok(Exit::Done)
         }
-    }
-}
-
-/// The user's models: in `MOSTREAM_MODELS`, else in the user's data directory.
-fn store() -> Result<Store, Failure> {
-    let folder = match std::env::var_os("MOSTREAM_MODELS").filter(|folder| !folder.is_empty()) {
-        Some(folder) => Some(PathBuf::from(folder)),
-        None => directories::ProjectDirs::from("", "", "mostream").map(|folders| folders.data_dir().join("models")),
-    };
-    let none =
-        || Failure::new(Exit::Usage, "this user has no home directory for models; set MOSTREAM_MODELS to a folder");
-    folder.map(Store::new).ok_or_else(none)
-}
-
-/// The checkpoint in a file, or the installed or bundled one of this name.
-pub fn open(model: &Path, hints: Hints) -> Result<Checkpoint, Failure> {
-    let is_path = || model.components().count() > 1 || model.extension().is_some() || model.is_absolute();
-    if model.is_file() {
-        return Ok(Checkpoint::read_with(model, hints)?);
-    }
-    match (store()?.open(&model.to_string_lossy(), hints), is_path()) {
-        (Err(ZooError::Name(_) | ZooError::Unknown { .. }), true) => Ok(Checkpoint::read_with(model, hints)?),
-        (opened, _) => Ok(opened?),
     }
 }
 
@@ -173,7 +150,7 @@ struct Listed {
 }
 
 fn list(json: bool) -> anyhow::Result<Exit> {
-    let store = store()?;
+    let store = Store::of_user()?;
     let bundled = Checkpoint::bundled().map_err(Failure::from)?;
     let about = bundled.description();
     let mut listed = vec![Listed {
@@ -253,10 +230,10 @@ fn list(json: bool) -> anyhow::Result<Exit> {
 fn pull(args: PullArgs) -> anyhow::Result<Exit> {
     let mirror = args.mirror.filter(|mirror| !mirror.is_empty());
     let options = Options { mirror, timeout: Duration::from_secs_f64(args.timeout), retries: args.retries };
-    let stop = interrupt::stop_flag_saying(|_| tell!("\nmostream: stopping; Ctrl-C again ends at once"))?;
+    let stop = interrupt::signals(false, |_| tell!("\nmostream: stopping; Ctrl-C again ends at once"))?.stop;
     let mut shown = Shown::new(args.quiet);
-    let pulled =
-        store()?.pull(&args.name, args.from.as_deref(), args.again, &options, &stop, &mut |event| shown.tell(event));
+    let pulled = Store::of_user()?
+        .pull(&args.name, args.from.as_deref(), args.again, &options, &stop, &mut |event| shown.tell(event));
     shown.finish();
     let (path, is_new) = pulled?;
     let (name, path) = (&args.name, path.display());
@@ -318,7 +295,7 @@ impl Shown {
 fn import(file: &Path, name: Option<String>, heads: Option<u16>) -> anyhow::Result<Exit> {
     let stem = || file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
     let is_named = name.is_some();
-    let imported = store()?.import(file, &name.clone().unwrap_or_else(stem), heads.map(usize::from));
+    let imported = Store::of_user()?.import(file, &name.clone().unwrap_or_else(stem), heads.map(usize::from));
     let path = imported.map_err(|error| match error {
         ZooError::Name(_) | ZooError::Taken(_) if !is_named => {
             Failure::new(Exit::from(&error), format!("{error}; --name NAME gives another"))
@@ -393,7 +370,7 @@ fn export(args: &ExportArgs) -> anyhow::Result<Exit> {
 }
 
 fn info(model: &Path, heads: Option<u16>, json: bool) -> anyhow::Result<Exit> {
-    let checkpoint = open(model, Hints { heads: heads.map(usize::from), patch: None })?;
+    let checkpoint = zoo::open(model, Hints { heads: heads.map(usize::from), patch: None })?;
     let Description { family, patch, width, depth, heads, parameters, side, dtypes, mean, std } =
         checkpoint.description();
     let metadata = metadata(&checkpoint);

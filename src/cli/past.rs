@@ -1,6 +1,6 @@
 //! What the past of a video shows, for commands that look at some of its frames.
 
-use super::model::{ModelArgs, RunModels};
+use super::model::ModelArgs;
 use mostream::backbone::{Checkpoint, Feature};
 use mostream::engine::{self, Cue, EngineError, Outcome, Pace, Task};
 use mostream::geometry::PixelBox;
@@ -38,7 +38,7 @@ pub fn watch(
     let Ask { args, checkpoint, feature, localizer, cue } = *ask;
     let task =
         Task { model: checkpoint.id().to_owned(), cue, localizer, groups: None, with_masks: true, with_timings: true };
-    engine::watch(Box::new(files), pace, &task, &RunModels { args, checkpoint, feature, warn: &|_| {} }, stop, take)
+    engine::watch(Box::new(files), pace, &task, &args.backbones(checkpoint, feature), stop, take)
 }
 
 /// The objects of those frames that are `wanted`, by frame, in the frame's pixels: the whole video is seen, as `run` sees it. Of a video

@@ -2,11 +2,11 @@
 
 use super::bench::first_frame;
 use super::exit::Exit;
-use super::inputs::{self, Input};
 use super::model::ModelArgs;
 use super::progress::Progress;
 use crate::cli::tell::tell;
 use mostream::picture;
+use mostream::run::inputs::{self, Input};
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::time::Instant;
@@ -29,7 +29,7 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
     let checkpoint = args.model.checkpoint()?;
     let (inputs, failures) = inputs::expand(&args.inputs);
     if let Some(failure) = failures.into_iter().next() {
-        return Err(failure);
+        return Err(failure.into());
     }
     let mut sizes: BTreeSet<(u32, u32)> = args.model.size.into_iter().collect();
     for input in inputs {

@@ -7,7 +7,7 @@ use crate::discover::groups::{Groups, Named, named};
 use crate::localize::{LocalizeError, Localizer, PatchOutput};
 use crossbeam_channel::{Receiver, Sender, bounded};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::thread::{Builder, Scope, ScopedJoinHandle};
 use std::time::{Duration, Instant};
 
@@ -95,10 +95,10 @@ impl<'scope> Crew<'scope> {
     pub fn start<'env, T: Send + 'scope>(
         scope: &'scope Scope<'scope, 'env>,
         first: &Shape,
-        ahead: usize,
+        ahead: &Arc<AtomicUsize>,
         find: impl Fn(Looked<T>) + Send + Sync + 'scope,
     ) -> Result<(Arc<Desk<T>>, Self), CrewError> {
-        let desk = Desk::new(ahead);
+        let desk = Desk::new(ahead.clone());
         let (to_find, looked) = bounded::<Looked<T>>(first.batch);
         let mut crew = Self { models: Vec::new(), finders: Vec::new(), usage: Vec::new() };
         let find = Arc::new(find);

@@ -2,10 +2,11 @@
 
 use super::crew::spawn;
 use super::eyes::{self, KeptScene};
-use super::lanes::{Again, Answer, Fault, Reply, Shared, Witness, microseconds};
+use super::lanes::{Again, Answer, Reply, Shared, microseconds};
 use super::outbox::{Outbox, Parcel, Room, Share};
 use super::sink::{Ending, Message, Picture, Sink};
 use super::status::SourceStatus;
+use super::task::{Fault, Witness};
 use crate::discover::groups::Named;
 use crate::geometry::{PatchLayout, PixelBox};
 use crate::motion::Evidence;
@@ -95,7 +96,7 @@ impl FrameOrder {
 
 /// One source's thread of records and pictures.
 pub(super) struct Delivery<'a> {
-    pub status: &'a SourceStatus,
+    pub status: Arc<SourceStatus>,
     pub is_live: bool,
     pub orders: Receiver<Order>,
     /// Tells a live source's delivery that there is no room for one more order, or for its picture.
@@ -160,7 +161,7 @@ impl<'a> Delivery<'a> {
         'a: 'scope,
     {
         let (faults, ending) = (Arc::new(Faults::default()), Arc::new(Mutex::new(Ending::Failed)));
-        let (mut outbox, mut threads) = (Outbox::new(self.is_live, self.status), Vec::new());
+        let (mut outbox, mut threads) = (Outbox::new(self.is_live, &self.status), Vec::new());
         for sink in sinks {
             let sink = Drain {
                 parcels: outbox.exit(),
@@ -285,7 +286,7 @@ impl<'a> Delivery<'a> {
 
     /// The model is no more, or the run ends: it is soon known why.
     fn wait_for_end(&self) {
-        while !self.shared.is_over() && !self.is_broken.load(Ordering::Relaxed) {
+        while !self.shared.is_over() && !self.is_broken.load(Ordering::Relaxed) && !self.status.is_stopped() {
             std::thread::sleep(LOOK);
         }
     }

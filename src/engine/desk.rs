@@ -4,6 +4,7 @@ use super::sessions::Shape;
 use crate::backbone::{Picture, RunMemory};
 use ndarray::{CowArray, Ix2};
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 /// The runs of all shapes, and where each is. `T` goes with a picture.
@@ -11,7 +12,7 @@ pub struct Desk<T> {
     state: Mutex<State<T>>,
     changed: Condvar,
     /// Runs that may be filled before the model asks for them.
-    ahead: usize,
+    ahead: Arc<AtomicUsize>,
 }
 
 struct State<T> {
@@ -67,7 +68,7 @@ struct Lent<T> {
 
 impl<T> Desk<T> {
     /// `ahead` runs are filled before the model asks, which live pictures should not be: they would be older than need be.
-    pub fn new(ahead: usize) -> Arc<Self> {
+    pub fn new(ahead: Arc<AtomicUsize>) -> Arc<Self> {
         let state = State { filling: VecDeque::new(), opened: 0, idle: 0, is_closed: false, has_failed: false };
         Arc::new(Self { state: Mutex::new(state), changed: Condvar::new(), ahead })
     }
@@ -89,7 +90,7 @@ impl<T> Desk<T> {
             }
             let own = |filling: &Filling<T>| Arc::ptr_eq(&filling.shape, shape) && filling.items.len() < shape.batch;
             if !state.filling.iter().any(own)
-                && state.filling.len() < state.idle + self.ahead
+                && state.filling.len() < state.idle + self.ahead.load(Ordering::Relaxed)
                 && let Some(memory) = shape.take()
             {
                 let number = state.opened;
@@ -253,7 +254,7 @@ mod tests {
 
     /// A desk, and a shape with the memory of so many runs.
     fn desk(runs: usize, ahead: usize) -> (Arc<Desk<u32>>, Arc<Shape>) {
-        (Desk::new(ahead), Arc::new(Shape::new(vec![Arc::new(Played(runs))]).unwrap()))
+        (Desk::new(Arc::new(ahead.into())), Arc::new(Shape::new(vec![Arc::new(Played(runs))]).unwrap()))
     }
 
     #[test]

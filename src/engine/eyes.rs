@@ -1,6 +1,7 @@
 //! What a lane makes of time: a small picture of every frame, before the model, and the scene's objects after it.
 
-use super::lanes::{Answer, Cue, Task};
+use super::lanes::Answer;
+use super::task::{Cue, Task};
 use crate::geometry::{PatchLayout, PixelBox};
 use crate::motion::{Camera, Evidence, Motion};
 use crate::record::ObjectRecord;

@@ -1,7 +1,7 @@
 //! Where frames wait for the model: the one place where live frames are passed over, and counted.
 
 use super::sessions::Purpose;
-use super::status::SourceStatus;
+use super::status::{LaneId, SourceStatus};
 use crate::geometry::PixelBox;
 use crate::stream::frame::Frame;
 use crossbeam_channel::Sender;
@@ -54,8 +54,8 @@ pub struct Inbox<T> {
 
 struct State<T> {
     lanes: Vec<Lane<T>>,
-    /// Whose turn it is: the lane with this number or the first after it.
-    next: usize,
+    /// Whose turn it is: the first lane after this one, or the first of all.
+    last: Option<LaneId>,
     /// No more lanes come.
     is_closed: bool,
     /// Nobody takes anything any more.
@@ -63,7 +63,6 @@ struct State<T> {
 }
 
 struct Lane<T> {
-    number: usize,
     waiting: VecDeque<Waiting<T>>,
     is_live: bool,
     is_open: bool,
@@ -73,12 +72,12 @@ struct Lane<T> {
 /// One lane's way in; it is closed when dropped.
 pub struct Entrance<T> {
     inbox: Arc<Inbox<T>>,
-    number: usize,
+    id: LaneId,
 }
 
 impl<T> Inbox<T> {
     pub fn new() -> Arc<Self> {
-        let state = State { lanes: Vec::new(), next: 0, is_closed: false, has_ended: false };
+        let state = State { lanes: Vec::new(), last: None, is_closed: false, has_ended: false };
         Arc::new(Self { state: Mutex::new(state), changed: Condvar::new() })
     }
 
@@ -86,13 +85,14 @@ impl<T> Inbox<T> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A lane with this number, which no other has.
-    pub fn enter(self: &Arc<Self>, number: usize, status: Arc<SourceStatus>, is_live: bool) -> Entrance<T> {
-        let lane = Lane { number, waiting: VecDeque::new(), is_live, is_open: true, status };
+    /// One more lane.
+    pub fn enter(self: &Arc<Self>, status: Arc<SourceStatus>, is_live: bool) -> Entrance<T> {
+        let id = status.id;
+        let lane = Lane { waiting: VecDeque::new(), is_live, is_open: true, status };
         let mut state = self.state();
-        let at = state.lanes.partition_point(|other| other.number < number);
+        let at = state.lanes.partition_point(|other| other.status.id < id);
         state.lanes.insert(at, lane);
-        Entrance { inbox: self.clone(), number }
+        Entrance { inbox: self.clone(), id }
     }
 
     /// No more lanes come.
@@ -131,22 +131,22 @@ impl<T> Inbox<T> {
         self.changed.notify_all();
     }
 
-    /// Waits for a frame that `is_ready`; gives it with the number of its lane. None once all lanes have ended.
-    pub fn take(&self, is_ready: impl Fn(&Waiting<T>) -> bool) -> Option<(usize, Waiting<T>)> {
+    /// Waits for a frame that `is_ready`; gives it with its source. None once all lanes have ended.
+    pub fn take(&self, is_ready: impl Fn(&Waiting<T>) -> bool) -> Option<(Arc<SourceStatus>, Waiting<T>)> {
         let mut state = self.state();
         loop {
             state.lanes.retain(|lane| lane.is_open || !lane.waiting.is_empty());
-            let turn = state.lanes.partition_point(|lane| lane.number < state.next);
+            let turn = state.lanes.partition_point(|lane| Some(lane.status.id) <= state.last);
             let count = state.lanes.len();
             let mut turns = (0..count).map(|step| (turn + step) % count);
             let ready = turns.find(|&lane| state.lanes[lane].waiting.front().is_some_and(&is_ready));
             if let Some(lane) = ready
                 && let Some(item) = state.lanes[lane].waiting.pop_front()
             {
-                let number = state.lanes[lane].number;
-                state.next = number + 1;
+                let status = state.lanes[lane].status.clone();
+                state.last = Some(status.id);
                 self.changed.notify_all();
-                return Some((number, item));
+                return Some((status, item));
             }
             if state.is_closed && state.lanes.is_empty() {
                 return None;
@@ -161,9 +161,9 @@ impl<T> Inbox<T> {
     }
 
     /// What has come from a live source since `item` was taken, in its place; only where the same session sees it.
-    pub fn newest(&self, number: usize, item: Waiting<T>) -> Waiting<T> {
+    pub fn newest(&self, source: &SourceStatus, item: Waiting<T>) -> Waiting<T> {
         let mut state = self.state();
-        let lane = state.lanes.iter_mut().find(|lane| lane.number == number && lane.is_live);
+        let lane = state.lanes.iter_mut().find(|lane| lane.status.id == source.id && lane.is_live);
         let Some(lane) = lane.filter(|lane| lane.waiting.front().is_some_and(|newer| newer.purpose == item.purpose))
         else {
             return item;
@@ -178,7 +178,7 @@ impl<T> Entrance<T> {
     pub fn put(&self, item: Waiting<T>, is_over: &dyn Fn() -> bool) {
         let mut state = self.inbox.state();
         while !state.has_ended {
-            let Some(lane) = state.lanes.iter_mut().find(|lane| lane.number == self.number) else { return };
+            let Some(lane) = state.lanes.iter_mut().find(|lane| lane.status.id == self.id) else { return };
             let most = if lane.is_live { LIVE_FRAMES } else { PATIENT_FRAMES };
             if lane.is_live {
                 while lane.waiting.len() >= most {
@@ -203,7 +203,7 @@ impl<T> Entrance<T> {
 impl<T> Drop for Entrance<T> {
     fn drop(&mut self) {
         let mut state = self.inbox.state();
-        if let Some(lane) = state.lanes.iter_mut().find(|lane| lane.number == self.number) {
+        if let Some(lane) = state.lanes.iter_mut().find(|lane| lane.status.id == self.id) {
             lane.is_open = false;
         }
         drop(state);
@@ -243,19 +243,21 @@ mod tests {
         put_as(entrance, index, purpose(1))
     }
 
-    /// An inbox, and an entrance for each lane of the board.
-    fn inbox(board: &Board, is_live: &[bool]) -> (Arc<Inbox<u64>>, Vec<Entrance<u64>>) {
-        let inbox = Inbox::new();
-        let lanes = board.sources.iter().zip(is_live).enumerate();
-        let entrances = lanes.map(|(lane, (status, &is_live))| inbox.enter(lane, status.clone(), is_live)).collect();
+    type Entered = (Vec<Entrance<u64>>, Vec<Arc<SourceStatus>>);
+
+    /// An inbox, and for each of these lanes an entrance and its status.
+    fn inbox(is_live: &[bool]) -> (Arc<Inbox<u64>>, Entered) {
+        let (inbox, board) = (Inbox::new(), Board::default());
+        let sources = Vec::from_iter(is_live.iter().map(|_| board.enter("a".into())));
+        let lanes = sources.iter().zip(is_live);
+        let entrances = lanes.map(|(status, &is_live)| inbox.enter(status.clone(), is_live)).collect();
         inbox.close();
-        (inbox, entrances)
+        (inbox, (entrances, sources))
     }
 
     #[test]
     fn a_newer_live_frame_replaces_the_one_that_waits_and_is_counted() {
-        let board = Board::new(["a".to_owned()]);
-        let (inbox, entrances) = inbox(&board, &[true]);
+        let (inbox, (entrances, sources)) = inbox(&[true]);
         let old: Vec<_> = (0..3).map(|index| put(&entrances[0], index)).collect();
         let newest = put(&entrances[0], 3);
         let (_, taken) = inbox.take(|_| true).unwrap();
@@ -263,51 +265,48 @@ mod tests {
         assert!(old.iter().all(|answer| answer.recv().is_err()), "no answer comes for frames passed over");
         taken.ticket.send(7).unwrap();
         assert_eq!(newest.recv(), Ok(7));
-        assert_eq!(board.sources[0].snapshot().passed_over, 3);
+        assert_eq!(sources[0].snapshot().passed_over, 3);
         drop(entrances);
         assert!(inbox.take(|_| true).is_none());
     }
 
     #[test]
     fn a_frame_that_waited_for_the_model_gives_way_to_a_newer_one_of_a_live_source_alone() {
-        let board = Board::new(["live", "file"].map(str::to_owned));
-        let (inbox, entrances) = inbox(&board, &[true, false]);
+        let (inbox, (entrances, sources)) = inbox(&[true, false]);
         for (source, newest) in [(0, 1), (1, 0)] {
             let _answers = [put(&entrances[source], 0)];
-            let (lane, taken) = inbox.take(|_| true).unwrap();
+            let (status, taken) = inbox.take(|_| true).unwrap();
             let _later = put(&entrances[source], 1);
             assert!(inbox.is_waited_for());
-            assert_eq!(inbox.newest(lane, taken).frame.index, newest);
+            assert_eq!(inbox.newest(&status, taken).frame.index, newest);
             assert_eq!(inbox.is_waited_for(), newest == 0, "the model has the newest there is");
-            assert_eq!(board.sources[source].snapshot().passed_over, newest);
+            assert_eq!(sources[source].snapshot().passed_over, newest);
         }
         let _first = put(&entrances[0], 2);
-        let (lane, taken) = inbox.take(|_| true).unwrap();
+        let (status, taken) = inbox.take(|_| true).unwrap();
         let _turned = put_as(&entrances[0], 3, purpose(2));
-        assert_eq!(inbox.newest(lane, taken).frame.index, 2, "the place is for another shape");
+        assert_eq!(inbox.newest(&status, taken).frame.index, 2, "the place is for another shape");
     }
 
     #[test]
     fn sources_take_turns_and_one_that_ended_is_silent_or_not_ready_costs_no_turn() {
-        let board = Board::new(["a", "b", "c", "d", "e"].map(str::to_owned));
-        let (inbox, mut entrances) = inbox(&board, &[true; 5]);
+        let (inbox, (mut entrances, sources)) = inbox(&[true; 5]);
         drop(entrances.pop());
         // The session of the fourth is not there yet; the second is silent.
         let _not_ready = put_as(&entrances[3], 0, purpose(9));
         let mut order = Vec::new();
         for index in 0..6 {
             let _answers = [put(&entrances[0], index), put(&entrances[2], index)];
-            order.push(inbox.take(|item| item.purpose == purpose(1)).unwrap().0);
-            order.push(inbox.take(|item| item.purpose == purpose(1)).unwrap().0);
+            order.push(inbox.take(|item| item.purpose == purpose(1)).unwrap().0.id);
+            order.push(inbox.take(|item| item.purpose == purpose(1)).unwrap().0.id);
         }
-        assert_eq!(order, [0, 2].repeat(6));
-        assert_eq!(inbox.take(|_| true).unwrap().0, 3);
+        assert_eq!(order, [sources[0].id, sources[2].id].repeat(6));
+        assert_eq!(inbox.take(|_| true).unwrap().0.id, sources[3].id);
     }
 
     #[test]
     fn a_patient_frame_waits_for_room_and_none_is_lost() {
-        let board = Board::new(["file".to_owned()]);
-        let (inbox, mut entrances) = inbox(&board, &[false]);
+        let (inbox, (mut entrances, sources)) = inbox(&[false]);
         let entrance = entrances.remove(0);
         std::thread::scope(|scope| {
             scope.spawn(move || (0..50).for_each(|index| drop(put(&entrance, index))));
@@ -315,6 +314,6 @@ mod tests {
                 std::iter::from_fn(|| inbox.take(|_| true).map(|(_, item)| item.frame.index)).collect();
             assert_eq!(taken, Vec::from_iter(0..50));
         });
-        assert_eq!(board.sources[0].snapshot().passed_over, 0);
+        assert_eq!(sources[0].snapshot().passed_over, 0);
     }
 }

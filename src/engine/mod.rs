@@ -5,27 +5,36 @@
 //!               └─► the lane's frames, in order, each with a ticket ◄─ answer ─► deliver: draw ─► sinks, each on its own thread
 //! ```
 //!
-//! A lane is one source ([`lanes`]): its frames go in order from the feed to its sinks, each with a ticket; the model's answer for
-//! exactly this frame comes through it, or word that there will be none, and then the last boxes hold. A file is a patient lane: all of its
+//! A lane is one source ([`lanes`]), added and removed through the [`Engine`] while others run: its frames go in order from the feed to its
+//! sinks, each with a ticket; the model's answer for exactly this frame comes through it, or word that there will be none, and then the
+//! last boxes hold. A file is a patient lane: all of its
 //! frames wait their turn, and files follow one another. A live frame that finds no room in the [`inbox`] is not inferred: that is
 //! the one place where frames are passed over, and it counts them. Around the model, shared by all lanes: [`sessions`] for every
-//! shape of picture, [`desk`] (who writes which picture, who has what came out) and [`crew`] (feeders, the model's threads, finders).
+//! shape of picture, [`feeders`] that make its pictures, [`desk`] (who writes which picture, who has what came out) and [`crew`] (the
+//! model's threads, finders).
 
 pub mod adaptive;
+mod backbones;
+mod control;
 pub mod crew;
 mod crops;
 mod deliver;
 mod desk;
 mod eyes;
+mod feeders;
 mod inbox;
 mod lanes;
 mod outbox;
 mod sessions;
 pub mod sink;
+mod source;
 pub mod status;
+mod task;
 mod watch;
 
+pub use backbones::Backbones;
+pub use control::{Engine, run};
 pub use eyes::{Keep, KeptScene};
-pub use lanes::{Cue, EngineError, Fault, Input, Outcome, Task, Witness, run};
 pub use sessions::Models;
+pub use task::{Cue, Ended, EngineError, Fault, Input, Outcome, Task, Witness};
 pub use watch::{Pace, watch};

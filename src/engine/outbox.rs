@@ -204,8 +204,8 @@ mod tests {
 
     #[test]
     fn of_more_changes_of_state_than_may_wait_the_last_comes_in_the_end() {
-        let board = Board::new(["a".to_owned()]);
-        let mut outbox = Outbox::new(true, &board.sources[0]);
+        let status = Board::default().enter("a".into());
+        let mut outbox = Outbox::new(true, &status);
         let parcels = outbox.exit();
         for at_unix_ns in 0..500 {
             let (run, source, state) = (String::new(), "a".into(), SourceState::Lost);

@@ -7,8 +7,12 @@ use crate::stream::decoder::Decoder;
 use crate::stream::feed::StateChange;
 use serde::Serialize;
 use std::collections::VecDeque;
+use std::fmt;
 use std::hash::{BuildHasher, RandomState};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::num::ParseIntError;
+use std::str::FromStr;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// Latencies kept for the percentiles.
@@ -16,18 +20,31 @@ const LATENCIES: usize = 1024;
 /// Rates are over this time.
 const RATE_WINDOW: Duration = Duration::from_secs(5);
 
-/// The sources of a run, and what the model runs on.
+/// The sources of a run, which come and go, and what the model runs on.
 pub struct Board {
     /// The run's name in all that it puts out, 16 hex digits by chance: another after a restart, and on another machine.
     pub run: String,
-    pub sources: Vec<Arc<SourceStatus>>,
     pub started: Instant,
+    sources: Mutex<Sources>,
     devices: OnceLock<Vec<Arc<Usage>>>,
 }
 
-/// One source's counters.
+#[derive(Default)]
+struct Sources {
+    next: u64,
+    all: Vec<Arc<SourceStatus>>,
+}
+
+/// A source of a run, for as long as that lasts: another never has the same. They count from 0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+pub struct LaneId(u64);
+
+/// One source: its counters, and what is asked of it.
 pub struct SourceStatus {
+    pub id: LaneId,
     pub name: String,
+    is_paused: AtomicBool,
+    is_stopped: AtomicBool,
     now: Mutex<Now>,
 }
 
@@ -49,6 +66,7 @@ struct Now {
     objects_now: usize,
     connections: u64,
     expected: Option<u64>,
+    is_over: bool,
     /// Bytes that movement and the scene are known by.
     motion_bytes: usize,
     scene_bytes: usize,
@@ -62,8 +80,12 @@ struct Now {
 /// What is known of a source at one moment.
 #[derive(Clone, Debug, Serialize)]
 pub struct Snapshot {
+    #[serde(rename = "number")]
+    pub id: LaneId,
     pub name: String,
     pub state: SourceState,
+    /// Nothing is made of its frames at present.
+    pub paused: bool,
     /// Seconds since 1970.
     pub state_since: f64,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -108,13 +130,42 @@ pub struct Percentiles {
     pub p99: f64,
 }
 
-impl Board {
-    pub fn new(names: impl IntoIterator<Item = String>) -> Self {
-        let source = |name| Arc::new(SourceStatus { name, now: Mutex::new(Now::new()) });
+impl Default for Board {
+    fn default() -> Self {
         // Its keys are the system's chance.
         let run = format!("{:016x}", RandomState::new().hash_one(SystemTime::now()));
-        let sources = names.into_iter().map(source).collect();
-        Self { run, sources, started: Instant::now(), devices: OnceLock::new() }
+        Self { run, started: Instant::now(), sources: Mutex::default(), devices: OnceLock::new() }
+    }
+}
+
+impl Board {
+    /// One more source, the last of all.
+    pub fn enter(&self, name: String) -> Arc<SourceStatus> {
+        let mut sources = self.locked();
+        let (is_paused, is_stopped) = Default::default();
+        let (id, now) = (LaneId(sources.next), Mutex::new(Now::new()));
+        let status = Arc::new(SourceStatus { id, name, is_paused, is_stopped, now });
+        sources.next += 1;
+        sources.all.push(status.clone());
+        status
+    }
+
+    /// Of this source nothing is told any longer.
+    pub fn leave(&self, id: LaneId) {
+        self.locked().all.retain(|source| source.id != id);
+    }
+
+    /// Those that are there, in the order in which they came.
+    pub fn sources(&self) -> Vec<Arc<SourceStatus>> {
+        self.locked().all.clone()
+    }
+
+    pub fn get(&self, id: LaneId) -> Option<Arc<SourceStatus>> {
+        self.locked().all.iter().find(|source| source.id == id).cloned()
+    }
+
+    fn locked(&self) -> MutexGuard<'_, Sources> {
+        self.sources.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The model runs on these from now on.
@@ -128,7 +179,49 @@ impl Board {
     }
 }
 
+impl fmt::Display for LaneId {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(out)
+    }
+}
+
+impl FromStr for LaneId {
+    type Err = ParseIntError;
+
+    fn from_str(text: &str) -> Result<Self, ParseIntError> {
+        text.parse().map(Self)
+    }
+}
+
 impl SourceStatus {
+    /// Its frames wait, those of a live source are let go: it stays connected.
+    pub fn pause(&self) {
+        self.is_paused.store(true, Ordering::Relaxed);
+    }
+
+    pub fn resume(&self) {
+        self.is_paused.store(false, Ordering::Relaxed);
+    }
+
+    pub fn is_paused(&self) -> bool {
+        self.is_paused.load(Ordering::Relaxed)
+    }
+
+    /// It is to end, whole.
+    pub(super) fn stop(&self) {
+        self.is_stopped.store(true, Ordering::Relaxed);
+    }
+
+    /// It is being removed.
+    pub fn is_stopped(&self) -> bool {
+        self.is_stopped.load(Ordering::Relaxed)
+    }
+
+    /// Nothing more comes of it, and its sinks have finished.
+    pub fn is_over(&self) -> bool {
+        self.with(|now| now.is_over)
+    }
+
     /// A frame came.
     pub fn arrived(&self, size: (u32, u32)) {
         self.with(|now| {
@@ -226,6 +319,7 @@ impl SourceStatus {
     /// It has ended: what is known of its last moments goes, since there may be a thousand more.
     pub fn ended(&self) {
         self.with(|now| {
+            now.is_over = true;
             now.latencies.shrink_to_fit();
             (now.motion_bytes, now.scene_bytes) = (0, 0);
             (now.frame_times, now.inferred_times) = Default::default();
@@ -245,8 +339,10 @@ impl SourceStatus {
             let span = now.frame_times.front().map_or(0.0, |first| first.elapsed().as_secs_f64());
             let rate = |count: usize| if span > 0.0 { count as f64 / span } else { 0.0 };
             Snapshot {
+                id: self.id,
                 name: self.name.clone(),
                 state: now.state,
+                paused: self.is_paused(),
                 state_since: now.since.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64(),
                 why: now.why.clone(),
                 width: now.size.0,
@@ -294,6 +390,7 @@ impl Now {
             objects_now: 0,
             connections: 0,
             expected: None,
+            is_over: false,
             motion_bytes: 0,
             scene_bytes: 0,
             drawn: CanvasCount::default(),

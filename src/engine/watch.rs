@@ -1,9 +1,10 @@
 //! One source through the engine, its records to the caller.
 
 use super::adaptive::Adaptive;
-use super::lanes::{EngineError, Input, Outcome, Task, run};
+use super::control::run;
 use super::sessions::Models;
 use super::status::Board;
+use super::task::{EngineError, Input, Outcome, Task};
 use crate::motion::Evidence;
 use crate::record::FrameRecord;
 use crate::scene::Scene;
@@ -27,9 +28,9 @@ pub fn watch(
     stop: &AtomicBool,
     take: impl FnMut(&FrameRecord, Option<&Evidence>, &Scene) + Send + 'static,
 ) -> Result<Outcome, EngineError> {
-    let board = Board::new(["watched".to_owned()]);
+    let board = Board::default();
     let adaptive = pace.is_adaptive.then(Adaptive::default);
     let witness = Some(Box::new(take) as _);
-    let input = Input { feed, sinks: Vec::new(), every: pace.every, adaptive, scene: None, witness };
+    let input = Input { every: pace.every, adaptive, witness, ..Input::new(board.enter("watched".into()), feed) };
     run(task, vec![input], models, &board, stop, &|_| {})
 }

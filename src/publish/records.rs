@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// One file, or stdout, for the records of one source or of many; each source gets a sink that writes to it. It is made with the first
-/// record, and complete with the last sink.
+/// record, and complete with the last sink once this is dropped or finished: until then more may come.
 pub struct Records(Arc<Shared>);
 
 struct Shared {
@@ -20,6 +20,8 @@ struct State {
     writer: Option<RecordWriter>,
     /// Sinks that have not ended.
     sinks: usize,
+    /// No more will come.
+    is_closed: bool,
     /// One of them has ended as it should.
     is_whole: bool,
 }
@@ -45,6 +47,17 @@ impl Records {
         self.0.state().sinks += 1;
         Box::new(RecordsSink(self.0.clone()))
     }
+
+    /// Gives the file its name, where all sinks have ended.
+    pub fn finish(self) -> Result<(), SinkError> {
+        self.0.close().map_err(|error| self.0.fault(error))
+    }
+}
+
+impl Drop for Records {
+    fn drop(&mut self) {
+        self.0.close().ok();
+    }
 }
 
 impl Shared {
@@ -52,8 +65,23 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// No more sinks will come.
+    fn close(&self) -> io::Result<()> {
+        let mut state = self.state();
+        state.is_closed = true;
+        state.finish(0)
+    }
+
     fn fault(&self, error: io::Error) -> SinkError {
         SinkError::Write { name: self.path.display().to_string(), error }
+    }
+}
+
+impl State {
+    /// The file is complete where no sink is left but `own`.
+    fn finish(&mut self, own: usize) -> io::Result<()> {
+        let is_last = self.is_closed && self.sinks == own && self.is_whole;
+        self.writer.take_if(|_| is_last).map_or(Ok(()), RecordWriter::finish)
     }
 }
 
@@ -87,8 +115,7 @@ impl Sink for RecordsSink {
     fn finish(self: Box<Self>, ending: Ending) -> Result<(), SinkError> {
         let mut state = self.0.state();
         state.is_whole |= ending == Ending::Whole;
-        let writer = if state.sinks == 1 && state.is_whole { state.writer.take() } else { None };
-        writer.map_or(Ok(()), RecordWriter::finish).map_err(|error| self.0.fault(error))
+        state.finish(1).map_err(|error| self.0.fault(error))
     }
 }
 
@@ -97,11 +124,6 @@ impl Drop for RecordsSink {
         let mut state = self.0.state();
         state.sinks -= 1;
         // The others have ended as they should, and this one has not even begun.
-        if state.sinks == 0
-            && state.is_whole
-            && let Some(writer) = state.writer.take()
-        {
-            writer.finish().ok();
-        }
+        state.finish(0).ok();
     }
 }

@@ -93,11 +93,15 @@ impl RtspServer {
     pub fn sink(self: &Arc<Self>, name: &str) -> RtspSink {
         let plain = |c: char| if c.is_ascii_alphanumeric() || "-_.".contains(c) { c } else { '-' };
         let wanted = format!("/{}", name.chars().map(plain).collect::<String>());
-        let mut paths = self.paths.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut paths = self.paths();
         let numbered = (2..).map(|number| format!("{wanted}-{number}"));
         let path = std::iter::once(wanted.clone()).chain(numbered).find(|path| !paths.contains(path)).unwrap_or(wanted);
         paths.push(path.clone());
         RtspSink { server: self.clone(), path, is_watched: Arc::default(), stage: None }
+    }
+
+    fn paths(&self) -> MutexGuard<'_, Vec<String>> {
+        self.paths.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -166,6 +170,13 @@ impl RtspSink {
         let mounts = self.server.server.mount_points().ok_or("the RTSP server has no paths")?;
         mounts.add_factory(&self.path, factory);
         Ok(stage)
+    }
+}
+
+impl Drop for RtspSink {
+    /// The path is free again.
+    fn drop(&mut self) {
+        self.server.paths().retain(|path| *path != self.path);
     }
 }
 

@@ -144,7 +144,7 @@ mod tests {
     #[test]
     fn a_crowd_is_paired_in_the_order_of_likeness() {
         let pairs =
-            assign(100, 100, |left, right| (left / 50 == right / 50).then(|| if left == right { 1.0 } else { 0.4 }));
+            assign(100, 100, |left, right| (left / 50 == right / 50).then_some(if left == right { 1.0 } else { 0.4 }));
         assert_eq!(pairs.len(), 100);
         let all = assign(100, 100, |left, right| Some(if left == right { 1.0 } else { 0.4 }));
         assert!(all.len() == 100 && all.iter().all(|(left, right)| left == right));

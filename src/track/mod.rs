@@ -124,19 +124,21 @@ impl Tracks {
         let looks: Vec<Look> = found.iter().map(|sighting| Look::of(&sighting.key)).collect();
         self.apart.learn(&open, found, &looks);
         let mut owners: Vec<Option<usize>> = vec![None; found.len()];
-        let age = |track: &Track| pts_ns.saturating_sub(track.identity.last_seen_ns) as f32 / 1e9;
-        let believed = |track: &Track| track.identity.hits >= HITS;
         // Those that were just seen come first: who comes back takes nobody's box.
-        let stages: [(&dyn Fn(&Track) -> bool, f32); 4] = [
-            (&|track| believed(track) && age(track) <= TENTATIVE_S, WIDER),
-            (&|track| believed(track) && age(track) <= LOST_S, WIDEST),
-            (&|track| !believed(track), WIDER),
-            (&|track| !believed(track), WIDEST),
+        let (known, new) = (HITS..=u32::MAX, 0..=HITS - 1);
+        let stages = [
+            (&known, TENTATIVE_S, WIDER),
+            (&known, LOST_S, WIDEST),
+            (&new, TENTATIVE_S, WIDER),
+            (&new, TENTATIVE_S, WIDEST),
         ];
-        for (is_in, wider) in stages {
-            let free = |at: &usize| !owners.contains(&Some(*at));
-            let tracks: Vec<usize> =
-                (0..self.tracks.len()).filter(|&at| is_in(&self.tracks[at])).filter(free).collect();
+        for (hits, seconds, wider) in stages {
+            let is_in = |at: &usize| {
+                let Identity { hits: seen, last_seen_ns, .. } = self.tracks[*at].identity;
+                let age = pts_ns.saturating_sub(last_seen_ns) as f32 / 1e9;
+                hits.contains(&seen) && age <= seconds && !owners.contains(&Some(*at))
+            };
+            let tracks: Vec<usize> = (0..self.tracks.len()).filter(is_in).collect();
             let likeness = |track: usize, sighting: usize| {
                 let track = &self.tracks[tracks[track]];
                 let overlap = predict::overlap(&track.path.bbox(), &found[open[sighting]].bbox, wider);

@@ -5,7 +5,7 @@ use super::guard::Guard;
 use super::source::{Shown, Source, Told, WebSink};
 use super::{Options, metrics};
 use crate::engine::sink::Sink;
-use crate::engine::status::{Board, Snapshot};
+use crate::engine::status::{Board, LaneId, Snapshot, SourceStatus};
 use crate::record::SourceState;
 use crate::stream::redact;
 use hyper::body::Bytes;
@@ -14,7 +14,8 @@ use hyper::{Method, Request, Response, StatusCode};
 use serde::Serialize;
 use serde_json::json;
 use std::borrow::Cow;
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::mpsc::Sender;
@@ -52,7 +53,8 @@ const BOUNDARY: &str = "mostream-next-picture";
 pub struct Site {
     pub options: Options,
     board: Arc<Board>,
-    sources: Vec<Arc<Source>>,
+    /// Of the board's.
+    sources: Mutex<BTreeMap<LaneId, Arc<Source>>>,
     records: broadcast::Sender<Told>,
     guard: Guard,
     streams: Arc<Semaphore>,
@@ -62,7 +64,6 @@ type Answer = Response<Content>;
 
 #[derive(Serialize)]
 struct Listed {
-    number: usize,
     #[serde(flatten)]
     snapshot: Snapshot,
     /// The most objects in a frame of each of the last seconds, the current one last; null where no frame came.
@@ -71,10 +72,9 @@ struct Listed {
 
 impl Site {
     pub fn new(board: Arc<Board>, guard: Guard, options: Options) -> Self {
-        let source = |_| Arc::new(Source::new(options.picture_interval, board.started));
         Self {
             options,
-            sources: board.sources.iter().map(source).collect(),
+            sources: Mutex::default(),
             records: broadcast::Sender::new(options.queued_records),
             guard,
             streams: Arc::new(Semaphore::new(options.streams)),
@@ -82,12 +82,23 @@ impl Site {
         }
     }
 
-    /// One for each source.
-    pub fn sinks(&self) -> Vec<Box<dyn Sink>> {
-        let sink = |(number, source): (usize, &Arc<Source>)| -> Box<dyn Sink> {
-            Box::new(WebSink { number, source: source.clone(), records: self.records.clone() })
-        };
-        self.sources.iter().enumerate().map(sink).collect()
+    /// The sink of one of the board's sources. What it shows goes with the source.
+    pub fn sink(&self, status: &SourceStatus) -> Box<dyn Sink> {
+        let source = Arc::new(Source::new(self.options.picture_interval, self.board.started));
+        let mut sources = self.sources();
+        sources.retain(|id, _| self.board.get(*id).is_some());
+        sources.insert(status.id, source.clone());
+        Box::new(WebSink { name: status.name.as_str().into(), source, records: self.records.clone() })
+    }
+
+    fn sources(&self) -> MutexGuard<'_, BTreeMap<LaneId, Arc<Source>>> {
+        self.sources.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What is seen of a source that is there.
+    fn source(&self, id: LaneId) -> Option<Arc<Source>> {
+        self.board.get(id)?;
+        self.sources().get(&id).cloned()
     }
 
     /// Answers one request; its body is not read.
@@ -153,16 +164,16 @@ impl Site {
             _ => {}
         }
         let of_source = path.strip_prefix("/sources/").and_then(|rest| rest.split_once('/'));
-        let found = of_source.and_then(|(number, what)| Some((self.sources.get(number.parse::<usize>().ok()?)?, what)));
+        let found = of_source.and_then(|(number, what)| Some((self.source(number.parse().ok()?)?, what)));
         match found {
-            Some((source, "picture.jpg")) => self.picture(source, request).await,
-            Some((source, "stream.mjpg")) => self.stream(source.clone()),
+            Some((source, "picture.jpg")) => self.picture(&source, request).await,
+            Some((source, "stream.mjpg")) => self.stream(source),
             _ => answer(StatusCode::NOT_FOUND, TEXT, "There is nothing here.\n"),
         }
     }
 
-    fn snapshots(&self) -> impl Iterator<Item = Snapshot> {
-        self.board.sources.iter().map(|source| {
+    fn snapshots(&self) -> impl Iterator<Item = Snapshot> + use<> {
+        self.board.sources().into_iter().map(|source| {
             let snapshot = source.snapshot();
             Snapshot { why: snapshot.why.as_deref().map(redact), ..snapshot }
         })
@@ -177,12 +188,11 @@ impl Site {
     }
 
     fn listing(&self) -> Answer {
-        let listed = |(number, snapshot): (usize, Snapshot)| Listed {
-            number,
-            objects_each_second: self.sources[number].timeline(),
-            snapshot,
+        let listed = |snapshot: Snapshot| {
+            let seen = self.sources().get(&snapshot.id).cloned();
+            Listed { objects_each_second: seen.map_or_else(Vec::new, |source| source.timeline()), snapshot }
         };
-        let sources: Vec<Listed> = self.snapshots().enumerate().map(listed).collect();
+        let sources: Vec<Listed> = self.snapshots().map(listed).collect();
         let all = json!({
             "version": env!("CARGO_PKG_VERSION"),
             "run": self.board.run,
@@ -244,9 +254,8 @@ impl Site {
 
     /// Records as they come, of the sources of this name or of all.
     fn follow(self: &Arc<Self>, name: Option<String>) -> Answer {
-        let wanted: Vec<bool> =
-            self.board.sources.iter().map(|source| name.as_ref().is_none_or(|name| *name == source.name)).collect();
-        if name.is_some() && !wanted.contains(&true) {
+        let is_there = |name: &String| self.board.sources().iter().any(|source| source.name == *name);
+        if !name.as_ref().is_none_or(is_there) {
             return answer(StatusCode::NOT_FOUND, TEXT, "There is no source of this name; /sources lists them.\n");
         }
         let mut records = self.records.subscribe();
@@ -255,7 +264,7 @@ impl Site {
             while parts.send(event).await.is_ok() {
                 event = loop {
                     break match tokio::time::timeout(SILENCE, records.recv()).await {
-                        Ok(Ok(told)) if wanted[told.source] => told.event,
+                        Ok(Ok(told)) if name.as_ref().is_none_or(|name| **name == *told.source) => told.event,
                         Ok(Ok(_)) => continue,
                         Ok(Err(RecvError::Lagged(dropped))) => format!("event: dropped\ndata: {dropped}\n\n").into(),
                         Ok(Err(RecvError::Closed)) => return,

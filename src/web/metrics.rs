@@ -52,7 +52,7 @@ const QUANTILES: [Quantile; 3] = [("0.5", |l| l.p50), ("0.95", |l| l.p95), ("0.9
 pub fn text(board: &Board) -> String {
     let mut names = HashSet::new();
     let mut sources = Vec::new();
-    for source in &board.sources {
+    for source in board.sources() {
         let snapshot = source.snapshot();
         let mut name = snapshot.name.clone();
         let mut number = 2;

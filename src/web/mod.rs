@@ -18,7 +18,7 @@ mod metrics;
 mod source;
 
 use crate::engine::sink::Sink;
-use crate::engine::status::Board;
+use crate::engine::status::{Board, SourceStatus};
 use crate::stream::StreamError;
 use crate::stream::jpeg::JpegEncoder;
 use answer::Site;
@@ -74,6 +74,7 @@ pub enum WebError {
 /// Serves until it is dropped.
 pub struct Server {
     addr: SocketAddr,
+    site: Arc<Site>,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
@@ -92,7 +93,7 @@ impl Default for Options {
 }
 
 impl Server {
-    /// Listens, and gives one sink for each source of the board, in its order.
+    /// Listens, and shows the sources of the board that have a sink here.
     ///
     /// On a loopback address only requests to a loopback name are answered. With a token every request but those for `/healthz`
     /// must know it.
@@ -101,7 +102,7 @@ impl Server {
         board: Arc<Board>,
         token: Option<String>,
         options: Options,
-    ) -> Result<(Self, Vec<Box<dyn Sink>>), WebError> {
+    ) -> Result<Self, WebError> {
         JpegEncoder::check()?;
         if token.as_ref().is_some_and(|token| token.trim().is_empty()) {
             return Err(WebError::EmptyToken);
@@ -111,7 +112,6 @@ impl Server {
         listener.set_nonblocking(true).map_err(listen)?;
         let addr = listener.local_addr().map_err(listen)?;
         let site = Arc::new(Site::new(board, Guard::new(addr, token.as_deref()), options));
-        let sinks = site.sinks();
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .max_blocking_threads(1)
@@ -123,17 +123,23 @@ impl Server {
             tokio::net::TcpListener::from_std(listener).map_err(listen)?
         };
         let (stop, stopped) = oneshot::channel();
+        let shared = site.clone();
         let work = move || {
             runtime.block_on(async {
                 tokio::select! {
                     _ = stopped => {}
-                    () = serve(listener, site) => {}
+                    () = serve(listener, shared) => {}
                 }
             });
             runtime.shutdown_timeout(Duration::from_secs(2));
         };
         let thread = thread::Builder::new().name("web".into()).spawn(work).map_err(WebError::Thread)?;
-        Ok((Self { addr, stop: Some(stop), thread: Some(thread) }, sinks))
+        Ok(Self { addr, site, stop: Some(stop), thread: Some(thread) })
+    }
+
+    /// The sink of one of the board's sources.
+    pub fn sink(&self, status: &SourceStatus) -> Box<dyn Sink> {
+        self.site.sink(status)
     }
 
     /// Where it listens: with the port it got, where 0 was asked for.

@@ -175,15 +175,17 @@ const watcher = new IntersectionObserver((entries) => {
   }
 });
 
-function build(sources) {
-  for (const tile of tiles) {
+// A tile for each source, the same as long as the source is there.
+function build(sources, kept) {
+  const old = tiles;
+  tiles = sources.map((source) => kept.find((tile) => tile.number === source.number) ?? new Tile(source));
+  for (const tile of old.filter((tile) => !tiles.includes(tile))) {
     tile.isGone = true;
     watcher.unobserve(tile.element);
   }
-  tiles = sources.map((source) => new Tile(source));
-  current = tiles[0] ?? null;
+  if (!tiles.includes(current)) current = tiles[0] ?? null;
   by("sources").replaceChildren(...tiles.map((tile) => tile.element));
-  if (tiles.length === 1) tiles[0].enlarge();
+  if (tiles.length === 1 && !tiles[0].element.classList.contains("large")) tiles[0].enlarge();
 }
 
 async function refresh() {
@@ -192,8 +194,9 @@ async function refresh() {
   if (answer.status === 401) location.reload();
   if (!answer.ok) throw new Error(answer.statusText);
   const all = await answer.json();
-  if (run !== all.run) {
-    build(all.sources);
+  const isSame = run === all.run;
+  if (!isSame || all.sources.map((source) => source.number).join() !== tiles.map((tile) => tile.number).join()) {
+    build(all.sources, isSame ? tiles : []);
     run = all.run;
   }
   // The clock of the server may not be that of this machine.

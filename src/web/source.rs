@@ -46,16 +46,16 @@ struct Jpeg {
     next: Option<Instant>,
 }
 
-/// A record as an event of `/records`, and the number of its source.
+/// A record as an event of `/records`, and the name of its source.
 #[derive(Clone)]
 pub struct Told {
-    pub source: usize,
+    pub source: Arc<str>,
     pub event: Bytes,
 }
 
 /// Keeps a source new.
 pub struct WebSink {
-    pub number: usize,
+    pub name: Arc<str>,
     pub source: Arc<Source>,
     pub records: broadcast::Sender<Told>,
 }
@@ -144,7 +144,7 @@ impl WebSink {
         let json = serde_json::to_string(record)
             .map_err(|error| SinkError::Other(format!("live page: the record is not JSON: {error}")))?;
         // Nobody follows any more: that is no fault.
-        self.records.send(Told { source: self.number, event: format!("data: {json}\n\n").into() }).ok();
+        self.records.send(Told { source: self.name.clone(), event: format!("data: {json}\n\n").into() }).ok();
         Ok(())
     }
 }

@@ -89,7 +89,30 @@ pub struct Store {
     folder: PathBuf,
 }
 
+/// The checkpoint in a file, or the installed or bundled one of this name.
+pub fn open(model: &Path, hints: Hints) -> Result<Checkpoint, ZooError> {
+    let is_path = || model.components().count() > 1 || model.extension().is_some() || model.is_absolute();
+    if model.is_file() {
+        return Ok(Checkpoint::read_with(model, hints)?);
+    }
+    match (Store::of_user()?.open(&model.to_string_lossy(), hints), is_path()) {
+        (Err(ZooError::Name(_) | ZooError::Unknown { .. }), true) => Ok(Checkpoint::read_with(model, hints)?),
+        (opened, _) => opened,
+    }
+}
+
 impl Store {
+    /// The user's models: in `MOSTREAM_MODELS`, else in the user's data directory.
+    pub fn of_user() -> Result<Self, ZooError> {
+        let folder = match std::env::var_os("MOSTREAM_MODELS").filter(|folder| !folder.is_empty()) {
+            Some(folder) => Some(PathBuf::from(folder)),
+            None => directories::ProjectDirs::from("", "", "mostream").map(|folders| folders.data_dir().join("models")),
+        };
+        let none =
+            || ZooError::Usage("this user has no home directory for models; set MOSTREAM_MODELS to a folder".into());
+        folder.map(Self::new).ok_or_else(none)
+    }
+
     /// The store in `folder`, which need not exist.
     pub fn new(folder: PathBuf) -> Self {
         Self { folder }

@@ -73,15 +73,9 @@ fn records(path: &Path, decoder: Option<&str>, model_size: Option<ModelSize>) ->
         with_masks: false,
         with_timings: false,
     };
-    let input = Input {
-        feed: Box::new(feed),
-        sinks: vec![Records::replace(&written).sink()],
-        every: 1,
-        adaptive: None,
-        scene: None,
-        witness: None,
-    };
-    let board = Board::new(["clip".to_owned()]);
+    let board = Board::default();
+    let sinks = vec![Records::replace(&written).sink()];
+    let input = Input { sinks, ..Input::new(board.enter("clip".into()), Box::new(feed)) };
     engine::run(&task, vec![input], &models, &board, &AtomicBool::new(false), &|_| ()).unwrap();
     let text = std::fs::read_to_string(written).unwrap();
     text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()

@@ -85,8 +85,14 @@ fn restless(is_live: bool, is_enough: impl Fn() -> bool + Send + 'static) -> Box
     Box::new(Restless { is_live, frames: 0, frame: frame(), is_enough: Box::new(is_enough) })
 }
 
-fn input(feed: Box<dyn Feed>) -> Input {
-    Input { feed, sinks: Vec::new(), every: 1, adaptive: None, scene: None, witness: None }
+fn board(names: &[&str]) -> Board {
+    let board = Board::default();
+    names.iter().for_each(|name| drop(board.enter((*name).to_owned())));
+    board
+}
+
+fn input(board: &Board, source: usize, feed: Box<dyn Feed>) -> Input {
+    Input::new(board.sources()[source].clone(), feed)
 }
 
 fn run(
@@ -105,7 +111,7 @@ fn run(
         with_timings: false,
     };
     let outcome = engine::run(&task, inputs, &Opens(open), board, stop, &|_| ())?;
-    assert!(outcome.faults.is_empty(), "{outcome:?}");
+    assert!(outcome.faults().next().is_none(), "{outcome:?}");
     Ok(())
 }
 
@@ -162,7 +168,8 @@ impl Model for Patient {
     }
 
     fn run(&self, memory: &mut RunMemory, count: usize) -> Result<(), BackboneError> {
-        let frames = || Vec::from_iter(self.sources.iter().map(|&source| self.board.sources[source].snapshot().frames));
+        let frames =
+            || Vec::from_iter(self.sources.iter().map(|&source| self.board.sources()[source].snapshot().frames));
         let before = frames();
         until("a source gives no frames", || {
             (self.is_over)() || frames().iter().zip(&before).all(|(now, before)| *now >= before + self.frames)
@@ -173,13 +180,13 @@ impl Model for Patient {
 
 #[test]
 fn restless_sources_get_the_same_number_of_turns_and_a_silent_one_costs_none() {
-    let board = Arc::new(Board::new(["a", "silent", "b", "c"].map(str::to_owned)));
+    let board = Arc::new(board(&["a", "silent", "b", "c"]));
     let played = Played::new("cpu", u64::MAX);
     let inputs = (0..4).map(|source| {
         let played = played.clone();
         // Beyond the last run, so that nobody waits for a frame that does not come.
         let is_enough = move || played.runs.load(Ordering::Relaxed) > RUNS;
-        input(if source == 1 { Box::new(Silent) } else { restless(true, is_enough) })
+        input(&board, source, if source == 1 { Box::new(Silent) } else { restless(true, is_enough) })
     });
     let last = played.clone();
     let model = Arc::new(Patient {
@@ -197,25 +204,25 @@ fn restless_sources_get_the_same_number_of_turns_and_a_silent_one_costs_none() {
     });
     run(inputs.collect(), &board, &stop, || Ok(vec![model.clone() as Arc<dyn Model>])).unwrap();
     watch.join().unwrap();
-    let counts = Vec::from_iter(board.sources.iter().map(|source| source.snapshot().inferred));
+    let counts = Vec::from_iter(board.sources().iter().map(|source| source.snapshot().inferred));
     assert_eq!(counts[1], 0);
     let fast = [counts[0], counts[2], counts[3]];
     let (most, least) = (fast.iter().max().unwrap(), fast.iter().min().unwrap());
     // The first turns are those of whoever is there; the last are not all taken.
     assert!(*least >= RUNS / 3 - 3 && most - least <= 3, "{counts:?}");
-    assert!(board.sources[0].snapshot().passed_over > 0, "it was too fast for the model");
+    assert!(board.sources()[0].snapshot().passed_over > 0, "it was too fast for the model");
 }
 
 #[test]
 fn answers_that_come_too_late_for_their_frame_hold_for_those_after_it() {
-    let board = Arc::new(Board::new(["a".to_owned()]));
+    let board = Arc::new(board(&["a"]));
     let records = Arc::new(Mutex::new(Vec::new()));
     let (seen, kept) = (board.clone(), records.clone());
     let has_held = |record: &FrameRecord| !record.inferred && !record.objects.is_empty();
     // A frame takes microseconds, its answer the time of 400 frames and more.
     let feed =
-        restless(true, move || seen.sources[0].snapshot().inferred >= 8 && kept.lock().unwrap().iter().any(has_held));
-    let input = Input { sinks: vec![Box::new(Records(records.clone()))], ..input(feed) };
+        restless(true, move || seen.sources()[0].snapshot().inferred >= 8 && kept.lock().unwrap().iter().any(has_held));
+    let input = Input { sinks: vec![Box::new(Records(records.clone()))], ..input(&board, 0, feed) };
     run(vec![input], &board, &AtomicBool::new(false), || backbone(64, 48)).unwrap();
     let records = records.lock().unwrap();
     assert!(records.windows(2).all(|pair| pair[0].frame < pair[1].frame), "in order");
@@ -226,7 +233,7 @@ fn answers_that_come_too_late_for_their_frame_hold_for_those_after_it() {
 #[test]
 fn pictures_that_wait_share_a_run_of_the_model_and_each_gets_its_own_answer() {
     let boxes = |batch| {
-        let board = Board::new(["a", "b", "c"].map(str::to_owned));
+        let board = board(&["a", "b", "c"]);
         let stop = AtomicBool::new(false);
         let records = Arc::new(Mutex::new(Vec::new()));
         let inputs = (0..3).map(|source| {
@@ -242,7 +249,7 @@ fn pictures_that_wait_share_a_run_of_the_model_and_each_gets_its_own_answer() {
                 frame: Frame { buffer, info, ..frame() },
                 is_enough: Box::new(move || seen.fetch_add(1, Ordering::Relaxed) >= 6),
             };
-            Input { sinks: vec![Box::new(Records(records.clone()))], ..input(Box::new(feed)) }
+            Input { sinks: vec![Box::new(Records(records.clone()))], ..input(&board, source, Box::new(feed)) }
         });
         let options = SessionOptions { batch: Some(batch), ..SessionOptions::default() };
         let open = || {
@@ -250,7 +257,7 @@ fn pictures_that_wait_share_a_run_of_the_model_and_each_gets_its_own_answer() {
             Ok(vec![Arc::new(backbone) as Arc<dyn Model>])
         };
         run(inputs.collect(), &board, &stop, open).unwrap();
-        assert!(board.sources.iter().all(|source| source.snapshot().inferred == 6));
+        assert!(board.sources().iter().all(|source| source.snapshot().inferred == 6));
         let records = records.lock().unwrap();
         let key = |record: &FrameRecord| {
             let boxes: Vec<[u32; 4]> = record.objects.iter().map(|object| object.bbox).collect();
@@ -320,10 +327,12 @@ impl Model for Played {
 
 #[test]
 fn a_device_that_fails_in_mid_run_is_named_and_what_was_found_before_is_delivered() {
-    let board = Board::new(["a", "b"].map(str::to_owned));
+    let board = board(&["a", "b"]);
     let records = Arc::new(Mutex::new(Vec::new()));
-    let inputs =
-        (0..2).map(|_| Input { sinks: vec![Box::new(Records(records.clone()))], ..input(restless(false, || false)) });
+    let inputs = (0..2).map(|source| Input {
+        sinks: vec![Box::new(Records(records.clone()))],
+        ..input(&board, source, restless(false, || false))
+    });
     let open = || Ok(vec![Played::new("cuda:3", 5) as Arc<dyn Model>]);
     let error = run(inputs.collect(), &board, &AtomicBool::new(false), open).unwrap_err();
     assert_eq!(error.to_string(), "the model failed on cuda:3: the device fell off the bus");
@@ -332,13 +341,13 @@ fn a_device_that_fails_in_mid_run_is_named_and_what_was_found_before_is_delivere
 
 #[test]
 fn several_devices_share_the_pictures_and_every_frame_is_answered_in_order() {
-    let board = Board::new(["a".to_owned()]);
+    let board = board(&["a"]);
     let records = Arc::new(Mutex::new(Vec::new()));
     let seen = AtomicU64::new(0);
     let feed = restless(false, move || seen.fetch_add(1, Ordering::Relaxed) >= 400);
     let devices = ["cuda:0", "cuda:1"].map(|device| Played::new(device, u64::MAX));
     let models: Vec<Arc<dyn Model>> = devices.iter().map(|device| device.clone() as Arc<dyn Model>).collect();
-    let inputs = vec![Input { sinks: vec![Box::new(Records(records.clone()))], ..input(feed) }];
+    let inputs = vec![Input { sinks: vec![Box::new(Records(records.clone()))], ..input(&board, 0, feed) }];
     run(inputs, &board, &AtomicBool::new(false), || Ok(models.clone())).unwrap();
     let records = records.lock().unwrap();
     assert!(records.iter().map(|record| record.frame).eq(0..400));
@@ -355,7 +364,7 @@ fn several_devices_share_the_pictures_and_every_frame_is_answered_in_order() {
 fn a_file_is_whole_and_playable_up_to_where_the_device_failed() {
     let folder = tempfile::tempdir().unwrap();
     let (video, lines) = (folder.path().join("a.mp4"), folder.path().join("a.jsonl"));
-    let board = Board::new(["a".to_owned()]);
+    let board = board(&["a"]);
     std::fs::write(folder.path().join("a"), "no video, which nobody asks").unwrap();
     let source = Source::new(folder.path().join("a")).unwrap();
     let mp4 = Mp4Sink::new(&video, source, Arc::default(), |_| ()).unwrap();
@@ -366,7 +375,7 @@ fn a_file_is_whole_and_playable_up_to_where_the_device_failed() {
         frame: Frame { duration_ns: 1_000_000, ..frame() },
         is_enough: Box::new(|| false),
     };
-    let inputs = vec![Input { sinks, ..input(Box::new(feed)) }];
+    let inputs = vec![Input { sinks, ..input(&board, 0, Box::new(feed)) }];
     let ran = run(inputs, &board, &AtomicBool::new(false), || Ok(vec![Played::new("cuda:0", 30) as Arc<dyn Model>]));
     assert!(ran.unwrap_err().to_string().starts_with("the model failed on cuda:0: the device"));
     let lines = std::fs::read_to_string(lines).unwrap().lines().count();
@@ -377,8 +386,8 @@ fn a_file_is_whole_and_playable_up_to_where_the_device_failed() {
 #[test]
 fn a_thread_that_dies_ends_the_run() {
     for is_live in [true, false] {
-        let board = Board::new(["a", "silent"].map(str::to_owned));
-        let inputs = vec![input(restless(is_live, || false)), input(Box::new(Silent))];
+        let board = board(&["a", "silent"]);
+        let inputs = vec![input(&board, 0, restless(is_live, || false)), input(&board, 1, Box::new(Silent))];
         let outcome = run(inputs, &board, &AtomicBool::new(false), || panic!("as the test wants it"));
         assert!(matches!(outcome, Err(EngineError::Panic)), "{outcome:?}");
     }
@@ -447,7 +456,7 @@ impl Sink for Kept {
 fn a_sink_that_takes_nothing_stalls_nobody_and_misses_no_change_of_state() {
     const FRAMES: u64 = 400;
     const EVERY: u64 = 10;
-    let board = Board::new(["a".to_owned()]);
+    let board = board(&["a"]);
     let (good, stuck) = (Kept::default(), Kept { wants_one_in: Some(1), ..Kept::default() });
     stuck.is_held.store(true, Ordering::Relaxed);
     let (seen, held, frame) = (good.clone(), stuck.is_held.clone(), frame());
@@ -467,14 +476,14 @@ fn a_sink_that_takes_nothing_stalls_nobody_and_misses_no_change_of_state() {
         (frames <= FRAMES).then(|| Event::Frame(Frame { index: frames - 1, pts_ns: frames, ..frame.clone() }))
     });
     let sinks: Vec<Box<dyn Sink>> = vec![Box::new(stuck.clone()), Box::new(good.clone())];
-    let input = Input { sinks, every: u64::MAX, ..input(feed) };
+    let input = Input { sinks, every: u64::MAX, ..input(&board, 0, feed) };
     run(vec![input], &board, &AtomicBool::new(false), || backbone(64, 48)).unwrap();
     let numbers: Vec<String> = (1..=FRAMES / EVERY).map(|number| number.to_string()).collect();
     assert_eq!(*good.states.lock().unwrap(), numbers);
     assert_eq!(*stuck.states.lock().unwrap(), numbers);
     assert_eq!(good.records.lock().unwrap().len() as u64, FRAMES);
     let taken = stuck.records.lock().unwrap().len() as u64;
-    assert_eq!(taken + board.sources[0].snapshot().missed_by_sinks, FRAMES);
+    assert_eq!(taken + board.sources()[0].snapshot().missed_by_sinks, FRAMES);
     assert!((1..100).contains(&taken), "{taken} frames waited for it");
 }
 
@@ -499,7 +508,7 @@ fn large_pictures_that_wait_are_few_and_every_frame_has_its_record() {
     gst::init().unwrap();
     let info = gst_video::VideoInfo::builder(gst_video::VideoFormat::I420, 1920, 1080).build().unwrap();
     let (alive, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
-    let board = Arc::new(Board::new(["a".to_owned()]));
+    let board = Arc::new(board(&["a"]));
     let (shown, recorded) = (Kept { wants_one_in: Some(1), ..Kept::default() }, Kept::default());
     let (now, peak, mut frames) = (alive.clone(), most.clone(), 0);
     let feed = script(true, move || {
@@ -519,14 +528,14 @@ fn large_pictures_that_wait_are_few_and_every_frame_has_its_record() {
         board: board.clone(),
         sources: vec![0],
         frames: 25,
-        is_over: Box::new(move || seen.sources[0].snapshot().frames >= FRAMES),
+        is_over: Box::new(move || seen.sources()[0].snapshot().frames >= FRAMES),
     });
     let open = || Ok(vec![model.clone() as Arc<dyn Model>]);
-    run(vec![Input { sinks, ..input(feed) }], &board, &AtomicBool::new(false), open).unwrap();
+    run(vec![Input { sinks, ..input(&board, 0, feed) }], &board, &AtomicBool::new(false), open).unwrap();
     let records = recorded.records.lock().unwrap();
     assert_eq!(Vec::from_iter(records.iter().map(|record| record.frame)), Vec::from_iter(0..FRAMES));
     let shown = shown.pictures.lock().unwrap().len() as u64;
-    assert_eq!(shown + board.sources[0].snapshot().missed_by_sinks, FRAMES);
+    assert_eq!(shown + board.sources()[0].snapshot().missed_by_sinks, FRAMES);
     // 32 MiB are 10 pictures; beside those that wait there are the one that comes, the newest, and the model's.
     let most = most.load(Ordering::Relaxed);
     assert!((3..=14).contains(&most), "{most} pictures of 3 MB at a time");
@@ -537,14 +546,14 @@ fn large_pictures_that_wait_are_few_and_every_frame_has_its_record() {
 fn pictures_nobody_wants_are_not_drawn_and_the_records_stay_the_same() {
     const FRAMES: u64 = 20;
     let records = [None, Some(1), Some(5)].map(|wants_one_in| {
-        let board = Board::new(["a".to_owned()]);
+        let board = board(&["a"]);
         let (frame, mut frames) = (frame(), 0);
         let feed = script(false, move || {
             frames += 1;
             (frames <= FRAMES).then(|| Event::Frame(Frame { index: frames - 1, pts_ns: frames, ..frame.clone() }))
         });
         let kept = Kept { wants_one_in, ..Kept::default() };
-        let input = Input { sinks: vec![Box::new(kept.clone())], every: 4, ..input(feed) };
+        let input = Input { sinks: vec![Box::new(kept.clone())], every: 4, ..input(&board, 0, feed) };
         run(vec![input], &board, &AtomicBool::new(false), || backbone(64, 48)).unwrap();
         let wanted = (0..FRAMES).filter(|index| wants_one_in.is_some_and(|one_in| index % one_in == 0));
         assert_eq!(*kept.pictures.lock().unwrap(), Vec::from_iter(wanted));

@@ -70,7 +70,7 @@ fn metrics_say_what_happened() {
     site.change(0, SourceState::Live, None);
     site.change(1, SourceState::Lost, Some("no route"));
     (0..7).for_each(|frame| site.frame(0, frame, 3, None));
-    let yard = &site.board.sources[1];
+    let yard = &site.board.sources()[1];
     (0..4).for_each(|_| yard.passed_over());
     yard.unchanged();
     yard.missed_by_sink();
@@ -191,9 +191,9 @@ fn a_picture_and_its_frame_number_belong_together() {
 
 #[test]
 fn pictures_are_wanted_while_somebody_looks_and_else_now_and_then() {
-    let board = Arc::new(Board::new(["door".to_owned()]));
-    let (server, sinks) = Server::start(local(0), board, None, Options::default()).unwrap();
-    let mut wish = sinks[0].wish();
+    let board = Arc::new(Board::default());
+    let server = Server::start(local(0), board.clone(), None, Options::default()).unwrap();
+    let mut wish = server.sink(&board.enter("door".into())).wish();
     let mut wanted = || (0..100).filter(|_| wish()).count();
     assert!((1..50).contains(&wanted()), "one for who comes first");
     assert_eq!(get(&format!("http://{}/sources", server.addr()), &[]).0, 200);
@@ -416,7 +416,7 @@ fn a_token_opens_the_page_and_is_not_shown() {
     assert_eq!(get(&other.url("/sources"), &[("cookie", cookie)]).0, 401);
 
     let refuse = |addr, token: Option<&str>| {
-        let started = Server::start(addr, Arc::new(Board::new([])), token.map(str::to_owned), Options::default());
+        let started = Server::start(addr, Arc::default(), token.map(str::to_owned), Options::default());
         started.err().unwrap()
     };
     assert!(matches!(refuse(local(0), Some(" ")), WebError::EmptyToken));

@@ -207,7 +207,8 @@ fn a_picture_gives_the_same_boxes_alone_or_among_others_in_whatever_order_and_co
     let options = SessionOptions { device: "cpu".parse().unwrap(), ..SessionOptions::default() };
     let mut analyzer = Analyzer::new(Arc::new(Checkpoint::bundled().unwrap()), options, ModelSize::default());
     let by_library = names.iter().rev().map(|name| {
-        let analysis = analyzer.analyze(&picture::decode(&at.join(name)).unwrap(), Feature::Keys).unwrap();
+        let picture = picture::decode(&at.join(name)).unwrap();
+        let analysis = analyzer.analyze(&picture::view(&picture).unwrap(), Feature::Keys).unwrap();
         let found = analysis.detections(&Localizer::default()).unwrap();
         let corners = |b: mostream::geometry::PixelBox| [b.xmin, b.ymin, b.xmax, b.ymax];
         (name.clone(), found.iter().map(|found| (corners(found.bbox), found.score)).collect())

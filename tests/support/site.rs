@@ -34,9 +34,9 @@ impl Site {
     }
 
     pub fn at(addr: SocketAddr, names: &[&str], token: Option<&str>, options: Options) -> Self {
-        let board = Arc::new(Board::new(names.iter().map(|name| (*name).to_owned())));
-        let (server, sinks) = Server::start(addr, board.clone(), token.map(str::to_owned), options).unwrap();
-        assert_eq!(sinks.len(), names.len());
+        let board = Arc::new(Board::default());
+        let server = Server::start(addr, board.clone(), token.map(str::to_owned), options).unwrap();
+        let sinks = names.iter().map(|name| server.sink(&board.enter((*name).to_owned()))).collect();
         Self { server, board, sinks: Mutex::new(sinks) }
     }
 
@@ -54,15 +54,15 @@ impl Site {
 
     pub fn change(&self, source: usize, state: SourceState, why: Option<&str>) {
         let (at, why) = (SystemTime::now(), why.map(str::to_owned));
-        self.board.sources[source].changed(&StateChange { state, at, why: why.clone() });
-        let name = self.board.sources[source].name.clone();
+        self.board.sources()[source].changed(&StateChange { state, at, why: why.clone() });
+        let name = self.board.sources()[source].name.clone();
         let record = StateRecord { version: 1, run: self.board.run.clone(), source: name, state, at_unix_ns: 7, why };
         self.take(source, Message::State(Arc::new(record)));
     }
 
     /// A frame with as many objects, and its picture.
     pub fn frame(&self, source: usize, frame: u64, objects: usize, picture: Option<Picture>) {
-        let status = &self.board.sources[source];
+        let status = &self.board.sources()[source];
         let record = record(&status.name, frame, objects);
         status.arrived((record.width, record.height));
         status.finished(&record, Duration::from_millis(30));

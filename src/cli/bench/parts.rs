@@ -183,10 +183,11 @@ impl Bench {
         }
         sinks.push(Records::replace(&self.scratch.file("records.jsonl")).sink());
         sinks.push(Box::new(Meter { frames: self.frames, stop: stop.clone(), seen: seen.clone() }));
-        let board = Board::new([self.source.name.clone()]);
-        let input = Input { feed: Box::new(files), sinks, every: 1, adaptive: None, scene: None, witness: None };
+        let board = Board::default();
+        let status = board.enter(self.source.name.clone());
+        let input = Input { sinks, ..Input::new(status.clone(), Box::new(files)) };
         let outcome = engine::run(&self.task, vec![input], &self.models, &board, &stop, &|_| ())?;
-        if let Some((_, fault)) = outcome.faults.into_iter().next() {
+        if let Some(fault) = outcome.into_fault() {
             return Err(fault.into());
         }
         let Seen { begin, end, records } = std::mem::take(&mut *seen.lock().unwrap_or_else(PoisonError::into_inner));
@@ -194,7 +195,7 @@ impl Bench {
             anyhow::bail!("no frame was written")
         };
         let cost = Cost::new(cpu_end - cpu, wall_end - wall, records.len() - 1);
-        Ok(Whole { cost, latencies: board.sources[0].latencies(), records, canvas: board.sources[0].canvas() })
+        Ok(Whole { cost, latencies: status.latencies(), records, canvas: status.canvas() })
     }
 
     fn objects(&self, detections: &[Detection], record: &FrameRecord) -> Vec<ObjectRecord> {

@@ -6,7 +6,6 @@ mod work;
 
 use super::cue::CueArgs;
 use super::exit::{Exit, Failure};
-use super::guard::guard;
 use super::interrupt::stop_flag;
 use super::model::{CheckpointArgs, DeviceArgs, FeatureArg, ModelArgs};
 use super::progress::Progress;
@@ -18,6 +17,7 @@ use mostream::engine::Pace;
 use mostream::evaluate::dataset::{Dataset, Format, Item, Media, Options};
 use mostream::evaluate::report::{self, Choices, DatasetSummary, Machine, Model, Report};
 use mostream::localize::Method;
+use mostream::run::guard::guard;
 use mostream::scene::Sense;
 use state::State;
 use std::collections::HashSet;

@@ -1,7 +1,6 @@
 //! The pictures of a data set through decoder, backbone and localizers, on one thread or several.
 
 use super::super::cue::{self, CueArgs};
-use super::super::localize::localizer;
 use super::super::model::ModelArgs;
 use super::super::past::{self, Ask};
 use super::state::{self, Entry, Found, Microseconds, State};
@@ -14,6 +13,7 @@ use mostream::localize::{Localizer, Method};
 use mostream::motion::Evidence;
 use mostream::picture::{self, RgbImage};
 use mostream::record::FrameRecord;
+use mostream::run::spec::localizer;
 use mostream::scene::{Scene, Senses};
 use mostream::stream::feed::Files;
 use mostream::stream::ingest::Span;
@@ -318,8 +318,8 @@ impl<'a> Worker<'a> {
             };
             let feed = Files::new(sources, Span::default()).of_one_scene();
             let outcome = past::watch(feed, plan.pace, &ask, plan.models.stop, take)?;
-            let is_sound = outcome.faults.is_empty();
-            for (_, fault) in outcome.faults {
+            let is_sound = outcome.faults().next().is_none();
+            for fault in outcome.faults() {
                 self.fail(item, fault.to_string());
             }
             // Of a sequence the missing files are told one by one.

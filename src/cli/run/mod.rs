@@ -1,30 +1,22 @@
-//! `mostream run`: videos and cameras in, boxes out. Here are its flags; [`sources`] says what is read, [`outputs`] where results go, and
-//! [`start`] puts them together.
+//! `mostream run`: videos and cameras in, boxes out. Here are its flags, which are the keys of a [`RunSpec`]; [`start`] runs it.
 
 mod log;
-mod outputs;
-mod scene;
-mod sources;
 mod start;
 
-use super::config::{self, Config, OneSource};
-use super::cue::{self, CueArgs};
-use super::exit::{Exit, Failure};
+use super::cue::CueArgs;
+use super::exit::{Exit, Failure, to_stdout};
 use super::groups::GroupsArg;
 use super::localize::PaperArgs;
-use super::model::{FeatureArg, ModelArgs};
-use clap::Args as _;
-use mostream::backbone::Feature;
-use mostream::engine::Cue;
-use mostream::localize::Method;
-use mostream::stream::camera::{Mode, Transport};
-use mostream::stream::decoder::{Decoding, ModelSize};
-use mostream::stream::ingest::Span;
+use super::model::ModelArgs;
+use clap::parser::ValueSource;
+use clap::{ArgMatches, Args as _, Command};
+use mostream::run::spec::{parse_clock, parse_span};
+use mostream::run::{self, RunSpec, SourceSpec};
+use mostream::stream::camera::Mode;
+use serde_json::{Map, Value};
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
-
-pub use start::check_web;
 
 #[derive(clap::Args)]
 #[command(
@@ -44,12 +36,9 @@ pub struct Args {
     /// Read inputs and flags from this file instead (docs/config.md)
     #[arg(long, value_name = "FILE.toml", conflicts_with_all = of_the_file())]
     config: Option<PathBuf>,
-    /// Begin here: seconds, or [H:]M:S
-    #[arg(long, value_name = "TIME", value_parser = time_ns)]
-    start: Option<u64>,
-    /// Stop after this much video: seconds, or [H:]M:S
-    #[arg(long, value_name = "TIME", value_parser = time_ns)]
-    duration: Option<u64>,
+    /// Print what the flags say as such a file, and stop
+    #[arg(long)]
+    print_config: bool,
     /// Print the pipeline that would read each source, and stop
     #[arg(long)]
     print_pipeline: bool,
@@ -59,17 +48,22 @@ pub struct Args {
     shared: Shared,
 }
 
-/// What a config file says itself: everything but `--print-pipeline`.
+/// The flags that are keys of a file.
+fn flags() -> Command {
+    Shared::augment_args(SourceArgs::augment_args(Command::new("run")))
+}
+
+/// What a config file says itself: everything but what is to be printed.
 fn of_the_file() -> Vec<clap::Id> {
-    let command = Shared::augment_args(SourceArgs::augment_args(clap::Command::new("run")));
-    let own = ["inputs", "start", "duration"].map(clap::Id::from);
-    own.into_iter().chain(command.get_arguments().map(|argument| argument.get_id().clone())).collect()
+    let flags = flags();
+    let ids = flags.get_arguments().map(|argument| argument.get_id().clone());
+    ids.chain([clap::Id::from("inputs")]).collect()
 }
 
 /// The flags that say what becomes of all sources.
 #[derive(clap::Args)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own on the command line")]
-pub struct Shared {
+struct Shared {
     /// Write one JSON object per frame here; - is stdout. What is there is replaced, or added to where a source is live
     #[arg(long, value_name = "FILE.jsonl")]
     pub records: Option<PathBuf>,
@@ -111,13 +105,19 @@ pub struct Shared {
 }
 
 /// The flags that a source may have of its own.
-#[derive(clap::Args, Clone)]
-pub struct SourceArgs {
+#[derive(clap::Args)]
+struct SourceArgs {
+    /// Begin here: seconds, or [H:]M:S
+    #[arg(long, value_name = "TIME", value_parser = time_ns)]
+    start: Option<u64>,
+    /// Stop after this much video: seconds, or [H:]M:S
+    #[arg(long, value_name = "TIME", value_parser = time_ns)]
+    duration: Option<u64>,
     /// Write the annotated video here (MP4, H.264, a file's audio); {name} stands for the source's name
     #[arg(short, long, value_name = "FILE.mp4")]
     pub output: Option<PathBuf>,
     /// Begin a new file after this long: seconds, or 30s, 10m, 1h
-    #[arg(long, value_name = "TIME", value_parser = span, requires = "output")]
+    #[arg(long, value_name = "TIME", value_parser = parse_span, requires = "output")]
     pub segment: Option<Duration>,
     /// Send the annotated video here, as MPEG-TS: udp:// or srt://
     #[arg(long, value_name = "URL")]
@@ -139,8 +139,8 @@ pub struct SourceArgs {
     #[arg(long, value_name = "NAME", default_value = "auto")]
     pub decoder: String,
     /// How RTSP carries frames: auto, tcp or udp
-    #[arg(long, default_value = "auto", value_parser = transport)]
-    pub transport: Transport,
+    #[arg(long, default_value = "auto", value_parser = ["auto", "tcp", "udp"])]
+    pub transport: String,
     /// A file with USER:PASSWORD in its first line
     #[arg(long, value_name = "FILE")]
     pub credentials: Option<PathBuf>,
@@ -154,110 +154,56 @@ pub struct SourceArgs {
     #[arg(long, value_name = "MS", default_value_t = 100)]
     pub latency: u32,
     /// Connect anew when frames stop for so long
-    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = span)]
+    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = parse_span)]
     pub stall_after: Duration,
     /// Give a camera up that was gone for so long [default: never]
-    #[arg(long, value_name = "TIME", value_parser = span)]
+    #[arg(long, value_name = "TIME", value_parser = parse_span)]
     pub retry_for: Option<Duration>,
 }
 
-pub fn run(args: Args) -> anyhow::Result<Exit> {
-    let (shared, sources, span, is_to_print) = match args.config {
-        Some(path) => {
-            let Config { shared, sources } = config::read(&path)?;
-            (shared, sources, Span::default(), args.print_pipeline)
-        }
-        None => {
-            let Args { inputs, start, duration, print_pipeline, source, shared, .. } = args;
-            let span = Span { start_ns: start.unwrap_or(0), duration_ns: duration };
-            let source = |input: OsString| {
-                let (name, input) = sources::named(&input);
-                OneSource { input, name, args: source.clone() }
-            };
-            (shared, inputs.into_iter().map(source).collect(), span, print_pipeline)
-        }
+pub fn run(args: Args, matches: &ArgMatches) -> anyhow::Result<Exit> {
+    let spec = match &args.config {
+        Some(file) => RunSpec::read(file)?,
+        None => of_flags(&args.inputs, matches)?,
     };
-    match is_to_print {
-        true => start::print_pipelines(&shared, sources, span),
-        false => start::run(shared, sources, span),
+    if args.print_config {
+        spec.check().map_err(|error| Failure::new(Exit::Usage, error))?;
+        let text = spec.to_toml().map_err(|error| Failure::new(Exit::Usage, error))?;
+        to_stdout(|out| out.write_all(text.as_bytes()))?;
+        return Ok(Exit::Done);
     }
+    if args.print_pipeline {
+        let text = run::pipelines(&spec)?;
+        to_stdout(|out| out.write_all(text.as_bytes()))?;
+        return Ok(Exit::Done);
+    }
+    start::run(spec, args.config)
 }
 
-impl SourceArgs {
-    /// How the source is decoded; with a size, what is in a device's memory leaves it in the model's size.
-    pub fn decoding(&self, model_size: Option<ModelSize>) -> Decoding {
-        Decoding { decoder: (self.decoder != "auto").then(|| self.decoder.clone()), model_size }
-    }
-}
-
-impl Shared {
-    pub fn cue(&self) -> Cue {
-        let PaperArgs { boxes, paper } = &self.localizer;
-        cue::cue(self.cue, boxes.method, *paper, boxes.min_score)
-    }
-
-    /// What the method needs of the model.
-    pub fn feature(&self) -> Result<Feature, Failure> {
-        match (self.localizer.method(), self.model.feature) {
-            (Method::DinoSeg, FeatureArg::K | FeatureArg::Attention) => Ok(Feature::ClsAttention),
-            (method @ Method::DinoSeg, feature) | (method, feature @ FeatureArg::Attention) => {
-                let why = format!(
-                    "--method {method} cannot use --feature {} (dino-seg reads the attention, the others k, q or v)",
-                    feature.name()
-                );
-                Err(Failure::new(Exit::Usage, why))
-            }
-            (_, feature) => Ok(feature.into()),
+/// What the command line says: every flag that is given is the key of its name.
+fn of_flags(inputs: &[OsString], matches: &ArgMatches) -> Result<RunSpec, Failure> {
+    let flags = flags();
+    let mut table = Map::new();
+    for flag in flags.get_arguments() {
+        let (id, Some(key)) = (flag.get_id().as_str(), flag.get_long()) else { continue };
+        if matches.value_source(id) != Some(ValueSource::CommandLine) {
+            continue;
         }
+        let given = matches.get_raw(id).and_then(Iterator::last).filter(|_| flag.get_action().takes_values());
+        let value = match given.map(|given| given.to_str().ok_or(given)) {
+            Some(Ok(text)) => Value::from(text),
+            Some(Err(given)) => {
+                return Err(Failure::new(Exit::Usage, format!("--{key} {}: it is not UTF-8", given.display())));
+            }
+            None => Value::Bool(true),
+        };
+        table.insert(key.to_owned(), value);
     }
+    let spec = RunSpec::from_table(table).map_err(|error| Failure::new(Exit::Usage, format!("--{error}")))?;
+    Ok(RunSpec { sources: inputs.iter().map(|input| SourceSpec::of_argument(input)).collect(), ..spec })
 }
 
 /// `12.5`, `1:30` or `1:00:02.25` in nanoseconds.
 pub fn time_ns(text: &str) -> Result<u64, String> {
-    let wrong = || format!("expected seconds or [H:]M:S, such as 12.5 or 1:30, not {text:?}");
-    let parts: Vec<&str> = text.split(':').collect();
-    if parts.len() > 3 {
-        return Err(wrong());
-    }
-    let mut seconds = 0.0;
-    for part in parts {
-        let value: f64 = part.parse().map_err(|_| wrong())?;
-        if !(0.0..1e9).contains(&value) {
-            return Err(wrong());
-        }
-        seconds = seconds * 60.0 + value;
-    }
-    Ok((seconds * 1e9).round() as u64)
-}
-
-/// `90`, `90s`, `10m` or `1h`.
-fn span(text: &str) -> Result<Duration, String> {
-    let seconds = text.parse::<f64>().ok().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
-    let span = seconds.or_else(|| humantime::parse_duration(text).ok());
-    let span = span.filter(|span| *span >= Duration::from_millis(1) && span.as_secs() < 1_000_000_000);
-    span.ok_or_else(|| format!("expected a time such as 30s, 10m or 1h, not {text:?}"))
-}
-
-fn transport(text: &str) -> Result<Transport, String> {
-    match text {
-        "auto" => Ok(Transport::Auto),
-        "tcp" => Ok(Transport::Tcp),
-        "udp" => Ok(Transport::Udp),
-        _ => Err("expected auto, tcp or udp".into()),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::time_ns;
-
-    #[test]
-    fn times_are_seconds_or_clock_like() {
-        assert_eq!(time_ns("12.5"), Ok(12_500_000_000));
-        assert_eq!(time_ns("1:30"), Ok(90_000_000_000));
-        assert_eq!(time_ns("1:00:02.25"), Ok(3_602_250_000_000));
-        for wrong in ["", "-1", "nan", "1:2:3:4", "1h"] {
-            assert!(time_ns(wrong).is_err(), "{wrong}");
-        }
-    }
+    parse_clock(text).map(|time| time.as_nanos() as u64)
 }

@@ -2,6 +2,7 @@
 
 use crate::stream::{StreamError, redact, split_credentials};
 use std::ffi::OsStr;
+use std::fmt::{self, Display, Formatter};
 use std::str::FromStr;
 
 /// The kinds of live sources.
@@ -38,6 +39,14 @@ pub struct Mode {
     pub fps: (i32, i32),
     /// A GStreamer video format in capitals, or `MJPEG`.
     pub format: String,
+}
+
+/// As it is read.
+impl Display for Mode {
+    fn fmt(&self, out: &mut Formatter) -> fmt::Result {
+        let Self { width, height, fps: (n, d), format } = self;
+        write!(out, "{width}x{height}@{n}/{d}:{format}")
+    }
 }
 
 impl FromStr for Mode {

@@ -26,6 +26,7 @@ use clock::{SenderClock, Timeline};
 use connection::{Connection, Heard};
 use gstreamer as gst;
 use gstreamer_video as gst_video;
+use serde::{Deserialize, Serialize};
 use std::ffi::OsStr;
 use std::hash::BuildHasher;
 use std::path::Path;
@@ -106,7 +107,8 @@ impl CameraOptions {
 }
 
 /// How RTSP carries frames.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Transport {
     /// TCP, and UDP in turn where that fails.
     Auto,

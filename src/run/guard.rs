@@ -1,11 +1,11 @@
 //! The one guard that keeps outputs off what is read, and off each other.
 
-use super::exit::{Exit, Failure};
+use super::RunError;
 use std::path::Path;
 
 /// Refuses outputs, each with its flag, that are one of the files `read`, or each other, by whatever name.
-pub fn guard(outputs: &[(&Path, &str)], read: &[&Path]) -> Result<(), Failure> {
-    let refuse = |why: String| Err(Failure::new(Exit::Usage, why));
+pub fn guard(outputs: &[(&Path, &str)], read: &[&Path]) -> Result<(), RunError> {
+    let refuse = |why: String| Err(RunError::Usage(why));
     for (at, (path, flag)) in outputs.iter().enumerate() {
         if let Some(input) = read.iter().find(|input| is_same(input, path)) {
             let also = if input == path { String::new() } else { format!(" ({})", input.display()) };
@@ -51,7 +51,7 @@ mod tests {
         std::fs::hard_link(at("v.mp4"), at("hard.mp4")).unwrap();
         let (input, with) = (at("v.mp4"), |path: &Path| guard(&[(path, "-o")], &[&at("v.mp4")]));
         for name in ["v.mp4", "./v.mp4", "sub/../v.mp4", "soft.mp4", "hard.mp4"] {
-            assert_eq!(with(&at(name)).unwrap_err().exit, Exit::Usage, "{name}");
+            assert!(matches!(with(&at(name)), Err(RunError::Usage(_))), "{name}");
         }
         for name in ["w.mp4", "new.mp4", "V.mp4"] {
             assert!(with(&at(name)).is_ok(), "{name}");

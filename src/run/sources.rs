@@ -1,20 +1,20 @@
 //! What a run reads: arguments and folders become sources, each with a name of its own.
 
-use crate::cli::config::OneSource;
-use crate::cli::exit::{Exit, Failure};
-use crate::cli::inputs::{self, Input};
-use crate::cli::run::SourceArgs;
-use mostream::stream::camera::{self, Camera, CameraOptions};
-use mostream::stream::decoder::ModelSize;
-use mostream::stream::feed::Files;
-use mostream::stream::ingest::Span;
-use mostream::stream::preflight::Source;
-use mostream::stream::redact;
+use super::RunError;
+use super::inputs::{self, Input};
+use super::spec::{SourceOptions, SourceSpec};
+use crate::stream::camera::{self, Camera};
+use crate::stream::decoder::ModelSize;
+use crate::stream::feed::Files;
+use crate::stream::preflight::Source;
+use crate::stream::redact;
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
 /// One source of a run.
 pub struct Planned {
+    /// The number of what was given that it is of.
+    pub given: usize,
     /// In records, in the log and on the page; no two have the same.
     pub name: String,
     /// Somebody gave it its name.
@@ -22,7 +22,8 @@ pub struct Planned {
     /// What its files are called, before their extension; given, or from the input.
     pub stem: OsString,
     pub what: What,
-    pub args: SourceArgs,
+    /// Whole: nothing holds besides.
+    pub options: SourceOptions,
 }
 
 /// What it reads.
@@ -46,12 +47,14 @@ impl Planned {
     }
 }
 
-/// `NAME=INPUT`, where no file is called so; a name has letters, digits, - and _.
-pub fn named(argument: &OsStr) -> (Option<String>, OsString) {
-    let parts = argument.to_str().filter(|text| !Path::new(text).exists()).and_then(|text| text.split_once('='));
-    match parts {
-        Some((name, input)) if is_name(name) && !input.is_empty() => (Some(name.to_owned()), input.into()),
-        _ => (None, argument.to_owned()),
+impl SourceSpec {
+    /// `NAME=INPUT`, where no file is called so, or the input alone; a name has letters, digits, - and _.
+    pub fn of_argument(argument: &OsStr) -> Self {
+        let parts = argument.to_str().filter(|text| !Path::new(text).exists()).and_then(|text| text.split_once('='));
+        match parts {
+            Some((name, input)) if is_name(name) && !input.is_empty() => Self::new(input).named(name),
+            _ => Self::new(argument),
+        }
     }
 }
 
@@ -59,24 +62,31 @@ fn is_name(text: &str) -> bool {
     !text.is_empty() && text.len() <= 64 && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_')
 }
 
+/// What others of the run are called already: names, and stems in lower case.
+#[derive(Default)]
+pub struct Taken {
+    pub names: Vec<String>,
+    pub stems: Vec<String>,
+}
+
 /// The sources of a run, in order: each camera, each video file, also of folders, and the pictures of each folder together.
-pub fn plan(given: Vec<OneSource>) -> anyhow::Result<Vec<Planned>> {
+pub fn plan(given: &[SourceSpec], taken: &Taken) -> Result<Vec<Planned>, RunError> {
     let mut planned = Vec::new();
     // Where each one's stem is from.
     let mut paths: Vec<Option<PathBuf>> = Vec::new();
-    for OneSource { input, name, args } in given {
+    for (given, SourceSpec { input, name, options }) in given.iter().enumerate() {
         if let Some(name) = name.as_deref().filter(|name| !is_name(name)) {
             let why = format!("the source name {name:?} is not 1 to 64 letters, digits, - and _");
-            return Err(Failure::new(Exit::Usage, why).into());
+            return Err(RunError::Usage(why));
         }
-        if camera::is_live(&input) {
+        if camera::is_live(input) {
             let shown = name.clone().unwrap_or_else(|| redact(&input.to_string_lossy()));
-            let is_named = name.is_some();
-            planned.push(Planned { stem: shown.clone().into(), name: shown, is_named, what: What::Live(input), args });
+            let (is_named, stem, what) = (name.is_some(), shown.clone().into(), What::Live(input.clone()));
+            planned.push(Planned { given, stem, name: shown, is_named, what, options: options.clone() });
             paths.push(None);
             continue;
         }
-        let sources = of_files(&input)?;
+        let sources = of_files(input)?;
         let is_one = sources.len() == 1;
         for (files, path, shown) in sources {
             let own_stem = || path.file_stem().unwrap_or(path.as_os_str()).to_owned();
@@ -86,32 +96,34 @@ pub fn plan(given: Vec<OneSource>) -> anyhow::Result<Vec<Planned>> {
                 .map(|name| if is_one { name.clone() } else { format!("{name}-{}", own_stem().to_string_lossy()) });
             paths.push(named.is_none().then(|| path.clone()));
             planned.push(Planned {
+                given,
                 stem: named.clone().map_or_else(own_stem, OsString::from),
                 is_named: named.is_some(),
                 name: named.unwrap_or(shown),
                 what: What::Files(files),
-                args: args.clone(),
+                options: options.clone(),
             });
         }
     }
     for at in 0..planned.len() {
-        let is_taken = |name: &String| planned[..at].iter().any(|other| other.name == *name);
+        let before = planned[..at].iter().map(|other| &other.name).chain(&taken.names);
+        let is_taken = |name: &String| before.clone().any(|other| other == name);
         let base = planned[at].name.clone();
         if is_taken(&base) && paths[at].is_none() && !planned[at].is_live() {
-            return Err(Failure::new(Exit::Usage, format!("the source name {base:?} is there twice")).into());
+            return Err(RunError::Usage(format!("the source name {base:?} is there twice")));
         }
         let fresh = |number: usize| if number == 1 { base.clone() } else { format!("{base} ({number})") };
         let name = (1..).map(fresh).find(|name| !is_taken(name)).unwrap_or(base);
         planned[at].name = name;
     }
-    part_stems(&mut planned, &paths);
+    part_stems(&mut planned, &paths, taken);
     Ok(planned)
 }
 
 /// Files, where their stem is from, and how they are shown.
 type OfFiles = (Vec<Source>, PathBuf, String);
 
-fn of_files(input: &OsString) -> anyhow::Result<Vec<OfFiles>> {
+fn of_files(input: &OsString) -> Result<Vec<OfFiles>, RunError> {
     let (found, failures) = inputs::expand(std::slice::from_ref(input));
     if let Some(failure) = failures.into_iter().next() {
         return Err(failure);
@@ -139,14 +151,14 @@ fn of_files(input: &OsString) -> anyhow::Result<Vec<OfFiles>> {
     }
     if sources.is_empty() {
         let name = redact(&input.to_string_lossy());
-        return Err(Failure::new(Exit::Input, format!("{name}: it holds no picture and no video")).into());
+        return Err(RunError::Input(format!("{name}: it holds no picture and no video")));
     }
     Ok(sources)
 }
 
 /// Gives files of equal stems the names of their folders in front, as many as it takes, and a number where that does not help. Case
 /// makes no difference: on some disks it does not.
-fn part_stems(planned: &mut [Planned], paths: &[Option<PathBuf>]) {
+fn part_stems(planned: &mut [Planned], paths: &[Option<PathBuf>], taken: &Taken) {
     let with_folders = |path: &Path, folders: usize| {
         let stem = path.file_stem().unwrap_or(path.as_os_str());
         let full = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
@@ -156,10 +168,9 @@ fn part_stems(planned: &mut [Planned], paths: &[Option<PathBuf>]) {
         parts.push(stem);
         parts.join(OsStr::new("-"))
     };
-    let lower = |stem: &OsString| stem.to_string_lossy().to_lowercase();
     for folders in 1..8 {
         let stems: Vec<String> = planned.iter().map(|source| lower(&source.stem)).collect();
-        let is_double = |at: usize| stems.iter().filter(|stem| **stem == stems[at]).count() > 1;
+        let is_double = |at: usize| stems.iter().chain(&taken.stems).filter(|stem| **stem == stems[at]).count() > 1;
         let doubles: Vec<usize> = (0..planned.len()).filter(|&at| is_double(at)).collect();
         for &at in &doubles {
             if let Some(path) = &paths[at] {
@@ -176,56 +187,46 @@ fn part_stems(planned: &mut [Planned], paths: &[Option<PathBuf>]) {
             1 => base.clone(),
             _ => [base.as_os_str(), format!("{number}").as_ref()].join(OsStr::new("-")),
         };
-        let is_taken = |stem: &OsString| planned[..at].iter().any(|other| lower(&other.stem) == lower(stem));
+        let is_taken = |stem: &OsString| {
+            planned[..at].iter().any(|other| lower(&other.stem) == lower(stem)) || taken.stems.contains(&lower(stem))
+        };
         planned[at].stem = (1..).map(fresh).find(|stem| !is_taken(stem)).unwrap_or(base);
     }
 }
 
-/// The files of a source, decoded as asked for.
-pub fn files(source: &Planned, span: Span, model_size: Option<ModelSize>) -> anyhow::Result<Files> {
-    Ok(Files::new(source.files().to_vec(), span).decoded(source.args.decoding(model_size))?)
+/// In which stems are compared: on some disks case makes no difference.
+pub fn lower(stem: &OsString) -> String {
+    stem.to_string_lossy().to_lowercase()
 }
 
-pub fn camera(input: &OsStr, source: &Planned, model_size: Option<ModelSize>) -> anyhow::Result<Camera> {
-    let Planned { name, args, .. } = source;
-    let mut options = CameraOptions {
-        transport: args.transport,
-        insecure_tls: args.insecure_tls,
-        mode: args.mode.clone(),
-        latency_ms: args.latency,
-        stall_after: args.stall_after,
-        retry_for: args.retry_for,
-        decoding: args.decoding(model_size),
-        ..CameraOptions::default()
-    };
-    options.read_credentials(args.credentials.as_deref())?;
-    Ok(Camera::open(input, name.clone(), options)?)
+/// The files of a source, decoded as asked for.
+pub fn files(source: &Planned, model_size: Option<ModelSize>) -> Result<Files, RunError> {
+    let Planned { options, .. } = source;
+    Ok(Files::new(source.files().to_vec(), options.span()).decoded(options.decoding(model_size))?)
+}
+
+pub fn camera(input: &OsStr, source: &Planned, model_size: Option<ModelSize>) -> Result<Camera, RunError> {
+    Ok(Camera::open(input, source.name.clone(), source.options.camera(model_size)?)?)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::run::Shared;
-    use clap::{Args as _, FromArgMatches};
-
-    fn args() -> SourceArgs {
-        let command = SourceArgs::augment_args(Shared::augment_args(clap::Command::new("run")));
-        SourceArgs::from_arg_matches(&command.get_matches_from(["run"])).unwrap()
-    }
 
     #[test]
     fn equal_stems_get_the_names_of_their_folders() {
         let paths =
             ["a/x.mp4", "b/X.mkv", "c/d/y.mp4", "e/d/y.mp4", "e/z.mp4", "q/v.mp4", "q/v.mkv"].map(PathBuf::from);
         let plan = |path: &PathBuf| Planned {
+            given: 0,
             name: path.display().to_string(),
             is_named: false,
             stem: path.file_stem().unwrap().to_owned(),
             what: What::Files(Vec::new()),
-            args: args(),
+            options: SourceOptions::default(),
         };
         let mut planned: Vec<_> = paths.iter().map(plan).collect();
-        part_stems(&mut planned, &paths.map(Some));
+        part_stems(&mut planned, &paths.map(Some), &Taken::default());
         let stems: Vec<_> = planned.iter().map(|source| source.stem.to_str().unwrap()).collect();
         assert_eq!(stems[..5], ["a-x", "b-X", "c-d-y", "e-d-y", "z"]);
         assert!(stems[5].ends_with("q-v") && stems[6].ends_with("q-v-2"), "{stems:?}");

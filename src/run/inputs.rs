@@ -1,8 +1,8 @@
-//! The inputs of the subcommands that take many: files, folders and URIs, in a stable order.
+//! What arguments stand for: files, folders and URIs, in a stable order.
 
-use super::exit::{Exit, Failure};
-use mostream::picture;
-use mostream::stream::preflight::Source;
+use super::RunError;
+use crate::picture;
+use crate::stream::preflight::Source;
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
@@ -29,7 +29,7 @@ impl Input {
 /// The inputs that `arguments` stand for, folders read to their depths, each folder's entries sorted by name; hidden entries and
 /// files that are named neither like a picture nor like a video are left out. A file given by name is taken as what its
 /// name says, and as a video otherwise. What cannot be read is in the second list.
-pub fn expand(arguments: &[OsString]) -> (Vec<Input>, Vec<anyhow::Error>) {
+pub fn expand(arguments: &[OsString]) -> (Vec<Input>, Vec<RunError>) {
     let (mut inputs, mut failures) = (Vec::new(), Vec::new());
     for argument in arguments {
         let path = Path::new(argument);
@@ -42,21 +42,21 @@ pub fn expand(arguments: &[OsString]) -> (Vec<Input>, Vec<anyhow::Error>) {
     (inputs, failures)
 }
 
-fn add_video(name: &OsStr, inputs: &mut Vec<Input>, failures: &mut Vec<anyhow::Error>) {
+fn add_video(name: &OsStr, inputs: &mut Vec<Input>, failures: &mut Vec<RunError>) {
     match Source::new(name) {
         Ok(source) => inputs.push(Input::Video(source)),
         Err(error) => failures.push(error.into()),
     }
 }
 
-fn walk(folder: &Path, inputs: &mut Vec<Input>, failures: &mut Vec<anyhow::Error>) {
+fn walk(folder: &Path, inputs: &mut Vec<Input>, failures: &mut Vec<RunError>) {
     let entries = std::fs::read_dir(folder).and_then(|entries| {
         let mut paths = entries.map(|entry| Ok(entry?.path())).collect::<std::io::Result<Vec<PathBuf>>>()?;
         paths.sort();
         Ok(paths)
     });
     let entries = entries.unwrap_or_else(|error| {
-        failures.push(Failure::new(Exit::Input, format!("{}: {error}", folder.display())).into());
+        failures.push(RunError::Input(format!("{}: {error}", folder.display())));
         Vec::new()
     });
     let is_video = |path: &Path| {

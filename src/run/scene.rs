@@ -1,8 +1,8 @@
 //! What still cameras have seen, kept in files between runs.
 
-use super::log::Log;
-use mostream::engine::KeptScene;
-use mostream::partial;
+use super::{Tell, Word};
+use crate::engine::KeptScene;
+use crate::partial;
 use std::fs::{DirBuilder, File};
 use std::io::{self, ErrorKind, Read};
 use std::os::unix::fs::DirBuilderExt;
@@ -23,22 +23,22 @@ pub fn usual_file(name: &str) -> Option<PathBuf> {
 }
 
 /// The scene in this file, seen `by` what keys depend on. Without it, and where it cannot be kept, the run goes on: that is told once.
-pub fn kept(file: &Path, by: &str, log: Log) -> KeptScene {
+pub fn kept(file: &Path, by: &str, tell: &Tell) -> KeptScene {
     let before = match read(file) {
         Ok(bytes) => Some(bytes),
         Err(error) => {
             if error.kind() != ErrorKind::NotFound {
-                log.warn(&format!("{}: the scene kept in it cannot be read: {error}", file.display()));
+                tell(Word::Notice, &format!("{}: the scene kept in it cannot be read: {error}", file.display()));
             }
             None
         }
     };
-    let (file, mut has_told) = (file.to_owned(), false);
+    let (file, tell, mut has_told) = (file.to_owned(), tell.clone(), false);
     let keep = move |bytes: &[u8]| {
         if let Err(error) = write(&file, bytes)
             && !std::mem::replace(&mut has_told, true)
         {
-            log.warn(&format!("{}: the scene cannot be kept: {error}", file.display()));
+            tell(Word::Notice, &format!("{}: the scene cannot be kept: {error}", file.display()));
         }
     };
     KeptScene { by: by.to_owned(), before, keep: Box::new(keep) }

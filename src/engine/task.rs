@@ -1,0 +1,132 @@
+//! What a run is to do, with what, and how it went.
+
+use super::adaptive::Adaptive;
+use super::crew::CrewError;
+use super::eyes::KeptScene;
+use super::sink::{Sink, SinkError};
+use super::status::{LaneId, SourceStatus};
+use crate::backbone::BackboneError;
+use crate::discover::groups::Groups;
+use crate::localize::Localizer;
+use crate::motion::Evidence;
+use crate::record::FrameRecord;
+use crate::scene::{Scene, Sense, Senses};
+use crate::stream::StreamError;
+use crate::stream::feed::Feed;
+use std::sync::Arc;
+
+/// What speaks for an object.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub enum Cue {
+    /// The single picture.
+    #[default]
+    Appearance,
+    /// What moves, and what is new to the scene, with appearance where the camera moves; objects of a lower score are left out,
+    /// and some senses where it is evaluated what they bring.
+    Time { min_score: f32, without: Senses },
+}
+
+impl Cue {
+    /// Whether small things are looked at again.
+    pub(super) fn with_crops(self) -> bool {
+        matches!(self, Self::Time { without, .. } if !without.has(Sense::Crops))
+    }
+}
+
+/// What to do with every frame.
+pub struct Task {
+    pub model: String,
+    pub cue: Cue,
+    pub localizer: Localizer,
+    /// Names objects by what they look like.
+    pub groups: Option<Groups>,
+    pub with_masks: bool,
+    pub with_timings: bool,
+}
+
+/// One source, and what becomes of its frames.
+pub struct Input {
+    /// Its place on the board.
+    pub status: Arc<SourceStatus>,
+    pub feed: Box<dyn Feed>,
+    pub sinks: Vec<Box<dyn Sink>>,
+    /// Every how many frames the model runs; the boxes hold in between.
+    pub every: u64,
+    /// Spares the model what has not changed.
+    pub adaptive: Option<Adaptive>,
+    /// Where the past is asked: what was seen before this run, and where it is kept.
+    pub scene: Option<KeptScene>,
+    /// Sees what records are made from.
+    pub witness: Option<Witness>,
+}
+
+impl Input {
+    /// Every frame for the model, its records to nobody.
+    pub fn new(status: Arc<SourceStatus>, feed: Box<dyn Feed>) -> Self {
+        Self { status, feed, sinks: Vec::new(), every: 1, adaptive: None, scene: None, witness: None }
+    }
+}
+
+/// A frame's record, and the past that it was made from: what the frame says of movement, where that is asked, and the scene.
+pub type Witness = Box<dyn FnMut(&FrameRecord, Option<&Evidence>, &Scene) + Send>;
+
+/// Why a run cannot go on. What goes wrong at one source is a [`Fault`], and the rest goes on.
+#[derive(Debug, thiserror::Error)]
+pub enum EngineError {
+    #[error(transparent)]
+    Crew(#[from] CrewError),
+    #[error("a thread cannot be started: {0}")]
+    Thread(std::io::Error),
+    #[error("a thread stopped unexpectedly; please report this")]
+    Panic,
+    #[error("the run has ended: it takes no more sources")]
+    Over,
+}
+
+impl From<BackboneError> for EngineError {
+    fn from(error: BackboneError) -> Self {
+        Self::Crew(error.into())
+    }
+}
+
+/// What went wrong at one source. It has been told.
+#[derive(Debug, thiserror::Error)]
+pub enum Fault {
+    #[error(transparent)]
+    Source(StreamError),
+    #[error(transparent)]
+    Model(BackboneError),
+    #[error(transparent)]
+    Sink(SinkError),
+    #[error("a thread cannot be started: {0}")]
+    Thread(std::io::Error),
+    #[error("the {0} thread stopped unexpectedly; please report this")]
+    Panic(&'static str),
+}
+
+/// How a source went.
+#[derive(Debug)]
+pub struct Ended {
+    pub id: LaneId,
+    pub name: String,
+    /// With a record.
+    pub frames: u64,
+    pub faults: Vec<Fault>,
+}
+
+/// How a run went.
+#[derive(Debug, Default)]
+pub struct Outcome {
+    /// Of all sources that were not removed, in the order in which they ended.
+    pub sources: Vec<Ended>,
+}
+
+impl Outcome {
+    pub fn faults(&self) -> impl Iterator<Item = &Fault> {
+        self.sources.iter().flat_map(|source| &source.faults)
+    }
+
+    pub fn into_fault(self) -> Option<Fault> {
+        self.sources.into_iter().flat_map(|source| source.faults).next()
+    }
+}

@@ -1,0 +1,172 @@
+//! A spec as a TOML file, and back: every key is the long flag of the same name.
+
+use super::RunError;
+use super::spec::{RunSpec, SpecError};
+use crate::stream::redact;
+use serde_json::{Map, Value};
+use std::path::Path;
+use toml_edit::{Document, Item, TableLike};
+
+/// Stands above a key whose value is not whole.
+const LEFT_OUT: &str = "# its user name and password are not written here: see credentials in docs/config.md\n";
+
+/// What is wrong with a file, and in which line.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{line}: {why}")]
+pub struct ConfigError {
+    /// From 1.
+    pub line: usize,
+    pub why: String,
+}
+
+impl RunSpec {
+    /// Reads a file; what is wrong is told with the file's name and the line.
+    pub fn read(path: &Path) -> Result<Self, RunError> {
+        let fail = |why: &dyn std::fmt::Display| RunError::Usage(format!("{}:{why}", path.display()));
+        let text = std::fs::read_to_string(path).map_err(|error| fail(&format!(" {error}")))?;
+        Self::from_toml(&text).map_err(|error| fail(&error))
+    }
+
+    /// From the text of a file, checked.
+    pub fn from_toml(text: &str) -> Result<Self, ConfigError> {
+        let line = |at: Option<usize>| at.map_or(1, |at| text[..at.min(text.len())].matches('\n').count() + 1);
+        let document = Document::parse(text).map_err(|error| {
+            let why = error.message().replace('\n', ", ");
+            ConfigError { line: line(error.span().map(|span| span.start)), why }
+        })?;
+        let root = document.as_table();
+        let of_spec = |error: SpecError| ConfigError { line: line(place(root, &error)), why: error.to_string() };
+        let spec = table(root).and_then(Self::from_table).map_err(of_spec)?;
+        spec.check().map_err(of_spec)?;
+        Ok(spec)
+    }
+
+    /// The text of a file that says the same, with nothing that is as usual. User names and passwords in addresses are left out, which a
+    /// comment says.
+    pub fn to_toml(&self) -> Result<String, SpecError> {
+        let fail = |why: String| SpecError { source_number: None, key: None, why };
+        let Value::Object(mut root) = serde_json::to_value(self).map_err(|error| fail(error.to_string()))? else {
+            return Err(fail("it is no table".into()));
+        };
+        let sources = root.remove("source");
+        let mut text = lines(&root);
+        for source in sources.iter().filter_map(Value::as_array).flatten().filter_map(Value::as_object) {
+            text.push_str(&format!("\n[[source]]\n{}", lines(source)));
+        }
+        Ok(text)
+    }
+}
+
+/// Of what is said: nothing else is as usual.
+fn lines(table: &Map<String, Value>) -> String {
+    let mut text = String::new();
+    for (key, value) in table {
+        let value = match value {
+            Value::Null | Value::Bool(false) => continue,
+            Value::String(value) => {
+                let shown = redact(value);
+                if shown != *value {
+                    text.push_str(LEFT_OUT);
+                }
+                toml_edit::Value::from(shown).to_string()
+            }
+            other => other.to_string(),
+        };
+        text.push_str(&format!("{key} = {value}\n"));
+    }
+    text
+}
+
+/// Where in the file a fault is, in bytes: at its key, else at its table.
+fn place(root: &dyn TableLike, error: &SpecError) -> Option<usize> {
+    let tables = root.get("source").and_then(Item::as_array_of_tables);
+    let own = error.source_number.and_then(|number| tables?.get(number));
+    let key = error.key.as_deref().unwrap_or_default();
+    let of = |table: &dyn TableLike| {
+        let span = table.key(key).and_then(|key| key.span()).or_else(|| table.get(key)?.span());
+        span.map(|span| span.start)
+    };
+    // What a source has from all is written above.
+    own.and_then(|table| of(table)).or_else(|| of(root)).or_else(|| own?.span().map(|span| span.start))
+}
+
+fn table(table: &dyn TableLike) -> Result<Map<String, Value>, SpecError> {
+    table.iter().map(|(key, item)| Ok((key.to_owned(), value(key, item)?))).collect()
+}
+
+fn value(key: &str, item: &Item) -> Result<Value, SpecError> {
+    let wrong = |why: &str| SpecError { source_number: None, key: Some(key.to_owned()), why: why.into() };
+    let one = |value: &toml_edit::Value| match value {
+        toml_edit::Value::String(text) => Ok(Value::from(text.value().as_str())),
+        toml_edit::Value::Integer(number) => Ok(Value::from(*number.value())),
+        toml_edit::Value::Float(number) => Ok(Value::from(*number.value())),
+        toml_edit::Value::Boolean(yes) => Ok(Value::from(*yes.value())),
+        _ => Err(wrong("expected text, a number, true or false")),
+    };
+    match item {
+        Item::ArrayOfTables(tables) => {
+            let tables = tables.iter().enumerate().map(|(number, source)| {
+                table(source).map(Value::Object).map_err(|error| SpecError { source_number: Some(number), ..error })
+            });
+            tables.collect()
+        }
+        Item::Value(value) => one(value),
+        Item::Table(_) if key == "source" => Err(wrong("write [[source]] before each source")),
+        Item::Table(_) | Item::None => Err(wrong("expected a value")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::run::SourceSpec;
+    use std::time::Duration;
+
+    #[test]
+    fn what_is_written_is_read_as_the_same() {
+        let mut spec = RunSpec::default();
+        spec.shared.records = Some("a \"b\"\n.jsonl".into());
+        spec.shared.min_score = Some(0.3);
+        spec.shared.web = Some("0.0.0.0:80".parse().unwrap());
+        spec.shared.web_token = Some("token".into());
+        spec.shared.size = "64x48".parse().ok();
+        spec.shared.device = "cuda:0,1".parse().ok();
+        spec.each.output = Some("{name}.mp4".into());
+        spec.each.adaptive = Some(true);
+        spec.each.segment = Some(Duration::from_millis(90_500));
+        spec.each.start = Some(Duration::from_millis(1_250));
+        spec.each.mode = "640x480@30000/1001:NV12".parse().ok();
+        spec.sources = vec![SourceSpec::new("a.mp4"), SourceSpec::new("rtsp://10.0.0.7/x").named("door")];
+        spec.sources[1].options.every = Some(5);
+        let text = spec.to_toml().unwrap();
+        assert_eq!(RunSpec::from_toml(&text), Ok(spec), "{text}");
+        assert!(text.contains("min-score = 0.3\n") && text.contains("segment = \"1m 30s 500ms\"\n"), "{text}");
+    }
+
+    #[test]
+    fn secrets_in_addresses_are_not_written() {
+        let mut spec = RunSpec { sources: vec![SourceSpec::new("rtsp://me:s3cret@10.0.0.7/x")], ..RunSpec::default() };
+        spec.each.push = Some("srt://host:9000?passphrase=s3cret".into());
+        let text = spec.to_toml().unwrap();
+        assert!(!text.contains("s3cret") && !text.contains("me:"), "{text}");
+        assert_eq!(text.matches("# its user name and password").count(), 2, "{text}");
+        assert_eq!(RunSpec::from_toml(&text).unwrap().sources[0].input, "rtsp://10.0.0.7/x");
+    }
+
+    #[test]
+    fn what_is_wrong_is_told_with_its_line_and_key() {
+        for (text, line, word) in [
+            ("every = 2\nevry = 3\n[[source]]\ninput = \"a\"\n", 2, "evry"),
+            ("[[source]]\ninput = \"a\"\n\n[[source]]\nevery = \"often\"\ninput = \"b\"\n", 5, "often"),
+            ("[[source]]\ninput = \"a\"\n\n[[source]]\ninput = \"b\"\n\nsegment = \"1m\"\n", 7, "output"),
+            ("segment = \"1m\"\n[[source]]\ninput = \"a\"\n", 1, "segment"),
+            ("a = 1\na = 2\n", 2, "a"),
+            ("[source]\ninput = \"a\"\n", 1, "[[source]]"),
+            ("masks = true\nmethod = \"best\"\n[[source]]\ninput = \"a\"\n", 2, "best"),
+            ("[[source]]\ninput = \"a\"\nmode = 1979-05-27\n", 3, "mode"),
+        ] {
+            let error = RunSpec::from_toml(text).unwrap_err();
+            assert!(error.line == line && error.why.contains(word), "{text}: {error}");
+        }
+    }
+}

@@ -1,0 +1,377 @@
+//! The door: a run as a program starts it, adds sources to it, and reads what they show. The command line is one of those programs.
+//!
+//! ```text
+//! RunSpec (plain data) ─► names, outputs ─► feeds and sinks ─► engine ─► records, pictures, videos, the live page
+//!    ▲ TOML (config)       sources, outputs     open
+//! ```
+//!
+//! No process-wide handler, no exit, nothing printed: what is to be said goes to [`Options::tell`], what goes wrong comes back typed.
+//!
+//! ```no_run
+//! use mostream::engine::sink::Message;
+//! use mostream::run::{Observe, Options, Run, RunSpec, SourceSpec};
+//!
+//! let mut spec = RunSpec { sources: vec![SourceSpec::new("street.mp4")], ..RunSpec::default() };
+//! spec.each.output = Some("{name}.boxes.mp4".into());
+//! let run = Run::start(spec, Options { observe: Observe::Records, ..Options::default() })?;
+//! let camera = run.add(SourceSpec::new("rtsp://10.0.0.7/stream").named("door"))?;
+//! for message in run.messages().take(1000) {
+//!     if let Message::Frame { record, .. } = message {
+//!         println!("{} {}: {} objects", record.source, record.frame, record.objects.len());
+//!     }
+//! }
+//! for id in camera {
+//!     run.remove(id);
+//! }
+//! run.stop();
+//! let outcome = run.join()?;
+//! assert!(outcome.faults().next().is_none());
+//! # Ok::<(), mostream::run::RunError>(())
+//! ```
+
+pub mod config;
+pub mod guard;
+pub mod inputs;
+mod observe;
+mod open;
+mod outputs;
+mod reload;
+mod resolve;
+mod scene;
+mod sources;
+pub mod spec;
+mod values;
+
+pub use observe::Observe;
+pub use open::pipelines;
+pub use reload::Changes;
+pub use spec::{RunSpec, Shared, SourceOptions, SourceSpec, SpecError};
+
+use crate::backbone::BackboneError;
+use crate::engine::sink::{Message, SinkError};
+use crate::engine::status::{Board, LaneId, Snapshot};
+use crate::engine::{Backbones, Ended, Engine, EngineError, Fault, Outcome, Task};
+use crate::picture::PictureError;
+use crate::publish::records::Records;
+use crate::publish::rtsp::RtspServer;
+use crate::stream::StreamError;
+use crate::web;
+use crate::zoo::ZooError;
+use observe::Window;
+use open::{Opened, Setup};
+use sources::{Planned, Taken};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// Takes what is to be said, a line each.
+pub type Tell = Arc<dyn Fn(Word, &str) + Send + Sync>;
+
+/// What a line is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Word {
+    /// What one may want to know.
+    Info,
+    /// What needs attention, or changes.
+    Notice,
+}
+
+/// What a spec does not say: how a run is bound to the program around it.
+#[derive(Clone)]
+pub struct Options {
+    pub observe: Observe,
+    /// Whoever sets it ends the run; closing the window of `display` does.
+    pub stop: Arc<AtomicBool>,
+    pub tell: Tell,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { observe: Observe::default(), stop: Arc::default(), tell: Arc::new(|_, _| {}) }
+    }
+}
+
+/// Why a run cannot be started, or a source not be added. What goes wrong at a source later is a [`Fault`].
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    #[error(transparent)]
+    Spec(#[from] SpecError),
+    /// What is asked for does not go together.
+    #[error("{0}")]
+    Usage(String),
+    #[error("{0}")]
+    Input(String),
+    #[error("{0}")]
+    Output(String),
+    #[error(transparent)]
+    Stream(#[from] StreamError),
+    #[error(transparent)]
+    Picture(#[from] PictureError),
+    #[error(transparent)]
+    Backbone(#[from] BackboneError),
+    #[error(transparent)]
+    Model(#[from] ZooError),
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+}
+
+impl RunError {
+    fn output(why: impl std::fmt::Display) -> Self {
+        Self::Output(why.to_string())
+    }
+}
+
+/// A run. To drop it stops it and waits until its outputs are whole.
+pub struct Run {
+    engine: Engine,
+    /// Taken by who adds or removes.
+    state: Mutex<State>,
+    setup: Setup,
+    /// None where nothing is observed.
+    window: Option<Window>,
+}
+
+/// The sources as they are now.
+struct State {
+    /// What holds for one that is added and says nothing else.
+    each: SourceOptions,
+    known: Vec<Known>,
+}
+
+/// A source that is on the board.
+struct Known {
+    id: LaneId,
+    /// Of those that were given as one: a folder may be several.
+    first: LaneId,
+    /// As it was given, whole.
+    spec: SourceSpec,
+    name: String,
+    stem: String,
+    own: outputs::Own,
+    /// Files that are no output's.
+    read: Vec<PathBuf>,
+}
+
+impl Run {
+    /// Opens every source and output, and begins. Nothing has begun where there is an error.
+    pub fn start(spec: RunSpec, options: Options) -> Result<Self, RunError> {
+        spec.check()?;
+        let RunSpec { shared, each, sources: given } = spec;
+        let web_token = shared.web_token.as_deref().map(token).transpose()?;
+        let given = Vec::from_iter(given.iter().map(|source| source.over(&each)));
+        let planned = sources::plan(&given, &Taken::default())?;
+        let is_live = planned.iter().any(Planned::is_live);
+        let of_run = [&shared.web_token, &shared.groups, &shared.model].into_iter().flatten();
+        let read = Vec::from_iter(of_run.filter(|path| path.is_file()).cloned());
+        let own = outputs::plan(&planned, &shared, options.observe, &[], &read)?;
+        let feature = shared.feature()?;
+        let checkpoint = Arc::new(shared.checkpoint()?);
+        let tell = options.tell.clone();
+        let groups = shared.load_groups(checkpoint.id(), |line| tell(Word::Notice, line))?;
+
+        let task = Task {
+            model: checkpoint.id().to_owned(),
+            cue: shared.cue(),
+            localizer: shared.localizer(),
+            groups,
+            with_masks: shared.masks,
+            with_timings: shared.timings,
+        };
+        // A camera of which nobody asks anything is shown.
+        let is_unseen = |(source, own): (&Planned, &outputs::Own)| {
+            let is_out = shared.records.is_some() || shared.display || shared.rtsp_out.is_some();
+            source.is_live() && own.video.is_none() && source.options.push.is_none() && !is_out
+        };
+        let has_unseen = options.observe == Observe::Nothing && planned.iter().zip(&own).any(is_unseen);
+        let page = shared.web.or(has_unseen.then_some(spec::WEB));
+        let precision = shared.precision.unwrap_or_default();
+        let (window, watcher) = observe::open(options.observe, &options.stop).unzip();
+        let mut setup = Setup {
+            by: format!("{}, middle keys, {precision}", checkpoint.id()),
+            model_size: resolve::decoder_size(shared.model_size(), &checkpoint),
+            is_shown: page.is_some() || shared.rtsp_out.is_some(),
+            read,
+            records: None,
+            rtsp: None,
+            web: None,
+            observe: options.observe,
+            watcher,
+            stop: options.stop.clone(),
+            tell: options.tell,
+            shared,
+        };
+        let opened = setup.open_all(&planned, &own)?;
+        let Shared { records, rtsp_out, .. } = &setup.shared;
+        setup.records = match records {
+            Some(path) if is_live => Some(Records::append(path)?),
+            Some(path) => Some(Records::replace(path)),
+            None => None,
+        };
+        setup.rtsp = rtsp_out.map(RtspServer::bind).transpose().map_err(RunError::output)?;
+        let board = Arc::<Board>::default();
+        let serve = |address| web::Server::start(address, board.clone(), web_token, web::Options::default());
+        setup.web = page.map(serve).transpose().map_err(RunError::output)?;
+        let warn = |tell: &Tell| {
+            let tell = tell.clone();
+            move |line: &str| tell(Word::Notice, line)
+        };
+        let models = Backbones {
+            feature,
+            size: setup.shared.model_size(),
+            devices: setup.shared.devices(),
+            options: setup.shared.session_options(),
+            checkpoint,
+            tell: Box::new(warn(&setup.tell)),
+        };
+        let engine = Engine::start(task, Arc::new(models), board, options.stop, warn(&setup.tell))?;
+        let run = Self { engine, state: Mutex::new(State { each, known: Vec::new() }), setup, window };
+        run.begin(&given, planned, own, opened, &mut run.state().known)?;
+        if let Some(server) = &run.setup.web {
+            (run.setup.tell)(Word::Info, &format!("the live page is at http://{}/", server.addr()));
+        }
+        Ok(run)
+    }
+
+    /// Adds a source, with options of its own before those of the spec; the others do not notice. A folder may be several.
+    pub fn add(&self, source: SourceSpec) -> Result<Vec<LaneId>, RunError> {
+        let mut state = self.state();
+        let given = vec![source.over(&state.each)];
+        self.plan_and_begin(&given, &mut state.known)
+    }
+
+    /// What whole sources become beside those that are `known`.
+    fn plan(&self, given: &[SourceSpec], known: &[Known]) -> Result<(Vec<Planned>, Vec<outputs::Own>), RunError> {
+        given.iter().try_for_each(|source| source.options.check())?;
+        let names = known.iter().map(|source| source.name.clone()).collect();
+        let stems = known.iter().map(|source| source.stem.clone()).collect();
+        let planned = sources::plan(given, &Taken { names, stems })?;
+        let own = outputs::plan(&planned, &self.setup.shared, self.setup.observe, known, &self.setup.read)?;
+        Ok((planned, own))
+    }
+
+    fn plan_and_begin(&self, given: &[SourceSpec], known: &mut Vec<Known>) -> Result<Vec<LaneId>, RunError> {
+        let (planned, own) = self.plan(given, known)?;
+        let opened = self.setup.open_all(&planned, &own)?;
+        self.begin(given, planned, own, opened, known)
+    }
+
+    fn begin(
+        &self,
+        given: &[SourceSpec],
+        planned: Vec<Planned>,
+        own: Vec<outputs::Own>,
+        opened: Vec<Opened>,
+        known: &mut Vec<Known>,
+    ) -> Result<Vec<LaneId>, RunError> {
+        let (mut begun, mut last) = (Vec::new(), None);
+        for ((source, own), opened) in planned.into_iter().zip(own).zip(opened) {
+            let status = self.board().enter(source.name.clone());
+            let id = self.engine.add(self.setup.input(&source, &own, status, opened))?;
+            let files = source.files().iter().filter_map(|file| file.file.clone());
+            let read = files.chain(source.options.credentials.clone()).collect();
+            let first = last.filter(|(given, _)| *given == source.given).map_or(id, |(_, first)| first);
+            last = Some((source.given, first));
+            let (spec, stem) = (given[source.given].clone(), sources::lower(&source.stem));
+            known.push(Known { id, first, spec, name: source.name, stem, own, read });
+            begun.push(id);
+        }
+        Ok(begun)
+    }
+
+    /// Ends a source, waits until its outputs are whole, and says how it went; none where there is no such source. What has ended by itself
+    /// stays known until it is removed. Of what is observed, messages that find no room meanwhile are lost.
+    pub fn remove(&self, id: LaneId) -> Option<Ended> {
+        let mut state = self.state();
+        let ended = self.engine.remove(id);
+        state.known.retain(|source| source.id != id);
+        ended
+    }
+
+    /// Nothing is made of the source's frames until it is resumed: a file's wait, a live source stays connected and its frames are let go.
+    /// False where there is no such source.
+    pub fn pause(&self, id: LaneId) -> bool {
+        self.board().get(id).inspect(|source| source.pause()).is_some()
+    }
+
+    /// False where there is no such source.
+    pub fn resume(&self, id: LaneId) -> bool {
+        self.board().get(id).inspect(|source| source.resume()).is_some()
+    }
+
+    /// How every source is, those that have ended included.
+    pub fn snapshot(&self) -> Vec<Snapshot> {
+        self.board().sources().iter().map(|source| source.snapshot()).collect()
+    }
+
+    /// The same, as it changes.
+    pub fn board(&self) -> &Arc<Board> {
+        self.engine.board()
+    }
+
+    /// Where the live page is; none where there is none.
+    pub fn page(&self) -> Option<SocketAddr> {
+        self.setup.web.as_ref().map(web::Server::addr)
+    }
+
+    /// Waits for what is observed next; none once every source has ended and all of it was read, and where nothing is observed. Who does not
+    /// read holds files up, and misses frames of live sources.
+    pub fn next_message(&self) -> Option<Message> {
+        self.window.as_ref()?.next(|| self.is_idle())
+    }
+
+    /// See [`Self::next_message`].
+    pub fn messages(&self) -> impl Iterator<Item = Message> {
+        std::iter::from_fn(|| self.next_message())
+    }
+
+    /// Whether every source so far has ended.
+    pub fn is_idle(&self) -> bool {
+        self.engine.is_idle()
+    }
+
+    /// Everything ends soon; outputs are complete up to there.
+    pub fn stop(&self) {
+        self.setup.stop.store(true, Ordering::Relaxed);
+    }
+
+    /// What is written for sources that had frames; a file appears under its name when it is complete.
+    pub fn written(&self) -> Vec<PathBuf> {
+        let has_frames = |source: &&Known| self.board().get(source.id).is_some_and(|now| now.progress().0 > 0);
+        let state = self.state();
+        let own = state.known.iter().filter(has_frames).flat_map(|source| [&source.own.video, &source.own.records]);
+        own.chain([&self.setup.shared.records]).flatten().cloned().collect()
+    }
+
+    /// Waits until every source has ended and its outputs are whole. What is observed and not read is lost.
+    pub fn join(self) -> Result<Outcome, RunError> {
+        let Self { engine, mut setup, window, .. } = self;
+        drop(window);
+        let mut outcome = engine.join()?;
+        let finished = setup.records.take().map_or(Ok(()), Records::finish);
+        if let (Err(error), Some(last)) = (finished, outcome.sources.last_mut()) {
+            last.faults.push(Fault::Sink(error));
+        }
+        Ok(outcome)
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The first line of the file.
+fn token(path: &Path) -> Result<String, RunError> {
+    let fail = |why: String| RunError::Usage(format!("{}: {why}", path.display()));
+    let text = std::fs::read_to_string(path).map_err(|error| fail(error.to_string()))?;
+    match text.lines().next().map(str::trim) {
+        Some(token) if token.len() >= 8 => Ok(token.to_owned()),
+        _ => Err(fail("its first line is no token of at least 8 characters".into())),
+    }
+}
+
+impl From<SinkError> for RunError {
+    fn from(error: SinkError) -> Self {
+        Self::output(error)
+    }
+}

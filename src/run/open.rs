@@ -1,0 +1,147 @@
+//! Opens what a source is read from, and what its results go to.
+
+use super::observe::Watcher;
+use super::outputs::{self, Own};
+use super::sources::{self, Planned, Taken, What};
+use super::spec::{RunSpec, Shared};
+use super::{Observe, RunError, Tell, Word, resolve, scene};
+use crate::engine::Input;
+use crate::engine::adaptive::Adaptive;
+use crate::engine::sink::Sink;
+use crate::engine::status::SourceStatus;
+use crate::publish::file::FileSink;
+use crate::publish::mp4::Mp4Sink;
+use crate::publish::push::{PushSink, Target};
+use crate::publish::records::Records;
+use crate::publish::rtsp::RtspServer;
+use crate::publish::window::WindowSink;
+use crate::stream::decoder::ModelSize;
+use crate::stream::feed::Feed;
+use crate::stream::{self, redact};
+use crate::web;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+/// What the sources of a run share.
+pub(super) struct Setup {
+    pub shared: Shared,
+    /// Files that no output may be.
+    pub read: Vec<PathBuf>,
+    /// Of the model.
+    pub model_size: ModelSize,
+    /// What kept scenes were seen by.
+    pub by: String,
+    /// Every source, on the page or over RTSP.
+    pub is_shown: bool,
+    pub records: Option<Records>,
+    pub rtsp: Option<Arc<RtspServer>>,
+    pub web: Option<web::Server>,
+    pub observe: Observe,
+    pub watcher: Option<Watcher>,
+    pub stop: Arc<AtomicBool>,
+    pub tell: Tell,
+}
+
+/// A source's feed, and the sinks that are its own.
+pub(super) type Opened = (Box<dyn Feed>, Vec<Box<dyn Sink>>);
+
+impl Setup {
+    fn open(&self, source: &Planned, own: &Own) -> Result<Opened, RunError> {
+        let Self { shared, tell, .. } = self;
+        let is_observed = self.watcher.as_ref().is_some_and(|watcher| watcher.with_pictures);
+        let is_small = !self.is_shown && !is_observed && !is_drawn(source, own, shared);
+        let model_size = is_small.then(|| self.model_size.clone());
+        let mut sinks: Vec<Box<dyn Sink>> = Vec::new();
+        let mut media = Arc::default();
+        let feed: Box<dyn Feed> = match &source.what {
+            What::Live(input) => Box::new(sources::camera(input, source, model_size)?),
+            What::Files(_) => {
+                let files = sources::files(source, model_size)?;
+                media = files.media();
+                Box::new(files)
+            }
+        };
+        let segment = source.options.segment;
+        match (&own.video, source.files().first()) {
+            (Some(path), Some(file)) if segment.is_none() => {
+                let tell = tell.clone();
+                let tell = move |line: &str| tell(Word::Info, line);
+                sinks.push(Box::new(Mp4Sink::new(path, file.clone(), media, tell)?));
+            }
+            (Some(path), _) => sinks.push(Box::new(FileSink::new(path, segment).map_err(RunError::output)?)),
+            (None, _) => {}
+        }
+        if let Some(path) = &own.records {
+            sinks.push(Records::replace(path).sink());
+        }
+        if let Some(url) = &source.options.push {
+            let url = url.replace("{name}", &source.stem.to_string_lossy());
+            let target = Target::parse(&url).map_err(RunError::Usage)?;
+            sinks.push(Box::new(PushSink::new(target).map_err(RunError::output)?));
+        }
+        if shared.display {
+            sinks.push(Box::new(WindowSink::new(self.stop.clone(), !source.is_live())?));
+        }
+        Ok((feed, sinks))
+    }
+
+    /// The feeds and sinks of all of them, or none.
+    pub fn open_all(&self, sources: &[Planned], own: &[Own]) -> Result<Vec<Opened>, RunError> {
+        sources.iter().zip(own).map(|(source, own)| self.open(source, own)).collect()
+    }
+
+    /// With the sinks that sources share.
+    pub fn input(&self, source: &Planned, own: &Own, status: Arc<SourceStatus>, (feed, mut sinks): Opened) -> Input {
+        sinks.extend(self.records.as_ref().map(Records::sink));
+        if let Some(server) = &self.rtsp {
+            let sink = server.sink(&source.stem.to_string_lossy());
+            (self.tell)(Word::Info, &format!("{}: {}", source.name, sink.url()));
+            sinks.push(Box::new(sink));
+        }
+        sinks.extend(self.watcher.as_ref().map(|watcher| watcher.sink(status.clone())));
+        sinks.extend(self.web.as_ref().map(|server| server.sink(&status)));
+        Input {
+            sinks,
+            every: source.options.every.unwrap_or(1),
+            adaptive: (source.options.adaptive == Some(true)).then(Adaptive::default),
+            scene: own.scene.as_deref().map(|file| scene::kept(file, &self.by, &self.tell)),
+            ..Input::new(status, feed)
+        }
+    }
+}
+
+fn is_drawn(source: &Planned, own: &Own, shared: &Shared) -> bool {
+    own.video.is_some() || source.options.push.is_some() || shared.display
+}
+
+/// The pipeline of each source, a line each without secrets: of files as it runs, of cameras as it is made for a connection.
+pub fn pipelines(spec: &RunSpec) -> Result<String, RunError> {
+    let RunSpec { shared, each, sources: given } = spec;
+    let checkpoint = shared.checkpoint()?;
+    let given = Vec::from_iter(given.iter().map(|source| source.over(each)));
+    let planned = sources::plan(&given, &Taken::default())?;
+    let own = outputs::plan_names(&planned, shared, Observe::Nothing, 0)?;
+    let mut text = String::new();
+    for (source, own) in planned.iter().zip(&own) {
+        // Without any target there is the live page.
+        let is_shown =
+            shared.rtsp_out.is_some() || shared.web.is_some() || source.is_live() && shared.records.is_none();
+        let is_small = !is_shown && !is_drawn(source, own, shared);
+        let model_size = is_small.then(|| resolve::decoder_size(shared.model_size(), &checkpoint));
+        let lines = match &source.what {
+            What::Live(input) => vec![sources::camera(input, source, model_size)?.pipeline()],
+            What::Files(files) => {
+                let decoding = source.options.decoding(model_size);
+                let line = |file: &stream::preflight::Source| {
+                    let (_, mut frames) = stream::source::open_with(file, source.options.span(), &decoding)?;
+                    frames.next(&|| false)?;
+                    Ok(frames.pipeline().unwrap_or_else(|| "a picture, which GStreamer does not decode".into()))
+                };
+                files.iter().map(line).collect::<Result<_, RunError>>()?
+            }
+        };
+        lines.iter().for_each(|line| text.push_str(&format!("{}: {line}\n", source.name)));
+    }
+    Ok(redact(&text))
+}

@@ -1,0 +1,99 @@
+//! Where the results of a run go.
+
+use super::guard::guard;
+use super::scene;
+use super::sources::Planned;
+use super::spec::Shared;
+use super::{Known, Observe, RunError};
+use crate::engine::Cue;
+use std::ffi::{OsStr, OsString};
+use std::path::{Path, PathBuf};
+
+/// Endings of the names that outputs have by themselves.
+pub const VIDEO: &str = ".boxes.mp4";
+const RECORDS: &str = ".boxes.jsonl";
+
+/// The files that one source writes alone.
+#[derive(Debug, Default, PartialEq)]
+pub struct Own {
+    pub video: Option<PathBuf>,
+    pub records: Option<PathBuf>,
+    /// What its camera has seen.
+    pub scene: Option<PathBuf>,
+}
+
+/// The outputs of each source, beside those that are `known`. An error where one would destroy what is read or another output, or an older
+/// file that nobody named and that may not be overwritten.
+pub fn plan(
+    sources: &[Planned],
+    shared: &Shared,
+    observe: Observe,
+    known: &[Known],
+    also_read: &[PathBuf],
+) -> Result<Vec<Own>, RunError> {
+    let outputs = plan_names(sources, shared, observe, known.len())?;
+    let files = sources.iter().flat_map(Planned::files).filter_map(|source| source.file.as_deref());
+    let credentials = sources.iter().filter_map(|source| source.options.credentials.as_deref());
+    let of_known = known.iter().flat_map(|source| &source.read).map(PathBuf::as_path);
+    let read = files.chain(credentials).chain(of_known).chain(also_read.iter().map(PathBuf::as_path));
+    let shared_records = shared.records.as_deref().map(|path| (path, "--records"));
+    let own = known.iter().map(|source| &source.own).chain(&outputs);
+    let own = own.flat_map(|own| [(&own.video, "-o"), (&own.records, "records"), (&own.scene, "--scene")]);
+    let all: Vec<(&Path, &str)> =
+        own.filter_map(|(path, flag)| Some((path.as_deref()?, flag))).chain(shared_records).collect();
+    guard(&all, &read.collect::<Vec<_>>())?;
+    if !shared.force {
+        spare(sources, &outputs)?;
+    }
+    Ok(outputs)
+}
+
+/// The outputs of each source, of which there are `others` besides. Files whose results nobody asks for get outputs of the usual names.
+pub fn plan_names(sources: &[Planned], shared: &Shared, observe: Observe, others: usize) -> Result<Vec<Own>, RunError> {
+    let is_many = sources.len() + others > 1;
+    let is_usual = shared.records.is_none() && !shared.display && observe == Observe::Nothing;
+    let own = |source: &Planned| {
+        let mut own = Own::default();
+        if let Some(path) = &source.options.output {
+            own.video = Some(path_for(path, source, is_many)?);
+        } else if is_usual && !source.is_live() {
+            let named = |ending: &str| PathBuf::from([source.stem.as_os_str(), ending.as_ref()].join(OsStr::new("")));
+            (own.video, own.records) = (Some(named(VIDEO)), Some(named(RECORDS)));
+        }
+        own.scene = match &source.options.scene {
+            _ if source.options.no_scene == Some(true) || shared.cue() == Cue::Appearance => None,
+            Some(path) => Some(path_for(path, source, is_many)?),
+            None if source.is_live() && source.is_named => scene::usual_file(&source.name),
+            None => None,
+        };
+        Ok(own)
+    };
+    sources.iter().map(own).collect()
+}
+
+/// Refuses to overwrite older files that nobody named.
+fn spare(sources: &[Planned], outputs: &[Own]) -> Result<(), RunError> {
+    let unnamed = sources.iter().zip(outputs).filter(|(source, _)| source.options.output.is_none());
+    let there: Vec<&PathBuf> =
+        unnamed.flat_map(|(_, own)| [&own.video, &own.records]).flatten().filter(|path| path.exists()).collect();
+    let Some(first) = there.first() else { return Ok(()) };
+    let others = if there.len() > 1 { format!(" and {} more", there.len() - 1) } else { String::new() };
+    let why = format!("{}{others} would be overwritten: --force does so, -o gives another name", first.display());
+    Err(RunError::Output(why))
+}
+
+/// The file for a source: `{name}` stands for its name, as far as a file name may have it.
+fn path_for(path: &Path, source: &Planned, many: bool) -> Result<PathBuf, RunError> {
+    let Some(text) = path.to_str().filter(|text| text.contains("{name}")) else {
+        return match many {
+            true => {
+                let path = path.display();
+                Err(RunError::Usage(format!("{path}: several sources need {{name}} in it, such as boxes-{{name}}.mp4")))
+            }
+            false => Ok(path.to_owned()),
+        };
+    };
+    let stem = source.stem.to_string_lossy();
+    let safe: String = stem.chars().map(|c| if c.is_alphanumeric() || "-_.".contains(c) { c } else { '_' }).collect();
+    Ok(OsString::from(text.replace("{name}", safe.trim_start_matches('.'))).into())
+}

@@ -1,0 +1,399 @@
+//! What a run is asked to do, as plain data: the flags of `mostream run`, the keys of its file, or what a program fills in.
+
+use super::values::{address, as_text, clock, short, span, text};
+use crate::backbone::{Devices, Precision};
+use crate::localize::Method;
+use crate::stream::camera::{Mode, Transport};
+use serde::de::{DeserializeOwned, Error as _};
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::{Map, Value};
+use std::ffi::OsString;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+pub use super::resolve::{cue, load_groups, localizer};
+pub use super::values::{Size, parse_clock, parse_span};
+
+/// Where the live page is, if nothing else is said.
+pub const WEB: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 8600);
+
+/// A run: what holds for all of it, what holds for each source that says nothing else, and the sources.
+///
+/// It is read from any format of serde as one table: the keys of [`Shared`] and [`SourceOptions`], and an array `source` of tables
+/// ([`SourceSpec`]). A key that is not known is an error.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct RunSpec {
+    #[serde(flatten)]
+    pub shared: Shared,
+    #[serde(flatten)]
+    pub each: SourceOptions,
+    #[serde(rename = "source")]
+    pub sources: Vec<SourceSpec>,
+}
+
+/// What becomes of all sources.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a key of its own in the file")]
+pub struct Shared {
+    /// One JSON object a frame goes here; `-` is stdout.
+    pub records: Option<PathBuf>,
+    /// Files that are there may be overwritten, under the names that outputs have by themselves.
+    pub force: bool,
+    /// The annotated video is shown in a window.
+    pub display: bool,
+    /// Where the live page is; `true` is [`WEB`].
+    #[serde(deserialize_with = "address")]
+    pub web: Option<SocketAddr>,
+    /// A file with the page's token in its first line.
+    pub web_token: Option<PathBuf>,
+    /// Where the annotated videos are served over RTSP.
+    pub rtsp_out: Option<SocketAddr>,
+    pub method: Option<Method>,
+    /// From 0 to 1.
+    #[serde(serialize_with = "short")]
+    pub min_score: Option<f32>,
+    /// The paper's boxes as they are.
+    pub paper: bool,
+    pub cue: Option<CueName>,
+    /// Small things are not looked at again.
+    pub no_crops: bool,
+    /// Named groups that objects are labelled by.
+    pub groups: Option<PathBuf>,
+    pub masks: bool,
+    pub timings: bool,
+    /// Of the program: only errors are said.
+    pub quiet: bool,
+    /// Of the program: the log is JSON.
+    pub log_json: bool,
+    /// A checkpoint's file, or an installed model's name.
+    pub model: Option<PathBuf>,
+    pub heads: Option<u16>,
+    pub patch: Option<u16>,
+    pub feature: Option<FeatureName>,
+    /// Of the model's input, `(width, height)` in pixels, written `WIDTHxHEIGHT`.
+    #[serde(with = "text")]
+    pub size: Option<Size>,
+    /// Of the model's input, at most.
+    pub patches: Option<u16>,
+    pub threads: Option<u16>,
+    #[serde(with = "text")]
+    pub device: Option<Devices>,
+    #[serde(with = "text")]
+    pub precision: Option<Precision>,
+    pub batch: Option<u16>,
+}
+
+/// What a source may have of its own. What is none is as [`RunSpec::each`] says, else as usual.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub struct SourceOptions {
+    /// The annotated video; `{name}` stands for the source's name, as in all of these.
+    pub output: Option<PathBuf>,
+    /// A new file begins after so long; written `90`, `30s`, `10m` or `1h`, as all times but two.
+    #[serde(with = "span")]
+    pub segment: Option<Duration>,
+    /// Where the annotated video is sent.
+    pub push: Option<String>,
+    /// The backbone runs on each `every`-th frame.
+    pub every: Option<u64>,
+    /// The backbone rests while the picture does not change.
+    pub adaptive: Option<bool>,
+    /// Where it is kept what a still camera has seen.
+    pub scene: Option<PathBuf>,
+    pub no_scene: Option<bool>,
+    /// The name of a GStreamer element, or `auto`.
+    pub decoder: Option<String>,
+    pub transport: Option<Transport>,
+    /// A file with USER:PASSWORD in its first line.
+    pub credentials: Option<PathBuf>,
+    pub insecure_tls: Option<bool>,
+    #[serde(with = "text")]
+    pub mode: Option<Mode>,
+    /// Milliseconds.
+    pub latency: Option<u32>,
+    #[serde(with = "span")]
+    pub stall_after: Option<Duration>,
+    #[serde(with = "span")]
+    pub retry_for: Option<Duration>,
+    /// Of files: where they are read from; written `12.5` or `1:30`.
+    #[serde(with = "clock")]
+    pub start: Option<Duration>,
+    /// Of files: how much of them is read.
+    #[serde(with = "clock")]
+    pub duration: Option<Duration>,
+}
+
+/// A source: a file, a folder, or what is live.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct SourceSpec {
+    #[serde(serialize_with = "as_text")]
+    pub input: OsString,
+    /// In records, file names and on the page: letters, digits, `-` and `_`.
+    pub name: Option<String>,
+    #[serde(flatten)]
+    pub options: SourceOptions,
+}
+
+/// What speaks for an object; see [`crate::engine::Cue`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum CueName {
+    Appearance,
+    Time,
+}
+
+/// What the model gives; see [`crate::backbone::Feature`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum FeatureName {
+    #[default]
+    K,
+    Q,
+    V,
+    Attention,
+}
+
+/// What cannot be so in a spec.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "{}{}{why}",
+    .source_number.map_or_else(String::new, |number| format!("source {}: ", number + 1)),
+    .key.as_ref().map_or_else(String::new, |key| format!("{key}: "))
+)]
+pub struct SpecError {
+    /// The number of the source it is of, from 0; shown from 1.
+    pub source_number: Option<usize>,
+    pub key: Option<String>,
+    pub why: String,
+}
+
+impl SpecError {
+    fn new(key: &str, why: impl Into<String>) -> Self {
+        Self { source_number: None, key: Some(key.to_owned()), why: why.into() }
+    }
+
+    fn of(self, number: usize) -> Self {
+        Self { source_number: Some(number), ..self }
+    }
+}
+
+impl SourceSpec {
+    /// With nothing of its own.
+    pub fn new(input: impl Into<OsString>) -> Self {
+        Self { input: input.into(), ..Self::default() }
+    }
+
+    pub fn named(self, name: impl Into<String>) -> Self {
+        Self { name: Some(name.into()), ..self }
+    }
+
+    /// The same, whole: what it does not say is as `each` has it.
+    pub fn over(&self, each: &SourceOptions) -> Self {
+        Self { options: self.options.over(each), ..self.clone() }
+    }
+}
+
+impl<'de> Deserialize<'de> for RunSpec {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        Self::from_table(Map::deserialize(from)?).map_err(D::Error::custom)
+    }
+}
+
+impl<'de> Deserialize<'de> for SourceSpec {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        Self::from_table(Map::deserialize(from)?).map_err(D::Error::custom)
+    }
+}
+
+/// The keys of a table that `T` is read from.
+pub fn keys_of<T: Default + Serialize>() -> Vec<String> {
+    match serde_json::to_value(T::default()) {
+        Ok(Value::Object(table)) => table.into_iter().map(|(key, _)| key).collect(),
+        _ => Vec::new(),
+    }
+}
+
+/// The value as `T` reads it under this key: numbers may be written as text, and text that is a number without quotes.
+fn fitting<T: DeserializeOwned>(key: &str, value: Value) -> Result<Value, SpecError> {
+    let probe = |value: &Value| {
+        let table = Map::from_iter([(key.to_owned(), value.clone())]);
+        serde_json::from_value::<T>(Value::Object(table)).map(drop)
+    };
+    let Err(error) = probe(&value) else { return Ok(value) };
+    let other = match &value {
+        Value::String(text) => serde_json::from_str(text).ok(),
+        Value::Number(number) => Some(Value::String(number.to_string())),
+        _ => None,
+    };
+    other.filter(|other| probe(other).is_ok()).ok_or_else(|| SpecError::new(key, error.to_string()))
+}
+
+fn unknown(key: &str, mut known: Vec<String>) -> SpecError {
+    known.sort_unstable();
+    SpecError::new(key, format!("there is no such key (known: {})", known.join(", ")))
+}
+
+/// Each value was read before.
+fn whole<T: DeserializeOwned>(table: Map<String, Value>) -> Result<T, SpecError> {
+    let fail = |error: serde_json::Error| SpecError { source_number: None, key: None, why: error.to_string() };
+    serde_json::from_value(Value::Object(table)).map_err(fail)
+}
+
+impl SourceSpec {
+    fn from_table(table: Map<String, Value>) -> Result<Self, SpecError> {
+        let known = keys_of::<SourceOptions>();
+        let (mut input, mut name, mut options) = (None, None, Map::new());
+        for (key, value) in table {
+            let text = |value: Value| match value {
+                Value::String(text) => Ok(text),
+                Value::Number(number) => Ok(number.to_string()),
+                other => Err(SpecError::new(&key, format!("expected text, not {other}"))),
+            };
+            match key.as_str() {
+                "input" => input = Some(text(value)?.into()),
+                "name" if value.is_null() => {}
+                "name" => name = Some(text(value)?),
+                _ if known.contains(&key) => {
+                    let value = fitting::<SourceOptions>(&key, value)?;
+                    options.insert(key, value);
+                }
+                _ => return Err(unknown(&key, [known, vec!["input".into(), "name".into()]].concat())),
+            }
+        }
+        let none = || SpecError { source_number: None, key: None, why: "it has no input".into() };
+        Ok(Self { input: input.ok_or_else(none)?, name, options: whole(options)? })
+    }
+}
+
+impl RunSpec {
+    /// From the keys and values of a file, or of flags. It may have no source yet, and is not checked ([`RunSpec::check`]).
+    pub fn from_table(table: Map<String, Value>) -> Result<Self, SpecError> {
+        let (of_all, of_each) = (keys_of::<Shared>(), keys_of::<SourceOptions>());
+        let (mut shared, mut each, mut sources) = (Map::new(), Map::new(), Vec::new());
+        for (key, value) in table {
+            if key == "source" {
+                let Value::Array(tables) = value else {
+                    return Err(SpecError::new(&key, "write [[source]] before each source"));
+                };
+                for (number, table) in tables.into_iter().enumerate() {
+                    let Value::Object(table) = table else {
+                        return Err(SpecError::new(&key, "write [[source]] before each source"));
+                    };
+                    sources.push(SourceSpec::from_table(table).map_err(|error| error.of(number))?);
+                }
+            } else if of_all.contains(&key) {
+                let value = fitting::<Shared>(&key, value)?;
+                shared.insert(key, value);
+            } else if of_each.contains(&key) {
+                let value = fitting::<SourceOptions>(&key, value)?;
+                each.insert(key, value);
+            } else {
+                return Err(unknown(&key, [of_all, of_each, vec!["source".into()]].concat()));
+            }
+        }
+        Ok(Self { shared: whole(shared)?, each: whole(each)?, sources })
+    }
+
+    /// What must not be, and what must not be together.
+    pub fn check(&self) -> Result<(), SpecError> {
+        self.shared.check()?;
+        self.each.check_values()?;
+        if self.sources.is_empty() {
+            let why = "there is no [[source]]: name at least one input".into();
+            return Err(SpecError { source_number: None, key: None, why });
+        }
+        for (number, source) in self.sources.iter().enumerate() {
+            source.options.over(&self.each).check().map_err(|error| error.of(number))?;
+        }
+        Ok(())
+    }
+}
+
+impl Shared {
+    fn check(&self) -> Result<(), SpecError> {
+        let wrong = |key: &str, why: String| Err(SpecError::new(key, why));
+        let within = |key: &str, number: Option<u16>, least: u16, most: u16| match number {
+            Some(number) if !(least..=most).contains(&number) => {
+                wrong(key, format!("expected {least} to {most}, not {number}"))
+            }
+            _ => Ok(()),
+        };
+        within("heads", self.heads, 1, u16::MAX)?;
+        within("patch", self.patch, 1, 64)?;
+        within("patches", self.patches, 1, 16_384)?;
+        within("threads", self.threads, 1, u16::MAX)?;
+        within("batch", self.batch, 1, 64)?;
+        if let Some(score) = self.min_score.filter(|score| !(0.0..=1.0).contains(score)) {
+            return wrong("min-score", format!("expected a number from 0 to 1, not {score}"));
+        }
+        if self.min_score.is_some() && self.paper {
+            return wrong("min-score", "the paper's boxes have no lower bound: leave out paper, or this".into());
+        }
+        if self.size.is_some() && self.patches.is_some() {
+            return wrong("patches", "size says how large the model's input is: leave out one of them".into());
+        }
+        for (key, is_given) in [("heads", self.heads.is_some()), ("patch", self.patch.is_some())] {
+            if is_given && self.model.is_none() {
+                return wrong(key, "it is of a model, and none is named (model)".into());
+            }
+        }
+        match (self.web, &self.web_token) {
+            (None, Some(_)) => wrong("web-token", "there is no page to ask for it (web)".into()),
+            (Some(address), None) if !address.ip().to_canonical().is_loopback() => wrong(
+                "web",
+                format!(
+                    "the page on {address} shows the pictures to whoever reaches that address: name a file with a token \
+                     (web-token), or serve 127.0.0.1 only"
+                ),
+            ),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl SourceOptions {
+    /// What is none here is as `each` has it.
+    pub fn over(&self, each: &Self) -> Self {
+        let (own, each) = (self.clone(), each.clone());
+        Self {
+            output: own.output.or(each.output),
+            segment: own.segment.or(each.segment),
+            push: own.push.or(each.push),
+            every: own.every.or(each.every),
+            adaptive: own.adaptive.or(each.adaptive),
+            scene: own.scene.or(each.scene),
+            no_scene: own.no_scene.or(each.no_scene),
+            decoder: own.decoder.or(each.decoder),
+            transport: own.transport.or(each.transport),
+            credentials: own.credentials.or(each.credentials),
+            insecure_tls: own.insecure_tls.or(each.insecure_tls),
+            mode: own.mode.or(each.mode),
+            latency: own.latency.or(each.latency),
+            stall_after: own.stall_after.or(each.stall_after),
+            retry_for: own.retry_for.or(each.retry_for),
+            start: own.start.or(each.start),
+            duration: own.duration.or(each.duration),
+        }
+    }
+
+    /// Of each value alone.
+    fn check_values(&self) -> Result<(), SpecError> {
+        match self.every {
+            Some(0) => Err(SpecError::new("every", "expected 1 or more, not 0")),
+            _ => Ok(()),
+        }
+    }
+
+    pub(super) fn check(&self) -> Result<(), SpecError> {
+        self.check_values()?;
+        if self.segment.is_some() && self.output.is_none() {
+            return Err(SpecError::new("segment", "there is no output to part into files"));
+        }
+        if self.scene.is_some() && self.no_scene == Some(true) {
+            return Err(SpecError::new("scene", "no-scene says that none is kept: leave out one of them"));
+        }
+        Ok(())
+    }
+}
