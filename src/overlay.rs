@@ -10,6 +10,7 @@ use gstreamer as gst;
 use gstreamer_video as gst_video;
 use opencv::core::{CV_8UC1, CV_8UC2, Mat, Point, Rect, Scalar};
 use opencv::imgproc;
+use std::collections::{HashMap, VecDeque};
 
 /// Colours as Y, Cb, Cr (BT.601, limited range): bright, and far from each other.
 const PALETTE: [[u8; 3]; 8] = [
@@ -47,11 +48,16 @@ struct Plane {
 /// Boxes of successive frames that overlap by this IoU have the same colour.
 const SAME_COLOUR_IOU: f64 = 0.3;
 
-/// Draws on the frames of one video; an object keeps its colour from frame to frame.
+/// A trail is as long as the way of so many frames.
+const TRAIL: usize = 40;
+
+/// Draws on the frames of one video; an object keeps its colour from frame to frame, and one with a track draws the way it came.
 #[derive(Debug, Default)]
 pub struct Overlay {
     /// The last frame's boxes, in the displayed frame, and their colours in the palette.
     colours: Vec<(PixelBox, usize)>,
+    /// Where the feet of each track were, the latest last, in the buffer's pixels, and whether it is in this frame.
+    trails: HashMap<u64, (VecDeque<Point>, bool)>,
 }
 
 impl Overlay {
@@ -65,7 +71,8 @@ impl Overlay {
         (width, height): (u32, u32),
         objects: &[ObjectRecord],
     ) -> Result<(), OverlayError> {
-        self.colour(objects.iter().map(|object| object.bbox));
+        self.colour(objects);
+        self.trails.values_mut().for_each(|(_, is_there)| *is_there = false);
         if objects.is_empty() {
             return Ok(());
         }
@@ -77,11 +84,18 @@ impl Overlay {
         let font_scale = f64::from(w.min(h).clamp(120, 2160)) / 900.0 + 0.1;
         let fit = |edge: u32, from: u32, to: u32| (u64::from(edge) * u64::from(to) / u64::from(from.max(1))) as i32;
         for (object, (_, colour)) in objects.iter().zip(&self.colours) {
+            let colour = PALETTE[*colour];
             let [xmin, ymin, xmax, ymax] = object.bbox;
             // Even coordinates, so that luma and chroma end on the same pixel.
             let (left, top) = (fit(xmin, width, w) & !1, fit(ymin, height, h) & !1);
             let (right, bottom) = (fit(xmax, width, w) & !1, fit(ymax, height, h) & !1);
-            let colour = PALETTE[*colour];
+            if let Some(track) = &object.track {
+                let (points, is_there) = self.trails.entry(track.id).or_default();
+                *is_there = true;
+                points.push_back(Point::new(left.midpoint(right), bottom));
+                points.drain(..points.len().saturating_sub(TRAIL));
+                draw_trail(&mut planes, points, colour, thickness)?;
+            }
             for bar in [
                 Rect::new(left, top, right - left, thickness),
                 Rect::new(left, bottom - thickness, right - left, thickness),
@@ -91,7 +105,8 @@ impl Overlay {
                 fill(&mut planes, bar, colour)?;
             }
             let name = object.label.as_deref().map_or(String::new(), |name| format!("{name} "));
-            let label = format!("{name}{:.2}", object.score);
+            let id = object.track.map_or(String::new(), |track| format!("#{} ", track.id));
+            let label = format!("{id}{name}{:.2}", object.score);
             let mut baseline = 0;
             let text = imgproc::get_text_size(&label, FONT, font_scale, 1, &mut baseline)?;
             let tag = Rect::new(left, top, (text.width + 8) & !1, (text.height + 8) & !1);
@@ -109,13 +124,24 @@ impl Overlay {
                 false,
             )?;
         }
+        self.trails.retain(|_, (points, is_there)| {
+            // Who is not there is forgotten, one frame of the way after the other.
+            if !*is_there {
+                points.pop_front();
+            }
+            !points.is_empty()
+        });
         Ok(())
     }
 
-    /// Gives each box the colour of the last frame's box it overlaps most, the surest pairs first; what is new gets the colour that
-    /// is used least.
-    fn colour(&mut self, boxes: impl Iterator<Item = [u32; 4]>) {
-        let boxes: Vec<_> = boxes.map(|[xmin, ymin, xmax, ymax]| PixelBox { xmin, ymin, xmax, ymax }).collect();
+    /// Gives each box its track's colour, or that of the last frame's box it overlaps most, the surest pairs first; what is new gets the
+    /// colour that is used least.
+    fn colour(&mut self, objects: &[ObjectRecord]) {
+        let bbox = |object: &ObjectRecord| {
+            let [xmin, ymin, xmax, ymax] = object.bbox;
+            PixelBox { xmin, ymin, xmax, ymax }
+        };
+        let boxes: Vec<_> = objects.iter().map(bbox).collect();
         let mut pairs = Vec::new();
         for (new, bbox) in boxes.iter().enumerate() {
             let ious = self.colours.iter().map(|(last, _)| bbox.iou(last)).enumerate();
@@ -136,9 +162,30 @@ impl Overlay {
             uses[colour] += 1;
             colour
         };
-        let colours = colours.into_iter().map(|known| known.unwrap_or_else(&mut least_used));
+        let of_track = |object: &ObjectRecord| Some(object.track?.id as usize % PALETTE.len());
+        let colours = (objects.iter().zip(colours))
+            .map(|(object, known)| of_track(object).or(known).unwrap_or_else(&mut least_used));
         self.colours = boxes.iter().copied().zip(colours).collect();
     }
+}
+
+/// The way of a track, thinner the longer ago.
+fn draw_trail(
+    planes: &mut [Plane],
+    points: &VecDeque<Point>,
+    colour: [u8; 3],
+    thickness: i32,
+) -> Result<(), OverlayError> {
+    for (at, (from, to)) in points.iter().zip(points.iter().skip(1)).enumerate() {
+        let thickness = (thickness * at as i32 / points.len() as i32).max(1);
+        for plane in planes.iter_mut() {
+            let s = plane.subsampling;
+            let [from, to] = [from, to].map(|point| Point::new(point.x / s, point.y / s));
+            let colour = scalar(&colour[plane.channels.clone()]);
+            imgproc::line(&mut plane.mat, from, to, colour, (thickness / s).max(1), imgproc::LINE_8, 0)?;
+        }
+    }
+    Ok(())
 }
 
 /// Fills a rectangle of frame pixels in every plane; OpenCV clips it.
@@ -197,7 +244,8 @@ mod tests {
     fn an_object_keeps_its_colour_whatever_its_rank() {
         let mut overlay = Overlay::default();
         let colours = |overlay: &mut Overlay, boxes: &[[u32; 4]]| {
-            overlay.colour(boxes.iter().copied());
+            let object = |bbox: &[u32; 4]| ObjectRecord { bbox: *bbox, ..ObjectRecord::default() };
+            overlay.colour(&boxes.iter().map(object).collect::<Vec<_>>());
             overlay.colours.iter().map(|(_, colour)| *colour).collect::<Vec<_>>()
         };
         assert_eq!(colours(&mut overlay, &[[0, 0, 10, 10], [20, 0, 30, 10]]), [0, 1]);

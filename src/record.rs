@@ -5,6 +5,7 @@ use crate::geometry::{PatchLayout, PixelBox};
 use crate::localize::{Detection, Method};
 use crate::motion::Camera;
 use crate::scene::Cues;
+use crate::track::{Identity, State};
 use serde::{Deserialize, Serialize};
 
 /// The version of the format: raised when a field changes its meaning or goes away.
@@ -136,7 +137,7 @@ pub struct GridRecord {
 }
 
 /// One object.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct ObjectRecord {
     /// `[xmin, ymin, xmax, ymax]`, half-open, in frame pixels.
     pub bbox: [u32; 4],
@@ -146,6 +147,9 @@ pub struct ObjectRecord {
     pub score: f32,
     /// Number of patches of the object.
     pub patches: usize,
+    /// Whose it is (`--cue time`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub track: Option<TrackRecord>,
     /// What speaks for it (`--cue time`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cues: Option<Cues>,
@@ -154,6 +158,26 @@ pub struct ObjectRecord {
     pub label: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mask: Option<MaskRecord>,
+}
+
+/// The track that an object belongs to: the same thing in other frames.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct TrackRecord {
+    /// Of this source in this run, and never given twice.
+    pub id: u64,
+    pub state: State,
+    /// Frames it was seen in, up to this one.
+    pub hits: u32,
+    /// Time stamp of the first of them.
+    pub first_seen_ns: u64,
+    /// In pixels of the frame per second, the camera's own movement taken away.
+    pub velocity: [f32; 2],
+}
+
+impl From<&Identity> for TrackRecord {
+    fn from(&Identity { id, state, hits, first_seen_ns, velocity, .. }: &Identity) -> Self {
+        Self { id, state, hits, first_seen_ns, velocity }
+    }
 }
 
 /// The object's patches as COCO's uncompressed run lengths: column by column, the first run is background.
@@ -261,6 +285,25 @@ impl GridRecord {
             patch_height: scale(height, layout.image_height),
         }
     }
+
+    /// The patches whose middle is in a box of the frame, ascending; of a box smaller than one, that in which it is.
+    pub fn patches_in(&self, bbox: [u32; 4]) -> Vec<usize> {
+        let is_inside = |patch: &usize| {
+            let (row, col) = (patch / self.cols, patch % self.cols);
+            let (x, y) = ((col as f64 + 0.5) * self.patch_width, (row as f64 + 0.5) * self.patch_height);
+            let within = |at: f64, low: u32, high: u32| (f64::from(low)..f64::from(high)).contains(&at);
+            within(x, bbox[0], bbox[2]) && within(y, bbox[1], bbox[3])
+        };
+        let mut patches: Vec<usize> = (0..self.rows * self.cols).filter(is_inside).collect();
+        if patches.is_empty() {
+            let place = |low: u32, high: u32, side: f64, most: usize| {
+                ((f64::from(low + high) / 2.0 / side) as usize).min(most.saturating_sub(1))
+            };
+            let row = place(bbox[1], bbox[3], self.patch_height, self.rows);
+            patches.push(row * self.cols + place(bbox[0], bbox[2], self.patch_width, self.cols));
+        }
+        patches
+    }
 }
 
 impl ObjectRecord {
@@ -278,47 +321,32 @@ impl ObjectRecord {
             seed: detection.seed,
             score: detection.score,
             patches: detection.patches.len(),
+            track: None,
             cues: None,
             label: label.map(str::to_owned),
             mask: with_mask.then(|| MaskRecord::new(&detection.patches, layout)),
         }
     }
 
-    /// An object known by its place, in pixels of a frame of this size; its patches are those whose middle is inside, by which `name` names
-    /// it.
+    /// An object known by its place, in pixels of a frame of the grid's size, with its patches ([`GridRecord::patches_in`]).
     pub fn of_place(
         bbox: [u32; 4],
         score: f32,
         cues: Cues,
-        name: impl FnOnce(&[usize]) -> Option<String>,
+        patches: &[usize],
+        label: Option<String>,
         layout: &PatchLayout,
-        (width, height): (u32, u32),
         with_mask: bool,
     ) -> Self {
-        let grid = GridRecord::new(layout, width, height);
-        let is_inside = |patch: &usize| {
-            let (row, col) = (patch / grid.cols, patch % grid.cols);
-            let (x, y) = ((col as f64 + 0.5) * grid.patch_width, (row as f64 + 0.5) * grid.patch_height);
-            let within = |at: f64, low: u32, high: u32| (f64::from(low)..f64::from(high)).contains(&at);
-            within(x, bbox[0], bbox[2]) && within(y, bbox[1], bbox[3])
-        };
-        let mut patches: Vec<usize> = (0..grid.rows * grid.cols).filter(is_inside).collect();
-        if patches.is_empty() {
-            // Smaller than one: that in which it is.
-            let place = |low: u32, high: u32, side: f64, most: usize| {
-                ((f64::from(low + high) / 2.0 / side) as usize).min(most.saturating_sub(1))
-            };
-            let row = place(bbox[1], bbox[3], grid.patch_height, grid.rows);
-            patches.push(row * grid.cols + place(bbox[0], bbox[2], grid.patch_width, grid.cols));
-        }
         Self {
             bbox,
             seed: None,
             score: score.clamp(0.0, 1.0),
             patches: patches.len(),
+            track: None,
             cues: Some(cues),
-            label: name(&patches),
-            mask: with_mask.then(|| MaskRecord::new(&patches, layout)),
+            label,
+            mask: with_mask.then(|| MaskRecord::new(patches, layout)),
         }
     }
 }

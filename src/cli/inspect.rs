@@ -10,22 +10,20 @@ use super::run::time_ns;
 use crate::cli::tell::tell;
 use mostream::analyzer::{Analysis, AnalyzeError, Analyzer};
 use mostream::backbone::Feature;
-use mostream::engine::{Cue, Pace};
+use mostream::engine::{Cue, Pace, Seen};
 use mostream::inspect::page::{self, Caption};
 use mostream::inspect::past::Follower;
 use mostream::inspect::{Fate, Inspection, Past, maps};
 use mostream::localize::Method;
-use mostream::motion::Evidence;
 use mostream::partial;
 use mostream::picture::{self, RgbImage};
-use mostream::record::FrameRecord;
 use mostream::run::guard::guard;
 use mostream::run::spec::localizer;
-use mostream::scene::Scene;
 use mostream::stream::feed::Files;
 use mostream::stream::ingest::Span;
 use mostream::stream::pictures::VideoPictures;
 use mostream::stream::preflight::Source;
+use mostream::track::AROUND_NS;
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
@@ -60,7 +58,7 @@ struct Subject {
     features: Analysis,
     attention: Analysis,
     /// Of a video, with its past up to this frame.
-    video: Option<(Source, Span)>,
+    video: Option<(Source, u64)>,
 }
 
 pub fn run(args: Args) -> anyhow::Result<Exit> {
@@ -81,10 +79,10 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
     let inspection = Inspection::new(&subject.features, &subject.attention)?;
     let cue = cue::cue(args.cue, Method::Most, false, None);
     let past = match &subject.video {
-        Some((source, span)) if cue != Cue::Appearance => {
+        Some((source, at_ns)) if cue != Cue::Appearance => {
             let localizer = localizer(Method::Most, false, None);
             let ask = Ask { args: &args.model, checkpoint: analyzer.checkpoint(), feature, localizer, cue };
-            follow(source, *span, &ask)?
+            follow(source, *at_ns, &ask)?
         }
         _ => None,
     };
@@ -143,23 +141,30 @@ fn look(input: &OsStr, start_ns: Option<u64>, feature: Feature, analyzer: &mut A
     let name = source.name.rsplit('/').next().unwrap_or_default().to_owned();
     let time = Some(frame.pts_ns as f64 / 1e9);
     let picture = video.picture(&frame, size)?;
-    let until = Span { start_ns: 0, duration_ns: Some(frame.pts_ns + 1) };
-    Ok(Subject { name, time, picture, features, attention, video: Some((source, until)) })
+    Ok(Subject { name, time, picture, features, attention, video: Some((source, frame.pts_ns)) })
 }
 
-/// The past of the last frame of `span`, as `run` sees it; none where the frame is too small for one.
-fn follow(source: &Source, span: Span, ask: &Ask) -> anyhow::Result<Option<Past>> {
+/// The past of the frame at this time, as `run` sees it; none where the frame is too small for one.
+fn follow(source: &Source, at_ns: u64, ask: &Ask) -> anyhow::Result<Option<Past>> {
     let stop = stop_flag()?;
+    // The frames that its record waits for are seen, too.
+    let span = Span { start_ns: 0, duration_ns: Some(at_ns.saturating_add(AROUND_NS + 1)) };
     let files = Files::new(vec![source.clone()], span);
     let media = files.media();
     let seen = Arc::new(Mutex::new((Follower::default(), None::<Progress>)));
     let kept = seen.clone();
-    let take = move |record: &FrameRecord, evidence: Option<&Evidence>, scene: &Scene| {
+    let take = move |shown: Seen| {
         let mut seen = kept.lock().unwrap_or_else(PoisonError::into_inner);
-        seen.0.follow(record, evidence, scene);
-        let total = || media.get().and_then(|(media, span)| media.frames_in(*span));
-        let progress = seen.1.get_or_insert_with(|| Progress::new(total(), false));
-        progress.update(record.frame + 1, record.objects.len() as u64);
+        match shown {
+            Seen::Frame { record, .. } | Seen::Record(record) if record.pts_ns > at_ns => {}
+            Seen::Frame { record, evidence, scene } => {
+                seen.0.follow(record, evidence, scene);
+                let total = || media.get().and_then(|(media, span)| media.frames_in(*span));
+                let progress = seen.1.get_or_insert_with(|| Progress::new(total(), false));
+                progress.update(record.frame + 1, record.objects.len() as u64);
+            }
+            Seen::Record(record) => seen.0.tell(record),
+        }
     };
     let outcome = past::watch(files, Pace { every: 1, is_adaptive: false }, ask, &stop, take)?;
     let (follower, progress) = std::mem::take(&mut *seen.lock().unwrap_or_else(PoisonError::into_inner));

@@ -2,12 +2,10 @@
 
 use super::model::ModelArgs;
 use mostream::backbone::{Checkpoint, Feature};
-use mostream::engine::{self, Cue, EngineError, Outcome, Pace, Task};
+use mostream::engine::{self, Cue, EngineError, Outcome, Pace, Seen, Task};
 use mostream::geometry::PixelBox;
 use mostream::localize::{Detection, Localizer};
-use mostream::motion::Evidence;
 use mostream::record::{FrameRecord, ObjectRecord};
-use mostream::scene::Scene;
 use mostream::stream::feed::Files;
 use mostream::stream::ingest::Span;
 use mostream::stream::preflight::Source;
@@ -27,13 +25,13 @@ pub struct Ask<'a> {
     pub cue: Cue,
 }
 
-/// Gives `take` the record of every frame, with masks and timings, and what it was made from.
+/// Shows `take` every frame and its record, with masks and timings.
 pub fn watch(
     files: Files,
     pace: Pace,
     ask: &Ask,
     stop: &AtomicBool,
-    take: impl FnMut(&FrameRecord, Option<&Evidence>, &Scene) + Send + 'static,
+    take: impl FnMut(Seen) + Send + 'static,
 ) -> Result<Outcome, EngineError> {
     let Ask { args, checkpoint, feature, localizer, cue } = *ask;
     let task =
@@ -51,8 +49,10 @@ pub fn objects(
 ) -> anyhow::Result<HashMap<u64, Vec<Detection>>> {
     let found = Arc::new(Mutex::new(HashMap::new()));
     let kept = found.clone();
-    let take = move |record: &FrameRecord, _: Option<&Evidence>, _: &Scene| {
-        if wanted(record) {
+    let take = move |seen: Seen| {
+        if let Seen::Record(record) = seen
+            && wanted(record)
+        {
             let objects: Vec<Detection> = record.objects.iter().map(detection).collect();
             kept.lock().unwrap_or_else(PoisonError::into_inner).insert(record.frame, objects);
         }

@@ -2,11 +2,12 @@
 
 use super::crew::spawn;
 use super::eyes::{self, KeptScene};
+use super::follow::Follow;
 use super::lanes::{Again, Answer, Reply, Shared, microseconds};
 use super::outbox::{Outbox, Parcel, Room, Share};
 use super::sink::{Ending, Message, Picture, Sink};
 use super::status::SourceStatus;
-use super::task::{Fault, Witness};
+use super::task::{Cue, Fault, Seen, Witness};
 use crate::discover::groups::Named;
 use crate::geometry::{PatchLayout, PixelBox};
 use crate::motion::Evidence;
@@ -134,12 +135,41 @@ impl Past {
             keep(&bytes);
         }
     }
+
+    /// What a frame is known by at once.
+    fn see(&mut self, record: &FrameRecord, evidence: Option<&Evidence>) {
+        if let Some(witness) = &mut self.witness {
+            witness(Seen::Frame { record, evidence, scene: &self.scene });
+        }
+    }
+
+    fn tell(&mut self, record: &FrameRecord) {
+        if let Some(witness) = &mut self.witness {
+            witness(Seen::Record(record));
+        }
+    }
 }
 
 impl Drop for Past {
     fn drop(&mut self) {
         self.save();
     }
+}
+
+/// What becomes of a frame whose record waits.
+struct Kept {
+    picture: Option<Frame>,
+    /// Which sinks want it.
+    wanted: Vec<bool>,
+    arrived: Instant,
+}
+
+/// Where records and pictures go.
+struct Out<'a, 'b> {
+    outbox: &'a mut Outbox<'b>,
+    past: Past,
+    end: &'a mut End,
+    drawing: Option<(Canvas, Overlay)>,
 }
 
 /// How a source came to its end.
@@ -195,19 +225,34 @@ impl<'a> Delivery<'a> {
         faults
     }
 
-    fn deliver(&self, outbox: &mut Outbox, mut past: Past, end: &mut End) {
+    fn deliver(&self, outbox: &mut Outbox, past: Past, end: &mut End) {
+        let mut out = Out { outbox, past, end, drawing: None };
+        let mut follow = Follow::new(self.waits());
+        self.receive(&mut follow, &mut out);
+        while !self.is_broken.load(Ordering::Relaxed)
+            && let Some((record, kept)) = follow.pop(true, self.shared.task)
+        {
+            self.send(record, kept, &mut out);
+        }
+    }
+
+    /// Whether frames wait for those after them.
+    fn waits(&self) -> bool {
+        !self.is_live && self.shared.task.cue != Cue::Appearance
+    }
+
+    fn receive(&self, follow: &mut Follow<Kept>, out: &mut Out) {
         let mut held: Option<Answer> = None;
         // Of frames that could not be waited for: as many as are in the inbox and beyond.
         let mut late: Vec<Receiver<Reply>> = Vec::new();
-        let mut drawing = None;
         for order in &self.orders {
             let order = match order {
                 Order::State(change) => {
                     self.say(&change);
                     match change.state {
-                        SourceState::Ended => end.change = Some(change),
+                        SourceState::Ended => out.end.change = Some(change),
                         _ if self.is_live => {
-                            outbox.send_change(&Message::State(Arc::new(self.state_record(change))));
+                            out.outbox.send_change(&Message::State(Arc::new(self.state_record(change))));
                         }
                         _ => {}
                     }
@@ -251,19 +296,32 @@ impl<'a> Delivery<'a> {
                 },
                 None => None,
             };
-            let record = self.record(&order, held.as_ref(), is_inferred, again.as_ref(), &mut past.scene);
-            end.frames += 1;
-            past.save_in_time();
-            if let Some(witness) = &mut past.witness {
-                witness(&record, order.evidence.as_ref(), &past.scene);
+            let (record, keys) = self.record(&order, held.as_ref(), is_inferred, again.as_ref(), &mut out.past.scene);
+            out.past.save_in_time();
+            let FrameOrder { evidence, picture, wanted, arrived, .. } = *order;
+            out.past.see(&record, evidence.as_ref());
+            if evidence.is_some() {
+                self.status.knows_by(out.past.scene.bytes() + follow.bytes());
             }
-            if order.evidence.is_some() {
-                self.status.knows_by(past.scene.bytes());
+            // What waits is no longer the decoder's, which may have memory for a few frames only.
+            let picture = picture.and_then(|(frame, _share)| match self.waits() {
+                true => frame.copied().ok(),
+                false => Some(frame),
+            });
+            follow.push(record, keys, evidence.as_ref(), Kept { picture, wanted, arrived });
+            while let Some((record, kept)) = follow.pop(false, self.shared.task) {
+                self.send(record, kept, out);
             }
-            self.status.finished(&record, order.arrived.elapsed());
-            let picture = order.picture.and_then(|(frame, _share)| self.draw(&mut drawing, frame, &record));
-            outbox.send_frame(Arc::new(record), picture, &order.wanted);
         }
+    }
+
+    fn send(&self, record: FrameRecord, kept: Kept, out: &mut Out) {
+        let Kept { picture, wanted, arrived } = kept;
+        out.end.frames += 1;
+        out.past.tell(&record);
+        self.status.finished(&record, arrived.elapsed());
+        let picture = picture.and_then(|frame| self.draw(&mut out.drawing, frame, &record));
+        out.outbox.send_frame(Arc::new(record), picture, &wanted);
     }
 
     /// The answer. It is not waited for any longer (`Empty`) where the orders that wait behind leave no room for more, or their
@@ -291,6 +349,7 @@ impl<'a> Delivery<'a> {
         }
     }
 
+    /// What is known of a frame at once, and the mean keys of its objects.
     fn record(
         &self,
         order: &FrameOrder,
@@ -298,10 +357,10 @@ impl<'a> Delivery<'a> {
         is_inferred: bool,
         again: Option<&(PixelBox, Answer)>,
         scene: &mut Scene,
-    ) -> FrameRecord {
+    ) -> (FrameRecord, Vec<Vec<f32>>) {
         let task = self.shared.task;
         let start = Instant::now();
-        let objects = match &order.evidence {
+        let (objects, keys) = match &order.evidence {
             Some(evidence) => {
                 let answer = held.filter(|_| is_inferred);
                 eyes::objects(scene, evidence, answer, (held, again), &order.layout, order.size, task)
@@ -311,7 +370,7 @@ impl<'a> Delivery<'a> {
                 let object = |((object, name), layout): (&Named, &PatchLayout)| {
                     ObjectRecord::new(object, name.as_deref(), layout, order.size, task.with_masks)
                 };
-                found.map(object).collect()
+                (found.map(object).collect(), Vec::new())
             }
         };
         let known = microseconds(start);
@@ -331,7 +390,7 @@ impl<'a> Delivery<'a> {
             Some(_) => TimingsRecord { motion: order.looked, scene: known, ..timings },
             None => timings,
         };
-        FrameRecord::assemble(
+        let record = FrameRecord::assemble(
             FrameMeta {
                 run: &self.shared.board.run,
                 source: order.file.as_deref().unwrap_or(&self.status.name),
@@ -348,7 +407,8 @@ impl<'a> Delivery<'a> {
                 live,
             },
             objects,
-        )
+        );
+        (record, keys)
     }
 
     /// Every picture gets the layout of the first. None where a frame cannot be drawn on.

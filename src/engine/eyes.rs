@@ -4,7 +4,7 @@ use super::lanes::Answer;
 use super::task::{Cue, Task};
 use crate::geometry::{PatchLayout, PixelBox};
 use crate::motion::{Camera, Evidence, Motion};
-use crate::record::ObjectRecord;
+use crate::record::{GridRecord, ObjectRecord};
 use crate::scene::{Candidate, Keys, Look, Scene, SceneError, Small, least_again};
 use crate::stream::frame::{Frame, FrameFit};
 
@@ -17,6 +17,9 @@ const LEAST_SIDE: u32 = 32;
 const CROP: f32 = 2.0;
 const LEAST_CROP: u32 = 160;
 pub(super) const CROP_PATCHES: u32 = 16;
+
+/// Objects of a lower score are not followed; those below what is asked for are no objects, but tracks go on by them.
+const FOLLOWED: f32 = 0.1;
 
 /// Keeps bytes.
 pub type Keep = Box<dyn FnMut(&[u8]) + Send>;
@@ -97,7 +100,8 @@ fn shows_more(frame: &Frame) -> bool {
     least_again(frame.display_size()).is_some() && frame.is_whole()
 }
 
-/// The objects of a frame of `size`, displayed width and height: `answer` is the model's for this frame, `held` the last there was, `again`
+/// The objects of a frame of `size`, displayed width and height, and the mean key of each one's patches where the model saw the frame; also
+/// those of low scores, which tracks go on by. `answer` is the model's for this frame, `held` the last there was, `again`
 /// a part of the frame that it saw, and its answer.
 pub(super) fn objects(
     scene: &mut Scene,
@@ -107,7 +111,7 @@ pub(super) fn objects(
     layout: &PatchLayout,
     size: (u32, u32),
     task: &Task,
-) -> Vec<ObjectRecord> {
+) -> (Vec<ObjectRecord>, Vec<Vec<f32>>) {
     let small = (evidence.size.0 as u32, evidence.size.1 as u32);
     let candidates: Vec<Candidate> = match (evidence.camera, held) {
         (Camera::Moving, Some(held)) => held
@@ -125,7 +129,7 @@ pub(super) fn objects(
     let keys = keys.map(|(values, dim)| Keys { values: &values[..], dim: *dim });
     let scale = [size.0 as f32 / small.0 as f32, size.1 as f32 / small.1 as f32];
     let least = match task.cue {
-        Cue::Time { min_score, .. } => min_score,
+        Cue::Time { min_score, .. } => min_score.min(FOLLOWED),
         Cue::Appearance => 0.0,
     };
     let look = again.map(|(part, answer)| look(part, answer, scale));
@@ -133,12 +137,27 @@ pub(super) fn objects(
     let found = scene.know_small(evidence, keys.as_ref(), layout, &candidates, of_small.as_ref());
     let features = held.and_then(|held| held.features.as_deref()).filter(|_| held.is_some_and(|h| h.layout == *layout));
     let name = |patches: &[usize]| task.groups.as_ref()?.name_of(features?, patches).map(str::to_owned);
-    let kept = found.iter().filter(|object| object.score >= least);
-    let objects = kept.filter_map(|object| {
-        let bbox = bbox(&object.bbox, scale, size)?;
-        Some(ObjectRecord::of_place(bbox, object.score, object.cues, name, layout, size, task.with_masks))
-    });
-    objects.collect()
+    let grid = GridRecord::new(layout, size.0, size.1);
+    let (mut objects, mut means) = (Vec::new(), Vec::new());
+    for object in found.iter().filter(|object| object.score >= least) {
+        let Some(bbox) = bbox(&object.bbox, scale, size) else { continue };
+        let patches = grid.patches_in(bbox);
+        let label = name(&patches);
+        means.extend(keys.map(|keys| mean(&keys, &patches)));
+        objects.push(ObjectRecord::of_place(bbox, object.score, object.cues, &patches, label, layout, task.with_masks));
+    }
+    (objects, means)
+}
+
+/// Of the keys of these patches.
+fn mean(keys: &Keys, patches: &[usize]) -> Vec<f32> {
+    let mut sum = vec![0.0; keys.dim];
+    for key in patches.iter().filter_map(|patch| keys.values.get(patch * keys.dim..)?.get(..keys.dim)) {
+        sum.iter_mut().zip(key).for_each(|(sum, value)| *sum += value);
+    }
+    let count = patches.len().max(1) as f32;
+    sum.iter_mut().for_each(|sum| *sum /= count);
+    sum
 }
 
 /// What the model saw in a part of the frame, whose pixels are `scale` to one of the small picture.

@@ -67,8 +67,16 @@ impl Input {
     }
 }
 
-/// A frame's record, and the past that it was made from: what the frame says of movement, where that is asked, and the scene.
-pub type Witness = Box<dyn FnMut(&FrameRecord, Option<&Evidence>, &Scene) + Send>;
+/// What a witness is shown.
+pub enum Seen<'a> {
+    /// A frame as it is known at once, and the past that says so: how it moves, where that is asked, and the scene.
+    Frame { record: &'a FrameRecord, evidence: Option<&'a Evidence>, scene: &'a Scene },
+    /// A frame's record as it is written, in the same order, some frames later.
+    Record(&'a FrameRecord),
+}
+
+/// Sees what a source's records are made from.
+pub type Witness = Box<dyn FnMut(Seen) + Send>;
 
 /// Why a run cannot go on. What goes wrong at one source is a [`Fault`], and the rest goes on.
 #[derive(Debug, thiserror::Error)]

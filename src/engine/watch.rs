@@ -4,10 +4,7 @@ use super::adaptive::Adaptive;
 use super::control::run;
 use super::sessions::Models;
 use super::status::Board;
-use super::task::{EngineError, Input, Outcome, Task};
-use crate::motion::Evidence;
-use crate::record::FrameRecord;
-use crate::scene::Scene;
+use super::task::{EngineError, Input, Outcome, Seen, Task};
 use crate::stream::feed::Feed;
 use std::sync::atomic::AtomicBool;
 
@@ -18,15 +15,14 @@ pub struct Pace {
     pub is_adaptive: bool,
 }
 
-/// Gives `take` the record of every frame of a source, in order, as a run would write it, and the past that it was made from, until the
-/// source ends or `stop` is set.
+/// Shows `take` every frame of a source, in order, and its record as a run would write it, until the source ends or `stop` is set.
 pub fn watch(
     feed: Box<dyn Feed>,
     pace: Pace,
     task: &Task,
     models: &dyn Models,
     stop: &AtomicBool,
-    take: impl FnMut(&FrameRecord, Option<&Evidence>, &Scene) + Send + 'static,
+    take: impl FnMut(Seen) + Send + 'static,
 ) -> Result<Outcome, EngineError> {
     let board = Board::default();
     let adaptive = pace.is_adaptive.then(Adaptive::default);

@@ -48,20 +48,29 @@ impl Follower {
         if self.history.len() == KEPT {
             self.history.pop_front();
         }
-        let (seconds, objects) = (record.pts_ns as f64 / 1e9, record.objects.len());
-        self.history.push_back(Moment { seconds, camera: *camera, objects });
+        self.history.push_back(Moment { seconds: record.pts_ns as f64 / 1e9, camera: *camera, objects: 0 });
         let maps = scene.maps().filter(|_| *camera != Camera::Moving);
         let Maps { novelty, foreground } = maps.unwrap_or(Maps { novelty: &[], foreground: &[] });
-        let mut record = record.clone();
-        record.objects.iter_mut().for_each(|object| object.mask = None);
         self.last = Some(Past {
-            record,
+            record: record.clone(),
             size: *size,
             novelty: novelty.to_vec(),
             foreground: foreground.to_vec(),
             against: against.clone(),
             history: Vec::new(),
         });
+    }
+
+    /// A followed frame's record as it is written; they come in order.
+    pub fn tell(&mut self, record: &FrameRecord) {
+        let seconds = record.pts_ns as f64 / 1e9;
+        self.history.iter_mut().filter(|moment| moment.seconds == seconds).for_each(|moment| {
+            moment.objects = record.objects.len();
+        });
+        if let Some(last) = self.last.as_mut().filter(|last| last.record.frame == record.frame) {
+            last.record = record.clone();
+            last.record.objects.iter_mut().for_each(|object| object.mask = None);
+        }
     }
 
     /// The last frame's.

@@ -79,6 +79,8 @@ pub struct Evidence {
     pub size: (usize, usize),
     /// How pixels of the view's first picture moved to this one's, in the grey picture's pixels, where the camera shakes.
     pub shake: Option<Movement>,
+    /// Of a moving camera: how the grey picture's pixels move to the frame before, where that is clear.
+    pub back: Option<Movement>,
     /// Of a moving camera: what moves against it.
     pub against: Option<Against>,
     /// The first frame after a cut.
@@ -202,6 +204,7 @@ impl Motion {
             },
             size: self.size,
             shake,
+            back: of_frame.filter(|_| self.camera == Camera::Moving),
             against,
             is_cut,
             need,

@@ -13,7 +13,7 @@ use appearance::{Apart, Look};
 use assign::assign;
 use predict::Path;
 use serde::{Deserialize, Serialize};
-pub use steady::Steady;
+pub use steady::{AROUND_NS, Steady};
 
 /// A track is believed after so many sightings ...
 const HITS: u32 = 3;
@@ -33,6 +33,8 @@ const WIDER: f32 = 0.3;
 const WIDEST: f32 = 0.8;
 /// Less overlap of these is none.
 const LEAST_OVERLAP: f32 = 0.1;
+/// Boxes that overlap by more than this are pieces of one.
+const LEAST_PART: f32 = 0.15;
 /// How much a likeness of looks counts beside the overlap.
 const LOOKS: f32 = 0.5;
 /// Slower than this share of its size per second, for so long, a thing stands.
@@ -86,8 +88,10 @@ struct Track {
     look: Look,
     /// Since when it stands.
     still_ns: Option<u64>,
-    /// The track whose box covers it, where it was lost in one.
+    /// The track whose box it went into: the two are one box until they part.
     within: Option<u64>,
+    /// Where it would be by itself, while its box is that of several.
+    alone: Option<Path>,
 }
 
 /// The tracks of one source.
@@ -109,12 +113,14 @@ impl Tracks {
         ahead: impl Fn([f32; 2]) -> [f32; 2],
         found: &[Sighting],
     ) -> Vec<Option<Identity>> {
-        let seconds = self.last_ns.map_or(0.0, |last| pts_ns.saturating_sub(last) as f32 / 1e9);
-        self.last_ns = Some(pts_ns);
+        let last_ns = self.last_ns.replace(pts_ns).unwrap_or(pts_ns);
+        let seconds = pts_ns.saturating_sub(last_ns) as f32 / 1e9;
         for track in &mut self.tracks {
-            track.path.advance(seconds, &ahead);
+            let is_seen = track.identity.last_seen_ns == last_ns || track.within.is_some();
+            track.path.advance(seconds, &ahead, is_seen);
+            track.alone.iter_mut().for_each(|alone| alone.advance(seconds, &ahead, true));
         }
-        self.follow_those_within();
+        self.keep_within();
         let mut open: Vec<usize> = (0..found.len()).collect();
         if open.len() > MOST_SIGHTINGS {
             open.sort_by(|&a, &b| found[b].score.total_cmp(&found[a].score).then(a.cmp(&b)));
@@ -124,6 +130,7 @@ impl Tracks {
         let looks: Vec<Look> = found.iter().map(|sighting| Look::of(&sighting.key)).collect();
         self.apart.learn(&open, found, &looks);
         let mut owners: Vec<Option<usize>> = vec![None; found.len()];
+        self.part(&mut open, &mut owners, found, &looks);
         // Those that were just seen come first: who comes back takes nobody's box.
         let (known, new) = (HITS..=u32::MAX, 0..=HITS - 1);
         let stages = [
@@ -177,15 +184,48 @@ impl Tracks {
         self.tracks.iter().map(|track| size_of::<Track>() + track.look.bytes()).sum()
     }
 
-    /// Who was lost in another's box goes with it.
-    fn follow_those_within(&mut self) {
+    /// Who went into another's box is somewhere in there, and goes on as before as far as that lets it.
+    fn keep_within(&mut self) {
         for at in 0..self.tracks.len() {
             let Some(id) = self.tracks[at].within else { continue };
-            let carrier = self.tracks.iter().find(|track| track.identity.id == id).map(|track| track.path.clone());
-            match carrier {
-                Some(carrier) => self.tracks[at].path.stay_with(&carrier),
+            match self.tracks.iter().position(|track| track.identity.id == id) {
+                Some(carrier) => {
+                    let bbox = self.tracks[carrier].path.bbox();
+                    self.tracks[at].path.keep_in(&bbox);
+                    let Track { path, alone, .. } = &mut self.tracks[carrier];
+                    alone.get_or_insert_with(|| path.clone()).keep_in(&bbox);
+                }
                 None => self.tracks[at].within = None,
             }
+        }
+    }
+
+    /// Boxes that have become several again: whose each is, by where everybody would be alone, and by looks.
+    fn part(&mut self, open: &mut Vec<usize>, owners: &mut [Option<usize>], found: &[Sighting], looks: &[Look]) {
+        for carrier in 0..self.tracks.len() {
+            let Track { identity, path, alone: Some(alone), .. } = &self.tracks[carrier] else { continue };
+            let inside = |sighting: &&usize| predict::overlap(&path.bbox(), &found[**sighting].bbox, 0.0) > LEAST_PART;
+            let pieces: Vec<usize> = open.iter().filter(inside).copied().collect();
+            let riders = (0..self.tracks.len()).filter(|&at| self.tracks[at].within == Some(identity.id));
+            let all: Vec<usize> = std::iter::once(carrier).chain(riders).collect();
+            if pieces.len() < 2 || all.len() < 2 {
+                continue;
+            }
+            let likeness = |track: usize, piece: usize| {
+                let own = if track == 0 { alone } else { &self.tracks[all[track]].path };
+                let overlap = predict::overlap(&own.bbox(), &found[pieces[piece]].bbox, WIDEST);
+                Some(
+                    1e-3 + overlap
+                        + 2.0 * LOOKS * self.apart.alike(&self.tracks[all[track]].look, &looks[pieces[piece]]),
+                )
+            };
+            for (track, piece) in assign(all.len(), pieces.len(), likeness) {
+                owners[pieces[piece]] = Some(all[track]);
+                let bbox = &found[pieces[piece]].bbox;
+                self.tracks[all[track]].path.jump(bbox);
+            }
+            self.tracks[carrier].alone = None;
+            open.retain(|&sighting| owners[sighting].is_none());
         }
     }
 
@@ -230,6 +270,11 @@ impl Tracks {
                 track.within = boxes.iter().find(|(_, bbox)| covers(bbox)).map(|(id, _)| *id);
             }
         }
+        let carriers: Vec<u64> = self.tracks.iter().filter_map(|track| track.within).collect();
+        self.tracks
+            .iter_mut()
+            .filter(|track| !carriers.contains(&track.identity.id))
+            .for_each(|track| track.alone = None);
         self.tracks.retain(|track| {
             let seconds = pts_ns.saturating_sub(track.identity.last_seen_ns) as f32 / 1e9;
             seconds <= if track.identity.hits >= HITS { GONE_S } else { TENTATIVE_S }
@@ -252,12 +297,15 @@ impl Track {
             score: sighting.score,
             ..Identity::default()
         };
-        Self { identity, path: Path::new(&sighting.bbox), look, still_ns: None, within: None }
+        Self { identity, path: Path::new(&sighting.bbox), look, still_ns: None, within: None, alone: None }
     }
 
     fn see(&mut self, pts_ns: u64, sighting: &Sighting, look: &Look) {
         self.path.correct(&sighting.bbox);
-        self.look.follow(look);
+        // The box of several looks like neither.
+        if self.alone.is_none() {
+            self.look.follow(look);
+        }
         self.within = None;
         let Identity { hits, score, last_seen_ns, velocity, .. } = &mut self.identity;
         *hits = hits.saturating_add(1);

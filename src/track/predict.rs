@@ -32,12 +32,15 @@ pub struct Path {
 }
 
 impl Axis {
-    fn advance(&mut self, seconds: f32, size: f32) {
+    fn advance(&mut self, seconds: f32, size: f32, is_seen: bool) {
         let [pp, pv, vv] = self.spread;
         let rate = (SWERVES * size).powi(2) * seconds;
-        let fade = 0.5f32.powf(seconds / HALVED_S);
-        // The way that a fading velocity goes.
-        let way = (1.0 - fade) * HALVED_S / std::f32::consts::LN_2;
+        // What is left of a velocity that fades, and the way that it goes.
+        let fading = 0.5f32.powf(seconds / HALVED_S);
+        let (fade, way) = match is_seen {
+            true => (1.0, seconds),
+            false => (fading, (1.0 - fading) * HALVED_S / std::f32::consts::LN_2),
+        };
         self.at += way * self.by;
         self.by *= fade;
         self.spread = [
@@ -70,13 +73,13 @@ impl Path {
         Self { axes: [axis(0), axis(1)], size }
     }
 
-    /// To the next frame, where `ahead` shows a place of the last one.
-    pub fn advance(&mut self, seconds: f32, ahead: impl Fn([f32; 2]) -> [f32; 2]) {
+    /// To the next frame, where `ahead` shows a place of the last one, in which it was seen or not.
+    pub fn advance(&mut self, seconds: f32, ahead: impl Fn([f32; 2]) -> [f32; 2], is_seen: bool) {
         let middle = ahead(self.middle());
         let scale = geometric(self.size);
         for (axis, at) in self.axes.iter_mut().zip(middle) {
             axis.at = at;
-            axis.advance(seconds, scale);
+            axis.advance(seconds, scale, is_seen);
         }
     }
 
@@ -88,11 +91,20 @@ impl Path {
         }
     }
 
-    /// It is where another is, and goes as that goes.
-    pub fn stay_with(&mut self, other: &Self) {
-        for (own, other) in self.axes.iter_mut().zip(&other.axes) {
-            (own.at, own.by) = (other.at, other.by);
+    /// It is somewhere in this box.
+    pub fn keep_in(&mut self, bbox: &[f32; 4]) {
+        for (k, axis) in self.axes.iter_mut().enumerate() {
+            let half = self.size[k] / 2.0;
+            let (low, high) = (bbox[k] + half, bbox[k + 2] - half);
+            axis.at = if low <= high { axis.at.clamp(low, high) } else { (bbox[k] + bbox[k + 2]) / 2.0 };
         }
+    }
+
+    /// It is here now, whatever was before, and goes on as it did.
+    pub fn jump(&mut self, bbox: &[f32; 4]) {
+        let velocity = self.velocity();
+        *self = Self::new(bbox);
+        self.axes.iter_mut().zip(velocity).for_each(|(axis, by)| axis.by = by);
     }
 
     pub fn middle(&self) -> [f32; 2] {

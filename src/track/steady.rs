@@ -7,6 +7,9 @@ use std::collections::VecDeque;
 /// A score is the mean of the track's over so long, before and after.
 pub const AROUND_NS: u64 = 400_000_000;
 
+/// No more frames wait, however many there are in a second: their pictures wait with them.
+const MOST: usize = 12;
+
 /// A frame's tracks, with the scores of its boxes.
 struct Seen {
     pts_ns: u64,
@@ -40,7 +43,8 @@ impl Steady {
     /// not believed are tentative.
     pub fn pop(&mut self, is_end: bool) -> Option<Vec<Identity>> {
         let (Seen { pts_ns, boxes }, newest) = (self.frames.get(self.given)?, self.frames.back()?);
-        if !is_end && newest.pts_ns.saturating_sub(*pts_ns) < self.wait_ns {
+        let waiting = self.frames.len() - self.given;
+        if !is_end && waiting <= MOST && newest.pts_ns.saturating_sub(*pts_ns) < self.wait_ns {
             return None;
         }
         // Of a picture, or a few, nothing is seen often.

@@ -15,3 +15,4 @@ mod measures;
 mod oracle;
 mod record;
 mod time;
+mod tracks;

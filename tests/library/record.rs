@@ -5,9 +5,11 @@ use mostream::geometry::{Grid, PatchLayout, PixelBox};
 use mostream::localize::{Detection, Method};
 use mostream::motion::Camera;
 use mostream::record::{
-    EndRecord, FrameRecord, GridRecord, MaskRecord, ObjectRecord, SourceState, StateRecord, TimingsRecord, VERSION,
+    EndRecord, FrameRecord, GridRecord, MaskRecord, ObjectRecord, SourceState, StateRecord, TimingsRecord, TrackRecord,
+    VERSION,
 };
 use mostream::scene::Cues;
+use mostream::track::State;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -49,6 +51,8 @@ fn round_trip(record: &FrameRecord) -> FrameRecord {
 #[test]
 fn every_kind_of_record_keeps_to_the_schema_and_reads_back() {
     let cues = Cues { novelty: 1.5, pixels: 8.0, ..Cues::default() };
+    let track =
+        TrackRecord { id: 7, state: State::Stationary, hits: 31, first_seen_ns: 40_000_000, velocity: [-1.5, 0.25] };
     let timings = TimingsRecord { convert: 1, inference: 40_000, localize: 0, motion: 250, scene: 900 };
     for written in [
         record(vec![]),
@@ -56,7 +60,10 @@ fn every_kind_of_record_keeps_to_the_schema_and_reads_back() {
         record(vec![ObjectRecord { label: Some("cup".into()), ..object(true) }]),
         FrameRecord {
             camera: Some(Camera::Shaking),
-            ..record(vec![ObjectRecord::of_place([3, 4, 5, 6], 0.5, cues, |_| None, &LAYOUT, (853, 479), true)])
+            ..record(vec![ObjectRecord {
+                track: Some(track),
+                ..ObjectRecord::of_place([3, 4, 5, 6], 0.5, cues, &[2, 3], None, &LAYOUT, true)
+            }])
         },
         FrameRecord { timings_us: Some(timings), inferred: false, ..record(vec![object(false)]) },
         FrameRecord { captured_unix_ns: Some(1_600_000_000_120_000_000), ..record(vec![]) },

@@ -130,6 +130,7 @@ pub fn record(source: &str, frame: u64, objects: usize) -> FrameRecord {
         seed: None,
         score: 0.5,
         patches: 4,
+        track: None,
         cues: None,
         label: None,
         mask: None,

@@ -6,15 +6,13 @@ use super::super::past::{self, Ask};
 use super::state::{self, Entry, Found, Microseconds, State};
 use mostream::analyzer::{Analysis, AnalyzeError, Analyzer, feature_for};
 use mostream::backbone::{Checkpoint, Feature};
-use mostream::engine::{Cue, Pace};
+use mostream::engine::{Cue, Pace, Seen};
 use mostream::evaluate::dataset::{Item, Media};
 use mostream::evaluate::sample::Moment;
 use mostream::localize::{Localizer, Method};
-use mostream::motion::Evidence;
 use mostream::picture::{self, RgbImage};
-use mostream::record::FrameRecord;
 use mostream::run::spec::localizer;
-use mostream::scene::{Scene, Senses};
+use mostream::scene::Senses;
 use mostream::stream::feed::Files;
 use mostream::stream::ingest::Span;
 use mostream::stream::pictures::VideoPictures;
@@ -286,7 +284,8 @@ impl<'a> Worker<'a> {
             let wanted = left.clone();
             // Pictures in a folder have no time of their own.
             let (is_video, mut inferred) = (files.len() == 1, 0);
-            let take = move |record: &FrameRecord, _: Option<&Evidence>, _: &Scene| {
+            let take = move |seen: Seen| {
+                let Seen::Record(record) = seen else { return };
                 inferred += u64::from(record.inferred);
                 let frame = frame_of.get(&record.source).copied().unwrap_or(record.frame as usize);
                 let Some(key) = wanted.lock().unwrap_or_else(PoisonError::into_inner).remove(&frame) else { return };

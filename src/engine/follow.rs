@@ -1,0 +1,101 @@
+//! Whose the boxes of a source are, and how sure they are after a moment: a file's frames wait for those that come after them.
+
+use super::task::{Cue, Task};
+use crate::motion::camera::Movement;
+use crate::motion::{Camera, Evidence};
+use crate::record::{FrameRecord, ObjectRecord, TrackRecord};
+use crate::track::{Identity, Sighting, State, Steady, Tracks};
+use std::collections::VecDeque;
+
+/// The tracks of one source's frames, and the frames that wait, each with what else is known of it.
+pub(super) struct Follow<T> {
+    tracks: Tracks,
+    steady: Steady,
+    /// Of the last frame.
+    shake: Option<Movement>,
+    waiting: VecDeque<Waiting<T>>,
+}
+
+struct Waiting<T> {
+    record: FrameRecord,
+    /// Whether its objects have tracks: those of a frame of which time says nothing have none.
+    is_followed: bool,
+    rest: T,
+}
+
+impl<T> Follow<T> {
+    /// Of frames that wait for those after them, or do not.
+    pub fn new(waits: bool) -> Self {
+        let steady = Steady::new(waits);
+        Self { tracks: Tracks::default(), steady, shake: None, waiting: VecDeque::new() }
+    }
+
+    /// Bytes that tracks are known by.
+    pub fn bytes(&self) -> usize {
+        self.tracks.bytes()
+    }
+
+    /// The next frame's record, and the mean key of each of its objects where there is one.
+    pub fn push(&mut self, mut record: FrameRecord, keys: Vec<Vec<f32>>, evidence: Option<&Evidence>, rest: T) {
+        let Some(evidence) = evidence else {
+            self.steady.push(record.pts_ns, Vec::new());
+            return self.waiting.push_back(Waiting { record, is_followed: false, rest });
+        };
+        let keys = keys.into_iter().chain(std::iter::repeat_with(Vec::new));
+        let sighting = |(object, key): (&ObjectRecord, Vec<f32>)| Sighting {
+            bbox: object.bbox.map(|edge| edge as f32),
+            score: object.score,
+            key,
+        };
+        let found: Vec<Sighting> = record.objects.iter().zip(keys).map(sighting).collect();
+        let size = (record.width as f32, record.height as f32);
+        let shake = std::mem::replace(&mut self.shake, evidence.shake);
+        let ahead = |at: [f32; 2]| ahead(at, evidence, shake.as_ref(), size);
+        let owners = self.tracks.update(record.pts_ns, ahead, &found);
+        let mut owned = owners.iter();
+        record.objects.retain(|_| owned.next().is_some_and(Option::is_some));
+        let scores = record.objects.iter().map(|object| object.score);
+        self.steady.push(record.pts_ns, owners.into_iter().flatten().zip(scores).collect());
+        self.waiting.push_back(Waiting { record, is_followed: true, rest });
+    }
+
+    /// The oldest frame where it has waited long enough, or where no more come (`is_end`): its objects that are believed, with their
+    /// tracks and steadied scores.
+    pub fn pop(&mut self, is_end: bool, task: &Task) -> Option<(FrameRecord, T)> {
+        let identities = self.steady.pop(is_end)?;
+        let Waiting { mut record, is_followed, rest } = self.waiting.pop_front()?;
+        if !is_followed {
+            return Some((record, rest));
+        }
+        for (object, identity) in record.objects.iter_mut().zip(&identities) {
+            object.score = identity.score;
+            object.track = Some(TrackRecord::from(identity));
+        }
+        let least = match task.cue {
+            Cue::Time { min_score, .. } => min_score,
+            Cue::Appearance => 0.0,
+        };
+        let is_object = |identity: &Identity| identity.state != State::Tentative && identity.score >= least;
+        let mut kept = identities.iter().map(is_object);
+        record.objects.retain(|_| kept.next().unwrap_or(false));
+        record.objects.sort_by(|a, b| b.score.total_cmp(&a.score));
+        Some((record, rest))
+    }
+}
+
+/// Where a place of the last frame, in pixels of a frame of this size, is in the next one by the camera's movement alone.
+fn ahead(at: [f32; 2], evidence: &Evidence, last_shake: Option<&Movement>, size: (f32, f32)) -> [f32; 2] {
+    // Movements are in pixels of the small picture's half.
+    let scale = [size.0 / evidence.size.0 as f32, size.1 / evidence.size.1 as f32].map(|scale| 2.0 * scale);
+    let by = |movement: Option<&Movement>| {
+        movement.map_or([0.0; 2], |movement| movement.by([at[0] / scale[0], at[1] / scale[1]]))
+    };
+    let moved = match evidence.camera {
+        Camera::Moving => by(evidence.back.as_ref()).map(|by| -by),
+        Camera::Still | Camera::Shaking => {
+            let (now, last) = (by(evidence.shake.as_ref()), by(last_shake));
+            [now[0] - last[0], now[1] - last[1]]
+        }
+    };
+    [at[0] + scale[0] * moved[0], at[1] + scale[1] * moved[1]]
+}
