@@ -8,6 +8,7 @@ use mostream::engine::status::Board;
 use mostream::evaluate::dataset::{Dataset, Format, Options};
 use mostream::publish::push;
 use mostream::record::{EndRecord, FrameRecord, StateRecord};
+use mostream::run::RunSpec;
 use mostream::scene::Scene;
 use mostream::stream::camera::{Camera, CameraOptions, Mode, Transport};
 use mostream::stream::feed::{Event, Feed};
@@ -32,10 +33,10 @@ pub struct Target {
 }
 
 const fn target(name: &'static str, run: fn(&[u8])) -> Target {
-    Target { name, run, most_mib: 64, rounds: 2000 }
+    Target { name, run, most_mib: 64, rounds: 10_000 }
 }
 
-pub const TARGETS: [Target; 19] = [
+pub const TARGETS: [Target; 20] = [
     target("pickle", pickle),
     target("pth", checkpoint),
     target("safetensors", checkpoint),
@@ -56,6 +57,7 @@ pub const TARGETS: [Target; 19] = [
     target("scene", scene),
     target("record", record),
     target("address", address),
+    target("config", config),
 ];
 
 /// Those that answer over a socket, and are slower by that.
@@ -68,9 +70,9 @@ fn told(why: impl std::fmt::Display) {
     assert!(!why.is_empty() && !why.contains(char::is_control), "{why:?}");
 }
 
-/// A folder of this thread's own.
+/// A folder of this thread's own; in memory where it can be, since thousands of files are written.
 fn folder() -> PathBuf {
-    thread_local!(static FOLDER: TempDir = tempfile::tempdir().unwrap());
+    thread_local!(static FOLDER: TempDir = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap());
     FOLDER.with(|folder| folder.path().to_owned())
 }
 
@@ -210,6 +212,21 @@ fn record(bytes: &[u8]) {
         serde_json::from_slice::<EndRecord>(bytes).map(|record| serde_json::to_string(&record)),
     ] {
         assert!(line.is_err() || line.is_ok_and(|line| line.is_ok()));
+    }
+}
+
+/// A file of a run's flags, which also survives being written.
+fn config(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    match RunSpec::from_toml(text) {
+        Ok(spec) => {
+            let again = spec.to_toml().unwrap();
+            // Passwords are not written.
+            if !again.contains("# its user name and password") {
+                assert_eq!(RunSpec::from_toml(&again).as_ref(), Ok(&spec), "{again}");
+            }
+        }
+        Err(error) => told(error),
     }
 }
 

@@ -101,7 +101,7 @@ const FLOORS: [(&str, &[&str]); 24] = [
     ("npy", &["markup"]),
     ("partial", &[]),
     ("backbone", &["geometry", "markup"]),
-    ("zoo", &["backbone", "partial"]),
+    ("zoo", &["backbone", "markup", "partial"]),
     ("picture", &["fit", "partial"]),
     ("analyzer", &["backbone", "geometry", "localize", "picture", "fit"]),
     ("stream", &["fit", "geometry", "partial", "picture", "record"]),

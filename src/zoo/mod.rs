@@ -7,6 +7,7 @@
 mod download;
 
 use crate::backbone::{BackboneError, Checkpoint, Hints, Metadata};
+use crate::markup;
 use crate::partial::PartialFile;
 pub use download::{Event, Options};
 use serde::{Deserialize, Serialize};
@@ -148,7 +149,7 @@ impl Store {
         };
         let parse = |path: &Path, text: &str| {
             let parsed = serde_json::from_str::<Vec<Known>>(text);
-            parsed.map_err(|error| ZooError::List { path: path.to_owned(), reason: error.to_string() })
+            parsed.map_err(|error| ZooError::List { path: path.to_owned(), reason: markup::plain(&error.to_string()) })
         };
         let mut known = parse(Path::new("models/models.json"), KNOWN)?;
         for model in own.map_or(Ok(Vec::new()), |text| parse(&path, &text))? {

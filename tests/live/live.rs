@@ -44,8 +44,8 @@ fn states(path: &Path, source: &str) -> Vec<SourceState> {
 
 /// The program in a folder, small enough to keep up.
 fn program(folder: &Path, arguments: &[&str]) -> Command {
-    let mut command = Command::new(PROGRAM);
-    command.current_dir(folder).args(["run", "--size", "64x48", "--method", "lost"]).args(arguments);
+    let mut command = program::mostream(folder, &["run", "--size", "64x48", "--method", "lost"]);
+    command.args(arguments);
     command.stdout(Stdio::piped()).stderr(Stdio::piped());
     command
 }
@@ -186,8 +186,7 @@ fn a_file_names_the_sources_and_a_wrong_line_is_named() {
     make(folder.path().join("a.mp4"), (160, 120), 5, true, "-c:v libx264 -pix_fmt yuv420p");
     let check = |text: &str| {
         std::fs::write(folder.path().join("c.toml"), text).unwrap();
-        let checked = Command::new(PROGRAM).args(["config", "check", "c.toml"]).current_dir(&folder).output().unwrap();
-        (checked.status.code(), stderr(&checked))
+        program::outcome(&program::mostream(folder.path(), &["config", "check", "c.toml"]).output().unwrap())
     };
     let good = "records = \"r.jsonl\"\nsize = \"64x48\"\nevery = 2\n\n[[source]]\nname = \"clip\"\ninput = \"a.mp4\"\n";
     assert_eq!(check(good).0, Some(0));

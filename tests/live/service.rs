@@ -2,7 +2,7 @@
 
 use crate::support::camera::{RtspCamera, free_port};
 use crate::support::clips::{make, probe};
-use crate::support::program::{PROGRAM, signal, stderr, until, whole_lines};
+use crate::support::program::{self, signal, until, whole_lines};
 use crate::support::site::get;
 use crate::support::validate_line;
 use mostream::record::{FrameRecord, SourceState, StateRecord};
@@ -14,15 +14,14 @@ const PASSWORD: &str = "s3cret-W0rd";
 const TOKEN: &str = "t0ken-of-the-page";
 
 fn mostream(folder: &Path, arguments: &[&str]) -> Command {
-    let mut command = Command::new(PROGRAM);
-    command.current_dir(folder).args(arguments).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut command = program::mostream(folder, arguments);
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
     command
 }
 
 /// The exit code, and what was said on stderr.
 fn outcome(folder: &Path, arguments: &[&str]) -> (Option<i32>, String) {
-    let output = mostream(folder, arguments).output().unwrap();
-    (output.status.code(), stderr(&output))
+    program::outcome(&mostream(folder, arguments).output().unwrap())
 }
 
 /// As a supervisor ends it.
@@ -30,7 +29,7 @@ fn terminate(child: Child) -> (Option<i32>, String) {
     signal(&child, "TERM");
     let output = child.wait_with_output().unwrap();
     assert!(output.stdout.is_empty(), "{}", String::from_utf8_lossy(&output.stdout));
-    (output.status.code(), stderr(&output))
+    program::outcome(&output)
 }
 
 fn frames(path: &Path) -> Vec<FrameRecord> {

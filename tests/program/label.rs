@@ -2,13 +2,13 @@
 
 use crate::support::clips;
 use crate::support::clips::X264;
-use crate::support::program::{self, signal, stderr};
+use crate::support::program::{self, outcome, signal, stderr};
 use crate::support::scene::{self, Shape, Texture, Thing};
 use mostream::picture::{RgbImage, write_jpeg};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, Command, Stdio};
 
 const FORMATS: [&str; 5] = ["coco", "yolo", "voc", "cvat", "mot"];
 
@@ -22,14 +22,9 @@ fn label(at: &Path, arguments: &[&str]) -> Command {
     command
 }
 
-/// The exit code and what is said.
-fn ended(output: Output) -> (Option<i32>, String) {
-    (output.status.code(), stderr(&output))
-}
-
 /// Runs quietly and well.
 fn done(at: &Path, arguments: &[&str]) {
-    assert_eq!(ended(label(at, arguments).arg("-q").output().unwrap()), (Some(0), String::new()), "{arguments:?}");
+    assert_eq!(outcome(&label(at, arguments).arg("-q").output().unwrap()), (Some(0), String::new()), "{arguments:?}");
 }
 
 /// A picture that is like no other number's.
@@ -241,7 +236,7 @@ fn what_cannot_be_used_is_listed_and_the_rest_is_done() {
     // The set is within its own footage, and is no footage.
     let arguments = ["in", "missing.mp4", "-o", "in/set", "--every", "0.5", "--val", "1"];
     for _ in 0..2 {
-        let (code, told) = ended(label(at, &arguments).arg("-q").output().unwrap());
+        let (code, told) = outcome(&label(at, &arguments).arg("-q").output().unwrap());
         assert_eq!(code, Some(3), "{told}");
         let listed = std::fs::read_to_string(at.join("in/set/failures.txt")).unwrap();
         let told: String =
@@ -262,7 +257,7 @@ fn what_cannot_be_used_is_listed_and_the_rest_is_done() {
 
     // It is not ours, it was begun otherwise, or the flags do not fit.
     let refused = |arguments: &[&str], code: i32, says: &str| {
-        let (got, told) = ended(label(at, arguments).output().unwrap());
+        let (got, told) = outcome(&label(at, arguments).output().unwrap());
         assert!(got == Some(code) && told.contains(says) && !told.contains("panicked"), "{got:?} {told}");
     };
     std::fs::create_dir(at.join("mine")).unwrap();
@@ -315,7 +310,7 @@ fn one_of(folder: &Path, kind: &str, variant: u32) {
 /// Runs a command of the program well.
 fn mostream(at: &Path, arguments: &[&str]) {
     let ran = program::mostream(at, arguments).output().unwrap();
-    assert_eq!(ended(ran).0, Some(0), "{arguments:?}");
+    assert_eq!(outcome(&ran).0, Some(0), "{arguments:?}");
 }
 
 #[test]
@@ -359,7 +354,7 @@ fn groups_that_somebody_named_are_the_classes_of_every_format() {
     let again = [&["new", "-o", "coco"][..], &options].concat();
     done(at, &again);
     let refused = |arguments: &[&str], says: &str| {
-        let (code, told) = ended(label(at, arguments).output().unwrap());
+        let (code, told) = outcome(&label(at, arguments).output().unwrap());
         assert!(code == Some(2) && told.contains(says), "{code:?} {told}");
     };
     let without: Vec<&str> = again.iter().copied().filter(|part| !part.contains("groups")).collect();
