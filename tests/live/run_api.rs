@@ -268,7 +268,7 @@ fn what_print_config_prints_runs_as_the_flags_did() {
     make(at("a.mp4"), (160, 120), 20, true, "-c:v libx264 -pix_fmt yuv420p");
     make(at("b b.mp4"), (160, 120), 20, true, "-c:v libx264 -pix_fmt yuv420p");
     let run = ["run", "first=a.mp4", "b b.mp4", "--records", "r.jsonl", "--size=64x48", "--method", "lost", "--masks"];
-    let flags = [&run[..], &["--every", "2", "--start", "0.1", "--duration", "0:0.5", "--min-score", "0.05"]].concat();
+    let flags = [&run[..], &["--every", "2", "--start", "0.1", "--duration", "0:0.5", "--min-score", ".05"]].concat();
     let printed = program(folder.path(), &[&flags[..], &["--print-config"]].concat());
     assert!(printed.status.success(), "{}", String::from_utf8_lossy(&printed.stderr));
     let text = String::from_utf8(printed.stdout).unwrap();
