@@ -223,11 +223,17 @@ fn fitting<T: DeserializeOwned>(key: &str, value: Value) -> Result<Value, SpecEr
     };
     let Err(error) = probe(&value) else { return Ok(value) };
     let other = match &value {
-        Value::String(text) => serde_json::from_str(text).ok(),
+        Value::String(text) => number(text),
         Value::Number(number) => Some(Value::String(number.to_string())),
         _ => None,
     };
     other.filter(|other| probe(other).is_ok()).ok_or_else(|| SpecError::new(key, error.to_string()))
+}
+
+/// As a command line has it: `.5` and `007`, too.
+fn number(text: &str) -> Option<Value> {
+    let whole = text.parse::<u64>().map(Value::from).ok();
+    whole.or_else(|| text.parse::<f64>().ok().filter(|number| number.is_finite()).map(Value::from))
 }
 
 fn unknown(key: &str, mut known: Vec<String>) -> SpecError {

@@ -2,14 +2,21 @@
 
 use crate::support::clips::{make, probe};
 use crate::support::program::until;
+use crate::support::scene::{self, Shape, Texture, Thing};
 use crate::support::site::get;
+use mostream::analyzer::{Analyzer, ModelSize};
+use mostream::backbone::{Checkpoint, Feature, SessionOptions};
 use mostream::engine::sink::Message;
+use mostream::fit::{Colour, PictureView, PixelFormat, Plane};
+use mostream::geometry::PixelBox;
+use mostream::localize::{Localizer, Method};
 use mostream::record::{FrameRecord, SourceState};
 use mostream::run::spec::keys_of;
 use mostream::run::{Observe, Options, Run, RunError, RunSpec, Shared, SourceOptions, SourceSpec};
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
+use std::sync::Arc;
 
 /// A camera in this machine's own memory, of so many frames a second.
 fn pipeline(fps: u32) -> String {
@@ -23,7 +30,7 @@ fn pipeline(fps: u32) -> String {
 fn spec(folder: &Path, sources: Vec<SourceSpec>) -> RunSpec {
     let mut spec = RunSpec { sources, ..RunSpec::default() };
     spec.shared.size = "64x48".parse().ok();
-    spec.shared.method = Some(mostream::localize::Method::Lost);
+    spec.shared.method = Some(Method::Lost);
     spec.shared.records = Some(folder.join("r.jsonl"));
     spec
 }
@@ -237,6 +244,44 @@ fn a_spec_is_plain_data_and_comes_back_from_json() {
     assert_eq!(serde_json::from_str::<RunSpec>(&text).unwrap(), spec, "{text}");
 }
 
+#[test]
+fn a_picture_is_lent_in_any_order_of_colours_and_with_any_stride() {
+    let (width, height) = (160, 120);
+    let disc = Thing {
+        shape: Shape::Blob,
+        texture: Texture::Dots,
+        colours: [[246.0, 214.0, 70.0], [150.0, 34.0, 30.0]],
+        centre: [60.0, 50.0],
+        radius: 30.0,
+        turn: 0.3,
+    };
+    let drawn = scene::draw(&scene::ground(width, height), width, height, &[disc]);
+    // Each row is followed by what is no part of the picture.
+    let rows = |swaps: bool, gap: usize| {
+        let mut bytes = Vec::new();
+        for row in drawn.rgb.chunks_exact(3 * width as usize) {
+            let pixels = row.chunks_exact(3);
+            bytes.extend(pixels.flat_map(|p| if swaps { [p[2], p[1], p[0]] } else { [p[0], p[1], p[2]] }));
+            bytes.extend(vec![255; gap]);
+        }
+        bytes
+    };
+    let checkpoint = Arc::new(Checkpoint::bundled().unwrap());
+    let mut analyzer = Analyzer::new(checkpoint, SessionOptions::default(), ModelSize::default());
+    let mut found = [(PixelFormat::Rgb, 0), (PixelFormat::Rgb, 7), (PixelFormat::Bgr, 32)].map(|(format, gap)| {
+        let bytes = rows(format == PixelFormat::Bgr, gap);
+        let plane = [Plane { bytes: &bytes, stride: 3 * width as usize + gap }];
+        let picture = PictureView::new(format, (width, height), &plane, Colour::BT601).unwrap();
+        let objects = analyzer.analyze(&picture, Feature::Keys).unwrap().detections(&Localizer::default()).unwrap();
+        objects.iter().map(|object| (object.bbox, object.score)).collect::<Vec<_>>()
+    });
+    let [packed, others @ ..] = &mut found;
+    let [xmin, ymin, xmax, ymax] = drawn.boxes[0];
+    let truth = PixelBox { xmin, ymin, xmax, ymax };
+    assert!(packed.iter().any(|(bbox, _)| bbox.iou(&truth) > 0.5), "{packed:?} is not {truth:?}");
+    assert!(others.iter().all(|other| other == packed), "{others:?}");
+}
+
 /// The long flags of `mostream run`.
 fn flags() -> BTreeSet<String> {
     let help = String::from_utf8(program(Path::new("."), &["run", "--help"]).stdout).unwrap();
@@ -268,7 +313,7 @@ fn what_print_config_prints_runs_as_the_flags_did() {
     make(at("a.mp4"), (160, 120), 20, true, "-c:v libx264 -pix_fmt yuv420p");
     make(at("b b.mp4"), (160, 120), 20, true, "-c:v libx264 -pix_fmt yuv420p");
     let run = ["run", "first=a.mp4", "b b.mp4", "--records", "r.jsonl", "--size=64x48", "--method", "lost", "--masks"];
-    let flags = [&run[..], &["--every", "2", "--start", "0.1", "--duration", "0:0.5", "--min-score", "0.05"]].concat();
+    let flags = [&run[..], &["--every", "2", "--start", "0.1", "--duration", "0:0.5", "--min-score", ".05"]].concat();
     let printed = program(folder.path(), &[&flags[..], &["--print-config"]].concat());
     assert!(printed.status.success(), "{}", String::from_utf8_lossy(&printed.stderr));
     let text = String::from_utf8(printed.stdout).unwrap();

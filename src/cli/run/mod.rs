@@ -66,42 +66,42 @@ fn of_the_file() -> Vec<clap::Id> {
 struct Shared {
     /// Write one JSON object per frame here; - is stdout. What is there is replaced, or added to where a source is live
     #[arg(long, value_name = "FILE.jsonl")]
-    pub records: Option<PathBuf>,
+    records: Option<PathBuf>,
     /// Overwrite files that are there under the names that outputs have by themselves
     #[arg(long)]
-    pub force: bool,
+    force: bool,
     /// Show the annotated video in a window
     #[arg(long)]
-    pub display: bool,
+    display: bool,
     /// Serve the live page, metrics and records over HTTP [default address: 127.0.0.1:8600]
     #[arg(long, value_name = "ADDR", num_args = 0..=1, default_missing_value = "127.0.0.1:8600", require_equals = true)]
-    pub web: Option<std::net::SocketAddr>,
+    web: Option<std::net::SocketAddr>,
     /// The live page asks for the token in this file
     #[arg(long, value_name = "FILE", requires = "web")]
-    pub web_token: Option<PathBuf>,
+    web_token: Option<PathBuf>,
     /// Serve the annotated videos over RTSP, each at /NAME
     #[arg(long, value_name = "ADDR")]
-    pub rtsp_out: Option<std::net::SocketAddr>,
+    rtsp_out: Option<std::net::SocketAddr>,
     #[command(flatten)]
-    pub localizer: PaperArgs,
+    localizer: PaperArgs,
     #[command(flatten)]
     cue: CueArgs,
     #[command(flatten)]
-    pub groups: GroupsArg,
+    groups: GroupsArg,
     /// Put each object's patches into its record, as run lengths
     #[arg(long)]
-    pub masks: bool,
+    masks: bool,
     /// Put the time each stage took into each record
     #[arg(long)]
-    pub timings: bool,
+    timings: bool,
     /// Say nothing but errors
     #[arg(short, long)]
-    pub quiet: bool,
+    quiet: bool,
     /// Write the log as JSON objects
     #[arg(long)]
-    pub log_json: bool,
+    log_json: bool,
     #[command(flatten)]
-    pub model: ModelArgs,
+    model: ModelArgs,
 }
 
 /// The flags that a source may have of its own.
@@ -115,50 +115,50 @@ struct SourceArgs {
     duration: Option<u64>,
     /// Write the annotated video here (MP4, H.264, a file's audio); {name} stands for the source's name
     #[arg(short, long, value_name = "FILE.mp4")]
-    pub output: Option<PathBuf>,
+    output: Option<PathBuf>,
     /// Begin a new file after this long: seconds, or 30s, 10m, 1h
     #[arg(long, value_name = "TIME", value_parser = parse_span, requires = "output")]
-    pub segment: Option<Duration>,
+    segment: Option<Duration>,
     /// Send the annotated video here, as MPEG-TS: udp:// or srt://
     #[arg(long, value_name = "URL")]
-    pub push: Option<String>,
+    push: Option<String>,
     /// Run the backbone on every Nth frame only; in between pixels are watched, and the boxes of --cue appearance hold
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
-    pub every: u64,
+    every: u64,
     /// Leave out the backbone while the picture of a still camera does not change; the boxes hold
     #[arg(long)]
-    pub adaptive: bool,
+    adaptive: bool,
     /// Keep what a still camera has seen in this file, for the next start; {name} stands for the source's name [default: of cameras with a
     /// name, in the state directory]
     #[arg(long, value_name = "FILE", conflicts_with = "no_scene")]
-    pub scene: Option<PathBuf>,
+    scene: Option<PathBuf>,
     /// Keep nothing of what a camera has seen
     #[arg(long)]
-    pub no_scene: bool,
+    no_scene: bool,
     /// What decodes the video: auto (by GStreamer's ranks, hardware first among equals) or the name of an element, such as avdec_h264
     #[arg(long, value_name = "NAME", default_value = "auto")]
-    pub decoder: String,
+    decoder: String,
     /// How RTSP carries frames: auto, tcp or udp
     #[arg(long, default_value = "auto", value_parser = ["auto", "tcp", "udp"])]
-    pub transport: String,
+    transport: String,
     /// A file with USER:PASSWORD in its first line
     #[arg(long, value_name = "FILE")]
-    pub credentials: Option<PathBuf>,
+    credentials: Option<PathBuf>,
     /// Accept any TLS certificate
     #[arg(long)]
-    pub insecure_tls: bool,
+    insecure_tls: bool,
     /// Of a webcam, or of raw frames on stdin: WxH, WxH@FPS or WxH@FPS:FORMAT, such as 640x480@30:RGB
     #[arg(long, value_name = "WxH@FPS:FORMAT")]
-    pub mode: Option<Mode>,
+    mode: Option<Mode>,
     /// How long packets are waited for that are late or out of order, in milliseconds
     #[arg(long, value_name = "MS", default_value_t = 100)]
-    pub latency: u32,
+    latency: u32,
     /// Connect anew when frames stop for so long
     #[arg(long, value_name = "TIME", default_value = "5s", value_parser = parse_span)]
-    pub stall_after: Duration,
+    stall_after: Duration,
     /// Give a camera up that was gone for so long [default: never]
     #[arg(long, value_name = "TIME", value_parser = parse_span)]
-    pub retry_for: Option<Duration>,
+    retry_for: Option<Duration>,
 }
 
 pub fn run(args: Args, matches: &ArgMatches) -> anyhow::Result<Exit> {
