@@ -95,7 +95,7 @@ const FLOORS: [(&str, &[&str]); 24] = [
     ("localize", &["geometry"]),
     ("motion", &["localize"]),
     ("scene", &["geometry", "localize", "motion"]),
-    ("record", &["geometry", "localize", "motion", "scene"]),
+    ("record", &["geometry", "localize", "motion", "scene", "track"]),
     ("fit", &[]),
     ("markup", &[]),
     ("npy", &["markup"]),
@@ -250,7 +250,7 @@ fn only_the_program_ends_the_process_and_prints() {
 #[test]
 fn rooms_of_numbers_know_no_clock_no_disk_and_no_console() {
     let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
-    for room in ["localize", "motion", "scene"] {
+    for room in ["localize", "motion", "scene", "track"] {
         let mut files = Vec::new();
         sources(&src.join(room), &mut files);
         assert!(files.len() > 5, "{room} has {} files", files.len());
