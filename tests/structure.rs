@@ -98,6 +98,7 @@ const FLOORS: [(&str, &[&str]); 24] = [
     ("record", &["geometry", "localize", "motion", "scene", "track"]),
     ("fit", &[]),
     ("markup", &[]),
+    ("track", &[]),
     ("npy", &["markup"]),
     ("partial", &[]),
     ("backbone", &["geometry", "markup"]),
@@ -112,11 +113,13 @@ const FLOORS: [(&str, &[&str]); 24] = [
     ("label", &["geometry", "localize", "markup", "partial", "picture", "record"]),
     (
         "engine",
-        &["analyzer", "backbone", "discover", "geometry", "localize", "motion", "overlay", "record", "scene", "stream"],
+        &[
+            "analyzer", "backbone", "discover", "geometry", "localize", "motion", "overlay", "record", "scene",
+            "stream", "track",
+        ],
     ),
     ("publish", &["engine", "partial", "stream"]),
     ("web", &["engine", "record", "stream"]),
-    ("track", &[]),
     (
         "run",
         &[
