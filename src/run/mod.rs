@@ -30,6 +30,7 @@
 //! ```
 
 pub mod config;
+mod control;
 pub mod guard;
 pub mod inputs;
 mod observe;
@@ -40,6 +41,7 @@ mod resolve;
 mod scene;
 mod sources;
 pub mod spec;
+mod token;
 mod values;
 
 pub use observe::Observe;
@@ -61,7 +63,7 @@ use observe::Window;
 use open::{Opened, Setup};
 use sources::{Planned, Taken};
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -75,6 +77,8 @@ pub enum Word {
     Info,
     /// What needs attention, or changes.
     Notice,
+    /// What holds a secret: for a person who looks on, and for no log.
+    Private,
 }
 
 /// What a spec does not say: how a run is bound to the program around it.
@@ -84,11 +88,13 @@ pub struct Options {
     /// Whoever sets it ends the run; closing the window of `display` does.
     pub stop: Arc<AtomicBool>,
     pub tell: Tell,
+    /// The file that the spec is from: who asks the page for it has it read again.
+    pub config: Option<PathBuf>,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { observe: Observe::default(), stop: Arc::default(), tell: Arc::new(|_, _| {}) }
+        Self { observe: Observe::default(), stop: Arc::default(), tell: Arc::new(|_, _| {}), config: None }
     }
 }
 
@@ -124,12 +130,18 @@ impl RunError {
 
 /// A run. To drop it stops it and waits until its outputs are whole.
 pub struct Run {
+    core: Arc<Core>,
+    /// None where nothing is observed.
+    window: Option<Window>,
+    _token: Option<token::Kept>,
+}
+
+/// What changes come to, those that are asked for over HTTP, too.
+struct Core {
     engine: Engine,
     /// Taken by who adds or removes.
     state: Mutex<State>,
     setup: Setup,
-    /// None where nothing is observed.
-    window: Option<Window>,
 }
 
 /// The sources as they are now.
@@ -158,7 +170,7 @@ impl Run {
     pub fn start(spec: RunSpec, options: Options) -> Result<Self, RunError> {
         spec.check()?;
         let RunSpec { shared, each, sources: given } = spec;
-        let web_token = shared.web_token.as_deref().map(token).transpose()?;
+        let web_token = shared.web_token.as_deref().map(token::read).transpose()?;
         let given = Vec::from_iter(given.iter().map(|source| source.over(&each)));
         let planned = sources::plan(&given, &Taken::default())?;
         let is_live = planned.iter().any(Planned::is_live);
@@ -225,19 +237,111 @@ impl Run {
             tell: Box::new(warn(&setup.tell)),
         };
         let engine = Engine::start(task, Arc::new(models), board, options.stop, warn(&setup.tell))?;
-        let run = Self { engine, state: Mutex::new(State { each, known: Vec::new() }), setup, window };
-        run.begin(&given, planned, own, opened, &mut run.state().known)?;
-        if let Some(server) = &run.setup.web {
-            (run.setup.tell)(Word::Info, &format!("the live page is at http://{}/", server.addr()));
-        }
-        Ok(run)
+        let core = Arc::new(Core { engine, state: Mutex::new(State { each, known: Vec::new() }), setup });
+        core.begin(&given, planned, own, opened, &mut core.state().known)?;
+        let token = core.setup.web.as_ref().and_then(|server| control::open(server, &core, options.config));
+        Ok(Self { core, window, _token: token })
     }
 
     /// Adds a source, with options of its own before those of the spec; the others do not notice. A folder may be several.
     pub fn add(&self, source: SourceSpec) -> Result<Vec<LaneId>, RunError> {
+        self.core.add(&source)
+    }
+
+    /// Ends a source, waits until its outputs are whole, and says how it went; none where there is no such source. What has ended by itself
+    /// stays known until it is removed. Of what is observed, messages that find no room meanwhile are lost.
+    pub fn remove(&self, id: LaneId) -> Option<Ended> {
+        self.core.remove(id)
+    }
+
+    /// Nothing is made of the source's frames until it is resumed: a file's wait, a live source stays connected and its frames are let go.
+    /// False where there is no such source.
+    pub fn pause(&self, id: LaneId) -> bool {
+        self.board().get(id).inspect(|source| source.pause()).is_some()
+    }
+
+    /// False where there is no such source.
+    pub fn resume(&self, id: LaneId) -> bool {
+        self.board().get(id).inspect(|source| source.resume()).is_some()
+    }
+
+    /// How every source is, those that have ended included.
+    pub fn snapshot(&self) -> Vec<Snapshot> {
+        self.board().sources().iter().map(|source| source.snapshot()).collect()
+    }
+
+    /// The same, as it changes.
+    pub fn board(&self) -> &Arc<Board> {
+        self.core.engine.board()
+    }
+
+    /// Where the live page is; none where there is none.
+    pub fn page(&self) -> Option<SocketAddr> {
+        self.core.setup.web.as_ref().map(web::Server::addr)
+    }
+
+    /// Waits for what is observed next; none once every source has ended and all of it was read, and where nothing is observed. Who does not
+    /// read holds files up, and misses frames of live sources.
+    pub fn next_message(&self) -> Option<Message> {
+        self.window.as_ref()?.next(|| self.is_idle())
+    }
+
+    /// See [`Self::next_message`].
+    pub fn messages(&self) -> impl Iterator<Item = Message> {
+        std::iter::from_fn(|| self.next_message())
+    }
+
+    /// Whether every source so far has ended.
+    pub fn is_idle(&self) -> bool {
+        self.core.engine.is_idle()
+    }
+
+    /// Everything ends soon; outputs are complete up to there.
+    pub fn stop(&self) {
+        self.core.setup.stop.store(true, Ordering::Relaxed);
+    }
+
+    /// What is written for sources that had frames; a file appears under its name when it is complete.
+    pub fn written(&self) -> Vec<PathBuf> {
+        let has_frames = |source: &&Known| self.board().get(source.id).is_some_and(|now| now.progress().0 > 0);
+        let state = self.core.state();
+        let own = state.known.iter().filter(has_frames).flat_map(|source| [&source.own.video, &source.own.records]);
+        own.chain([&self.core.setup.shared.records]).flatten().cloned().collect()
+    }
+
+    /// Waits until every source has ended and its outputs are whole. What is observed and not read is lost.
+    pub fn join(self) -> Result<Outcome, RunError> {
+        let core = self.core.clone();
+        // Nobody else changes anything any more.
+        drop(self);
+        let Some(Core { engine, mut setup, .. }) = Arc::into_inner(core) else { return Err(EngineError::Over.into()) };
+        let mut outcome = engine.join()?;
+        let finished = setup.records.take().map_or(Ok(()), Records::finish);
+        if let (Err(error), Some(last)) = (finished, outcome.sources.last_mut()) {
+            last.faults.push(Fault::Sink(error));
+        }
+        Ok(outcome)
+    }
+}
+
+impl Drop for Run {
+    fn drop(&mut self) {
+        self.core.setup.web.iter().for_each(web::Server::obey_no_more);
+    }
+}
+
+impl Core {
+    fn add(&self, source: &SourceSpec) -> Result<Vec<LaneId>, RunError> {
         let mut state = self.state();
         let given = vec![source.over(&state.each)];
         self.plan_and_begin(&given, &mut state.known)
+    }
+
+    fn remove(&self, id: LaneId) -> Option<Ended> {
+        let mut state = self.state();
+        let ended = self.engine.remove(id);
+        state.known.retain(|source| source.id != id);
+        ended
     }
 
     /// What whole sources become beside those that are `known`.
@@ -279,94 +383,12 @@ impl Run {
         Ok(begun)
     }
 
-    /// Ends a source, waits until its outputs are whole, and says how it went; none where there is no such source. What has ended by itself
-    /// stays known until it is removed. Of what is observed, messages that find no room meanwhile are lost.
-    pub fn remove(&self, id: LaneId) -> Option<Ended> {
-        let mut state = self.state();
-        let ended = self.engine.remove(id);
-        state.known.retain(|source| source.id != id);
-        ended
-    }
-
-    /// Nothing is made of the source's frames until it is resumed: a file's wait, a live source stays connected and its frames are let go.
-    /// False where there is no such source.
-    pub fn pause(&self, id: LaneId) -> bool {
-        self.board().get(id).inspect(|source| source.pause()).is_some()
-    }
-
-    /// False where there is no such source.
-    pub fn resume(&self, id: LaneId) -> bool {
-        self.board().get(id).inspect(|source| source.resume()).is_some()
-    }
-
-    /// How every source is, those that have ended included.
-    pub fn snapshot(&self) -> Vec<Snapshot> {
-        self.board().sources().iter().map(|source| source.snapshot()).collect()
-    }
-
-    /// The same, as it changes.
-    pub fn board(&self) -> &Arc<Board> {
+    fn board(&self) -> &Arc<Board> {
         self.engine.board()
-    }
-
-    /// Where the live page is; none where there is none.
-    pub fn page(&self) -> Option<SocketAddr> {
-        self.setup.web.as_ref().map(web::Server::addr)
-    }
-
-    /// Waits for what is observed next; none once every source has ended and all of it was read, and where nothing is observed. Who does not
-    /// read holds files up, and misses frames of live sources.
-    pub fn next_message(&self) -> Option<Message> {
-        self.window.as_ref()?.next(|| self.is_idle())
-    }
-
-    /// See [`Self::next_message`].
-    pub fn messages(&self) -> impl Iterator<Item = Message> {
-        std::iter::from_fn(|| self.next_message())
-    }
-
-    /// Whether every source so far has ended.
-    pub fn is_idle(&self) -> bool {
-        self.engine.is_idle()
-    }
-
-    /// Everything ends soon; outputs are complete up to there.
-    pub fn stop(&self) {
-        self.setup.stop.store(true, Ordering::Relaxed);
-    }
-
-    /// What is written for sources that had frames; a file appears under its name when it is complete.
-    pub fn written(&self) -> Vec<PathBuf> {
-        let has_frames = |source: &&Known| self.board().get(source.id).is_some_and(|now| now.progress().0 > 0);
-        let state = self.state();
-        let own = state.known.iter().filter(has_frames).flat_map(|source| [&source.own.video, &source.own.records]);
-        own.chain([&self.setup.shared.records]).flatten().cloned().collect()
-    }
-
-    /// Waits until every source has ended and its outputs are whole. What is observed and not read is lost.
-    pub fn join(self) -> Result<Outcome, RunError> {
-        let Self { engine, mut setup, window, .. } = self;
-        drop(window);
-        let mut outcome = engine.join()?;
-        let finished = setup.records.take().map_or(Ok(()), Records::finish);
-        if let (Err(error), Some(last)) = (finished, outcome.sources.last_mut()) {
-            last.faults.push(Fault::Sink(error));
-        }
-        Ok(outcome)
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// The first line of the file.
-fn token(path: &Path) -> Result<String, RunError> {
-    let fail = |why: String| RunError::Usage(format!("{}: {why}", path.display()));
-    let text = std::fs::read_to_string(path).map_err(|error| fail(error.to_string()))?;
-    match text.lines().next().map(str::trim) {
-        Some(token) if token.len() >= 8 => Ok(token.to_owned()),
-        _ => Err(fail("its first line is no token of at least 8 characters".into())),
     }
 }
 

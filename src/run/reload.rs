@@ -1,10 +1,11 @@
 //! A run as another spec has it, without an end: sources come, go and change, and the others do not notice.
 
 use super::spec::RunSpec;
-use super::{Known, Run, RunError};
+use super::{Core, Known, Run, RunError, Word};
 use serde::Serialize;
 use serde_json::Value;
 use std::collections::BTreeMap;
+use std::path::Path;
 
 /// What another spec has changed.
 #[derive(Debug, Default, Serialize)]
@@ -17,13 +18,40 @@ pub struct Changes {
 }
 
 impl Run {
-    /// Ends the sources that `spec` has no more, and begins those that it has anew; a source with other options is both. What is wrong
+    /// Ends the sources that `spec` has no more, and begins those that it has anew; a source with other options is both, and a guest stays
+    /// ([`SourceOptions::is_guest`](super::SourceOptions::is_guest)). What is wrong
     /// with the spec, its sources or their outputs is an error before anything changes.
     pub fn reload(&self, spec: &RunSpec) -> Result<Changes, RunError> {
+        self.core.reload(spec)
+    }
+
+    /// The same as this file says, which is told.
+    pub fn reload_file(&self, file: &Path) -> Result<Changes, RunError> {
+        self.core.reload_file(file)
+    }
+}
+
+impl Core {
+    pub(super) fn reload_file(&self, file: &Path) -> Result<Changes, RunError> {
+        let warn = |line: String| (self.setup.tell)(Word::Notice, &line);
+        let changes = RunSpec::read(file).and_then(|spec| self.reload(&spec));
+        let changes = changes.inspect_err(|error| warn(format!("nothing has changed: {error}")))?;
+        let Changes { added, removed, need_restart } = &changes;
+        let file = file.display();
+        let names = |names: &[String]| if names.is_empty() { "none".to_owned() } else { names.join(", ") };
+        warn(format!("{file} is read again: removed {}, added {}", names(removed), names(added)));
+        if !need_restart.is_empty() {
+            warn(format!("{file}: these hold from the next start on: {}", need_restart.join(", ")));
+        }
+        Ok(changes)
+    }
+
+    fn reload(&self, spec: &RunSpec) -> Result<Changes, RunError> {
         spec.check()?;
         let mut state = self.state();
         let mut new = Vec::from_iter(spec.sources.iter().map(|source| source.over(&spec.each)));
-        let mut gone: BTreeMap<_, _> = state.known.iter().map(|source| (source.first, source.spec.clone())).collect();
+        let of_spec = state.known.iter().filter(|source| !source.spec.options.is_guest);
+        let mut gone: BTreeMap<_, _> = of_spec.map(|source| (source.first, source.spec.clone())).collect();
         gone.retain(|_, source| match new.iter().position(|other| other == source) {
             Some(at) => {
                 new.remove(at);

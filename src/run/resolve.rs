@@ -105,7 +105,9 @@ impl SourceOptions {
             decoding: self.decoding(model_size),
             ..usual
         };
-        options.read_credentials(self.credentials.as_deref())?;
+        if !self.is_guest {
+            options.read_credentials(self.credentials.as_deref())?;
+        }
         Ok(options)
     }
 }

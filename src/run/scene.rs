@@ -11,15 +11,20 @@ use std::path::{Path, PathBuf};
 /// A larger file is no scene.
 const MOST_BYTES: u64 = 256 << 20;
 
-/// Where the scene of a camera with this name is kept: in systemd's `STATE_DIRECTORY`, else in the user's.
+/// Where the scene of a camera with this name is kept.
 pub fn usual_file(name: &str) -> Option<PathBuf> {
+    Some(state_folder()?.join("scenes").join(format!("{name}.scene")))
+}
+
+/// Systemd's `STATE_DIRECTORY`, else the user's; it may not be there yet.
+pub(super) fn state_folder() -> Option<PathBuf> {
     let variable = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     let of_user = || {
         let state = variable("XDG_STATE_HOME").or_else(|| Some(variable("HOME")?.join(".local/state")))?;
         Some(state.join("mostream"))
     };
     let of_service = variable("STATE_DIRECTORY").and_then(|all| Some(all.to_str()?.split(':').next()?.into()));
-    Some(of_service.or_else(of_user)?.join("scenes").join(format!("{name}.scene")))
+    of_service.or_else(of_user)
 }
 
 /// The scene in this file, seen `by` what keys depend on. Without it, and where it cannot be kept, the run goes on: that is told once.

@@ -123,6 +123,10 @@ pub struct SourceOptions {
     /// Of files: how much of them is read.
     #[serde(with = "clock")]
     pub duration: Option<Duration>,
+    /// It came over HTTP, to stay until it is removed or the run ends. It may be anybody's camera, and is shown no user name and no
+    /// password but those in its address.
+    #[serde(skip)]
+    pub is_guest: bool,
 }
 
 /// A source: a file, a folder, or what is live.
@@ -248,7 +252,7 @@ fn whole<T: DeserializeOwned>(table: Map<String, Value>) -> Result<T, SpecError>
 }
 
 impl SourceSpec {
-    fn from_table(table: Map<String, Value>) -> Result<Self, SpecError> {
+    pub(super) fn from_table(table: Map<String, Value>) -> Result<Self, SpecError> {
         let known = keys_of::<SourceOptions>();
         let (mut input, mut name, mut options) = (None, None, Map::new());
         for (key, value) in table {
@@ -381,6 +385,7 @@ impl SourceOptions {
             retry_for: own.retry_for.or(each.retry_for),
             start: own.start.or(each.start),
             duration: own.duration.or(each.duration),
+            is_guest: own.is_guest,
         }
     }
 

@@ -1,5 +1,6 @@
 //! What is asked, and what is answered.
 
+use super::change::{Control, methods, not_so};
 use super::content::Content;
 use super::guard::Guard;
 use super::source::{Shown, Source, Told, WebSink};
@@ -8,7 +9,7 @@ use crate::engine::sink::Sink;
 use crate::engine::status::{Board, LaneId, Snapshot, SourceStatus};
 use crate::record::SourceState;
 use crate::stream::redact;
-use hyper::body::Bytes;
+use hyper::body::{Body, Bytes};
 use hyper::header::{self, HeaderName, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
 use serde::Serialize;
@@ -28,7 +29,7 @@ const DOOR: &str = include_str!("door.html");
 
 const TEXT: &str = "text/plain; charset=utf-8";
 const HTML: &str = "text/html; charset=utf-8";
-const JSON: &str = "application/json";
+pub const JSON: &str = "application/json";
 
 /// Of every answer: nothing is kept, nothing comes from elsewhere, and nothing is shown within another site's page.
 const HEADERS: [(HeaderName, &str); 7] = [
@@ -52,15 +53,19 @@ const BOUNDARY: &str = "mostream-next-picture";
 /// What answers are made of.
 pub struct Site {
     pub options: Options,
-    board: Arc<Board>,
+    pub board: Arc<Board>,
     /// Of the board's.
     sources: Mutex<BTreeMap<LaneId, Arc<Source>>>,
     records: broadcast::Sender<Told>,
-    guard: Guard,
+    pub guard: Guard,
     streams: Arc<Semaphore>,
+    /// None before the run has begun, and once it ends.
+    pub control: Mutex<Option<Box<dyn Control>>>,
+    /// Whose turn it is to change something.
+    pub changing: Arc<Semaphore>,
 }
 
-type Answer = Response<Content>;
+pub type Answer = Response<Content>;
 
 #[derive(Serialize)]
 struct Listed {
@@ -78,6 +83,8 @@ impl Site {
             records: broadcast::Sender::new(options.queued_records),
             guard,
             streams: Arc::new(Semaphore::new(options.streams)),
+            control: Mutex::default(),
+            changing: Arc::new(Semaphore::new(1)),
             board,
         }
     }
@@ -96,14 +103,17 @@ impl Site {
     }
 
     /// What is seen of a source that is there.
-    fn source(&self, id: LaneId) -> Option<Arc<Source>> {
+    pub fn source(&self, id: LaneId) -> Option<Arc<Source>> {
         self.board.get(id)?;
         self.sources().get(&id).cloned()
     }
 
-    /// Answers one request; its body is not read.
-    pub async fn answer<B>(self: &Arc<Self>, request: &Request<B>) -> Answer {
-        let mut answer = self.route(request).await;
+    /// Answers one request; its body is read where it is to change something.
+    pub async fn answer<B: Body<Data = Bytes> + Unpin>(self: &Arc<Self>, request: Request<B>) -> Answer {
+        let mut answer = match *request.method() {
+            Method::GET | Method::HEAD => self.route(&request).await,
+            _ => self.change(request).await,
+        };
         for (name, value) in HEADERS {
             answer.headers_mut().insert(name, HeaderValue::from_static(value));
         }
@@ -116,10 +126,6 @@ impl Site {
             let why = "This host name is not answered: open the page by localhost or 127.0.0.1.\n";
             return answer(StatusCode::MISDIRECTED_REQUEST, TEXT, why);
         }
-        if !matches!(*request.method(), Method::GET | Method::HEAD) {
-            let refused = answer(StatusCode::METHOD_NOT_ALLOWED, TEXT, "Only GET and HEAD are answered.\n");
-            return with(refused, header::ALLOW, "GET, HEAD".into());
-        }
         // These hold no secret.
         match path {
             "/healthz" => return answer(StatusCode::OK, TEXT, "ok\n"),
@@ -130,7 +136,7 @@ impl Site {
         let asked: Vec<(Cow<str>, Cow<str>)> =
             form_urlencoded::parse(request.uri().query().unwrap_or_default().as_bytes()).collect();
         let asked = |key: &str| asked.iter().find(|(name, _)| name == key).map(|(_, value)| value.as_ref());
-        if !self.guard.knows(request.headers(), asked("token")) {
+        if !self.guard.may_read(request.headers(), asked("token")) {
             let (kind, text) = if path == "/" { (HTML, DOOR) } else { (TEXT, "The token is missing or wrong.\n") };
             return with(answer(StatusCode::UNAUTHORIZED, kind, text), header::WWW_AUTHENTICATE, "Bearer".into());
         }
@@ -166,8 +172,9 @@ impl Site {
         let of_source = path.strip_prefix("/sources/").and_then(|rest| rest.split_once('/'));
         let found = of_source.and_then(|(number, what)| Some((self.source(number.parse().ok()?)?, what)));
         match found {
-            Some((source, "picture.jpg")) => self.picture(&source, request).await,
+            Some((source, "picture.jpg" | "snapshot")) => self.picture(&source, request).await,
             Some((source, "stream.mjpg")) => self.stream(source),
+            _ if !methods(path).contains("GET") => not_so(request.method(), path),
             _ => answer(StatusCode::NOT_FOUND, TEXT, "There is nothing here.\n"),
         }
     }
@@ -288,7 +295,7 @@ impl Site {
     }
 }
 
-fn answer(status: StatusCode, kind: &'static str, content: impl Into<Bytes>) -> Answer {
+pub fn answer(status: StatusCode, kind: &'static str, content: impl Into<Bytes>) -> Answer {
     let mut answer = Response::new(Content::Whole(content.into()));
     *answer.status_mut() = status;
     answer.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
@@ -296,7 +303,7 @@ fn answer(status: StatusCode, kind: &'static str, content: impl Into<Bytes>) -> 
 }
 
 /// `answer` with one more header; all values are made here and hold ASCII only.
-fn with(mut answer: Answer, name: HeaderName, value: String) -> Answer {
+pub fn with(mut answer: Answer, name: HeaderName, value: String) -> Answer {
     if let Ok(value) = HeaderValue::try_from(value) {
         answer.headers_mut().insert(name, value);
     }

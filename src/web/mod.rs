@@ -5,17 +5,21 @@
 //!                               ├► objects of each second ───────────────────┐
 //!                               └► records, to whoever follows ─► /records   ├► /sources, /metrics, /readyz
 //! status board ──────────────────────────────────────────────────────────────┘
+//! POST, DELETE ─► guard: host, origin, token ─► body ─► Control, which the run implements
 //! ```
 //!
-//! One thread serves, pictures are encoded on one more, and the engine waits for none of them: a sink swaps the newest
+//! One thread serves, pictures are encoded and changes made on others, and the engine waits for none of them: a sink swaps the newest
 //! picture and goes. Every request is hostile: what is read, kept and waited for has a limit ([`Options`]).
 
 mod answer;
+mod change;
 mod content;
 mod guard;
 mod machine;
 mod metrics;
 mod source;
+
+pub use change::{Control, Refusal};
 
 use crate::engine::sink::Sink;
 use crate::engine::status::{Board, SourceStatus};
@@ -28,7 +32,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use std::convert::Infallible;
 use std::net::{SocketAddr, TcpListener};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 use tokio::sync::{Semaphore, oneshot};
@@ -114,8 +118,9 @@ impl Server {
         let site = Arc::new(Site::new(board, Guard::new(addr, token.as_deref()), options));
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
-            .max_blocking_threads(1)
-            .thread_name("web-jpeg")
+            // A picture and a change.
+            .max_blocking_threads(2)
+            .thread_name("web-work")
             .build()
             .map_err(WebError::Thread)?;
         let listener = {
@@ -140,6 +145,17 @@ impl Server {
     /// The sink of one of the board's sources.
     pub fn sink(&self, status: &SourceStatus) -> Box<dyn Sink> {
         self.site.sink(status)
+    }
+
+    /// Changes are made from now on, by whoever knows the page's token, or `token` where the page has none.
+    pub fn obey(&self, control: Box<dyn Control>, token: Option<&str>) {
+        token.into_iter().for_each(|token| self.site.guard.learn(token));
+        *self.site.control.lock().unwrap_or_else(PoisonError::into_inner) = Some(control);
+    }
+
+    /// No change is made any more; waits for one that is being made.
+    pub fn obey_no_more(&self) {
+        *self.site.control.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
     /// Where it listens: with the port it got, where 0 was asked for.
@@ -184,7 +200,7 @@ async fn connection(stream: tokio::net::TcpStream, site: Arc<Site>) {
     let timeout = site.options.request_timeout;
     let answer = service_fn(move |request| {
         let site = site.clone();
-        async move { Ok::<_, Infallible>(site.answer(&request).await) }
+        async move { Ok::<_, Infallible>(site.answer(request).await) }
     });
     // A fault of one connection is the affair of who is at its other end.
     http1::Builder::new()

@@ -7,6 +7,7 @@ mod support;
 
 mod broken_frames;
 mod camera;
+mod control;
 mod engine;
 mod lanes;
 mod live;

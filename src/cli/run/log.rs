@@ -3,6 +3,7 @@
 use crate::cli::tell::tell;
 use mostream::engine::status::Snapshot;
 use mostream::stream::redact;
+use std::io::IsTerminal;
 use std::time::SystemTime;
 
 /// Lines on stderr.
@@ -23,6 +24,13 @@ impl Log {
     /// What needs attention, or changes.
     pub fn warn(&self, line: &str) {
         self.write("notice", line);
+    }
+
+    /// What holds a secret: only a terminal shows it, which keeps nothing.
+    pub fn whisper(&self, line: &str) {
+        if !self.is_quiet && !self.is_json && std::io::stderr().is_terminal() {
+            tell!("mostream: {line}");
+        }
     }
 
     pub fn status(&self, now: &Snapshot) {

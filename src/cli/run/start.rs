@@ -8,7 +8,7 @@ use crate::cli::tell::tell;
 use mostream::engine::Fault;
 use mostream::engine::status::Board;
 use mostream::record::SourceState;
-use mostream::run::{Changes, Observe, Options, Run, RunSpec, Word};
+use mostream::run::{Observe, Options, Run, RunSpec, Word};
 use mostream::stream;
 use mostream::stream::camera;
 use mostream::stream::canvas::CanvasCount;
@@ -48,17 +48,23 @@ fn run_saying(log: Log, spec: RunSpec, config: Option<&Path>) -> anyhow::Result<
     let tell = move |word: Word, line: &str| match word {
         Word::Info => log.say(line),
         Word::Notice => log.warn(line),
+        Word::Private => log.whisper(line),
     };
-    let run = Run::start(spec, Options { observe: Observe::Nothing, stop: stop.clone(), tell: Arc::new(tell) })?;
+    let config_file = config.map(Path::to_owned);
+    let options = Options { observe: Observe::Nothing, stop: stop.clone(), tell: Arc::new(tell), config: config_file };
+    let run = Run::start(spec, options)?;
     let board = run.board().clone();
     if is_told {
         log.say(&format!("run {}", board.run));
     }
     let (mut progress, mut last) = (None, Instant::now());
-    while !run.is_idle() {
+    // A run whose sources were all removed over HTTP waits for others.
+    let is_over = || run.is_idle() && (!board.sources().is_empty() || stop.load(Ordering::Relaxed));
+    while !is_over() {
         std::thread::sleep(LOOK);
         if let Some(file) = config.filter(|_| reload.swap(false, Ordering::Relaxed)) {
-            read_again(&run, file, &log);
+            // What is wrong with it is told.
+            run.reload_file(file).ok();
         }
         if !is_told {
             follow(&board, &log, &mut progress);
@@ -84,21 +90,6 @@ fn run_saying(log: Log, spec: RunSpec, config: Option<&Path>) -> anyhow::Result<
         None if !has_frames => Exit::Input,
         None => Exit::Done,
     })
-}
-
-/// Does what the file says now; a file with a fault changes nothing.
-fn read_again(run: &Run, file: &Path, log: &Log) {
-    let changes = RunSpec::read(file).and_then(|spec| run.reload(&spec));
-    let Changes { added, removed, need_restart } = match changes {
-        Ok(changes) => changes,
-        Err(error) => return log.warn(&format!("nothing has changed: {error}")),
-    };
-    let file = file.display();
-    let names = |names: &[String]| if names.is_empty() { "none".to_owned() } else { names.join(", ") };
-    log.warn(&format!("{file} is read again: removed {}, added {}", names(&removed), names(&added)));
-    if !need_restart.is_empty() {
-        log.warn(&format!("{file}: these hold from the next start on: {}", need_restart.join(", ")));
-    }
 }
 
 /// Shows how far the files are.

@@ -104,6 +104,12 @@ fn is_custom(input: &str) -> bool {
     input.contains('!') && input.contains("appsink") && input.contains("name=frames")
 }
 
+impl Kind {
+    pub(super) fn is_url(self) -> bool {
+        !matches!(self, Self::Device | Self::Stdin | Self::Custom)
+    }
+}
+
 impl Address {
     pub(super) fn new(input: &OsStr) -> Result<Self, StreamError> {
         let shown = redact(&input.to_string_lossy());
@@ -113,8 +119,7 @@ impl Address {
                 "names no live source; give cam, /dev/videoN, -, a URL, or a pipeline with appsink name=frames",
             ));
         };
-        let has_url = !matches!(kind, Kind::Device | Kind::Stdin | Kind::Custom);
-        if !has_url {
+        if !kind.is_url() {
             return Ok(Self { kind, target: text.to_owned(), user: None, password: None });
         }
         let (credentials, target) = split_credentials(text);

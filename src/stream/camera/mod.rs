@@ -121,6 +121,11 @@ pub fn is_live(input: &OsStr) -> bool {
     address::kind_of(input).is_some()
 }
 
+/// Whether an input is the address of a live source in a network, rather than a device, standard input or a pipeline.
+pub fn is_url(input: &OsStr) -> bool {
+    address::kind_of(input).is_some_and(Kind::is_url)
+}
+
 /// A live source.
 pub struct Camera {
     name: String,

@@ -1,0 +1,123 @@
+//! Changes that are asked for over HTTP, as far as they may go: whoever asks has the token, and need not be who wrote the spec.
+
+use super::spec::{SourceSpec, SpecError, keys_of};
+use super::token::{self, Kept};
+use super::{Core, RunError, SourceOptions, Word};
+use crate::engine::status::LaneId;
+use crate::stream::{camera, redact};
+use crate::web::{self, Control, Refusal};
+use serde_json::{Map, Value, json};
+use std::path::PathBuf;
+use std::sync::{Arc, Weak};
+
+/// What may be said of a source. The other keys name files, programs or receivers of this machine's pictures.
+const KEYS: [&str; 10] = [
+    "input",
+    "name",
+    "every",
+    "adaptive",
+    "no-scene",
+    "transport",
+    "insecure-tls",
+    "latency",
+    "stall-after",
+    "retry-for",
+];
+
+/// A run that does not live for its page's sake.
+struct Door {
+    core: Weak<Core>,
+    config: Option<PathBuf>,
+}
+
+/// Says where the page is, and lets who knows its token change the run. Where it has none, one is made, which the file that comes back
+/// holds; it goes with the run.
+pub(super) fn open(server: &web::Server, core: &Arc<Core>, config: Option<PathBuf>) -> Option<Kept> {
+    let tell = |word: Word, line: String| (core.setup.tell)(word, &line);
+    let page = format!("http://{}/", server.addr());
+    tell(Word::Info, format!("the live page is at {page}"));
+    let door = Box::new(Door { core: Arc::downgrade(core), config });
+    if core.setup.shared.web_token.is_some() {
+        server.obey(door, None);
+        return None;
+    }
+    match token::make(server.addr().port()) {
+        Ok((token, kept)) => {
+            server.obey(door, Some(&token));
+            tell(Word::Info, format!("the token to change sources over HTTP is in {}", kept.0.display()));
+            tell(Word::Private, format!("to change sources on the page, open {page}?token={token}"));
+            Some(kept)
+        }
+        Err(error) => {
+            let why =
+                format!("no token for the page can be kept: {error}; sources cannot be changed over HTTP (web-token)");
+            tell(Word::Notice, why);
+            None
+        }
+    }
+}
+
+impl Door {
+    fn core(&self) -> Result<Arc<Core>, Refusal> {
+        self.core.upgrade().ok_or_else(|| Refusal::new("run", None, "it ends"))
+    }
+}
+
+impl Control for Door {
+    fn add(&self, source: Map<String, Value>) -> Result<Value, Refusal> {
+        let core = self.core()?;
+        let source = guest(source)?;
+        let ids = core.add(&source).map_err(|error| match error {
+            RunError::Spec(error) => wrong(error),
+            other => Refusal::new("body", None, other.to_string()),
+        })?;
+        let added = ids.iter().filter_map(|id| core.board().get(*id));
+        let added = Vec::from_iter(added.map(|source| json!({ "number": source.id, "name": source.name })));
+        for source in &added {
+            (core.setup.tell)(Word::Notice, &format!("added over HTTP: {}", source["name"]));
+        }
+        Ok(json!({ "added": added }))
+    }
+
+    fn remove(&self, id: LaneId) -> Option<Value> {
+        let core = self.core.upgrade()?;
+        let ended = core.remove(id)?;
+        (core.setup.tell)(Word::Notice, &format!("removed over HTTP: {:?}", ended.name));
+        let faults = Vec::from_iter(ended.faults.iter().map(|fault| redact(&fault.to_string())));
+        Some(json!({ "number": id, "name": ended.name, "frames": ended.frames, "faults": faults }))
+    }
+
+    fn reload(&self) -> Result<Value, Refusal> {
+        let none = || Refusal::new("config", None, "the run is from no file: start it with --config");
+        let file = self.config.as_deref().ok_or_else(none)?;
+        let fail = |error: RunError| Refusal::new("config", None, format!("nothing has changed: {error}"));
+        self.core()?.reload_file(file).map(|changes| json!(changes)).map_err(fail)
+    }
+}
+
+fn wrong(SpecError { key, why, .. }: SpecError) -> Refusal {
+    Refusal::new(key.unwrap_or("body".into()), None, why)
+}
+
+/// A camera by its address, and how it is read.
+fn guest(table: Map<String, Value>) -> Result<SourceSpec, Refusal> {
+    let known = keys_of::<SourceOptions>();
+    for key in table.keys().filter(|key| !KEYS.contains(&key.as_str())) {
+        let why = match known.contains(key) {
+            true => "it is a key of the config file only: write it there, and reload".to_owned(),
+            false => format!("there is no such key (known: {})", KEYS.join(", ")),
+        };
+        return Err(Refusal::new(key.chars().take(64).collect::<String>(), None, why));
+    }
+    let source = SourceSpec::from_table(table).map_err(wrong)?;
+    let input = source.input.to_string_lossy();
+    // What ends a word also ends what is known of a secret in it, and a line of the log.
+    let is_word = !input.contains(|c: char| c.is_control() || c.is_whitespace() || "\"'".contains(c));
+    if !is_word || !camera::is_url(&source.input) {
+        let why = "it is no camera's address: give rtsp://, http://, srt://, udp:// or rtp://, what is special in it percent-encoded \
+                   (pipelines, devices and files are for the config file only)";
+        return Err(Refusal::new("input", is_word.then_some(&*input), why));
+    }
+    let options = SourceOptions { is_guest: true, ..source.options };
+    Ok(SourceSpec { options, ..source })
+}
