@@ -81,6 +81,32 @@ fn what_moves_before_a_still_camera_is_found_and_a_file_gives_the_same_records_i
 }
 
 #[test]
+fn what_walks_has_one_identity_in_records_and_in_a_set_for_trackers() {
+    let folder = tempfile::tempdir().unwrap();
+    let clip = walk(folder.path(), 50, 110);
+    let found = records(&clip.path, &["--every", "2"]);
+    let tracks: Vec<_> = found.iter().flat_map(|record| &record.objects).map(|object| object.track.unwrap()).collect();
+    assert!(tracks.len() > 40 && tracks.iter().all(|track| track.id == tracks[0].id), "{tracks:?}");
+    let last = tracks.last().unwrap();
+    // Four pixels a frame, 25 frames a second.
+    assert!((last.velocity[0] - 100.0).abs() < 15.0 && last.velocity[1].abs() < 15.0, "{last:?}");
+    assert!(last.hits as usize >= tracks.len() && last.first_seen_ns >= 1_960_000_000, "{last:?}");
+
+    let set = folder.path().join("set");
+    let ran = Command::new(PROGRAM)
+        .args(["label", "--quiet", "--format", "mot", "--every", "0.2"])
+        .arg("-o")
+        .args([&set, &clip.path])
+        .output()
+        .unwrap();
+    assert_eq!(ran.status.code(), Some(0), "{}", stderr(&ran));
+    let mut clips = ["train", "val"].into_iter().flat_map(|side| std::fs::read_dir(set.join(side)).unwrap());
+    let truth = std::fs::read_to_string(clips.next().unwrap().unwrap().path().join("gt/gt.txt")).unwrap();
+    let lines: Vec<Vec<&str>> = truth.lines().map(|line| line.split(',').collect()).collect();
+    assert!(lines.len() >= 8 && lines.iter().all(|line| line[1] == lines[0][1]), "{truth}");
+}
+
+#[test]
 fn a_small_thing_in_a_large_frame_is_found_by_a_second_look_also_beside_another_file() {
     const BEGIN: usize = 30;
     let folder = tempfile::tempdir().unwrap();
