@@ -5,7 +5,7 @@ use super::exit::{Exit, Failure};
 use super::interrupt::stop_flag;
 use super::localize::MethodArgs;
 use super::model::{FeatureArg, ModelArgs};
-use super::past::{self, Ask};
+use super::past::{self, Ask, Tracked};
 use super::progress::Progress;
 use crate::cli::tell::tell;
 use anyhow::Context;
@@ -23,7 +23,7 @@ use mostream::run::inputs::{Input, expand};
 use mostream::stream::ingest::Span;
 use mostream::stream::pictures::VideoPictures;
 use mostream::stream::preflight::Source;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ffi::OsString;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -200,7 +200,8 @@ impl Search<'_> {
         video.warning().map_or(Ok(()), |warning| Err(anyhow::anyhow!("{warning}")))
     }
 
-    /// What is in the frames that will be looked at, where the past is asked.
+    /// What is in the frames that will be looked at, where the past is asked; of each track the first sight, so that who stays for a minute
+    /// is one sample.
     fn past(&self, source: &Source) -> anyhow::Result<HashMap<u64, Vec<Detection>>> {
         let cue = cue(self.args.cue, self.args.boxes.method, false, self.args.boxes.min_score);
         if cue == Cue::Appearance {
@@ -214,13 +215,22 @@ impl Search<'_> {
             cue,
         };
         let (mut due_ns, every) = (0, self.args.every);
-        past::objects(source, &ask, self.stop, move |record| {
+        let found = past::objects(source, &ask, self.stop, move |record| {
             let is_due = record.pts_ns >= due_ns;
             if is_due {
                 due_ns = record.pts_ns.saturating_add(every);
             }
             is_due
-        })
+        })?;
+        let mut known = HashSet::new();
+        let mut is_new = |object: &Tracked| object.track.is_none_or(|track| known.insert(track));
+        let frames = BTreeMap::from_iter(found).into_iter();
+        Ok(frames
+            .map(|(frame, objects)| {
+                let new = objects.into_iter().filter(|object| is_new(object));
+                (frame, new.map(|object| object.detection).collect())
+            })
+            .collect())
     }
 
     fn feature(&self) -> Feature {

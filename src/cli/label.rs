@@ -6,7 +6,7 @@ use super::groups::GroupsArg;
 use super::interrupt::stop_flag;
 use super::localize::MethodArgs;
 use super::model::ModelArgs;
-use super::past::{self, Ask};
+use super::past::{self, Ask, Tracked};
 use super::progress::Progress;
 use crate::cli::tell::tell;
 use anyhow::Context;
@@ -292,7 +292,7 @@ impl Labeller<'_> {
     }
 
     /// What is in the frames that will be chosen.
-    fn past(&self, source: &Source) -> anyhow::Result<HashMap<u64, Vec<Detection>>> {
+    fn past(&self, source: &Source) -> anyhow::Result<HashMap<u64, Vec<Tracked>>> {
         let mut video = VideoPictures::open(source, Span::default())?;
         let mut chooser = self.chooser(&video);
         let mut chosen = HashSet::new();
@@ -329,7 +329,7 @@ impl Labeller<'_> {
         known: Known,
         (frame, pts_ns): (u64, u64),
         full: &RgbImage,
-        past: Option<Vec<Detection>>,
+        past: Option<Vec<Tracked>>,
     ) -> anyhow::Result<Known> {
         let (width, height) = full.dimensions();
         if width.max(height) > LONGEST {
@@ -347,11 +347,16 @@ impl Labeller<'_> {
         let layout = analysis.layout;
         let found = match past {
             Some(found) => found,
-            None => analysis.detections(&self.localizer)?,
+            None => {
+                let found = analysis.detections(&self.localizer)?.into_iter();
+                found.map(|detection| Tracked { detection, track: None }).collect()
+            }
         };
         let name_of = |detection: &Detection| self.groups.as_ref()?.name_of(&analysis.output, &detection.patches);
         let categories = &self.settings.categories;
-        let object = |detection| Object::new(detection, &layout, label::class_of(name_of(detection), categories));
+        let object = |Tracked { detection, track }: &Tracked| {
+            Object::new(detection, *track, &layout, label::class_of(name_of(detection), categories))
+        };
         let side = match input {
             Input::Still(path) => self.sequences.source_of(path),
             Input::Video(_) => id_of(input),

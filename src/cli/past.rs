@@ -39,6 +39,12 @@ pub fn watch(
     engine::watch(Box::new(files), pace, &task, &args.backbones(checkpoint, feature), stop, take)
 }
 
+/// An object, and the track it belongs to.
+pub struct Tracked {
+    pub detection: Detection,
+    pub track: Option<u64>,
+}
+
 /// The objects of those frames that are `wanted`, by frame, in the frame's pixels: the whole video is seen, as `run` sees it. Of a video
 /// that cannot be read there are none.
 pub fn objects(
@@ -46,14 +52,14 @@ pub fn objects(
     ask: &Ask,
     stop: &AtomicBool,
     mut wanted: impl FnMut(&FrameRecord) -> bool + Send + 'static,
-) -> anyhow::Result<HashMap<u64, Vec<Detection>>> {
+) -> anyhow::Result<HashMap<u64, Vec<Tracked>>> {
     let found = Arc::new(Mutex::new(HashMap::new()));
     let kept = found.clone();
     let take = move |seen: Seen| {
         if let Seen::Record(record) = seen
             && wanted(record)
         {
-            let objects: Vec<Detection> = record.objects.iter().map(detection).collect();
+            let objects: Vec<Tracked> = record.objects.iter().map(tracked).collect();
             kept.lock().unwrap_or_else(PoisonError::into_inner).insert(record.frame, objects);
         }
     };
@@ -62,12 +68,13 @@ pub fn objects(
     Ok(std::mem::take(&mut *found))
 }
 
-fn detection(object: &ObjectRecord) -> Detection {
+fn tracked(object: &ObjectRecord) -> Tracked {
     let [xmin, ymin, xmax, ymax] = object.bbox;
-    Detection {
+    let detection = Detection {
         bbox: PixelBox { xmin, ymin, xmax, ymax },
         seed: object.seed,
         score: object.score,
         patches: object.mask.as_ref().map(|mask| mask.patches()).unwrap_or_default(),
-    }
+    };
+    Tracked { detection, track: object.track.map(|track| track.id) }
 }

@@ -418,7 +418,13 @@ impl<'a> Delivery<'a> {
         }
         let (canvas, overlay) = drawing.as_mut()?;
         let (pts_ns, duration_ns) = (frame.pts_ns, frame.duration_ns);
+        let in_place = canvas.count.in_place;
         let mut buffer = canvas.make_drawable(frame).ok()?;
+        if self.waits() && canvas.count.in_place > in_place {
+            // On the copy that waited.
+            canvas.count.in_place = in_place;
+            canvas.count.copied += 1;
+        }
         self.status.drawn(canvas.count);
         let size = (record.width, record.height);
         overlay.draw(buffer.make_mut(), canvas.info(), size, &record.objects).ok()?;

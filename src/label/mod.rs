@@ -86,6 +86,9 @@ pub struct Object {
     /// Index into the set's categories.
     pub category: usize,
     pub mask: MaskRecord,
+    /// The track it belongs to, of its source; none where nobody followed it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub track: Option<u64>,
 }
 
 /// The category of objects that nobody named: proposals know no classes.
@@ -108,14 +111,15 @@ pub fn class_of(name: Option<&str>, categories: &[String]) -> usize {
 }
 
 impl Object {
-    /// Of a detection in the picture's pixels; none where it covers no whole pixel.
-    pub fn new(detection: &Detection, layout: &PatchLayout, category: usize) -> Option<Self> {
+    /// Of a detection in the picture's pixels, and its track; none where it covers no whole pixel.
+    pub fn new(detection: &Detection, track: Option<u64>, layout: &PatchLayout, category: usize) -> Option<Self> {
         let PixelBox { xmin, ymin, xmax, ymax } = detection.bbox;
         (detection.bbox.area() > 0).then(|| Self {
             bbox: [xmin, ymin, xmax, ymax],
             score: detection.score,
             category,
             mask: MaskRecord::new(&detection.patches, layout),
+            track,
         })
     }
 

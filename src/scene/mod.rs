@@ -25,7 +25,7 @@ use std::borrow::Cow;
 use view::{Resting, View};
 
 /// Objects of a lower score are left out, unless something else is asked for: more of them are wrong than right.
-pub const MIN_SCORE: f32 = 0.3;
+pub const MIN_SCORE: f32 = 0.28;
 
 /// Views that are kept beside the present one, for their return.
 const VIEWS: usize = 1;

@@ -5,7 +5,7 @@ use super::{HITS, Identity, State};
 use std::collections::VecDeque;
 
 /// A score is the mean of the track's over so long, before and after.
-pub const AROUND_NS: u64 = 400_000_000;
+pub const AROUND_NS: u64 = 250_000_000;
 
 /// No more frames wait, however many there are in a second: their pictures wait with them.
 const MOST: usize = 12;

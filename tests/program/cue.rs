@@ -32,6 +32,10 @@ fn told(input: &Path, more: &[&str]) -> (Vec<FrameRecord>, String) {
 
 /// A clip of an empty lawn, over which something walks from a frame on.
 fn walk(folder: &Path, begin: usize, frames: usize) -> Clip {
+    walk_of(24.0, folder, begin, frames)
+}
+
+fn walk_of(radius: f32, folder: &Path, begin: usize, frames: usize) -> Clip {
     let (width, height) = (320, 240);
     let ground = scene::ground(width, height);
     let picture = |frame: usize| {
@@ -40,7 +44,7 @@ fn walk(folder: &Path, begin: usize, frames: usize) -> Clip {
             texture: Texture::Dots,
             colours: [[246.0, 214.0, 70.0], [150.0, 34.0, 30.0]],
             centre: [40.0 + 4.0 * frame.saturating_sub(begin) as f32, 120.0],
-            radius: 24.0,
+            radius,
             turn: 0.3,
         };
         scene::draw(&ground, width, height, if frame < begin { &[] } else { std::slice::from_ref(&disc) })
@@ -78,6 +82,34 @@ fn what_moves_before_a_still_camera_is_found_and_a_file_gives_the_same_records_i
         "time is what a video is asked by itself"
     );
     assert!(usual.iter().all(|record| record.camera.is_none()));
+}
+
+#[test]
+fn what_walks_has_one_identity_in_records_and_in_a_set_for_trackers() {
+    let folder = tempfile::tempdir().unwrap();
+    let clip = walk(folder.path(), 50, 110);
+    let found = records(&clip.path, &["--every", "2"]);
+    let tracks: Vec<_> = found.iter().flat_map(|record| &record.objects).map(|object| object.track.unwrap()).collect();
+    assert!(tracks.len() > 40 && tracks.iter().all(|track| track.id == tracks[0].id), "{tracks:?}");
+    let last = tracks.last().unwrap();
+    // Four pixels a frame, 25 frames a second.
+    assert!((last.velocity[0] - 100.0).abs() < 15.0 && last.velocity[1].abs() < 15.0, "{last:?}");
+    assert!(last.hits as usize >= tracks.len() && last.first_seen_ns >= 1_960_000_000, "{last:?}");
+
+    // Large, so that no picture passes for another's copy.
+    let clip = walk_of(60.0, folder.path(), 50, 110);
+    let set = folder.path().join("set");
+    let ran = Command::new(PROGRAM)
+        .args(["label", "--quiet", "--format", "mot", "--every", "0.2"])
+        .arg("-o")
+        .args([&set, &clip.path])
+        .output()
+        .unwrap();
+    assert_eq!(ran.status.code(), Some(0), "{}", stderr(&ran));
+    let mut clips = ["train", "val"].into_iter().flat_map(|side| std::fs::read_dir(set.join(side)).unwrap());
+    let truth = std::fs::read_to_string(clips.next().unwrap().unwrap().path().join("gt/gt.txt")).unwrap();
+    let lines: Vec<Vec<&str>> = truth.lines().map(|line| line.split(',').collect()).collect();
+    assert!(lines.len() >= 3 && lines.iter().all(|line| line[1] == lines[0][1]), "{truth}");
 }
 
 #[test]

@@ -1,5 +1,5 @@
-//! MOT Challenge: `{train,val}/CLIP/img1/000001.jpg`, `gt/gt.txt` and `seqinfo.ini`; everything counts from 1. Objects are not followed
-//! from picture to picture: each box has an identity of its own. Their scores are in `det/det.txt`, the names of the classes, the first
+//! MOT Challenge: `{train,val}/CLIP/img1/000001.jpg`, `gt/gt.txt` and `seqinfo.ini`; everything counts from 1. An identity is
+//! that of the object's track; where objects are not followed each box has its own. Their scores are in `det/det.txt`, the names of the classes, the first
 //! being class 1, a line each in `gt/labels.txt`.
 
 use super::save;
@@ -45,10 +45,11 @@ fn clip(
                 (frames, end_ns) = (picture.number, picture.pts_ns);
                 for object in &picture.objects {
                     boxes += 1;
+                    let identity = object.track.unwrap_or(boxes);
                     let [x, y, width, height] = object.xywh();
                     let place = format!("{},{},{width},{height}", x + 1, y + 1);
                     // Frame, identity, box; then: it counts, its class, all of it is visible.
-                    writeln!(truth, "{frames},{boxes},{place},1,{},1", object.category + 1)?;
+                    writeln!(truth, "{frames},{identity},{place},1,{},1", object.category + 1)?;
                     writeln!(found, "{frames},-1,{place},{},-1,-1,-1", object.score)?;
                 }
             }
