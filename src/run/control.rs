@@ -102,7 +102,7 @@ fn wrong(SpecError { key, why, .. }: SpecError) -> Refusal {
 /// A camera by its address, and how it is read.
 fn guest(table: Map<String, Value>) -> Result<SourceSpec, Refusal> {
     let known = keys_of::<SourceOptions>();
-    for key in table.keys().filter(|key| !KEYS.contains(&key.as_str())) {
+    if let Some(key) = table.keys().find(|key| !KEYS.contains(&key.as_str())) {
         let why = match known.contains(key) {
             true => "it is a key of the config file only: write it there, and reload".to_owned(),
             false => format!("there is no such key (known: {})", KEYS.join(", ")),
