@@ -9,6 +9,7 @@ use mostream::motion::flow::{TEXTURE, flow};
 use mostream::motion::grey::{Grey, Pyramid};
 use mostream::motion::{Camera, Motion};
 use mostream::scene::{Keys, Scene};
+use mostream::track::{Sighting, Tracks};
 use std::time::{Duration, Instant};
 
 const SIZE: (usize, usize) = (384, 288);
@@ -18,6 +19,8 @@ const DIM: usize = 192;
 const FRAMES: u64 = 200;
 /// The aim for all stages together before a still camera, in milliseconds.
 const AIM_MS: f64 = 2.5;
+/// ... and for 50 tracks.
+const FOLLOW_MS: f64 = 0.3;
 
 /// A smooth pattern that looks nowhere the same.
 fn pattern(x: f32, y: f32) -> f32 {
@@ -83,6 +86,28 @@ fn run(pan: f32) -> (f64, f64, usize) {
     (median_ms(looks), median_ms(knows), right)
 }
 
+/// What 50 tracks that cross each other's ways cost a frame, in milliseconds; each keeps its identity.
+fn follow() -> f64 {
+    let (mut tracks, mut times, mut first) = (Tracks::default(), Vec::new(), Vec::new());
+    for number in 0..FRAMES {
+        let sighting = |at: usize| {
+            let (row, col) = (at / 10, at % 10);
+            let way = if row % 2 == 0 { number as f32 } else { -(number as f32) };
+            let (x, y) = (40.0 * col as f32 + 0.5 * way, 60.0 * row as f32 + 0.1 * way);
+            let key = (0..DIM).map(|k| ((k * (at + 3)) as f32).sin()).collect();
+            Sighting { bbox: [x, y, x + 25.0, y + 50.0], score: 0.8, key }
+        };
+        let found: Vec<Sighting> = (0..50).map(sighting).collect();
+        let start = Instant::now();
+        let owners = tracks.update(number * 40_000_000, |at| at, &found);
+        times.push(start.elapsed());
+        let ids: Vec<u64> = owners.iter().flatten().map(|owner| owner.id).collect();
+        first = if number == 0 { ids.clone() } else { first };
+        assert_eq!(ids, first, "frame {number}");
+    }
+    median_ms(times)
+}
+
 fn main() {
     let pyramid = |shift: f32| Pyramid::new(Grey::half_of(&frame([shift, 0.0], [-60.0, 0.0]), SIZE.0, SIZE.1), 16);
     let field = flow(&pyramid(0.0), &pyramid(4.0), 4, TEXTURE);
@@ -94,4 +119,5 @@ fn main() {
     println!("still camera: look {look:.2} ms, know {know:.2} ms, {:.2} of {AIM_MS} ms", look + know);
     let (look, know, right) = run(2.0);
     println!("moving camera: look {look:.2} ms, know {know:.2} ms; {right} of 40 right");
+    println!("50 tracks: {:.2} of {FOLLOW_MS} ms", follow());
 }
