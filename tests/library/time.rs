@@ -257,15 +257,17 @@ fn a_flash_is_no_cut_and_a_camera_that_comes_back_knows_its_view() {
             let rgb = frame(run.frames, [place, 0.0], &[], light);
             evidence = Some(run.step(&rgb, &[]).0);
         }
-        evidence.unwrap()
+        (evidence.unwrap(), run.scene.bytes())
     };
-    let first = at(0.0, 1.0, 30).view;
-    assert!(!at(0.0, 1.4, 1).is_cut, "a flash");
-    assert_eq!(at(0.0, 1.0, 5).view, first);
-    let cut = at(5000.0, 1.0, 1);
-    assert!(cut.is_cut && cut.view != first);
-    assert_eq!(at(5000.0, 1.0, 20).view, cut.view);
-    assert_eq!(at(0.0, 1.0, 20).view, first, "it came back");
+    let (first, alone) = at(0.0, 1.0, 30);
+    assert!(!at(0.0, 1.4, 1).0.is_cut, "a flash");
+    assert_eq!(at(0.0, 1.0, 5).0.view, first.view);
+    let cut = at(5000.0, 1.0, 1).0;
+    assert!(cut.is_cut && cut.view != first.view);
+    let (other, both) = at(5000.0, 1.0, 20);
+    assert_eq!(other.view, cut.view);
+    assert!(10 * both < 15 * alone, "the view that was left rests: {alone} bytes, then {both}");
+    assert_eq!(at(0.0, 1.0, 20).0.view, first.view, "it came back");
 }
 
 #[test]
