@@ -93,7 +93,7 @@ mod tests {
             }
             steady.push(number * 100_000_000, boxes);
             given.extend(steady.pop(false));
-            assert_eq!(given.len() as u64, number.saturating_sub(3), "frame {number}");
+            assert_eq!(given.len() as u64, number.saturating_sub(2), "frame {number}");
         }
         while let Some(last) = steady.pop(true) {
             given.push(last);
@@ -104,7 +104,7 @@ mod tests {
             assert!((boxes[0].score - 0.4).abs() < 0.07, "frame {number}: {}", boxes[0].score);
         }
         assert_eq!(given[10][1].state, State::Tentative);
-        assert_eq!(steady.frames.len(), 5, "no more than matters is kept");
+        assert_eq!(steady.frames.len(), 3, "no more than matters is kept");
     }
 
     #[test]
