@@ -93,7 +93,7 @@ const RULES: [(&str, &[&str]); 47] = [
 const FLOORS: [(&str, &[&str]); 24] = [
     ("geometry", &[]),
     ("localize", &["geometry"]),
-    ("track", &[]),
+    ("track", &["geometry"]),
     ("motion", &["localize"]),
     ("scene", &["geometry", "localize", "motion"]),
     ("record", &["geometry", "localize", "motion", "scene", "track"]),

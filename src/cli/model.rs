@@ -10,6 +10,7 @@ use mostream::backbone::{
     user_cache,
 };
 use mostream::engine::Backbones;
+use mostream::run::spec::FeatureName;
 use mostream::zoo;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -86,23 +87,24 @@ pub enum FeatureArg {
 impl FeatureArg {
     /// As written on the command line.
     pub fn name(self) -> &'static str {
-        match self {
-            Self::K => "k",
-            Self::Q => "q",
-            Self::V => "v",
-            Self::Attention => "attention",
+        FeatureName::from(self).name()
+    }
+}
+
+impl From<FeatureArg> for FeatureName {
+    fn from(feature: FeatureArg) -> Self {
+        match feature {
+            FeatureArg::K => Self::K,
+            FeatureArg::Q => Self::Q,
+            FeatureArg::V => Self::V,
+            FeatureArg::Attention => Self::Attention,
         }
     }
 }
 
 impl From<FeatureArg> for Feature {
     fn from(feature: FeatureArg) -> Self {
-        match feature {
-            FeatureArg::K => Feature::Keys,
-            FeatureArg::Q => Feature::Queries,
-            FeatureArg::V => Feature::Values,
-            FeatureArg::Attention => Feature::ClsAttention,
-        }
+        FeatureName::from(feature).into()
     }
 }
 

@@ -158,7 +158,8 @@ impl Drop for Past {
 
 /// What becomes of a frame whose record waits.
 struct Kept {
-    picture: Option<Frame>,
+    /// Drawable.
+    picture: Option<Picture>,
     /// Which sinks want it.
     wanted: Vec<bool>,
     arrived: Instant,
@@ -303,11 +304,7 @@ impl<'a> Delivery<'a> {
             if evidence.is_some() {
                 self.status.knows_by(out.past.scene.bytes() + follow.bytes());
             }
-            // What waits is no longer the decoder's, which may have memory for a few frames only.
-            let picture = picture.and_then(|(frame, _share)| match self.waits() {
-                true => frame.copied().ok(),
-                false => Some(frame),
-            });
+            let picture = picture.and_then(|(frame, _share)| self.canvas(frame, &mut out.drawing));
             follow.push(record, keys, evidence.as_ref(), Kept { picture, wanted, arrived });
             while let Some((record, kept)) = follow.pop(false, self.shared.task) {
                 self.send(record, kept, out);
@@ -320,7 +317,7 @@ impl<'a> Delivery<'a> {
         out.end.frames += 1;
         out.past.tell(&record);
         self.status.finished(&record, arrived.elapsed());
-        let picture = picture.and_then(|frame| self.draw(&mut out.drawing, frame, &record));
+        let picture = picture.and_then(|picture| draw(&mut out.drawing, picture, &record));
         out.outbox.send_frame(Arc::new(record), picture, &wanted);
     }
 
@@ -412,22 +409,14 @@ impl<'a> Delivery<'a> {
     }
 
     /// Every picture gets the layout of the first. None where a frame cannot be drawn on.
-    fn draw(&self, drawing: &mut Option<(Canvas, Overlay)>, frame: Frame, record: &FrameRecord) -> Option<Picture> {
+    fn canvas(&self, frame: Frame, drawing: &mut Option<(Canvas, Overlay)>) -> Option<Picture> {
         if drawing.is_none() {
             *drawing = Some((Canvas::new(&frame).ok()?, Overlay::default()));
         }
-        let (canvas, overlay) = drawing.as_mut()?;
+        let (canvas, _) = drawing.as_mut()?;
         let (pts_ns, duration_ns) = (frame.pts_ns, frame.duration_ns);
-        let in_place = canvas.count.in_place;
-        let mut buffer = canvas.make_drawable(frame).ok()?;
-        if self.waits() && canvas.count.in_place > in_place {
-            // On the copy that waited.
-            canvas.count.in_place = in_place;
-            canvas.count.copied += 1;
-        }
+        let buffer = canvas.make_drawable(frame, self.waits()).ok()?;
         self.status.drawn(canvas.count);
-        let size = (record.width, record.height);
-        overlay.draw(buffer.make_mut(), canvas.info(), size, &record.objects).ok()?;
         Some(Picture { buffer, info: canvas.info().clone(), pts_ns, duration_ns })
     }
 
@@ -464,6 +453,14 @@ impl<'a> Delivery<'a> {
             why: end.change.and_then(|change| change.why),
         }
     }
+}
+
+/// None where it cannot be drawn on.
+fn draw(drawing: &mut Option<(Canvas, Overlay)>, mut picture: Picture, record: &FrameRecord) -> Option<Picture> {
+    let (_, overlay) = drawing.as_mut()?;
+    let size = (record.width, record.height);
+    overlay.draw(picture.buffer.make_mut(), &picture.info, size, &record.objects).ok()?;
+    Some(picture)
 }
 
 fn unix_ns(at: SystemTime) -> u64 {

@@ -1,7 +1,7 @@
 //! What a lane makes of time: a small picture of every frame, before the model, and the scene's objects after it.
 
 use super::lanes::Answer;
-use super::task::{Cue, Task};
+use super::task::Task;
 use crate::geometry::{PatchLayout, PixelBox};
 use crate::motion::{Camera, Evidence, Motion};
 use crate::record::{GridRecord, ObjectRecord};
@@ -128,10 +128,7 @@ pub(super) fn objects(
     let keys = answer.and_then(|answer| answer.keys.as_ref());
     let keys = keys.map(|(values, dim)| Keys { values: &values[..], dim: *dim });
     let scale = [size.0 as f32 / small.0 as f32, size.1 as f32 / small.1 as f32];
-    let least = match task.cue {
-        Cue::Time { min_score, .. } => min_score.min(FOLLOWED),
-        Cue::Appearance => 0.0,
-    };
+    let least = task.cue.min_score().min(FOLLOWED);
     let look = again.map(|(part, answer)| look(part, answer, scale));
     let of_small = least_again(size).filter(|_| task.cue.with_crops()).map(|least| Small { least, look });
     let found = scene.know_small(evidence, keys.as_ref(), layout, &candidates, of_small.as_ref());

@@ -1,6 +1,6 @@
 //! Whose the boxes of a source are, and how sure they are after a moment: a file's frames wait for those that come after them.
 
-use super::task::{Cue, Task};
+use super::task::Task;
 use crate::motion::camera::Movement;
 use crate::motion::{Camera, Evidence};
 use crate::record::{FrameRecord, ObjectRecord, TrackRecord};
@@ -71,10 +71,7 @@ impl<T> Follow<T> {
             object.score = identity.score;
             object.track = Some(TrackRecord::from(identity));
         }
-        let least = match task.cue {
-            Cue::Time { min_score, .. } => min_score,
-            Cue::Appearance => 0.0,
-        };
+        let least = task.cue.min_score();
         let is_object = |identity: &Identity| identity.state != State::Tentative && identity.score >= least;
         let mut kept = identities.iter().map(is_object);
         record.objects.retain(|_| kept.next().unwrap_or(false));

@@ -27,6 +27,14 @@ pub enum Cue {
 }
 
 impl Cue {
+    /// Objects of a lower score are left out; the method has its own bound for what appearance finds.
+    pub(super) fn min_score(self) -> f32 {
+        match self {
+            Self::Time { min_score, .. } => min_score,
+            Self::Appearance => 0.0,
+        }
+    }
+
     /// Whether small things are looked at again.
     pub(super) fn with_crops(self) -> bool {
         matches!(self, Self::Time { without, .. } if !without.has(Sense::Crops))

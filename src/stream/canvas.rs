@@ -44,8 +44,9 @@ impl Canvas {
         &self.info
     }
 
-    /// The frame, drawable. In place where nobody else holds its pixels; else one copy or one conversion, counted.
-    pub fn make_drawable(&mut self, frame: Frame) -> Result<gst::Buffer, StreamError> {
+    /// The frame, drawable. In place where nobody else holds its pixels and it is drawn on at once; what `waits` leaves the decoder's
+    /// memory, which may have room for a few frames only. Else one copy or one conversion, counted.
+    pub fn make_drawable(&mut self, frame: Frame, waits: bool) -> Result<gst::Buffer, StreamError> {
         let is_alike = frame.info.format() == self.info.format()
             && (frame.info.width(), frame.info.height()) == (self.info.width(), self.info.height());
         if !is_alike {
@@ -55,7 +56,7 @@ impl Canvas {
             return Ok(buffer);
         }
         let mut buffer = frame.buffer;
-        if buffer.get_mut().is_some_and(|buffer| buffer.is_all_memory_writable()) {
+        if !waits && buffer.get_mut().is_some_and(|buffer| buffer.is_all_memory_writable()) {
             self.count.in_place += 1;
             return Ok(buffer);
         }

@@ -47,13 +47,6 @@ impl Frame {
         Self { index, pts_ns, duration_ns, buffer, info, file, native, captured_unix_ns, capture }
     }
 
-    /// The same in memory of its own: the decoder has its own back.
-    pub fn copied(self) -> Result<Self, StreamError> {
-        let fault =
-            |error: gst::glib::BoolError| StreamError::Input { input: "a frame".into(), why: error.to_string() };
-        Ok(Self { buffer: self.buffer.copy_deep().map_err(fault)?, ..self })
-    }
-
     /// Width and height as displayed, in square pixels: the pixels of records. Not those of the buffer where the frame was
     /// scaled on its way here.
     pub fn display_size(&self) -> (u32, u32) {

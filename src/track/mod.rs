@@ -66,7 +66,7 @@ pub enum State {
 }
 
 /// Whose a box is.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Identity {
     /// Of this source, counted from 1 and never given twice.
     pub id: u64,
@@ -171,12 +171,6 @@ impl Tracks {
         let identities = owners.iter().map(|owner| owner.map(|track| self.tracks[track].identity)).collect();
         self.lose(pts_ns);
         identities
-    }
-
-    /// Every track that is believed, seen or looked for: whose, and where it is taken to be, `[xmin, ymin, xmax, ymax]` in pixels.
-    pub fn all(&self) -> impl Iterator<Item = (Identity, [f32; 4])> {
-        let believed = self.tracks.iter().filter(|track| track.identity.hits >= HITS);
-        believed.map(|track| (track.identity, track.path.bbox()))
     }
 
     /// Bytes that it holds.

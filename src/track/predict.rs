@@ -1,5 +1,7 @@
 //! Where a thing will be: its middle by a Kalman filter of constant velocity for each axis, its size by a running mean.
 
+use crate::geometry::iou;
+
 /// What a position is measured to, as a share of the box's size, and what velocity changes by in a second, in sizes per second.
 const MEASURED: f32 = 0.06;
 const SWERVES: f32 = 1.5;
@@ -149,9 +151,5 @@ pub fn overlap(a: &[f32; 4], b: &[f32; 4], wider: f32) -> f32 {
         let [x, y] = [0, 1].map(|k| wider * (of[k + 2] - of[k]) / 2.0);
         [of[0] - x, of[1] - y, of[2] + x, of[3] + y]
     };
-    let (a, b) = (wide(a), wide(b));
-    let [across, down] = [0, 1].map(|k| (a[k + 2].min(b[k + 2]) - a[k].max(b[k])).max(0.0));
-    let area = |of: &[f32; 4]| (of[2] - of[0]) * (of[3] - of[1]);
-    let shared = across * down;
-    shared / (area(&a) + area(&b) - shared).max(1e-6)
+    iou(&wide(a).map(f64::from), &wide(b).map(f64::from)) as f32
 }

@@ -161,7 +161,7 @@ impl Bench {
             let mut end_ns = 0;
             for (frame, record) in frames.into_iter().zip(records) {
                 let (pts_ns, duration_ns) = (frame.pts_ns, frame.duration_ns);
-                let mut buffer = canvas.make_drawable(frame)?;
+                let mut buffer = canvas.make_drawable(frame, false)?;
                 overlay.draw(buffer.make_mut(), canvas.info(), (record.width, record.height), &record.objects)?;
                 output.push(buffer, pts_ns, duration_ns)?;
                 end_ns = pts_ns.saturating_add(duration_ns);
