@@ -1,6 +1,6 @@
 //! `mostream config`: looks after the file of `mostream run --config`.
 
-use super::exit::{Exit, to_stdout};
+use super::exit::{Exit, Outcome, to_stdout};
 use mostream::run::RunSpec;
 use std::path::PathBuf;
 
@@ -10,7 +10,7 @@ pub enum ConfigCommand {
     Check { file: PathBuf },
 }
 
-pub fn run(command: ConfigCommand) -> anyhow::Result<Exit> {
+pub fn run(command: ConfigCommand) -> Outcome {
     let ConfigCommand::Check { file } = command;
     let spec = RunSpec::read(&file)?;
     to_stdout(|out| writeln!(out, "{}: {} sources, no fault", file.display(), spec.sources.len()))?;

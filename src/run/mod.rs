@@ -5,7 +5,7 @@
 //!    ▲ TOML (config)       sources, outputs     open
 //! ```
 //!
-//! No process-wide handler, no exit, nothing printed: what is to be said goes to [`Options::tell`], what goes wrong comes back typed.
+//! No process-wide handler, no exit, nothing printed: what is to be said is logged (`tracing`), what goes wrong comes back typed.
 //!
 //! ```no_run
 //! use mostream::engine::sink::Message;
@@ -50,14 +50,16 @@ pub use reload::Changes;
 pub use spec::{RunSpec, Shared, SourceOptions, SourceSpec, SpecError};
 
 use crate::backbone::BackboneError;
+use crate::discover::groups::GroupsError;
 use crate::engine::sink::{Message, SinkError};
 use crate::engine::status::{Board, LaneId, Snapshot};
 use crate::engine::{Backbones, Ended, Engine, EngineError, Fault, Outcome, Task};
+use crate::fault::{Kind, OfKind};
 use crate::picture::PictureError;
 use crate::publish::records::Records;
 use crate::publish::rtsp::RtspServer;
 use crate::stream::StreamError;
-use crate::web;
+use crate::web::{self, WebError};
 use crate::zoo::ZooError;
 use observe::Window;
 use open::{Opened, Setup};
@@ -67,35 +69,14 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// Takes what is to be said, a line each.
-pub type Tell = Arc<dyn Fn(Word, &str) + Send + Sync>;
-
-/// What a line is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Word {
-    /// What one may want to know.
-    Info,
-    /// What needs attention, or changes.
-    Notice,
-    /// What holds a secret: for a person who looks on, and for no log.
-    Private,
-}
-
 /// What a spec does not say: how a run is bound to the program around it.
-#[derive(Clone)]
+#[derive(Clone, Default)]
 pub struct Options {
     pub observe: Observe,
     /// Whoever sets it ends the run; closing the window of `display` does.
     pub stop: Arc<AtomicBool>,
-    pub tell: Tell,
     /// The file that the spec is from: who asks the page for it has it read again.
     pub config: Option<PathBuf>,
-}
-
-impl Default for Options {
-    fn default() -> Self {
-        Self { observe: Observe::default(), stop: Arc::default(), tell: Arc::new(|_, _| {}), config: None }
-    }
 }
 
 /// Why a run cannot be started, or a source not be added. What goes wrong at a source later is a [`Fault`].
@@ -120,11 +101,29 @@ pub enum RunError {
     Model(#[from] ZooError),
     #[error(transparent)]
     Engine(#[from] EngineError),
+    #[error(transparent)]
+    Groups(#[from] GroupsError),
+    #[error(transparent)]
+    Page(#[from] WebError),
+    #[error(transparent)]
+    Sink(#[from] SinkError),
 }
 
-impl RunError {
-    fn output(why: impl std::fmt::Display) -> Self {
-        Self::Output(why.to_string())
+impl OfKind for RunError {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::Spec(_) | Self::Usage(_) => Kind::Usage,
+            Self::Input(_) => Kind::Input,
+            Self::Output(_) => Kind::Output,
+            Self::Stream(error) => error.kind(),
+            Self::Picture(error) => error.kind(),
+            Self::Backbone(error) => error.kind(),
+            Self::Model(error) => error.kind(),
+            Self::Engine(error) => error.kind(),
+            Self::Groups(error) => error.kind(),
+            Self::Page(error) => error.kind(),
+            Self::Sink(error) => error.kind(),
+        }
     }
 }
 
@@ -133,7 +132,7 @@ pub struct Run {
     core: Arc<Core>,
     /// None where nothing is observed.
     window: Option<Window>,
-    _token: Option<token::Kept>,
+    token: Option<token::Made>,
 }
 
 /// What changes come to, those that are asked for over HTTP, too.
@@ -179,8 +178,7 @@ impl Run {
         let own = outputs::plan(&planned, &shared, options.observe, &[], &read)?;
         let feature = shared.feature()?;
         let checkpoint = Arc::new(shared.checkpoint()?);
-        let tell = options.tell.clone();
-        let groups = shared.load_groups(checkpoint.id(), |line| tell(Word::Notice, line))?;
+        let groups = shared.load_groups(checkpoint.id())?;
 
         let task = Task {
             model: checkpoint.id().to_owned(),
@@ -210,7 +208,6 @@ impl Run {
             observe: options.observe,
             watcher,
             stop: options.stop.clone(),
-            tell: options.tell,
             shared,
         };
         let opened = setup.open_all(&planned, &own)?;
@@ -220,27 +217,22 @@ impl Run {
             Some(path) => Some(Records::replace(path)),
             None => None,
         };
-        setup.rtsp = rtsp_out.map(RtspServer::bind).transpose().map_err(RunError::output)?;
+        setup.rtsp = rtsp_out.map(RtspServer::bind).transpose()?;
         let board = Arc::<Board>::default();
         let serve = |address| web::Server::start(address, board.clone(), web_token, web::Options::default());
-        setup.web = page.map(serve).transpose().map_err(RunError::output)?;
-        let warn = |tell: &Tell| {
-            let tell = tell.clone();
-            move |line: &str| tell(Word::Notice, line)
-        };
+        setup.web = page.map(serve).transpose()?;
         let models = Backbones {
             feature,
             size: setup.shared.model_size(),
             devices: setup.shared.devices(),
             options: setup.shared.session_options(),
             checkpoint,
-            tell: Box::new(warn(&setup.tell)),
         };
-        let engine = Engine::start(task, Arc::new(models), board, options.stop, warn(&setup.tell))?;
+        let engine = Engine::start(task, Arc::new(models), board, options.stop)?;
         let core = Arc::new(Core { engine, state: Mutex::new(State { each, known: Vec::new() }), setup });
         core.begin(&given, planned, own, opened, &mut core.state().known)?;
         let token = core.setup.web.as_ref().and_then(|server| control::open(server, &core, options.config));
-        Ok(Self { core, window, _token: token })
+        Ok(Self { core, window, token })
     }
 
     /// Adds a source, with options of its own before those of the spec; the others do not notice. A folder may be several.
@@ -273,6 +265,12 @@ impl Run {
     /// The same, as it changes.
     pub fn board(&self) -> &Arc<Board> {
         self.core.engine.board()
+    }
+
+    /// The live page's address with the token by which a browser may change sources, for one person's eyes; none where there is no page, or
+    /// its token is the user's own.
+    pub fn page_link(&self) -> Option<String> {
+        Some(format!("http://{}/?token={}", self.page()?, self.token.as_ref()?.token))
     }
 
     /// Where the live page is; none where there is none.
@@ -389,11 +387,5 @@ impl Core {
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl From<SinkError> for RunError {
-    fn from(error: SinkError) -> Self {
-        Self::output(error)
     }
 }

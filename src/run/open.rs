@@ -4,7 +4,7 @@ use super::observe::Watcher;
 use super::outputs::{self, Own};
 use super::sources::{self, Planned, Taken, What};
 use super::spec::{RunSpec, Shared};
-use super::{Observe, RunError, Tell, Word, resolve, scene};
+use super::{Observe, RunError, resolve, scene};
 use crate::engine::Input;
 use crate::engine::adaptive::Adaptive;
 use crate::engine::sink::Sink;
@@ -22,6 +22,7 @@ use crate::web;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use tracing::info;
 
 /// What the sources of a run share.
 pub(super) struct Setup {
@@ -40,7 +41,6 @@ pub(super) struct Setup {
     pub observe: Observe,
     pub watcher: Option<Watcher>,
     pub stop: Arc<AtomicBool>,
-    pub tell: Tell,
 }
 
 /// A source's feed, and the sinks that are its own.
@@ -48,7 +48,7 @@ pub(super) type Opened = (Box<dyn Feed>, Vec<Box<dyn Sink>>);
 
 impl Setup {
     fn open(&self, source: &Planned, own: &Own) -> Result<Opened, RunError> {
-        let Self { shared, tell, .. } = self;
+        let shared = &self.shared;
         let is_observed = self.watcher.as_ref().is_some_and(|watcher| watcher.with_pictures);
         let is_small = !self.is_shown && !is_observed && !is_drawn(source, own, shared);
         let model_size = is_small.then(|| self.model_size.clone());
@@ -65,11 +65,9 @@ impl Setup {
         let segment = source.options.segment;
         match (&own.video, source.files().first()) {
             (Some(path), Some(file)) if segment.is_none() => {
-                let tell = tell.clone();
-                let tell = move |line: &str| tell(Word::Info, line);
-                sinks.push(Box::new(Mp4Sink::new(path, file.clone(), media, tell)?));
+                sinks.push(Box::new(Mp4Sink::new(path, file.clone(), media)?));
             }
-            (Some(path), _) => sinks.push(Box::new(FileSink::new(path, segment).map_err(RunError::output)?)),
+            (Some(path), _) => sinks.push(Box::new(FileSink::new(path, segment)?)),
             (None, _) => {}
         }
         if let Some(path) = &own.records {
@@ -78,7 +76,7 @@ impl Setup {
         if let Some(url) = &source.options.push {
             let url = url.replace("{name}", &source.stem.to_string_lossy());
             let target = Target::parse(&url).map_err(RunError::Usage)?;
-            sinks.push(Box::new(PushSink::new(target).map_err(RunError::output)?));
+            sinks.push(Box::new(PushSink::new(target)?));
         }
         if shared.display {
             sinks.push(Box::new(WindowSink::new(self.stop.clone(), !source.is_live())?));
@@ -96,7 +94,7 @@ impl Setup {
         sinks.extend(self.records.as_ref().map(Records::sink));
         if let Some(server) = &self.rtsp {
             let sink = server.sink(&source.stem.to_string_lossy());
-            (self.tell)(Word::Info, &format!("{}: {}", source.name, sink.url()));
+            info!("{}: {}", source.name, sink.url());
             sinks.push(Box::new(sink));
         }
         sinks.extend(self.watcher.as_ref().map(|watcher| watcher.sink(status.clone())));
@@ -105,7 +103,7 @@ impl Setup {
             sinks,
             every: source.options.every.unwrap_or(1),
             adaptive: (source.options.adaptive == Some(true)).then(Adaptive::default),
-            scene: own.scene.as_deref().map(|file| scene::kept(file, &self.by, &self.tell)),
+            scene: own.scene.as_deref().map(|file| scene::kept(file, &self.by)),
             ..Input::new(status, feed)
         }
     }

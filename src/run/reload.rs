@@ -1,11 +1,13 @@
 //! A run as another spec has it, without an end: sources come, go and change, and the others do not notice.
 
 use super::spec::RunSpec;
-use super::{Core, Known, Run, RunError, Word};
+use super::{Core, Known, Run, RunError};
+use crate::fault::OfKind;
 use serde::Serialize;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::path::Path;
+use tracing::{error, warn};
 
 /// What another spec has changed.
 #[derive(Debug, Default, Serialize)]
@@ -25,7 +27,7 @@ impl Run {
         self.core.reload(spec)
     }
 
-    /// The same as this file says, which is told.
+    /// The same as this file says, which is logged.
     pub fn reload_file(&self, file: &Path) -> Result<Changes, RunError> {
         self.core.reload_file(file)
     }
@@ -33,15 +35,15 @@ impl Run {
 
 impl Core {
     pub(super) fn reload_file(&self, file: &Path) -> Result<Changes, RunError> {
-        let warn = |line: String| (self.setup.tell)(Word::Notice, &line);
         let changes = RunSpec::read(file).and_then(|spec| self.reload(&spec));
-        let changes = changes.inspect_err(|error| warn(format!("nothing has changed: {error}")))?;
+        let failed = |error: &RunError| error!(fault = error.kind().name(), "nothing has changed: {error}");
+        let changes = changes.inspect_err(failed)?;
         let Changes { added, removed, need_restart } = &changes;
         let file = file.display();
         let names = |names: &[String]| if names.is_empty() { "none".to_owned() } else { names.join(", ") };
-        warn(format!("{file} is read again: removed {}, added {}", names(removed), names(added)));
+        warn!("{file} is read again: removed {}, added {}", names(removed), names(added));
         if !need_restart.is_empty() {
-            warn(format!("{file}: these hold from the next start on: {}", need_restart.join(", ")));
+            warn!("{file}: these hold from the next start on: {}", need_restart.join(", "));
         }
         Ok(changes)
     }

@@ -110,7 +110,7 @@ fn run(
         with_masks: false,
         with_timings: false,
     };
-    let outcome = engine::run(&task, inputs, &Opens(open), board, stop, &|_| ())?;
+    let outcome = engine::run(&task, inputs, &Opens(open), board, stop)?;
     assert!(outcome.faults().next().is_none(), "{outcome:?}");
     Ok(())
 }
@@ -367,7 +367,7 @@ fn a_file_is_whole_and_playable_up_to_where_the_device_failed() {
     let board = board(&["a"]);
     std::fs::write(folder.path().join("a"), "no video, which nobody asks").unwrap();
     let source = Source::new(folder.path().join("a")).unwrap();
-    let mp4 = Mp4Sink::new(&video, source, Arc::default(), |_| ()).unwrap();
+    let mp4 = Mp4Sink::new(&video, source, Arc::default()).unwrap();
     let sinks: Vec<Box<dyn Sink>> = vec![Box::new(mp4), records::Records::replace(&lines).sink()];
     let feed = Restless {
         is_live: false,
