@@ -3,6 +3,7 @@
 use super::crew::spawn;
 use super::eyes::{self, KeptScene};
 use super::follow::Follow;
+use super::held::Held;
 use super::lanes::{Again, Answer, Reply, Shared, microseconds};
 use super::outbox::{Outbox, Parcel, Room, Share};
 use super::sink::{Ending, Message, Picture, Sink};
@@ -248,9 +249,7 @@ impl<'a> Delivery<'a> {
     }
 
     fn receive(&self, follow: &mut Follow<Kept>, out: &mut Out) {
-        let mut held: Option<Answer> = None;
-        // Of frames that could not be waited for: as many as are in the inbox and beyond.
-        let mut late: Vec<Receiver<Reply>> = Vec::new();
+        let mut held = Held::default();
         for order in &self.orders {
             let order = match order {
                 Order::State(change) => {
@@ -270,25 +269,17 @@ impl<'a> Delivery<'a> {
                 return;
             }
             if order.capture.is_some_and(|capture| capture.gap_ns.is_some()) {
-                // What was there before is not there now.
-                held = None;
-                late.clear();
+                held.forget();
             }
-            // They hold for the frames after theirs.
-            late.retain(|answer| match answer.try_recv() {
-                Ok(Some(answer)) => {
-                    self.status.inferred(answer.objects.len());
-                    held = Some(answer);
-                    false
-                }
-                Ok(None) => false,
-                Err(error) => error == TryRecvError::Empty,
-            });
+            held.begin(order.evidence.as_ref()).into_iter().for_each(|objects| self.status.inferred(objects));
             let mut is_inferred = false;
             if let Some(answer) = &order.answer {
                 match self.wait(answer, order.bytes()) {
-                    Ok(Some(answer)) => (held, is_inferred) = (Some(answer), true),
-                    Err(TryRecvError::Empty) => late.push(answer.clone()),
+                    Ok(Some(answer)) => {
+                        held.answered(answer);
+                        is_inferred = true;
+                    }
+                    Err(TryRecvError::Empty) => held.comes_later(answer),
                     // No frame of a file is passed over: the model is no more, or the run ends.
                     Err(TryRecvError::Disconnected) if !self.is_live => return self.wait_for_end(),
                     Ok(None) | Err(TryRecvError::Disconnected) => {}
@@ -302,12 +293,12 @@ impl<'a> Delivery<'a> {
                 },
                 None => None,
             };
-            let (record, keys) = self.record(&order, held.as_ref(), is_inferred, again.as_ref(), &mut out.past.scene);
+            let (record, keys) = self.record(&order, &held, is_inferred, again.as_ref(), &mut out.past.scene);
             out.past.save_in_time();
             let FrameOrder { evidence, picture, wanted, arrived, .. } = *order;
             out.past.see(&record, evidence.as_ref());
             if evidence.is_some() {
-                self.status.knows_by(out.past.scene.bytes() + follow.bytes());
+                self.status.knows_by(out.past.scene.bytes() + follow.bytes() + held.bytes());
             }
             let picture = picture.and_then(|(frame, _share)| self.canvas(frame, &mut out.drawing));
             follow.push(record, keys, evidence.as_ref(), Kept { picture, wanted, arrived });
@@ -355,20 +346,19 @@ impl<'a> Delivery<'a> {
     fn record(
         &self,
         order: &FrameOrder,
-        held: Option<&Answer>,
+        held: &Held,
         is_inferred: bool,
         again: Option<&(PixelBox, Answer)>,
         scene: &mut Scene,
     ) -> (FrameRecord, Vec<Vec<f32>>) {
-        let task = self.shared.task;
+        let (task, answer) = (self.shared.task, held.answer());
         let start = Instant::now();
         let (objects, keys) = match &order.evidence {
             Some(evidence) => {
-                let answer = held.filter(|_| is_inferred);
-                eyes::objects(scene, evidence, answer, (held, again), &order.layout, order.size, task)
+                eyes::objects(scene, evidence, (held, is_inferred, again), &order.layout, order.size, task)
             }
             None => {
-                let found = held.iter().flat_map(|answer| answer.objects.iter().map(|found| (found, &answer.layout)));
+                let found = answer.iter().flat_map(|answer| answer.objects.iter().map(|found| (found, &answer.layout)));
                 let object = |((object, name), layout): (&Named, &PatchLayout)| {
                     ObjectRecord::new(object, name.as_deref(), layout, order.size, task.with_masks)
                 };
@@ -382,7 +372,7 @@ impl<'a> Delivery<'a> {
             latency_us: order.arrived.elapsed().as_micros() as u64,
             gap_ns: capture.gap_ns,
         });
-        let mut timings = held.filter(|_| is_inferred).map(|answer| answer.timings).unwrap_or_default();
+        let mut timings = answer.filter(|_| is_inferred).map(|answer| answer.timings).unwrap_or_default();
         if let Some((_, answer)) = again {
             timings.convert += answer.timings.convert;
             timings.inference += answer.timings.inference;
@@ -400,7 +390,7 @@ impl<'a> Delivery<'a> {
                 pts_ns: order.pts_ns,
                 captured_unix_ns: order.captured_unix_ns,
                 size: order.size,
-                layout: held.map_or(&order.layout, |answer| &answer.layout),
+                layout: answer.map_or(&order.layout, |answer| &answer.layout),
                 method: task.localizer.method,
                 model: &task.model,
                 is_inferred,

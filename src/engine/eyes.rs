@@ -1,5 +1,6 @@
 //! What a lane makes of time: a small picture of every frame, before the model, and the scene's objects after it.
 
+use super::held::Held;
 use super::lanes::Answer;
 use super::task::Task;
 use crate::geometry::{PatchLayout, PixelBox};
@@ -101,38 +102,30 @@ fn shows_more(frame: &Frame) -> bool {
 }
 
 /// The objects of a frame of `size`, displayed width and height, and the mean key of each one's patches where the model saw the frame; also
-/// those of low scores, which tracks go on by. `answer` is the model's for this frame, `held` the last there was, `again`
-/// a part of the frame that it saw, and its answer.
+/// those of low scores, which tracks go on by. `held` is the model's last answer, which is of this frame where it was
+/// inferred, `again` a part of the frame that it saw, and its answer.
 pub(super) fn objects(
     scene: &mut Scene,
     evidence: &Evidence,
-    answer: Option<&Answer>,
-    (held, again): (Option<&Answer>, Option<&(PixelBox, Answer)>),
+    (held, is_inferred, again): (&Held, bool, Option<&(PixelBox, Answer)>),
     layout: &PatchLayout,
     size: (u32, u32),
     task: &Task,
 ) -> (Vec<ObjectRecord>, Vec<Vec<f32>>) {
     let small = (evidence.size.0 as u32, evidence.size.1 as u32);
-    let candidates: Vec<Candidate> = match (evidence.camera, held) {
-        (Camera::Moving, Some(held)) => held
-            .objects
-            .iter()
-            .map(|(found, _)| {
-                let edges = held.layout.frame_from_image(&found.bbox, small.0, small.1);
-                let bbox = [edges.xmin, edges.ymin, edges.xmax, edges.ymax].map(|edge| edge as f32);
-                Candidate { bbox, score: found.score }
-            })
-            .collect(),
-        _ => Vec::new(),
+    let candidates = match evidence.camera {
+        Camera::Moving => held.candidates(small),
+        Camera::Still | Camera::Shaking => Vec::new(),
     };
-    let keys = answer.and_then(|answer| answer.keys.as_ref());
+    let answer = held.answer();
+    let keys = answer.filter(|_| is_inferred).and_then(|answer| answer.keys.as_ref());
     let keys = keys.map(|(values, dim)| Keys { values: &values[..], dim: *dim });
     let scale = [size.0 as f32 / small.0 as f32, size.1 as f32 / small.1 as f32];
     let least = task.cue.min_score().min(FOLLOWED);
     let look = again.map(|(part, answer)| look(part, answer, scale));
     let of_small = least_again(size).filter(|_| task.cue.with_crops()).map(|least| Small { least, look });
     let found = scene.know_small(evidence, keys.as_ref(), layout, &candidates, of_small.as_ref());
-    let features = held.and_then(|held| held.features.as_deref()).filter(|_| held.is_some_and(|h| h.layout == *layout));
+    let features = answer.filter(|answer| answer.layout == *layout).and_then(|answer| answer.features.as_deref());
     let name = |patches: &[usize]| task.groups.as_ref()?.name_of(features?, patches).map(str::to_owned);
     let grid = GridRecord::new(layout, size.0, size.1);
     let (mut objects, mut means) = (Vec::new(), Vec::new());

@@ -23,6 +23,7 @@ mod desk;
 mod eyes;
 mod feeders;
 mod follow;
+mod held;
 mod inbox;
 mod lanes;
 mod outbox;

@@ -5,6 +5,7 @@
 
 mod again;
 pub mod camera;
+mod carry;
 pub mod flow;
 pub mod grey;
 mod need;
@@ -12,7 +13,8 @@ mod warp;
 
 use again::Again;
 use camera::{LEAST, Model, Movement, distance, movement, movement_near};
-use flow::{LEAST_SIDE, SIDE, TEXTURE, flow};
+pub use carry::Carry;
+use flow::{LEAST_SIDE, SIDE, TEXTURE, Vector, flow};
 use grey::{Grey, Pyramid};
 pub use need::Need;
 use need::Rest;
@@ -81,6 +83,8 @@ pub struct Evidence {
     pub shake: Option<Movement>,
     /// Of a moving camera: how the grey picture's pixels move to the frame before, where that is clear.
     pub back: Option<Movement>,
+    /// Of a moving camera: where squares of the grey picture lie in the frame before.
+    pub flow: Vec<Vector>,
     /// Of a moving camera: what moves against it.
     pub against: Option<Against>,
     /// The first frame after a cut.
@@ -164,7 +168,8 @@ impl Motion {
         let far = FAR * now.0[0].width as f32;
         let of_view = self.views.last().and_then(|(_, first)| between(first, &now)).filter(|found| found.reach() < far);
         // What fits the view needs no second look.
-        let of_frame = if of_view.is_some() { None } else { last.and_then(|last| frame_back(&now, last)) };
+        let flow = last.filter(|_| of_view.is_none()).map(|last| flow(&now, last, FRAME_STEP, FRAME_TEXTURE).vectors);
+        let of_frame = flow.as_ref().and_then(|flow| frame_back(flow, &now));
         let is_cut = of_view.is_none() && of_frame.is_none() && difference > CUT;
         match of_view {
             // A moving camera that nothing fits may have moved too fast to follow.
@@ -205,6 +210,7 @@ impl Motion {
             size: self.size,
             shake,
             back: of_frame.filter(|_| self.camera == Camera::Moving),
+            flow: flow.filter(|_| self.camera == Camera::Moving).unwrap_or_default(),
             against,
             is_cut,
             need,
@@ -306,10 +312,9 @@ fn between(from: &Pyramid, to: &Pyramid) -> Option<Movement> {
 }
 
 /// How a moving camera's pixels move to the frame before.
-fn frame_back(now: &Pyramid, last: &Pyramid) -> Option<Movement> {
-    let field = flow(now, last, FRAME_STEP, FRAME_TEXTURE);
+fn frame_back(flow: &[Vector], now: &Pyramid) -> Option<Movement> {
     let size = (now.0[0].width, now.0[0].height);
-    movement(&field.vectors, size, Model::Similarity).filter(|found| found.fitting >= FITTING_MOVING)
+    movement(flow, size, Model::Similarity).filter(|found| found.fitting >= FITTING_MOVING)
 }
 
 /// Where a pixel moves from frame to frame, in all.

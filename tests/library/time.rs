@@ -2,7 +2,7 @@
 //! its light.
 
 use mostream::geometry::{Grid, PatchLayout, iou};
-use mostream::motion::{Camera, Evidence, Motion, Need};
+use mostream::motion::{Camera, Carry, Evidence, Motion, Need};
 use mostream::scene::{Candidate, Keys, Object, Scene, SceneError};
 
 const SIZE: (usize, usize) = (160, 120);
@@ -286,6 +286,38 @@ fn before_a_moving_camera_it_is_what_moves_against_it() {
         }
     }
     assert!(moving == 45 && best >= 30, "{moving} and {best} of 45");
+}
+
+#[test]
+fn a_box_of_a_frame_ago_is_carried_with_what_it_holds_and_over_no_cut() {
+    let thing = |n: u64| [60.0 + 3.0 * n as f32, 40.0, 100.0 + 3.0 * n as f32, 80.0];
+    let (mut motion, mut carry) = (Motion::new(SIZE), Carry::default());
+    let mut see = |n: u64, from: [f32; 2], seed: u64, carry: &mut Carry| {
+        let evidence = motion.look(&frame(n, from, &[Thing(thing(n), seed)], 1.0), n * 1_000_000_000 / FPS);
+        carry.push(&evidence);
+        evidence
+    };
+    for n in 0..30 {
+        let from = [2.0 * n as f32, 1.5 * n as f32];
+        let evidence = see(n, from, 5, &mut carry);
+        if n < 20 {
+            continue;
+        }
+        assert_eq!(evidence.camera, Camera::Moving);
+        let shown = |n: u64| {
+            let from = [2.0 * n as f32, 1.5 * n as f32];
+            [0, 1, 2, 3].map(|edge| thing(n)[edge] - from[edge % 2])
+        };
+        let (carried, now) = (carry.over(8, shown(n - 8)).unwrap(), shown(n).map(f64::from));
+        assert!(iou(&carried.map(f64::from), &now) > 0.85, "frame {n}: {carried:?}, and it is at {now:?}");
+        // What holds nothing goes with the scene.
+        let ground = carry.over(8, [16.0, 20.0, 40.0, 36.0]).unwrap();
+        let by = [ground[0] - 16.0, ground[1] - 20.0];
+        assert!((by[0] + 16.0).abs() < 2.0 && (by[1] + 12.0).abs() < 2.0, "frame {n}: {by:?}");
+    }
+    assert!(carry.over(30, [10.0, 10.0, 20.0, 20.0]).is_some() && carry.over(31, [10.0, 10.0, 20.0, 20.0]).is_none());
+    assert!(see(30, [4000.0, 4000.0], 77, &mut carry).is_cut);
+    assert!(carry.over(0, [10.0, 10.0, 20.0, 20.0]).is_some() && carry.over(1, [10.0, 10.0, 20.0, 20.0]).is_none());
 }
 
 #[test]
