@@ -7,6 +7,8 @@ use crate::motion::Camera;
 use crate::scene::Cues;
 use crate::track::{Identity, State};
 use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
+use std::str::FromStr;
 
 /// The version of the format: raised when a field changes its meaning or goes away.
 pub const VERSION: u32 = 1;
@@ -37,6 +39,9 @@ pub struct FrameRecord {
     pub model: String,
     /// False where the objects are those of an earlier frame (`--every`).
     pub inferred: bool,
+    /// Where the model is not asked about every frame.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub every: Option<Every>,
     /// Empty where nothing was found.
     pub objects: Vec<ObjectRecord>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -47,6 +52,60 @@ pub struct FrameRecord {
     /// Of frames of a live source.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub live: Option<LiveRecord>,
+}
+
+/// Which frames the model is asked about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "Written", into = "Written")]
+pub enum Every {
+    /// The first of so many.
+    Frames(u64),
+    /// As many as there is time for at the source's own speed.
+    Auto,
+}
+
+/// As it stands in records and files: a number, or `auto`.
+#[derive(Serialize, Deserialize)]
+#[serde(untagged, expecting = "expected a number of frames, or auto")]
+enum Written {
+    Frames(u64),
+    Word(Cow<'static, str>),
+}
+
+impl Default for Every {
+    fn default() -> Self {
+        Self::Frames(1)
+    }
+}
+
+impl TryFrom<Written> for Every {
+    type Error = String;
+
+    fn try_from(written: Written) -> Result<Self, String> {
+        match written {
+            Written::Frames(frames @ 1..) => Ok(Self::Frames(frames)),
+            Written::Word(word) if word == "auto" => Ok(Self::Auto),
+            Written::Frames(number) => Err(format!("expected 1 or more frames, or auto, not {number}")),
+            Written::Word(word) => Err(format!("expected a number of frames, or auto, not {word:?}")),
+        }
+    }
+}
+
+impl FromStr for Every {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        text.parse().map_or_else(|_| Written::Word(text.to_owned().into()), Written::Frames).try_into()
+    }
+}
+
+impl From<Every> for Written {
+    fn from(every: Every) -> Self {
+        match every {
+            Every::Frames(frames) => Self::Frames(frames),
+            Every::Auto => Self::Word("auto".into()),
+        }
+    }
 }
 
 /// When a live frame was taken, and when its record was made.
@@ -244,6 +303,7 @@ pub struct FrameMeta<'a> {
     pub method: Method,
     pub model: &'a str,
     pub is_inferred: bool,
+    pub every: Every,
     pub camera: Option<Camera>,
     pub timings: Option<TimingsRecord>,
     pub live: Option<LiveRecord>,
@@ -266,6 +326,7 @@ impl FrameRecord {
             method: meta.method,
             model: meta.model.to_owned(),
             inferred: meta.is_inferred,
+            every: Some(meta.every).filter(|every| *every != Every::default()),
             objects,
             camera: meta.camera,
             timings_us: meta.timings,

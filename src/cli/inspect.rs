@@ -9,7 +9,7 @@ use super::progress::Progress;
 use super::run::time_ns;
 use mostream::analyzer::{Analysis, AnalyzeError, Analyzer};
 use mostream::backbone::Feature;
-use mostream::engine::{Cue, Pace, Seen};
+use mostream::engine::{Cue, Seen, Sparing};
 use mostream::fault::Kind;
 use mostream::inspect::page::{self, Caption};
 use mostream::inspect::past::Follower;
@@ -17,6 +17,7 @@ use mostream::inspect::{Fate, Inspection, Past, maps};
 use mostream::localize::Method;
 use mostream::partial;
 use mostream::picture::{self, RgbImage};
+use mostream::record::Every;
 use mostream::run::guard::guard;
 use mostream::run::spec::localizer;
 use mostream::stream::feed::Files;
@@ -166,7 +167,7 @@ fn follow(source: &Source, at_ns: u64, ask: &Ask) -> Result<Option<Past>, Failur
             Seen::Record(record) => seen.0.tell(record),
         }
     };
-    let outcome = past::watch(files, Pace { every: 1, is_adaptive: false }, ask, &stop, take)?;
+    let outcome = past::watch(files, Sparing { every: Every::default(), is_adaptive: false }, ask, &stop, take)?;
     let (follower, progress) = std::mem::take(&mut *seen.lock().unwrap_or_else(PoisonError::into_inner));
     progress.iter().for_each(Progress::finish);
     match outcome.into_fault() {

@@ -3,10 +3,10 @@
 use super::exit::Failure;
 use super::model::ModelArgs;
 use mostream::backbone::{Checkpoint, Feature};
-use mostream::engine::{self, Cue, EngineError, Outcome, Pace, Seen, Task};
+use mostream::engine::{self, Cue, EngineError, Outcome, Seen, Sparing, Task};
 use mostream::geometry::PixelBox;
 use mostream::localize::{Detection, Localizer};
-use mostream::record::{FrameRecord, ObjectRecord};
+use mostream::record::{Every, FrameRecord, ObjectRecord};
 use mostream::stream::feed::Files;
 use mostream::stream::ingest::Span;
 use mostream::stream::preflight::Source;
@@ -15,7 +15,7 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// The model runs on each fifth frame: the past needs no more.
-const SPARING: Pace = Pace { every: 5, is_adaptive: false };
+const SPARING: Sparing = Sparing { every: Every::Frames(5), is_adaptive: false };
 
 /// Who looks.
 pub struct Ask<'a> {
@@ -29,7 +29,7 @@ pub struct Ask<'a> {
 /// Shows `take` every frame and its record, with masks and timings.
 pub fn watch(
     files: Files,
-    pace: Pace,
+    sparing: Sparing,
     ask: &Ask,
     stop: &AtomicBool,
     take: impl FnMut(Seen) + Send + 'static,
@@ -37,7 +37,7 @@ pub fn watch(
     let Ask { args, checkpoint, feature, localizer, cue } = *ask;
     let task =
         Task { model: checkpoint.id().to_owned(), cue, localizer, groups: None, with_masks: true, with_timings: true };
-    engine::watch(Box::new(files), pace, &task, &args.backbones(checkpoint, feature), stop, take)
+    engine::watch(Box::new(files), sparing, &task, &args.backbones(checkpoint, feature), stop, take)
 }
 
 /// An object, and the track it belongs to.

@@ -15,7 +15,8 @@ use crate::geometry::{PatchLayout, PixelBox};
 use crate::motion::Evidence;
 use crate::overlay::Overlay;
 use crate::record::{
-    EndRecord, FrameMeta, FrameRecord, LiveRecord, ObjectRecord, SourceState, StateRecord, TimingsRecord, VERSION,
+    EndRecord, Every, FrameMeta, FrameRecord, LiveRecord, ObjectRecord, SourceState, StateRecord, TimingsRecord,
+    VERSION,
 };
 use crate::scene::Scene;
 use crate::stream::canvas::Canvas;
@@ -102,6 +103,7 @@ impl FrameOrder {
 pub(super) struct Delivery<'a> {
     pub status: Arc<SourceStatus>,
     pub is_live: bool,
+    pub every: Every,
     pub orders: Receiver<Order>,
     /// Tells a live source's delivery that there is no room for one more order, or for its picture.
     pub crowded: Receiver<()>,
@@ -394,6 +396,7 @@ impl<'a> Delivery<'a> {
                 method: task.localizer.method,
                 model: &task.model,
                 is_inferred,
+                every: self.every,
                 camera: order.evidence.as_ref().map(|evidence| evidence.camera),
                 timings: task.with_timings.then_some(timings),
                 live,

@@ -8,6 +8,7 @@ use super::eyes;
 use super::feeders::infer;
 use super::inbox::Inbox;
 use super::outbox::Room;
+use super::pace::Pace;
 use super::sessions::{Models, Sessions};
 use super::source::Source;
 use super::status::{Board, LaneId, SourceStatus};
@@ -250,7 +251,7 @@ impl<'scope, 'env> Lanes<'scope, 'env> {
             entrance: shared.inbox.enter(status.clone(), is_live),
             to_deliver,
             to_crowd,
-            every,
+            pace: Pace::new(every, is_live),
             adaptive,
             eyes: matches!(shared.task.cue, Cue::Time { .. }).then_some(eyes),
             crops: Allowance::default(),
@@ -260,7 +261,7 @@ impl<'scope, 'env> Lanes<'scope, 'env> {
             is_broken: is_broken.clone(),
             status: status.clone(),
         };
-        let delivery = Delivery { status: status.clone(), is_live, orders, crowded, room, is_broken, shared };
+        let delivery = Delivery { status: status.clone(), is_live, every, orders, crowded, room, is_broken, shared };
         let source = spawn(scope, "source", move || source.run())?;
         let has_ended = Arc::<AtomicBool>::default();
         let end = EndOfLane(has_ended.clone(), self.to_end.clone());

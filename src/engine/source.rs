@@ -7,6 +7,7 @@ use super::eyes::{CROP_PATCHES, Eyes};
 use super::inbox::{Crop, Entrance, Waiting, Wants};
 use super::lanes::{Again, Reply, Shared, microseconds};
 use super::outbox::{Room, Share};
+use super::pace::Pace;
 use super::sessions::{Models, Purpose};
 use super::sink::Wish;
 use super::status::SourceStatus;
@@ -32,7 +33,7 @@ pub(super) struct Source<'a> {
     pub to_deliver: Sender<Order>,
     /// Says that an order has no room: a live source's delivery then waits no longer for the answer before it.
     pub to_crowd: Sender<()>,
-    pub every: u64,
+    pub pace: Pace,
     pub adaptive: Option<Adaptive>,
     pub eyes: Option<Eyes>,
     pub crops: Allowance,
@@ -116,7 +117,8 @@ impl Source<'_> {
                 evidence
             });
             let looked = microseconds(start);
-            let is_wanted = frame.index % self.every == 0 && self.has_changed(&frame, evidence.as_ref());
+            let is_wanted = self.pace.asks(frame.index, frame.pts_ns, Instant::now())
+                && self.has_changed(&frame, evidence.as_ref());
             let wants = Wants {
                 keys: evidence.is_some(),
                 appearance: evidence.as_ref().is_none_or(|evidence| evidence.camera == Camera::Moving),

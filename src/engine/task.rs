@@ -10,7 +10,7 @@ use crate::discover::groups::Groups;
 use crate::fault::{Kind, OfKind};
 use crate::localize::Localizer;
 use crate::motion::Evidence;
-use crate::record::FrameRecord;
+use crate::record::{Every, FrameRecord};
 use crate::scene::{Scene, Sense, Senses};
 use crate::stream::StreamError;
 use crate::stream::feed::Feed;
@@ -60,8 +60,8 @@ pub struct Input {
     pub status: Arc<SourceStatus>,
     pub feed: Box<dyn Feed>,
     pub sinks: Vec<Box<dyn Sink>>,
-    /// Every how many frames the model runs; the boxes hold in between.
-    pub every: u64,
+    /// Which frames the model runs on; the boxes hold in between.
+    pub every: Every,
     /// Spares the model what has not changed.
     pub adaptive: Option<Adaptive>,
     /// Where the past is asked: what was seen before this run, and where it is kept.
@@ -73,7 +73,7 @@ pub struct Input {
 impl Input {
     /// Every frame for the model, its records to nobody.
     pub fn new(status: Arc<SourceStatus>, feed: Box<dyn Feed>) -> Self {
-        Self { status, feed, sinks: Vec::new(), every: 1, adaptive: None, scene: None, witness: None }
+        Self { status, feed, sinks: Vec::new(), every: Every::default(), adaptive: None, scene: None, witness: None }
     }
 }
 

@@ -119,6 +119,7 @@ fn value(key: &str, item: &Item) -> Result<Value, SpecError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::record::Every;
     use crate::run::SourceSpec;
     use std::time::Duration;
 
@@ -137,7 +138,7 @@ mod tests {
         spec.each.start = Some(Duration::from_millis(1_250));
         spec.each.mode = "640x480@30000/1001:NV12".parse().ok();
         spec.sources = vec![SourceSpec::new("a.mp4"), SourceSpec::new("rtsp://10.0.0.7/x").named("door")];
-        spec.sources[1].options.every = Some(5);
+        spec.sources[1].options.every = Some(Every::Frames(5));
         let text = spec.to_toml().unwrap();
         assert_eq!(RunSpec::from_toml(&text), Ok(spec), "{text}");
         assert!(text.contains("min-score = 0.3\n") && text.contains("segment = \"1m 30s 500ms\"\n"), "{text}");

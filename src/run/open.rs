@@ -101,7 +101,7 @@ impl Setup {
         sinks.extend(self.web.as_ref().map(|server| server.sink(&status)));
         Input {
             sinks,
-            every: source.options.every.unwrap_or(1),
+            every: source.options.every.unwrap_or_default(),
             adaptive: (source.options.adaptive == Some(true)).then(Adaptive::default),
             scene: own.scene.as_deref().map(|file| scene::kept(file, &self.by)),
             ..Input::new(status, feed)

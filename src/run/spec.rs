@@ -3,6 +3,7 @@
 use super::values::{address, as_text, clock, short, span, text};
 use crate::backbone::{Devices, Precision};
 use crate::localize::Method;
+use crate::record::Every;
 use crate::stream::camera::{Mode, Transport};
 use serde::de::{DeserializeOwned, Error as _};
 use serde::{Deserialize, Deserializer, Serialize};
@@ -96,8 +97,8 @@ pub struct SourceOptions {
     pub segment: Option<Duration>,
     /// Where the annotated video is sent.
     pub push: Option<String>,
-    /// The backbone runs on each `every`-th frame.
-    pub every: Option<u64>,
+    /// Which frames the backbone runs on.
+    pub every: Option<Every>,
     /// The backbone rests while the picture does not change.
     pub adaptive: Option<bool>,
     /// Where it is kept what a still camera has seen.
@@ -392,7 +393,7 @@ impl SourceOptions {
     /// Of each value alone.
     fn check_values(&self) -> Result<(), SpecError> {
         match self.every {
-            Some(0) => Err(SpecError::new("every", "expected 1 or more, not 0")),
+            Some(Every::Frames(0)) => Err(SpecError::new("every", "expected 1 or more, not 0")),
             _ => Ok(()),
         }
     }

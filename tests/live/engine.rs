@@ -476,7 +476,7 @@ fn a_sink_that_takes_nothing_stalls_nobody_and_misses_no_change_of_state() {
         (frames <= FRAMES).then(|| Event::Frame(Frame { index: frames - 1, pts_ns: frames, ..frame.clone() }))
     });
     let sinks: Vec<Box<dyn Sink>> = vec![Box::new(stuck.clone()), Box::new(good.clone())];
-    let input = Input { sinks, every: u64::MAX, ..input(&board, 0, feed) };
+    let input = Input { sinks, every: Every::Frames(u64::MAX), ..input(&board, 0, feed) };
     run(vec![input], &board, &AtomicBool::new(false), || backbone(64, 48)).unwrap();
     let numbers: Vec<String> = (1..=FRAMES / EVERY).map(|number| number.to_string()).collect();
     assert_eq!(*good.states.lock().unwrap(), numbers);
@@ -553,7 +553,7 @@ fn pictures_nobody_wants_are_not_drawn_and_the_records_stay_the_same() {
             (frames <= FRAMES).then(|| Event::Frame(Frame { index: frames - 1, pts_ns: frames, ..frame.clone() }))
         });
         let kept = Kept { wants_one_in, ..Kept::default() };
-        let input = Input { sinks: vec![Box::new(kept.clone())], every: 4, ..input(&board, 0, feed) };
+        let input = Input { sinks: vec![Box::new(kept.clone())], every: Every::Frames(4), ..input(&board, 0, feed) };
         run(vec![input], &board, &AtomicBool::new(false), || backbone(64, 48)).unwrap();
         let wanted = (0..FRAMES).filter(|index| wants_one_in.is_some_and(|one_in| index % one_in == 0));
         assert_eq!(*kept.pictures.lock().unwrap(), Vec::from_iter(wanted));

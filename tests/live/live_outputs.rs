@@ -81,6 +81,7 @@ impl Scene {
             PatchLayout { grid: Grid { rows: 6, cols: 10 }, patch: 16, image_width: SIZE.0, image_height: SIZE.1 };
         let captured_unix_ns = 1_700_000_000_000_000_000 + pts_ns;
         let record = FrameRecord {
+            every: None,
             version: VERSION,
             run: "00c0ffee00c0ffee".into(),
             source: "rtsp://camera/1".into(),

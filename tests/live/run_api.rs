@@ -210,7 +210,7 @@ fn what_cannot_be_run_is_an_error_that_names_it_and_nothing_has_begun() {
     let spec_error = |error: RunError| assert!(matches!(error, RunError::Spec(_)), "{error:?}");
     spec_error(told(start(&|spec| spec.sources.clear()), &["no [[source]]"]));
     spec_error(told(start(&|spec| spec.shared.min_score = Some(7.0)), &["min-score", "7"]));
-    spec_error(told(start(&|spec| spec.each.every = Some(0)), &["every"]));
+    spec_error(told(start(&|spec| spec.each.every = Some(Every::Frames(0))), &["every"]));
     spec_error(told(start(&|spec| spec.shared.web = "0.0.0.0:0".parse().ok()), &["web", "web-token"]));
     let twice = |spec: &mut RunSpec| {
         spec.sources = vec![SourceSpec::new(at("a.mp4")).named("a"), SourceSpec::new(at("a.mp4")).named("a")];
@@ -238,7 +238,7 @@ fn what_cannot_be_run_is_an_error_that_names_it_and_nothing_has_begun() {
 #[test]
 fn a_spec_is_plain_data_and_comes_back_from_json() {
     let mut spec = spec(Path::new("out"), vec![SourceSpec::new("a.mp4"), SourceSpec::new("b").named("b")]);
-    spec.each.every = Some(3);
+    spec.each.every = Some(Every::Auto);
     spec.sources[1].options.adaptive = Some(true);
     let text = serde_json::to_string(&spec).unwrap();
     assert_eq!(serde_json::from_str::<RunSpec>(&text).unwrap(), spec, "{text}");

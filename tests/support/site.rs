@@ -136,6 +136,7 @@ pub fn record(source: &str, frame: u64, objects: usize) -> FrameRecord {
         mask: None,
     };
     FrameRecord {
+        every: None,
         version: 1,
         run: "00c0ffee00c0ffee".into(),
         source: source.into(),

@@ -12,11 +12,12 @@ use super::model::{CheckpointArgs, DeviceArgs, FeatureArg, ModelArgs};
 use super::progress::Progress;
 use mostream::analyzer::Analyzer;
 use mostream::backbone::{self, Checkpoint, DEFAULT_MAX_PATCHES, Feature};
-use mostream::engine::Pace;
+use mostream::engine::Sparing;
 use mostream::evaluate::dataset::{Dataset, Format, Item, Media, Options};
 use mostream::evaluate::report::{self, Choices, DatasetSummary, Machine, Model, Report};
 use mostream::fault::Kind;
 use mostream::localize::Method;
+use mostream::record::Every;
 use mostream::run::guard::guard;
 use mostream::scene::Sense;
 use state::State;
@@ -298,7 +299,7 @@ fn plan<'a>(
         min_score: args.min_score,
         every: args.every as usize,
         cue: args.cue,
-        pace: Pace { every: args.infer_every, is_adaptive: args.adaptive },
+        sparing: Sparing { every: Every::Frames(args.infer_every), is_adaptive: args.adaptive },
         without: args.without.iter().copied().collect(),
         models,
         common_key,

@@ -93,7 +93,7 @@ pub fn results(plan: &Plan, findings: &Findings) -> Vec<Outcome> {
             paper: plan.paper,
             cue,
             without,
-            adaptive: plan.pace.is_adaptive && cue == Cue::Time,
+            adaptive: plan.sparing.is_adaptive && cue == Cue::Time,
             min_score: plan.min_score(setting, 0),
             measures: Measures::of(&pictures.samples(), &pictures.ids, plan.every),
             milliseconds: Stages {

@@ -7,7 +7,7 @@ use super::state::{self, Entry, Found, Microseconds, State};
 use crate::cli::exit::Failure;
 use mostream::analyzer::{Analysis, AnalyzeError, Analyzer, feature_for};
 use mostream::backbone::{Checkpoint, Feature};
-use mostream::engine::{Cue, Pace, Seen};
+use mostream::engine::{Cue, Seen, Sparing};
 use mostream::evaluate::dataset::{Item, Media};
 use mostream::evaluate::sample::Moment;
 use mostream::localize::{Localizer, Method};
@@ -43,7 +43,7 @@ pub struct Plan<'a> {
     pub every: usize,
     pub cue: CueArgs,
     /// Of clips that are seen with their past: what the model runs on, and what is left out.
-    pub pace: Pace,
+    pub sparing: Sparing,
     pub without: Senses,
     pub models: Models<'a>,
     /// All that the boxes depend on and no setting says.
@@ -121,7 +121,7 @@ impl Plan<'_> {
         let past = match self.cue(setting, item) {
             Cue::Time { without, .. } => {
                 let least = localizer(self.method(setting), self.paper, self.min_score).min_score;
-                format!("time {:?} without {without:?}, of single pictures what has at least {least}", self.pace)
+                format!("time {:?} without {without:?}, of single pictures what has at least {least}", self.sparing)
             }
             Cue::Appearance => String::new(),
         };
@@ -317,7 +317,7 @@ impl<'a> Worker<'a> {
                 cue: Cue::Time { min_score: 0.0, without },
             };
             let feed = Files::new(sources, Span::default()).of_one_scene();
-            let outcome = past::watch(feed, plan.pace, &ask, plan.models.stop, take)?;
+            let outcome = past::watch(feed, plan.sparing, &ask, plan.models.stop, take)?;
             let is_sound = outcome.faults().next().is_none();
             for fault in outcome.faults() {
                 self.fail(item, fault.to_string());

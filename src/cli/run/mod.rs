@@ -10,6 +10,7 @@ use super::model::ModelArgs;
 use clap::parser::ValueSource;
 use clap::{ArgMatches, Args as _, Command};
 use mostream::fault::Kind;
+use mostream::record::Every;
 use mostream::run::spec::{parse_clock, parse_span};
 use mostream::run::{self, RunSpec, SourceSpec};
 use mostream::stream::camera::Mode;
@@ -122,9 +123,10 @@ struct SourceArgs {
     /// Send the annotated video here, as MPEG-TS: udp:// or srt://
     #[arg(long, value_name = "URL")]
     push: Option<String>,
-    /// Run the backbone on every Nth frame only; in between pixels are watched, and the boxes of --cue appearance hold
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
-    every: u64,
+    /// Run the backbone on every Nth frame only, or on as many as there is time for at the video's own speed (auto); in between pixels are
+    /// watched, and the boxes of --cue appearance hold
+    #[arg(long, value_name = "N|auto", default_value = "1")]
+    every: Every,
     /// Leave out the backbone while the picture of a still camera does not change; the boxes hold
     #[arg(long)]
     adaptive: bool,
