@@ -84,6 +84,7 @@ impl From<&RunError> for Exit {
             RunError::Backbone(error) => error.into(),
             RunError::Model(error) => error.into(),
             RunError::Engine(error) => error.into(),
+            RunError::Placed { error, .. } => (&**error).into(),
         }
     }
 }

@@ -11,11 +11,12 @@ use std::path::PathBuf;
 use std::sync::{Arc, Weak};
 
 /// What may be said of a source. The other keys name files, programs or receivers of this machine's pictures.
-const KEYS: [&str; 10] = [
+const KEYS: [&str; 11] = [
     "input",
     "name",
     "every",
     "adaptive",
+    "paused",
     "no-scene",
     "transport",
     "insecure-tls",
@@ -23,6 +24,9 @@ const KEYS: [&str; 10] = [
     "stall-after",
     "retry-for",
 ];
+
+/// Sources at a time that were added over HTTP, those that have ended included.
+const MOST_GUESTS: usize = 64;
 
 /// A run that does not live for its page's sake.
 struct Door {
@@ -67,6 +71,10 @@ impl Control for Door {
     fn add(&self, source: Map<String, Value>) -> Result<Value, Refusal> {
         let core = self.core()?;
         let source = guest(source)?;
+        if core.state().known.iter().filter(|source| source.spec.options.is_guest).count() >= MOST_GUESTS {
+            let why = format!("{MOST_GUESTS} sources that were added over HTTP are there, and no more may be: remove one first");
+            return Err(Refusal::new("source", None, why));
+        }
         let ids = core.add(&source).map_err(|error| match error {
             RunError::Spec(error) => wrong(error),
             other => Refusal::new("body", None, other.to_string()),
@@ -85,6 +93,14 @@ impl Control for Door {
         (core.setup.tell)(Word::Notice, &format!("removed over HTTP: {:?}", ended.name));
         let faults = Vec::from_iter(ended.faults.iter().map(|fault| redact(&fault.to_string())));
         Some(json!({ "number": id, "name": ended.name, "frames": ended.frames, "faults": faults }))
+    }
+
+    fn pause(&self, id: LaneId, is_paused: bool) -> Option<Value> {
+        let core = self.core.upgrade()?;
+        let source = core.pause(id, is_paused)?;
+        let what = if is_paused { "paused" } else { "resumed" };
+        (core.setup.tell)(Word::Notice, &format!("{what} over HTTP: {:?}", source.name));
+        Some(json!({ "number": id, "name": source.name, "paused": is_paused }))
     }
 
     fn reload(&self) -> Result<Value, Refusal> {

@@ -128,6 +128,9 @@ struct SourceArgs {
     /// Leave out the backbone while the picture of a still camera does not change; the boxes hold
     #[arg(long)]
     adaptive: bool,
+    /// Begin paused, until the source is resumed on the page or over HTTP
+    #[arg(long)]
+    paused: bool,
     /// Keep what a still camera has seen in this file, for the next start; {name} stands for the source's name [default: of cameras with a
     /// name, in the state directory]
     #[arg(long, value_name = "FILE", conflicts_with = "no_scene")]
