@@ -23,6 +23,7 @@ impl Run {
             Ok(prepared) => prepared.try_out(options, connects, &mut faults),
             Err(wrong) => faults.0.push(wrong),
         }
+        faults.0.sort_by_key(|wrong| wrong.place.source);
         faults.0.into_iter().map(|wrong| wrong.told(options.config.as_deref())).collect()
     }
 }
@@ -33,7 +34,10 @@ impl Prepared {
         let is_in_use = |address: &mut SocketAddr| {
             let is = TcpListener::bind(*address).is_err_and(|error| error.kind() == ErrorKind::AddrInUse);
             if is {
-                (options.tell)(Word::Notice, &format!("{address} is in use: a run needs it to be free, or is the one that uses it"));
+                (options.tell)(
+                    Word::Notice,
+                    &format!("{address} is in use: a run needs it to be free, or is the one that uses it"),
+                );
             }
             is
         };
@@ -73,7 +77,10 @@ fn first_frame(feed: &mut dyn Feed, name: &str, options: &Options) -> Result<Opt
             Event::Frame(frame) => return Ok(Some(frame.native.unwrap_or((frame.info.width(), frame.info.height())))),
             // A camera is tried once.
             Event::State(change) if matches!(change.state, SourceState::Lost | SourceState::Stalled) => {
-                return Err(RunError::Input(format!("{name}: {}", change.why.unwrap_or_else(|| change.state.name().into()))));
+                return Err(RunError::Input(format!(
+                    "{name}: {}",
+                    change.why.unwrap_or_else(|| change.state.name().into())
+                )));
             }
             Event::State(change) => last = change.why,
         }

@@ -72,7 +72,9 @@ impl Control for Door {
         let core = self.core()?;
         let source = guest(source)?;
         if core.state().known.iter().filter(|source| source.spec.options.is_guest).count() >= MOST_GUESTS {
-            let why = format!("{MOST_GUESTS} sources that were added over HTTP are there, and no more may be: remove one first");
+            let why = format!(
+                "{MOST_GUESTS} sources that were added over HTTP are there, and no more may be: remove one first"
+            );
             return Err(Refusal::new("source", None, why));
         }
         let ids = core.add(&source).map_err(|error| match error {

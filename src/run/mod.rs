@@ -69,6 +69,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 /// Takes what is to be said, a line each.
 pub type Tell = Arc<dyn Fn(Word, &str) + Send + Sync>;
@@ -346,6 +347,12 @@ impl Run {
         self.core.engine.is_idle()
     }
 
+    /// Whether the sources have been looked after within this time, and no device has been at the same runs of the model for longer. It says
+    /// nothing of frames: a camera may be away, and a session may take minutes to open.
+    pub fn is_alive(&self, within: Duration) -> bool {
+        self.board().is_alive(within)
+    }
+
     /// Everything ends soon; outputs are complete up to there.
     pub fn stop(&self) {
         self.core.setup.stop.store(true, Ordering::Relaxed);
@@ -397,7 +404,11 @@ impl Core {
 
     fn pause(&self, id: LaneId, is_paused: bool) -> Option<Arc<SourceStatus>> {
         let source = self.board().get(id)?;
-        if is_paused { source.pause() } else { source.resume() }
+        if is_paused {
+            source.pause()
+        } else {
+            source.resume()
+        }
         Some(source)
     }
 
@@ -415,12 +426,7 @@ impl Core {
         Ok(ready)
     }
 
-    fn begin(
-        &self,
-        given: &[SourceSpec],
-        ready: Vec<Ready>,
-        known: &mut Vec<Known>,
-    ) -> Result<Vec<LaneId>, RunError> {
+    fn begin(&self, given: &[SourceSpec], ready: Vec<Ready>, known: &mut Vec<Known>) -> Result<Vec<LaneId>, RunError> {
         let (mut begun, mut last) = (Vec::new(), None);
         for ready in ready {
             let (source, own) = (&ready.source, ready.own.clone());

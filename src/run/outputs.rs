@@ -87,7 +87,8 @@ pub fn plan_names(
 fn spare(sources: &[Planned], outputs: &[Own], faults: &mut Faults) {
     let unnamed = sources.iter().zip(outputs).filter(|(source, _)| source.options.output.is_none());
     let files = unnamed.flat_map(|(source, own)| [(source, &own.video), (source, &own.records)]);
-    let there = Vec::from_iter(files.filter_map(|(source, path)| Some((source, path.as_ref().filter(|path| path.exists())?))));
+    let there =
+        Vec::from_iter(files.filter_map(|(source, path)| Some((source, path.as_ref().filter(|path| path.exists())?))));
     let Some((source, first)) = there.first() else { return };
     let others = if there.len() > 1 { format!(" and {} more", there.len() - 1) } else { String::new() };
     let why = format!("{}{others} would be overwritten: --force does so, -o gives another name", first.display());

@@ -112,7 +112,7 @@ pub fn plan(given: &[SourceSpec], taken: &Taken, faults: &mut Faults) -> Vec<Pla
         let before = planned[..at].iter().map(|other| &other.name).chain(&taken.names);
         let is_taken = |name: &String| before.clone().any(|other| other == name);
         let base = planned[at].name.clone();
-        if is_taken(&base) && paths[at].is_none() && !planned[at].is_live() {
+        if is_taken(&base) && planned[at].is_named {
             let why = format!("the source name {base:?} is there twice");
             faults.0.push(Place::of(planned[at].given, "name").wrong(RunError::Usage(why)));
         }

@@ -2,6 +2,7 @@
 
 mod log;
 mod start;
+mod supervisor;
 
 use super::cue::CueArgs;
 use super::exit::{Exit, Failure, to_stdout};

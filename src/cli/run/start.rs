@@ -1,6 +1,7 @@
 //! A run from the command line: what is said meanwhile, on which signals it ends or reads its file again, and its exit code.
 
 use super::log::Log;
+use super::supervisor::Supervisor;
 use crate::cli::exit::{Exit, exit_of};
 use crate::cli::interrupt::{Signals, signals};
 use crate::cli::progress::Progress;
@@ -57,15 +58,16 @@ fn run_saying(log: Log, spec: RunSpec, config: Option<&Path>) -> anyhow::Result<
     if is_told {
         log.say(&format!("run {}", board.run));
     }
-    let (mut progress, mut last) = (None, Instant::now());
+    let (mut progress, mut last, mut supervisor) = (None, Instant::now(), Supervisor::begin());
     // A run whose sources were all removed over HTTP waits for others.
     let is_over = || run.is_idle() && (!board.sources().is_empty() || stop.load(Ordering::Relaxed));
     while !is_over() {
         std::thread::sleep(LOOK);
         if let Some(file) = config.filter(|_| reload.swap(false, Ordering::Relaxed)) {
             // What is wrong with it is told.
-            run.reload_file(file).ok();
+            supervisor.reloading(|| run.reload_file(file).ok());
         }
+        supervisor.look(&run, stop.load(Ordering::Relaxed));
         if !is_told {
             follow(&board, &log, &mut progress);
         } else if last.elapsed() >= REPORT_EVERY {
