@@ -1,5 +1,6 @@
 //! Changes that are asked for over HTTP, as far as they may go: whoever asks has the token, and need not be who wrote the spec.
 
+use super::place::Wrong;
 use super::spec::{SourceSpec, SpecError, keys_of};
 use super::token::{self, Kept};
 use super::{Core, RunError, SourceOptions, Word};
@@ -77,9 +78,9 @@ impl Control for Door {
             );
             return Err(Refusal::new("source", None, why));
         }
-        let ids = core.add(&source).map_err(|error| match error {
+        let ids = core.add(&source).map_err(|Wrong { place, error }| match error {
             RunError::Spec(error) => wrong(error),
-            other => Refusal::new("body", None, other.to_string()),
+            other => Refusal::new(place.key.unwrap_or("body"), None, other.to_string()),
         })?;
         let added = ids.iter().filter_map(|id| core.board().get(*id));
         let added = Vec::from_iter(added.map(|source| json!({ "number": source.id, "name": source.name })));

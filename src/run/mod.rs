@@ -296,7 +296,7 @@ impl Run {
 
     /// Adds a source, with options of its own before those of the spec; the others do not notice. A folder may be several.
     pub fn add(&self, source: SourceSpec) -> Result<Vec<LaneId>, RunError> {
-        self.core.add(&source)
+        Ok(self.core.add(&source)?)
     }
 
     /// Ends a source, waits until its outputs are whole, and says how it went; none where there is no such source. What has ended by itself
@@ -388,11 +388,11 @@ impl Drop for Run {
 }
 
 impl Core {
-    fn add(&self, source: &SourceSpec) -> Result<Vec<LaneId>, RunError> {
+    fn add(&self, source: &SourceSpec) -> Result<Vec<LaneId>, Wrong> {
         let mut state = self.state();
         let given = [source.over(&state.each)];
         let ready = self.plan(&given, &state.known)?;
-        self.begin(&given, ready, &mut state.known)
+        Ok(self.begin(&given, ready, &mut state.known)?)
     }
 
     fn remove(&self, id: LaneId) -> Option<Ended> {
