@@ -143,7 +143,7 @@ fn measure(dim: usize, sources: usize) -> f64 {
         with_masks: false,
         with_timings: false,
     };
-    engine::run(&task, inputs.collect(), &models, &board, &stop, &|_| ()).unwrap();
+    engine::run(&task, inputs.collect(), &models, &board, &stop).unwrap();
     let frames = board.sources().iter().map(|source| source.snapshot().frames).sum();
     let seconds = start.elapsed().as_secs_f64();
     check(&path, frames, &expected);

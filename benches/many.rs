@@ -7,7 +7,6 @@
 #![expect(
     clippy::unwrap_used,
     clippy::print_stdout,
-    clippy::print_stderr,
     reason = "a bench ends where something is not as it should be, and prints its times"
 )]
 
@@ -108,7 +107,7 @@ fn main() {
     let (mut rates, mut shares) = ([0.0; SETTINGS.len()], Vec::new());
     std::thread::scope(|scope| {
         let inputs = (0..CAMERAS).map(input).collect();
-        let run = scope.spawn(|| engine::run(&task, inputs, &models, &board, &stop, &|line| eprintln!("{line}")));
+        let run = scope.spawn(|| engine::run(&task, inputs, &models, &board, &stop));
         while total(&inferred()) < 2 * CAMERAS as u64 && !run.is_finished() {
             std::thread::sleep(Duration::from_millis(5));
         }

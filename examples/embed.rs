@@ -4,9 +4,8 @@
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "it says what it found")]
 
 use mostream::engine::sink::Message;
-use mostream::run::{Observe, Options, Run, RunSpec, SourceSpec, Word};
+use mostream::run::{Observe, Options, Run, RunSpec, SourceSpec};
 use std::error::Error;
-use std::sync::Arc;
 
 const DRAWN: &str = "videotestsrc is-live=true pattern=ball ! video/x-raw,format=I420,width=320,height=240,framerate=10/1 \
                      ! appsink name=frames";
@@ -22,8 +21,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 
     let sources = vec![SourceSpec::new(first).named("first"), SourceSpec::new(second).named("second")];
     let spec = RunSpec { sources, ..RunSpec::default() };
-    let tell = |word: Word, line: &str| eprintln!("{word:?}: {line}");
-    let run = Run::start(spec, Options { observe: Observe::Records, tell: Arc::new(tell), ..Options::default() })?;
+    let run = Run::start(spec, Options { observe: Observe::Records, ..Options::default() })?;
 
     let (mut records, mut of_camera, mut added) = (0, 0, Vec::new());
     for message in run.messages() {

@@ -26,11 +26,13 @@ use crate::backbone::{
     Backbone, BackboneError, ByShape, Checkpoint, DEFAULT_MAX_PATCHES, Feature, Model, SessionOptions, give_up,
     model_size,
 };
+use crate::fault::{Kind, OfKind};
 use crate::fit::{Fit, FitError, PictureView};
 use crate::geometry::{PatchLayout, PixelBox};
 use crate::localize::{Detection, Features, Found, LocalizeError, Localizer, Method, PatchOutput};
 use std::collections::HashSet;
 use std::sync::Arc;
+use tracing::warn;
 
 /// Why a picture cannot be analysed.
 #[derive(Debug, thiserror::Error)]
@@ -41,6 +43,16 @@ pub enum AnalyzeError {
     Localize(#[from] LocalizeError),
     #[error(transparent)]
     Picture(#[from] FitError),
+}
+
+impl OfKind for AnalyzeError {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::Backbone(error) => error.kind(),
+            Self::Localize(error) => error.kind(),
+            Self::Picture(error) => error.kind(),
+        }
+    }
 }
 
 /// How large the model sees a picture.
@@ -85,8 +97,7 @@ pub struct Analyzer {
     fit: Fit,
     /// The model's image, packed RGB.
     scaled: Vec<u8>,
-    /// Takes notes about sessions, each different one once.
-    tell: Option<fn(&str)>,
+    /// Notes about sessions that were logged.
     told: HashSet<String>,
 }
 
@@ -101,16 +112,10 @@ pub struct Analysis {
 }
 
 impl Analyzer {
-    /// No session is made yet.
+    /// No session is made yet. What a user should know about one is logged when it is ([`Backbone::notes`]), the same only once.
     pub fn new(checkpoint: Arc<Checkpoint>, options: SessionOptions, size: ModelSize) -> Self {
         let (sessions, fit, scaled, told) = Default::default();
-        Self { checkpoint, options, size, sessions, fit, scaled, tell: None, told }
-    }
-
-    /// What a user should know about its sessions ([`Backbone::notes`]) goes to `tell`, the same only once.
-    pub fn telling(mut self, tell: fn(&str)) -> Self {
-        self.tell = Some(tell);
-        self
+        Self { checkpoint, options, size, sessions, fit, scaled, told }
     }
 
     pub fn checkpoint(&self) -> &Checkpoint {
@@ -160,10 +165,8 @@ impl Analyzer {
         if self.sessions.get(&key).is_none() {
             give_up(self.sessions.make_room());
             let backbone = Backbone::open(&self.checkpoint, feature, size.0, size.1, &self.options)?;
-            if let Some(tell) = self.tell {
-                let notes = backbone.notes().into_iter();
-                notes.filter(|note| self.told.insert(note.clone())).for_each(|note| tell(&note));
-            }
+            let notes = backbone.notes().into_iter();
+            notes.filter(|note| self.told.insert(note.clone())).for_each(|note| warn!("{note}"));
             let bytes = Model::bytes(&backbone);
             self.sessions.put(key, backbone, bytes);
         }

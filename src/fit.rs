@@ -6,6 +6,7 @@
 
 #![expect(unsafe_code, reason = "rows of a plane with strides are lent to the scaler")]
 
+use crate::fault::{Kind, OfKind};
 use fast_image_resize::images::TypedImage;
 use fast_image_resize::pixels::{U8, U8x2, U8x3, U8x4};
 use fast_image_resize::{FilterType, ImageView, PixelTrait, ResizeAlg, ResizeOptions, Resizer};
@@ -83,6 +84,15 @@ pub enum FitError {
     Place { width: u32, height: u32, bytes: usize, wanted: usize },
     #[error("a picture of {0}x{1}")]
     Empty(u32, u32),
+}
+
+impl OfKind for FitError {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::Plane { .. } | Self::Empty(..) => Kind::Input,
+            Self::Place { .. } => Kind::Internal,
+        }
+    }
 }
 
 impl PixelFormat {

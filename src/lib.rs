@@ -25,6 +25,7 @@ pub mod discover;
 pub mod engine;
 #[cfg(feature = "evaluate")]
 pub mod evaluate;
+pub mod fault;
 #[cfg(feature = "fit")]
 pub mod fit;
 pub mod geometry;

@@ -1,5 +1,6 @@
 //! Reading NumPy files of strangers.
 
+use crate::fault::{Kind, OfKind};
 use crate::markup;
 use ndarray::{Array2, ShapeBuilder};
 use ndarray_npy::npy::header::Header;
@@ -21,6 +22,12 @@ pub enum NpyError {
     Format,
     #[error("{0}")]
     Other(String),
+}
+
+impl OfKind for NpyError {
+    fn kind(&self) -> Kind {
+        Kind::Input
+    }
 }
 
 /// The little-endian f32 array of two dimensions in a `.npy` file, in either memory order.

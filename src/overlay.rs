@@ -2,6 +2,7 @@
 
 #![expect(unsafe_code, reason = "planes are lent to OpenCV, a C++ library")]
 
+use crate::fault::{Kind, OfKind};
 use crate::geometry::PixelBox;
 use crate::record::ObjectRecord;
 use gst_video::VideoFormat;
@@ -35,6 +36,12 @@ pub enum OverlayError {
     Map,
     #[error("OpenCV: {0}")]
     OpenCv(#[from] opencv::Error),
+}
+
+impl OfKind for OverlayError {
+    fn kind(&self) -> Kind {
+        Kind::Internal
+    }
 }
 
 /// One plane of the frame, and how many frame pixels one of its pixels covers.

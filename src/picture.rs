@@ -1,5 +1,6 @@
 //! Still pictures and animations: decoded by an image library at their native size, upright, and scaled for the model.
 
+use crate::fault::{Kind, OfKind};
 use crate::fit::{Fit, FitError, PictureView};
 use crate::partial;
 use image::codecs::gif::GifDecoder;
@@ -30,6 +31,12 @@ const EXTENSIONS: [&str; 7] = ["jpg", "jpeg", "png", "webp", "bmp", "tif", "tiff
 pub struct PictureError {
     pub path: String,
     pub why: String,
+}
+
+impl OfKind for PictureError {
+    fn kind(&self) -> Kind {
+        Kind::Input
+    }
 }
 
 /// Whether the file is named like a still picture.

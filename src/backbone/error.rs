@@ -1,4 +1,5 @@
 use super::Device;
+use crate::fault::{Kind, OfKind};
 use std::path::PathBuf;
 
 /// Why the backbone cannot be used.
@@ -31,6 +32,17 @@ pub enum BackboneError {
     /// ONNX Runtime refused.
     #[error("ONNX Runtime: {0}")]
     Runtime(String),
+}
+
+impl OfKind for BackboneError {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::Read { .. } | Self::Checkpoint { .. } => Kind::Model,
+            Self::LibraryMissing(_) | Self::Device { .. } | Self::Failed { .. } => Kind::Missing,
+            Self::Size(_) | Self::Precision(_) => Kind::Usage,
+            Self::Pixels { .. } | Self::Runtime(_) => Kind::Internal,
+        }
+    }
 }
 
 impl BackboneError {

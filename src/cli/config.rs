@@ -1,13 +1,12 @@
 //! `mostream config`: looks after the file of `mostream run --config`.
 
-use super::exit::{Exit, to_stdout};
+use super::exit::{Exit, Outcome, to_stdout};
 use super::interrupt::stop_flag;
-use super::tell::tell;
-use mostream::run::{Options, Run, RunSpec, Word};
-use mostream::stream::redact;
+use mostream::fault::OfKind;
+use mostream::run::{Options, Run, RunSpec};
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use tracing::error;
 
 #[derive(clap::Subcommand)]
 pub enum ConfigCommand {
@@ -20,16 +19,12 @@ pub enum ConfigCommand {
     },
 }
 
-pub fn run(command: ConfigCommand) -> anyhow::Result<Exit> {
+pub fn run(command: ConfigCommand) -> Outcome {
     let ConfigCommand::Check { file, connect } = command;
     let spec = RunSpec::read(&file)?;
     let count = spec.sources.len();
-    let say = |word: Word, line: &str| match word {
-        Word::Notice => tell!("mostream: {}", redact(line)),
-        Word::Info | Word::Private => {}
-    };
     let stop = stop_flag()?;
-    let options = Options { stop: stop.clone(), tell: Arc::new(say), config: Some(file.clone()), ..Options::default() };
+    let options = Options { stop: stop.clone(), config: Some(file.clone()), ..Options::default() };
     let faults = Run::check(spec, &options, connect);
     if stop.load(Ordering::Relaxed) {
         return Ok(Exit::Interrupted);
@@ -38,6 +33,6 @@ pub fn run(command: ConfigCommand) -> anyhow::Result<Exit> {
         to_stdout(|out| writeln!(out, "{}: {count} sources, no fault", file.display()))?;
         return Ok(Exit::Done);
     };
-    faults.iter().for_each(|fault| tell!("mostream: {}", redact(&fault.to_string())));
-    Ok(first.into())
+    faults.iter().for_each(|fault| error!(fault = fault.kind().name(), "{fault}"));
+    Ok(first.kind().into())
 }

@@ -1,14 +1,13 @@
 //! `mostream discover`: the objects of many pictures and videos, grouped by how they look.
 
 use super::cue::{CueArgs, cue};
-use super::exit::{Exit, Failure};
+use super::exit::{Exit, Failure, Outcome};
 use super::interrupt::stop_flag;
 use super::localize::MethodArgs;
+use super::log;
 use super::model::{FeatureArg, ModelArgs};
 use super::past::{self, Ask, Tracked};
 use super::progress::Progress;
-use crate::cli::tell::tell;
-use anyhow::Context;
 use mostream::analyzer::{Analysis, AnalyzeError, Analyzer};
 use mostream::backbone::Feature;
 use mostream::discover::agreement::{nmi, purity};
@@ -16,6 +15,7 @@ use mostream::discover::collection::{Collection, MAX_OBJECTS, Seen};
 use mostream::discover::groups::Groups;
 use mostream::engine::Cue;
 use mostream::evaluate::dataset::{Dataset, FrameTruth, Media, Options};
+use mostream::fault::Kind;
 use mostream::geometry::PixelBox;
 use mostream::localize::{Detection, Localizer, Method, PatchOutput};
 use mostream::picture;
@@ -28,6 +28,7 @@ use std::ffi::OsString;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
+use tracing::{info, warn};
 
 /// A box this near to an object's is of its class.
 const SAME_IOU: f64 = 0.5;
@@ -89,19 +90,21 @@ struct Search<'a> {
     stop: &'a AtomicBool,
 }
 
-pub fn run(args: Args) -> anyhow::Result<Exit> {
+pub fn run(args: Args) -> Outcome {
+    log::be_quiet(args.quiet);
     if let Some(path) = &args.name {
         return name(path, &args.inputs);
     }
     if args.boxes.method == Method::DinoSeg || args.model.feature == FeatureArg::Attention {
         let why = "objects are grouped by patch features: use --method most, lost or tokencut and --feature k, q or v";
-        return Err(Failure::new(Exit::Usage, why).into());
+        return Err(Failure::new(Kind::Usage, why));
     }
-    let folder = args.output.as_deref().context("no folder for the gallery")?;
+    let folder =
+        args.output.as_deref().ok_or_else(|| Failure::new(Kind::Usage, "no folder for the gallery: --output"))?;
     keep_names(folder)?;
     let (jobs, mut failures) = if args.classes { annotated(&args.inputs)? } else { plain(&args.inputs) };
     let analyzer = args.model.analyzer()?;
-    let unwritable = |error| Failure::new(Exit::Output, format!("{}: {error}", folder.display()));
+    let unwritable = |error| Failure::new(Kind::Output, format!("{}: {error}", folder.display()));
     let stop = stop_flag()?;
     let is_still = |job: &Job| matches!(job.input, Input::Still(_));
     let total = jobs.iter().all(is_still).then_some(jobs.len() as u64);
@@ -111,7 +114,7 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
         localizer: args.boxes.localizer(),
         collection: Collection::create(folder).map_err(unwritable)?,
         classes: Vec::new(),
-        progress: Progress::new(total, args.quiet),
+        progress: Progress::new(total),
         pictures: 0,
         stop: &stop,
     };
@@ -121,8 +124,8 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
         }
         // What a picture cannot give is told at the end; what no picture could is told now.
         match search.look(job) {
-            Err(error) if error.downcast_ref::<Failure>().is_some() => return Err(error),
-            Err(error) => failures.push(error.context(job.input.name())),
+            Err(error) if error.kind == Kind::Output => return Err(error),
+            Err(error) => failures.push(of_input(&job.input, &error.message)),
             Ok(()) => {}
         }
     }
@@ -135,17 +138,15 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
     if args.classes {
         say_agreement(&assigned, &classes, groups.groups.len())?;
     }
-    if !args.quiet {
-        let (objects, made) = (assigned.len(), groups.groups.len());
-        let apart = groups.silhouette.map_or(String::new(), |s| format!(" (silhouette {s:.2})"));
-        tell!("mostream: {pictures} pictures, {objects} objects, {made} groups{apart}");
-        tell!("mostream: {}", folder.join("index.html").display());
-        tell!("mostream: {}", folder.join("groups.json").display());
-    }
+    let (objects, made) = (assigned.len(), groups.groups.len());
+    let apart = groups.silhouette.map_or(String::new(), |s| format!(" (silhouette {s:.2})"));
+    info!("{pictures} pictures, {objects} objects, {made} groups{apart}");
+    info!("{}", folder.join("index.html").display());
+    info!("{}", folder.join("groups.json").display());
     if is_full {
-        tell!("mostream: only the first {MAX_OBJECTS} objects were kept: give fewer inputs, or a larger --every");
+        warn!("only the first {MAX_OBJECTS} objects were kept: give fewer inputs, or a larger --every");
     }
-    failures.iter().for_each(|error| tell!("mostream: {error:#}"));
+    failures.iter().for_each(|why| warn!("{why}"));
     Ok(match (stop.load(Ordering::Relaxed), failures.is_empty()) {
         (true, _) => Exit::Interrupted,
         (false, true) => Exit::Done,
@@ -158,7 +159,7 @@ impl Search<'_> {
         self.stop.load(Ordering::Relaxed) || self.collection.is_full()
     }
 
-    fn look(&mut self, job: &Job) -> anyhow::Result<()> {
+    fn look(&mut self, job: &Job) -> Result<(), Failure> {
         match &job.input {
             Input::Still(path) => {
                 let picture = picture::decode(path)?;
@@ -173,7 +174,7 @@ impl Search<'_> {
         }
     }
 
-    fn look_at_video(&mut self, source: &Source, truth: &[FrameTruth]) -> anyhow::Result<()> {
+    fn look_at_video(&mut self, source: &Source, truth: &[FrameTruth]) -> Result<(), Failure> {
         let mut past = self.past(source)?;
         let mut video = VideoPictures::open(source, Span::default())?;
         let stop = self.stop;
@@ -197,12 +198,12 @@ impl Search<'_> {
             let seen = Seen { picture: &picture, source: &source.name, frame: frame.index, pts_ns: frame.pts_ns };
             self.take(&seen, &analysis, &detections, truth.get(frame.index as usize))?;
         }
-        video.warning().map_or(Ok(()), |warning| Err(anyhow::anyhow!("{warning}")))
+        video.warning().map_or(Ok(()), |warning| Err(Failure::new(Kind::Input, warning)))
     }
 
     /// What is in the frames that will be looked at, where the past is asked; of each track the first sight, so that who stays for a minute
     /// is one sample.
-    fn past(&self, source: &Source) -> anyhow::Result<HashMap<u64, Vec<Detection>>> {
+    fn past(&self, source: &Source) -> Result<HashMap<u64, Vec<Detection>>, Failure> {
         let cue = cue(self.args.cue, self.args.boxes.method, false, self.args.boxes.min_score);
         if cue == Cue::Appearance {
             return Ok(HashMap::new());
@@ -243,10 +244,10 @@ impl Search<'_> {
         analysis: &Analysis,
         detections: &[Detection],
         truth: Option<&FrameTruth>,
-    ) -> anyhow::Result<()> {
+    ) -> Result<(), Failure> {
         if let PatchOutput::Features(features) = &analysis.output {
             let taken = self.collection.add(seen, features, detections);
-            let taken = taken.map_err(|error| Failure::new(Exit::Output, format!("a thumbnail: {error}")))?;
+            let taken = taken.map_err(|error| Failure::new(Kind::Output, format!("a thumbnail: {error}")))?;
             self.classes.extend(detections[..taken].iter().map(|detection| class_of(detection, truth)));
         }
         self.pictures += 1;
@@ -269,7 +270,7 @@ fn class_of(detection: &Detection, truth: Option<&FrameTruth>) -> Option<String>
 }
 
 /// Prints how well the groups agree with the classes of the objects that have one.
-fn say_agreement(assigned: &[usize], classes: &[Option<String>], groups: usize) -> anyhow::Result<()> {
+fn say_agreement(assigned: &[usize], classes: &[Option<String>], groups: usize) -> Result<(), Failure> {
     let mut numbers = BTreeMap::new();
     for class in classes.iter().flatten() {
         let next = numbers.len();
@@ -286,23 +287,28 @@ fn say_agreement(assigned: &[usize], classes: &[Option<String>], groups: usize) 
         "nmi": nmi(&of_group, &of_class),
     });
     writeln!(std::io::stdout(), "{said}")
-        .map_err(|error| Failure::new(Exit::Output, format!("cannot write to stdout: {error}")))?;
+        .map_err(|error| Failure::new(Kind::Output, format!("cannot write to stdout: {error}")))?;
     Ok(())
 }
 
-fn plain(arguments: &[OsString]) -> (Vec<Job>, Vec<anyhow::Error>) {
+/// What is wrong with an input, under its name.
+fn of_input(input: &Input, why: &str) -> String {
+    let name = input.name();
+    if why.starts_with(&name) { why.to_owned() } else { format!("{name}: {why}") }
+}
+
+fn plain(arguments: &[OsString]) -> (Vec<Job>, Vec<String>) {
     let (inputs, failures) = expand(arguments);
     let jobs = inputs.into_iter().map(|input| Job { input, truth: Vec::new() });
-    (jobs.collect(), failures.into_iter().map(anyhow::Error::from).collect())
+    (jobs.collect(), failures.iter().map(ToString::to_string).collect())
 }
 
 /// The pictures and clips of annotated data sets.
-fn annotated(paths: &[OsString]) -> anyhow::Result<(Vec<Job>, Vec<anyhow::Error>)> {
+fn annotated(paths: &[OsString]) -> Result<(Vec<Job>, Vec<String>), Failure> {
     let (mut jobs, mut failures) = (Vec::new(), Vec::new());
     for path in paths {
-        let set = Dataset::open(Path::new(path), None, &Options::default())
-            .map_err(|error| Failure::new(Exit::Input, error))?;
-        failures.extend(set.failures.into_iter().map(anyhow::Error::msg));
+        let set = Dataset::open(Path::new(path), None, &Options::default())?;
+        failures.extend(set.failures);
         for item in set.items {
             match item.media {
                 Media::Still(path) => jobs.push(Job { input: Input::Still(path), truth: item.frames }),
@@ -316,7 +322,7 @@ fn annotated(paths: &[OsString]) -> anyhow::Result<(Vec<Job>, Vec<anyhow::Error>
                 }
                 Media::Video(path) => match Source::new(&path) {
                     Ok(source) => jobs.push(Job { input: Input::Video(source), truth: item.frames }),
-                    Err(error) => failures.push(error.into()),
+                    Err(error) => failures.push(error.to_string()),
                 },
             }
         }
@@ -330,28 +336,26 @@ fn keep_names(folder: &Path) -> Result<(), Failure> {
     match Groups::load(&path) {
         Ok(groups) if groups.groups.iter().any(|group| group.name.is_some()) => {
             let why = format!("{} has named groups: give another -o, or move it away", path.display());
-            Err(Failure::new(Exit::Usage, why))
+            Err(Failure::new(Kind::Usage, why))
         }
         _ => Ok(()),
     }
 }
 
 /// `3=cup`: writes the names into the file.
-fn name(path: &Path, names: &[OsString]) -> anyhow::Result<Exit> {
-    let mut groups = Groups::load(path).map_err(|error| Failure::new(Exit::Input, error))?;
+fn name(path: &Path, names: &[OsString]) -> Outcome {
+    let mut groups = Groups::load(path)?;
     for text in names.iter().map(|text| text.to_string_lossy()) {
-        let wrong = |why: String| Failure::new(Exit::Usage, format!("{text:?}: {why}"));
+        let wrong = |why: String| Failure::new(Kind::Usage, format!("{text:?}: {why}"));
         let parts = text.split_once('=').and_then(|(id, name)| Some((id.parse().ok()?, name)));
         let (id, name) =
             parts.ok_or_else(|| wrong("expected the number of a group and its name, such as 3=cup".into()))?;
         groups.set_name(id, name).map_err(wrong)?;
     }
-    groups
-        .write(path)
-        .map_err(|error| Failure::new(Exit::Output, format!("{} cannot be written: {error}", path.display())))?;
+    groups.write(path).map_err(|error| Failure::unwritten(path, error))?;
     for group in &groups.groups {
         let Some(name) = &group.name else { continue };
-        tell!("mostream: group {} of {} is {name}", group.id, group.size);
+        info!("group {} of {} is {name}", group.id, group.size);
     }
     Ok(Exit::Done)
 }

@@ -1,6 +1,6 @@
 //! `mostream doctor`: what is installed, and whether `mostream run` will work.
 
-use super::exit::{self, Exit};
+use super::exit::{self, Exit, Failure, Outcome};
 use super::model::DeviceArgs;
 use gst::prelude::*;
 use gstreamer as gst;
@@ -163,10 +163,10 @@ struct SelfTest {
     localize_ms: f64,
 }
 
-pub fn run(args: Args) -> anyhow::Result<Exit> {
+pub fn run(args: Args) -> Outcome {
     args.device.check_single()?;
     let report = Report::new(args.device);
-    let json = args.json.then(|| serde_json::to_string_pretty(&report)).transpose()?;
+    let json = args.json.then(|| serde_json::to_string_pretty(&report)).transpose().map_err(Failure::internal)?;
     exit::to_stdout(|out| match &json {
         Some(json) => writeln!(out, "{json}"),
         None => report.write(out),
@@ -216,7 +216,9 @@ impl Report {
         let onnx_runtime = OnnxRuntime::find(device).map_err(|error| told(&error)).ok();
         let checkpoint = Checkpoint::bundled().map_err(|error| told(&error)).ok();
         let self_test = match (&onnx_runtime, &checkpoint) {
-            (Some(_), Some(checkpoint)) => SelfTest::run(checkpoint, device).map_err(|error| told(&error)).ok(),
+            (Some(_), Some(checkpoint)) => {
+                SelfTest::run(checkpoint, device).map_err(|failure| told(&failure.message)).ok()
+            }
             _ => None,
         };
         Self {
@@ -368,7 +370,7 @@ impl Cache {
 
 impl SelfTest {
     /// Fails where a stage fails, and where the drawn object is not boxed.
-    fn run(checkpoint: &Checkpoint, args: DeviceArgs) -> anyhow::Result<Self> {
+    fn run(checkpoint: &Checkpoint, args: DeviceArgs) -> Result<Self, Failure> {
         let ms = |start: Instant| start.elapsed().as_secs_f64() * 1e3;
         let (width, height) = (320, 240);
         let (rgb, drawn) = picture(width, height);
@@ -391,11 +393,11 @@ impl SelfTest {
         let found = Localizer::default().localize(&output, &layout)?;
         let localize_ms = ms(start);
         let iou = found.iter().map(|object| object.bbox.iou(&drawn)).fold(0.0, f64::max);
-        anyhow::ensure!(
-            iou >= 0.5,
-            "the self-test failed: {} boxes, the best with an IoU of {iou:.2} (expected 0.5)",
-            found.len()
-        );
+        if iou < 0.5 {
+            let boxes = found.len();
+            let why = format!("the self-test failed: {boxes} boxes, the best with an IoU of {iou:.2} (expected 0.5)");
+            return Err(Failure::internal(why));
+        }
         let Placement { device, precision, nodes_on_cpu, passed_over } = backbone.placement().clone();
         Ok(Self {
             iou,

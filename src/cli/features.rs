@@ -1,6 +1,6 @@
 //! A still image → its patch features in a NumPy file.
 
-use super::exit::{self, Exit, Failure};
+use super::exit::{self, Exit, Failure, Outcome};
 use super::model::{FeatureArg, ModelArgs};
 use mostream::partial;
 use mostream::picture;
@@ -24,7 +24,7 @@ pub struct Args {
     model: ModelArgs,
 }
 
-pub fn run(args: Args) -> anyhow::Result<Exit> {
+pub fn run(args: Args) -> Outcome {
     let read = [Some(args.image.as_path()), args.model.checkpoint.file()];
     guard(&[(&args.output, "-o")], &read.into_iter().flatten().collect::<Vec<_>>())?;
     let checkpoint = args.model.checkpoint()?;
@@ -34,8 +34,7 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
     let (id, patch) = (checkpoint.id().to_owned(), checkpoint.patch());
     drop(checkpoint);
     let features = backbone.features(picture::scaled(&image, width, height).as_raw()).map_err(Failure::from)?;
-    write(&args.output, &features)
-        .map_err(|error| Failure::new(Exit::Output, format!("{} cannot be written: {error}", args.output.display())))?;
+    write(&args.output, &features).map_err(|error| Failure::unwritten(&args.output, error))?;
     let grid = backbone.layout().grid;
     let mut said = serde_json::json!({
         "grid": [grid.rows, grid.cols],

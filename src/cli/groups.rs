@@ -15,14 +15,8 @@ pub struct GroupsArg {
 
 impl GroupsArg {
     /// The groups asked for; see [`spec::load_groups`].
-    pub fn load(
-        &self,
-        method: Method,
-        feature: FeatureArg,
-        model: &str,
-        warn: impl Fn(&str),
-    ) -> Result<Option<Groups>, RunError> {
+    pub fn load(&self, method: Method, feature: FeatureArg, model: &str) -> Result<Option<Groups>, RunError> {
         let groups = self.groups.as_deref();
-        groups.map(|path| spec::load_groups(path, method, feature.name(), model, warn)).transpose()
+        groups.map(|path| spec::load_groups(path, method, feature.name(), model)).transpose()
     }
 }

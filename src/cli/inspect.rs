@@ -1,16 +1,16 @@
 //! `mostream inspect`: a page that shows why each box was drawn.
 
 use super::cue::{self, CueArgs};
-use super::exit::{Exit, Failure};
+use super::exit::{Exit, Failure, Outcome};
 use super::interrupt::stop_flag;
 use super::model::{FeatureArg, ModelArgs};
 use super::past::{self, Ask};
 use super::progress::Progress;
 use super::run::time_ns;
-use crate::cli::tell::tell;
 use mostream::analyzer::{Analysis, AnalyzeError, Analyzer};
 use mostream::backbone::Feature;
 use mostream::engine::{Cue, Pace, Seen};
+use mostream::fault::Kind;
 use mostream::inspect::page::{self, Caption};
 use mostream::inspect::past::Follower;
 use mostream::inspect::{Fate, Inspection, Past, maps};
@@ -28,6 +28,7 @@ use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
+use tracing::info;
 
 #[derive(clap::Args)]
 #[command(
@@ -61,11 +62,11 @@ struct Subject {
     video: Option<(Source, u64)>,
 }
 
-pub fn run(args: Args) -> anyhow::Result<Exit> {
+pub fn run(args: Args) -> Outcome {
     let feature = match args.model.feature {
         FeatureArg::Attention => {
             let why = "inspect shows the attention anyway: --feature is k, q or v here";
-            return Err(Failure::new(Exit::Usage, why).into());
+            return Err(Failure::new(Kind::Usage, why));
         }
         feature => Feature::from(feature),
     };
@@ -88,38 +89,37 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
     };
     let model = analyzer.checkpoint().id();
     let caption = Caption { name: &subject.name, model, feature: args.model.feature.name(), time: subject.time };
-    let page = page::html(&inspection, past.as_ref(), &subject.picture, &caption)?;
+    let page = page::html(&inspection, past.as_ref(), &subject.picture, &caption).map_err(Failure::internal)?;
     write(&output, page.as_bytes())?;
     let candidates = inspection.candidates.len();
     let drawn = inspection.candidates.iter().filter(|c| matches!(c.fate, Fate::Drawn { .. })).count();
     let objects = past.as_ref().map_or(String::new(), |past| {
         format!("{} objects in frame {}; of the single picture ", past.record.objects.len(), past.record.frame)
     });
-    tell!("mostream: {}: {objects}{drawn} boxes of MOST from {candidates} clusters", output.display());
+    info!("{}: {objects}{drawn} boxes of MOST from {candidates} clusters", output.display());
 
     if let Some(folder) = &args.pngs {
         std::fs::create_dir_all(folder)
-            .map_err(|error| Failure::new(Exit::Output, format!("{} cannot be made: {error}", folder.display())))?;
+            .map_err(|error| Failure::new(Kind::Output, format!("{} cannot be made: {error}", folder.display())))?;
         let mut maps = maps::all(&inspection);
         maps.extend(past.iter().flat_map(|past| maps::of_past(past, &inspection.layout)));
         for (name, map) in &maps {
-            write(&folder.join(format!("{name}.png")), &picture::to_png(map)?)?;
+            write(&folder.join(format!("{name}.png")), &picture::to_png(map).map_err(Failure::internal)?)?;
         }
-        tell!("mostream: {}: {} maps", folder.display(), maps.len());
+        info!("{}: {} maps", folder.display(), maps.len());
     }
     Ok(Exit::Done)
 }
 
 /// Reads the picture or the frame and runs the backbone on it.
-fn look(input: &OsStr, start_ns: Option<u64>, feature: Feature, analyzer: &mut Analyzer) -> anyhow::Result<Subject> {
+fn look(input: &OsStr, start_ns: Option<u64>, feature: Feature, analyzer: &mut Analyzer) -> Result<Subject, Failure> {
     let path = Path::new(input);
     if picture::is_named_so(path) && !input.to_string_lossy().contains("://") {
         if start_ns.is_some() {
             return Err(Failure::new(
-                Exit::Usage,
+                Kind::Usage,
                 format!("{} is a still picture: leave out the time", path.display()),
-            )
-            .into());
+            ));
         }
         let picture = picture::decode(path)?;
         let view = picture::view(&picture).map_err(AnalyzeError::from)?;
@@ -132,7 +132,7 @@ fn look(input: &OsStr, start_ns: Option<u64>, feature: Feature, analyzer: &mut A
     let span = Span { start_ns: start_ns.unwrap_or(0), duration_ns: None };
     let mut video = VideoPictures::open(&source, span)?;
     let frame = video.next(&|| false)?;
-    let frame = frame.ok_or_else(|| Failure::new(Exit::Input, format!("{}: no frame there", source.name)))?;
+    let frame = frame.ok_or_else(|| Failure::new(Kind::Input, format!("{}: no frame there", source.name)))?;
     let size = frame.display_size();
     // As `run` does: the model's picture is made from the decoder's pixels in one pass.
     let scaled = video.picture(&frame, analyzer.model_size(size.0, size.1))?;
@@ -145,7 +145,7 @@ fn look(input: &OsStr, start_ns: Option<u64>, feature: Feature, analyzer: &mut A
 }
 
 /// The past of the frame at this time, as `run` sees it; none where the frame is too small for one.
-fn follow(source: &Source, at_ns: u64, ask: &Ask) -> anyhow::Result<Option<Past>> {
+fn follow(source: &Source, at_ns: u64, ask: &Ask) -> Result<Option<Past>, Failure> {
     let stop = stop_flag()?;
     // The frames that its record waits for are seen, too.
     let span = Span { start_ns: 0, duration_ns: Some(at_ns.saturating_add(AROUND_NS + 1)) };
@@ -160,7 +160,7 @@ fn follow(source: &Source, at_ns: u64, ask: &Ask) -> anyhow::Result<Option<Past>
             Seen::Frame { record, evidence, scene } => {
                 seen.0.follow(record, evidence, scene);
                 let total = || media.get().and_then(|(media, span)| media.frames_in(*span));
-                let progress = seen.1.get_or_insert_with(|| Progress::new(total(), false));
+                let progress = seen.1.get_or_insert_with(|| Progress::new(total()));
                 progress.update(record.frame + 1, record.objects.len() as u64);
             }
             Seen::Record(record) => seen.0.tell(record),
@@ -170,10 +170,8 @@ fn follow(source: &Source, at_ns: u64, ask: &Ask) -> anyhow::Result<Option<Past>
     let (follower, progress) = std::mem::take(&mut *seen.lock().unwrap_or_else(PoisonError::into_inner));
     progress.iter().for_each(Progress::finish);
     match outcome.into_fault() {
-        Some(fault) => Err(Failure::new(Exit::from(&fault), fault).into()),
-        None if stop.load(Ordering::Relaxed) => {
-            Err(Failure::new(Exit::Interrupted, "interrupted, no page is written").into())
-        }
+        Some(fault) => Err(fault.into()),
+        None if stop.load(Ordering::Relaxed) => Err(Failure::new(Kind::Stopped, "interrupted, no page is written")),
         None => Ok(follower.past()),
     }
 }
@@ -201,6 +199,5 @@ fn default_output(input: &OsStr, start_ns: Option<u64>) -> PathBuf {
 }
 
 fn write(path: &Path, content: &[u8]) -> Result<(), Failure> {
-    partial::write(path, content)
-        .map_err(|error| Failure::new(Exit::Output, format!("{} cannot be written: {error}", path.display())))
+    partial::write(path, content).map_err(|error| Failure::unwritten(path, error))
 }

@@ -1,14 +1,14 @@
 //! Ctrl-C: once finishes the files, twice ends at once. So do SIGTERM, and SIGHUP, which a closed terminal sends; where a
 //! file says what runs, SIGHUP has it read again.
 
-use super::exit::Exit;
-use crate::cli::tell::tell;
-use anyhow::Context;
+use super::exit::{Exit, Failure};
+use super::log;
 use mostream::partial;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
+use tracing::warn;
 
 /// Signals so soon after the first are the same wish: `timeout` and some supervisors signal the process and then its whole group.
 const ECHO: Duration = Duration::from_millis(400);
@@ -21,19 +21,19 @@ pub struct Signals {
 }
 
 /// A flag that the first of these signals sets. The second ends the process; unfinished files stay under their partial names.
-pub fn stop_flag() -> anyhow::Result<Arc<AtomicBool>> {
-    Ok(signals(false, |line| tell!("\nmostream: {line}"))?.stop)
+pub fn stop_flag() -> Result<Arc<AtomicBool>, Failure> {
+    Ok(signals(false, "finishing")?.stop)
 }
 
-/// The same; signals are answered by lines to `say`. Of who `can_reload`, SIGHUP asks that.
-pub fn signals(can_reload: bool, say: impl Fn(&str) + Send + 'static) -> anyhow::Result<Signals> {
+/// The same; the first is answered by what begins then. Of who `can_reload`, SIGHUP asks that.
+pub fn signals(can_reload: bool, begins: &'static str) -> Result<Signals, Failure> {
     let (stop, reload) = (Arc::<AtomicBool>::default(), Arc::<AtomicBool>::default());
     let mut caught = vec![SIGINT, SIGTERM];
     // `nohup` and some supervisors ask that it be ignored.
     if !is_ignored(SIGHUP) {
         caught.push(SIGHUP);
     }
-    let mut signals = signal_hook::iterator::Signals::new(caught).context("signals cannot be caught")?;
+    let mut signals = signal_hook::iterator::Signals::new(caught).map_err(uncaught)?;
     let (stops, reloads) = (stop.clone(), reload.clone());
     let watch = move || {
         let mut first: Option<Instant> = None;
@@ -43,12 +43,15 @@ pub fn signals(can_reload: bool, say: impl Fn(&str) + Send + 'static) -> anyhow:
                 None => {
                     first = Some(Instant::now());
                     stops.store(true, Ordering::Relaxed);
-                    say("finishing; Ctrl-C again ends at once");
+                    if signal == SIGINT {
+                        log::begin_line();
+                    }
+                    warn!("{begins}; Ctrl-C again ends at once");
                 }
                 Some(first) if first.elapsed() < ECHO => {}
                 Some(_) => {
                     for path in partial::unfinished() {
-                        say(&format!("{} is unfinished", path.display()));
+                        warn!("{} is unfinished", path.display());
                     }
                     #[expect(clippy::exit, reason = "whoever asks twice does not want to wait for other threads")]
                     std::process::exit(Exit::Interrupted as i32);
@@ -56,14 +59,18 @@ pub fn signals(can_reload: bool, say: impl Fn(&str) + Send + 'static) -> anyhow:
             }
         }
     };
-    std::thread::Builder::new().name("signals".into()).spawn(watch).context("no thread for signals")?;
+    std::thread::Builder::new().name("signals".into()).spawn(watch).map_err(uncaught)?;
     Ok(Signals { stop, reload })
 }
 
 /// Files that reach the limit of their size (`ulimit -f`) are write errors, of the one file, not the end of the program.
-pub fn spare_large_files() -> anyhow::Result<()> {
-    signal_hook::flag::register(SIGXFSZ, Arc::default()).context("signals cannot be caught")?;
+pub fn spare_large_files() -> Result<(), Failure> {
+    signal_hook::flag::register(SIGXFSZ, Arc::default()).map_err(uncaught)?;
     Ok(())
+}
+
+fn uncaught(error: std::io::Error) -> Failure {
+    Failure::internal(format!("signals cannot be caught: {error}"))
 }
 
 /// Whether the program was started with this signal ignored.

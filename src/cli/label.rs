@@ -1,23 +1,23 @@
 //! `mostream label`: a training set from footage.
 
 use super::cue::{CueArgs, cue};
-use super::exit::{Exit, Failure};
+use super::exit::{Exit, Failure, Outcome};
 use super::groups::GroupsArg;
 use super::interrupt::stop_flag;
 use super::localize::MethodArgs;
+use super::log;
 use super::model::ModelArgs;
 use super::past::{self, Ask, Tracked};
 use super::progress::Progress;
-use crate::cli::tell::tell;
-use anyhow::Context;
 use clap::ValueEnum;
 use mostream::analyzer::{AnalyzeError, Analyzer, feature_for};
 use mostream::backbone::Feature;
 use mostream::discover::groups::Groups;
 use mostream::engine::Cue;
+use mostream::fault::Kind;
 use mostream::label::duplicates::{Print, Seen};
 use mostream::label::format::{self, Masks};
-use mostream::label::journal::{self, Entry, Journal, JournalError, Settings};
+use mostream::label::journal::{self, Entry, Journal, Settings};
 use mostream::label::keyframe::{KeyFrames, THUMBNAIL};
 use mostream::label::sequence::Sequences;
 use mostream::label::{self, Format, Object, Picture, contact, naming};
@@ -33,6 +33,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use tracing::{info, warn};
 
 /// Of the JPEG files of the set.
 const QUALITY: u8 = 95;
@@ -129,7 +130,8 @@ struct Labeller<'a> {
     done: u64,
 }
 
-pub fn run(args: Args) -> anyhow::Result<Exit> {
+pub fn run(args: Args) -> Outcome {
+    log::be_quiet(args.quiet);
     let format = match args.format {
         FormatArg::Coco => Format::Coco,
         FormatArg::Yolo => Format::Yolo,
@@ -138,16 +140,13 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
         FormatArg::Mot => Format::Mot,
     };
     if args.masks == MasksArg::Rle && format != Format::Coco {
-        return Err(
-            Failure::new(Exit::Usage, "--masks rle needs --format coco: no other format has run lengths").into()
-        );
+        let why = "--masks rle needs --format coco: no other format has run lengths";
+        return Err(Failure::new(Kind::Usage, why));
     }
     let analyzer = args.model.analyzer()?;
     let localizer = args.boxes.localizer();
     let cue = cue(args.cue, args.boxes.method, false, args.boxes.min_score);
-    let groups = args
-        .groups
-        .load(args.boxes.method, args.model.feature, analyzer.checkpoint().id(), |line| tell!("mostream: {line}"))?;
+    let groups = args.groups.load(args.boxes.method, args.model.feature, analyzer.checkpoint().id())?;
     let settings = Settings {
         version: Settings::VERSION,
         format,
@@ -193,8 +192,7 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
             last = Some(clip);
         }
         Entry::Done { clip, .. } => known.entry(clip).or_default().is_done = true,
-    })
-    .map_err(|error| Failure::new(exit_of(&error), error))?;
+    })?;
     // A source that was interrupted goes on first, so that its pictures stay together.
     if let Some(at) = inputs.iter().position(|input| Some(clip_name(input)) == last) {
         inputs[..=at].rotate_right(1);
@@ -202,7 +200,7 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
 
     let mut labeller = Labeller {
         feature: feature_for(args.boxes.method, args.model.feature.into()),
-        progress: Progress::of(Some(inputs.len() as u64), "inputs", args.quiet),
+        progress: Progress::of(Some(inputs.len() as u64), "inputs"),
         args: &args,
         settings: &settings,
         localizer,
@@ -224,7 +222,7 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
             break;
         }
         match labeller.source(input) {
-            Err(error) if is_of_input(&error) => failures.push(format!("{error:#}")),
+            Err(error) if error.kind == Kind::Input => failures.push(error.message),
             outcome => outcome?,
         }
         labeller.done += 1;
@@ -240,7 +238,7 @@ impl Labeller<'_> {
     }
 
     /// Takes what is new of a source into the set.
-    fn source(&mut self, input: &Input) -> anyhow::Result<()> {
+    fn source(&mut self, input: &Input) -> Result<(), Failure> {
         let clip = clip_name(input);
         let known = self.known.get(&clip).copied().unwrap_or_default();
         if known.is_done {
@@ -262,12 +260,12 @@ impl Labeller<'_> {
     }
 
     /// Why the video ended early, where it did.
-    fn video(&mut self, input: &Input, source: &Source, known: Known) -> anyhow::Result<Option<String>> {
+    fn video(&mut self, input: &Input, source: &Source, known: Known) -> Result<Option<String>, Failure> {
         let mut past = match self.cue {
             Cue::Time { .. } => self.past(source)?,
             Cue::Appearance => HashMap::new(),
         };
-        let mut video = VideoPictures::open(source, Span::default())?;
+        let mut video = VideoPictures::open(source, Span::default()).map_err(of_input)?;
         let mut chooser = self.chooser(&video);
         let stop = self.stop.clone();
         let stopped = || stop.load(Ordering::Relaxed);
@@ -292,8 +290,8 @@ impl Labeller<'_> {
     }
 
     /// What is in the frames that will be chosen.
-    fn past(&self, source: &Source) -> anyhow::Result<HashMap<u64, Vec<Tracked>>> {
-        let mut video = VideoPictures::open(source, Span::default())?;
+    fn past(&self, source: &Source) -> Result<HashMap<u64, Vec<Tracked>>, Failure> {
+        let mut video = VideoPictures::open(source, Span::default()).map_err(of_input)?;
         let mut chooser = self.chooser(&video);
         let mut chosen = HashSet::new();
         let stop = self.stop.clone();
@@ -330,7 +328,7 @@ impl Labeller<'_> {
         (frame, pts_ns): (u64, u64),
         full: &RgbImage,
         past: Option<Vec<Tracked>>,
-    ) -> anyhow::Result<Known> {
+    ) -> Result<Known, Failure> {
         let (width, height) = full.dimensions();
         if width.max(height) > LONGEST {
             let why =
@@ -389,12 +387,12 @@ impl Labeller<'_> {
         Ok(Known { chosen: known.chosen + 1, kept: known.kept + 1, ..known })
     }
 
-    fn append(&mut self, entry: &Entry) -> anyhow::Result<()> {
-        self.journal.append(entry).map_err(|error| unwritten(&self.args.output.join(journal::STATE), error).into())
+    fn append(&mut self, entry: &Entry) -> Result<(), Failure> {
+        self.journal.append(entry).map_err(|error| unwritten(&self.args.output.join(journal::STATE), error))
     }
 
     /// Makes the set's files of the journal, and says how it went.
-    fn finish(self, failures: Vec<String>) -> anyhow::Result<Exit> {
+    fn finish(self, failures: Vec<String>) -> Outcome {
         let folder = &self.args.output;
         let masks = if self.args.masks == MasksArg::Rle { Masks::Rle } else { Masks::Polygons };
         let mut listed = 0u64;
@@ -406,7 +404,7 @@ impl Labeller<'_> {
                     let line = line.replace('\n', " ");
                     listed += 1;
                     // To stderr too, where it may not be wanted but must be seen.
-                    tell!("mostream: {line}");
+                    warn!("{line}");
                     writeln!(out, "{line}")
                 };
                 for entry in journal::entries(folder)? {
@@ -418,12 +416,10 @@ impl Labeller<'_> {
             })
         })();
         written.map_err(|error: std::io::Error| unwritten(folder, error))?;
-        if !self.args.quiet {
-            let Self { pictures, objects, duplicates, .. } = &self;
-            let folder = folder.display();
-            tell!("mostream: {pictures} pictures, {objects} boxes; {duplicates} near-duplicates left out");
-            tell!("mostream: {folder}; to look it over: {folder}/contact/page-001.html");
-        }
+        let Self { pictures, objects, duplicates, .. } = &self;
+        let folder = folder.display();
+        info!("{pictures} pictures, {objects} boxes; {duplicates} near-duplicates left out");
+        info!("{folder}; to look it over: {folder}/contact/page-001.html");
         Ok(match (self.is_stopped(), listed) {
             (true, _) => Exit::Interrupted,
             (false, 0) => Exit::Done,
@@ -458,27 +454,19 @@ fn file_of(input: &Input) -> Option<PathBuf> {
     }
 }
 
-/// Whether the run goes on without the input that brought this error.
-fn is_of_input(error: &anyhow::Error) -> bool {
-    error.is::<StreamError>() || error.is::<PictureError>()
+/// What one input does not give, for want of a decoder, too: the others do.
+fn of_input(error: StreamError) -> Failure {
+    Failure::new(Kind::Input, error)
 }
 
 fn unwritten(path: &Path, error: std::io::Error) -> Failure {
-    Failure::new(Exit::Output, format!("{}: {error}", path.display()))
-}
-
-fn exit_of(error: &JournalError) -> Exit {
-    match error {
-        JournalError::Settings { .. } => Exit::Usage,
-        _ => Exit::Output,
-    }
+    Failure::new(Kind::Output, format!("{}: {error}", path.display()))
 }
 
 /// A number in 0..=1.
-fn share(text: &str) -> anyhow::Result<f64> {
-    let value: f64 = text.parse().context("expected a number in 0 to 1")?;
-    anyhow::ensure!((0.0..=1.0).contains(&value), "expected a number in 0 to 1");
-    Ok(value)
+fn share(text: &str) -> Result<f64, String> {
+    let value = text.parse().ok().filter(|value| (0.0..=1.0).contains(value));
+    value.ok_or_else(|| "expected a number in 0 to 1".into())
 }
 
 fn interval(text: &str) -> Result<u64, String> {

@@ -1,6 +1,7 @@
 //! `mostream localize`: patch features from a NumPy file to boxes on stdout.
 
-use super::exit::{self, Exit, Failure};
+use super::exit::{self, Exit, Failure, Outcome};
+use mostream::fault::Kind;
 use mostream::geometry::{Grid, PatchLayout};
 use mostream::localize::{Found, LocalizeError, Localizer, MOST_MIN_SCORE, Method, PatchOutput};
 use mostream::npy::{self, NpyError};
@@ -84,14 +85,14 @@ enum Details {
     None {},
 }
 
-pub fn run(args: Args) -> anyhow::Result<Exit> {
+pub fn run(args: Args) -> Outcome {
     let (image_height, image_width) = args.image;
     let layout = PatchLayout { grid: args.grid, patch: args.patch, image_width, image_height };
-    let unreadable = |why: NpyError| Failure::new(Exit::Input, format!("{}: {why}", args.features.display()));
+    let unreadable = |why: NpyError| Failure::new(Kind::Input, format!("{}: {why}", args.features.display()));
     let values = File::open(&args.features).map_err(NpyError::from).and_then(npy::read_matrix).map_err(unreadable)?;
     let unusable = |error: LocalizeError| match error {
-        LocalizeError::Layout { .. } => Failure::new(Exit::Usage, error),
-        error => Failure::new(Exit::Input, format!("{}: {error}", args.features.display())),
+        LocalizeError::Layout { .. } => Failure::new(Kind::Usage, error),
+        error => Failure::new(Kind::Input, format!("{}: {error}", args.features.display())),
     };
     let method = args.localizer.method();
     let output = PatchOutput::new(method, args.grid, values).map_err(unusable)?;
@@ -107,7 +108,7 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
             Found::DinoSeg(_) => Details::None {},
         },
     };
-    let said = serde_json::to_string(&output)?;
+    let said = serde_json::to_string(&output).map_err(Failure::internal)?;
     exit::to_stdout(|out| writeln!(out, "{said}"))?;
     Ok(Exit::Done)
 }

@@ -13,16 +13,17 @@ mod inspect;
 mod interrupt;
 mod label;
 mod localize;
+mod log;
 mod model;
 mod models;
 mod past;
 mod progress;
 mod run;
 mod sources;
-mod tell;
 mod warmup;
 
 use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
+use exit::Outcome;
 
 /// Finds the objects in any video, with no labels and no training.
 #[derive(Parser)]
@@ -69,10 +70,11 @@ pub fn main() -> std::process::ExitCode {
     let matches = Cli::command().get_matches();
     let command = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit()).command;
     let of_command = matches.subcommand().map_or(&matches, |(_, matches)| matches);
+    log::begin();
     exit::report(interrupt::spare_large_files().and_then(|()| outcome(command, of_command)))
 }
 
-fn outcome(command: Command, matches: &ArgMatches) -> anyhow::Result<exit::Exit> {
+fn outcome(command: Command, matches: &ArgMatches) -> Outcome {
     match command {
         Command::Run(args) => run::run(*args, matches),
         Command::Config(command) => config::run(command),

@@ -1,8 +1,6 @@
 //! The flags that choose the backbone, for every subcommand that runs it.
 
-use super::exit::{Exit, Failure};
-use crate::cli::tell::tell;
-use anyhow::Context;
+use super::exit::Failure;
 use clap::ValueEnum;
 use mostream::analyzer::{Analyzer, ModelSize};
 use mostream::backbone::{
@@ -10,10 +8,12 @@ use mostream::backbone::{
     user_cache,
 };
 use mostream::engine::Backbones;
+use mostream::fault::Kind;
 use mostream::run::spec::FeatureName;
 use mostream::zoo;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use tracing::warn;
 
 #[derive(clap::Args)]
 pub struct ModelArgs {
@@ -55,7 +55,7 @@ impl DeviceArgs {
         match self.device.all().len() {
             1 => Ok(()),
             _ => Err(Failure::new(
-                Exit::Usage,
+                Kind::Usage,
                 format!("--device {}: only run shares its work between GPUs: name one", self.device),
             )),
         }
@@ -153,7 +153,7 @@ impl ModelArgs {
     }
 
     fn analyzer_with(&self, checkpoint: Arc<Checkpoint>, options: SessionOptions) -> Analyzer {
-        Analyzer::new(checkpoint, options, self.model_size()).telling(|line| tell!("mostream: {line}"))
+        Analyzer::new(checkpoint, options, self.model_size())
     }
 
     fn session_options(&self) -> SessionOptions {
@@ -194,7 +194,7 @@ impl ModelArgs {
     ) -> Result<Backbone, Failure> {
         self.device.check_single()?;
         let backbone = open(checkpoint, outputs, size, &self.session_options())?;
-        backbone.notes().iter().for_each(|note| tell!("mostream: {note}"));
+        backbone.notes().iter().for_each(|note| warn!("{note}"));
         Ok(backbone)
     }
 
@@ -208,7 +208,7 @@ impl ModelArgs {
         open(checkpoint, (feature, false), size, &self.session_options())
     }
 
-    /// The models of a run of this checkpoint, on all devices asked for, of which nothing is said.
+    /// The models of a run of this checkpoint, on all devices asked for.
     pub fn backbones<'a>(&self, checkpoint: &'a Checkpoint, feature: Feature) -> Backbones<&'a Checkpoint> {
         Backbones {
             checkpoint,
@@ -216,7 +216,6 @@ impl ModelArgs {
             size: self.model_size(),
             devices: self.device.device,
             options: self.session_options(),
-            tell: Box::new(|_| {}),
         }
     }
 }
@@ -235,11 +234,11 @@ fn open(
 }
 
 /// `640x480` → `(640, 480)`.
-pub fn size(text: &str) -> anyhow::Result<(u32, u32)> {
-    let (width, height) = text.split_once('x').context("expected WIDTHxHEIGHT, such as 320x240")?;
+pub fn size(text: &str) -> Result<(u32, u32), String> {
+    let (width, height) = text.split_once('x').ok_or("expected WIDTHxHEIGHT, such as 320x240")?;
     let side = |text: &str| match text.parse() {
         Ok(side @ 1..=65_536) => Ok(side),
-        _ => Err(anyhow::anyhow!("{text:?} is no side of an image (expected 1 to 65536)")),
+        _ => Err(format!("{text:?} is no side of an image (expected 1 to 65536)")),
     };
     Ok((side(width)?, side(height)?))
 }

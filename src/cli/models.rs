@@ -1,21 +1,21 @@
 //! `mostream model`: models by name, and the files they are in.
 
-use super::exit::{self, Exit, Failure};
+use super::exit::{self, Exit, Failure, Outcome};
 use super::interrupt;
+use super::log;
 use super::model::{CheckpointArgs, FeatureArg, size};
-use crate::cli::tell::tell;
-use anyhow::Context;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use mostream::analyzer::ModelSize;
 use mostream::backbone::{Checkpoint, DEFAULT_MAX_PATCHES, Description, Hints, Metadata};
+use mostream::fault::OfKind;
 use mostream::partial;
 use mostream::run::guard::guard;
-use mostream::stream::redact;
 use mostream::zoo::{self, Event, Known, Options, Store, ZooError};
 use serde::Serialize;
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
+use tracing::{info, warn};
 
 /// Of the bundled model, which is the program's own.
 const BUNDLED_LICENSE: &str = "Apache-2.0 OR MIT";
@@ -107,14 +107,14 @@ pub struct ExportArgs {
     patches: u16,
 }
 
-fn seconds(text: &str) -> anyhow::Result<f64> {
+fn seconds(text: &str) -> Result<f64, String> {
     match text.parse() {
         Ok(seconds) if (0.001..=86_400.0).contains(&seconds) => Ok(seconds),
-        _ => anyhow::bail!("expected seconds, from 0.001 to 86400"),
+        _ => Err("expected seconds, from 0.001 to 86400".into()),
     }
 }
 
-pub fn run(command: ModelCommand) -> anyhow::Result<Exit> {
+pub fn run(command: ModelCommand) -> Outcome {
     match command {
         ModelCommand::List { json } => list(json),
         ModelCommand::Pull(args) => pull(args),
@@ -149,7 +149,7 @@ struct Listed {
     address: Option<String>,
 }
 
-fn list(json: bool) -> anyhow::Result<Exit> {
+fn list(json: bool) -> Outcome {
     let store = Store::of_user()?;
     let bundled = Checkpoint::bundled().map_err(Failure::from)?;
     let about = bundled.description();
@@ -227,11 +227,12 @@ fn list(json: bool) -> anyhow::Result<Exit> {
     Ok(Exit::Done)
 }
 
-fn pull(args: PullArgs) -> anyhow::Result<Exit> {
+fn pull(args: PullArgs) -> Outcome {
     let mirror = args.mirror.filter(|mirror| !mirror.is_empty());
     let options = Options { mirror, timeout: Duration::from_secs_f64(args.timeout), retries: args.retries };
-    let stop = interrupt::signals(false, |_| tell!("\nmostream: stopping; Ctrl-C again ends at once"))?.stop;
-    let mut shown = Shown::new(args.quiet);
+    let stop = interrupt::signals(false, "stopping")?.stop;
+    log::be_quiet(args.quiet);
+    let mut shown = Shown::new();
     let pulled = Store::of_user()?
         .pull(&args.name, args.from.as_deref(), args.again, &options, &stop, &mut |event| shown.tell(event));
     shown.finish();
@@ -248,21 +249,20 @@ fn pull(args: PullArgs) -> anyhow::Result<Exit> {
 /// The progress of a download: a bar on a terminal, a line now and then elsewhere.
 struct Shown {
     bar: Option<ProgressBar>,
-    quiet: bool,
     last: Instant,
 }
 
 impl Shown {
-    fn new(quiet: bool) -> Self {
-        let is_bar = !quiet && std::io::stderr().is_terminal();
+    fn new() -> Self {
+        let is_bar = !log::is_quiet() && std::io::stderr().is_terminal();
         let bar = is_bar.then(|| ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr_with_hz(5)));
-        Self { bar, quiet, last: Instant::now() }
+        bar.iter().for_each(log::spare);
+        Self { bar, last: Instant::now() }
     }
 
     fn tell(&mut self, event: Event) {
         match (event, &self.bar) {
-            (Event::Say(line), Some(bar)) => bar.suspend(|| tell!("mostream: {}", redact(&line))),
-            (Event::Say(line), None) => tell!("mostream: {}", redact(&line)),
+            (Event::Say(line), _) => warn!("{line}"),
             (Event::At(have, total), Some(bar)) => {
                 if bar.length() != total || bar.position() == 0 {
                     let template = match total {
@@ -278,10 +278,10 @@ impl Shown {
                 }
                 bar.set_position(have);
             }
-            (Event::At(have, total), None) if !self.quiet && self.last.elapsed() >= LINE_EVERY => {
+            (Event::At(have, total), None) if self.last.elapsed() >= LINE_EVERY => {
                 self.last = Instant::now();
                 let of = total.map_or(String::new(), |total| format!(" of {:.1}", total as f64 / 1e6));
-                tell!("mostream: {:.1}{of} MB", have as f64 / 1e6);
+                info!("{:.1}{of} MB", have as f64 / 1e6);
             }
             (Event::At(..), None) => {}
         }
@@ -292,13 +292,13 @@ impl Shown {
     }
 }
 
-fn import(file: &Path, name: Option<String>, heads: Option<u16>) -> anyhow::Result<Exit> {
+fn import(file: &Path, name: Option<String>, heads: Option<u16>) -> Outcome {
     let stem = || file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
     let is_named = name.is_some();
     let imported = Store::of_user()?.import(file, &name.clone().unwrap_or_else(stem), heads.map(usize::from));
     let path = imported.map_err(|error| match error {
         ZooError::Name(_) | ZooError::Taken(_) if !is_named => {
-            Failure::new(Exit::from(&error), format!("{error}; --name NAME gives another"))
+            Failure::new(error.kind(), format!("{error}; --name NAME gives another"))
         }
         error => error.into(),
     })?;
@@ -330,7 +330,7 @@ fn metadata(checkpoint: &Checkpoint) -> Metadata {
     metadata
 }
 
-fn export(args: &ExportArgs) -> anyhow::Result<Exit> {
+fn export(args: &ExportArgs) -> Outcome {
     guard(&[(&args.output, "the file")], &Vec::from_iter(args.checkpoint.file()))?;
     let checkpoint = args.checkpoint.read()?;
     let asked =
@@ -352,8 +352,7 @@ fn export(args: &ExportArgs) -> anyhow::Result<Exit> {
     let stated = metadata(&checkpoint).into_iter();
     words.extend(stated.filter(|(key, _)| ["license", "address", "source_sha256"].contains(&key.as_str())));
     let onnx = checkpoint.onnx(args.feature.into(), width, height, &words).map_err(Failure::from)?;
-    partial::write(&args.output, &onnx.bytes)
-        .map_err(|error| Failure::new(Exit::Output, format!("{} cannot be written: {error}", args.output.display())))?;
+    partial::write(&args.output, &onnx.bytes).map_err(|error| Failure::unwritten(&args.output, error))?;
     let said = serde_json::json!({
         "file": args.output.display().to_string(),
         "model": checkpoint.id(),
@@ -369,7 +368,7 @@ fn export(args: &ExportArgs) -> anyhow::Result<Exit> {
     Ok(Exit::Done)
 }
 
-fn info(model: &Path, heads: Option<u16>, json: bool) -> anyhow::Result<Exit> {
+fn info(model: &Path, heads: Option<u16>, json: bool) -> Outcome {
     let checkpoint = zoo::open(model, Hints { heads: heads.map(usize::from), patch: None })?;
     let Description { family, patch, width, depth, heads, parameters, side, dtypes, mean, std } =
         checkpoint.description();
@@ -395,7 +394,7 @@ fn info(model: &Path, heads: Option<u16>, json: bool) -> anyhow::Result<Exit> {
         exit::to_stdout(|out| writeln!(out, "{said}"))?;
         return Ok(Exit::Done);
     }
-    let said = said.as_object().context("no object")?;
+    let said = said.as_object().ok_or_else(|| Failure::internal("what is known of the model is no object"))?;
     let line = |value: &serde_json::Value| match value {
         serde_json::Value::String(text) => text.clone(),
         serde_json::Value::Array(items) => items.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "),

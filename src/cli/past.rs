@@ -1,5 +1,6 @@
 //! What the past of a video shows, for commands that look at some of its frames.
 
+use super::exit::Failure;
 use super::model::ModelArgs;
 use mostream::backbone::{Checkpoint, Feature};
 use mostream::engine::{self, Cue, EngineError, Outcome, Pace, Seen, Task};
@@ -52,7 +53,7 @@ pub fn objects(
     ask: &Ask,
     stop: &AtomicBool,
     mut wanted: impl FnMut(&FrameRecord) -> bool + Send + 'static,
-) -> anyhow::Result<HashMap<u64, Vec<Tracked>>> {
+) -> Result<HashMap<u64, Vec<Tracked>>, Failure> {
     let found = Arc::new(Mutex::new(HashMap::new()));
     let kept = found.clone();
     let take = move |seen: Seen| {

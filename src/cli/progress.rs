@@ -1,9 +1,10 @@
 //! Progress on stderr: a bar on a terminal, a line now and then elsewhere, nothing with `--quiet`.
 
-use crate::cli::tell::tell;
+use super::log;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::io::IsTerminal;
 use std::time::{Duration, Instant};
+use tracing::info;
 
 const LINE_EVERY: Duration = Duration::from_secs(5);
 
@@ -15,13 +16,13 @@ pub enum Progress {
 }
 
 impl Progress {
-    pub fn new(total: Option<u64>, is_quiet: bool) -> Self {
-        Self::of(total, "frames", is_quiet)
+    pub fn new(total: Option<u64>) -> Self {
+        Self::of(total, "frames")
     }
 
     /// Counts `unit`, a plural.
-    pub fn of(total: Option<u64>, unit: &'static str, is_quiet: bool) -> Self {
-        if is_quiet {
+    pub fn of(total: Option<u64>, unit: &'static str) -> Self {
+        if log::is_quiet() {
             return Self::Quiet;
         }
         if !std::io::stderr().is_terminal() {
@@ -38,13 +39,14 @@ impl Progress {
             };
             bar.set_style(style.with_key("rate", rate));
         }
+        log::spare(&bar);
         Self::Bar(bar)
     }
 
     /// Something whose length nobody knows, told by `what` and the time since; without a terminal it is told once.
     pub fn waiting(what: &str) -> Self {
         if !std::io::stderr().is_terminal() {
-            tell!("mostream: {what}");
+            info!("{what}");
             return Self::Quiet;
         }
         let spinner = ProgressBar::new_spinner().with_message(what.to_owned());
@@ -52,6 +54,7 @@ impl Progress {
             spinner.set_style(style);
         }
         spinner.enable_steady_tick(Duration::from_millis(200));
+        log::spare(&spinner);
         Self::Bar(spinner)
     }
 
@@ -68,7 +71,7 @@ impl Progress {
                 let left = total.and_then(|total| total.checked_sub(frames));
                 let eta = left.map_or(String::new(), |left| format!(", {:.0} s left", left as f64 / rate));
                 let of = total.map_or(String::new(), |total| format!("/{total}"));
-                tell!("mostream: {frames}{of} {unit}, {rate:.1} {unit}/s, {objects} boxes{eta}");
+                info!("{frames}{of} {unit}, {rate:.1} {unit}/s, {objects} boxes{eta}");
             }
             Self::Lines { .. } | Self::Quiet => {}
         }

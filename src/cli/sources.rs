@@ -1,6 +1,6 @@
 //! `mostream sources`: the capture devices of this machine.
 
-use super::exit::{Exit, to_stdout};
+use super::exit::{Exit, Outcome, to_stdout};
 use mostream::stream::devices;
 
 #[derive(clap::Args)]
@@ -10,7 +10,7 @@ pub struct Args {
     json: bool,
 }
 
-pub fn run(args: Args) -> anyhow::Result<Exit> {
+pub fn run(args: Args) -> Outcome {
     let devices = devices::list()?;
     to_stdout(|out| {
         if args.json {

@@ -1,15 +1,15 @@
 //! `mostream warmup`: makes ahead of time what `run` would make when it starts: graphs, optimised models, TensorRT's engines.
 
 use super::bench::first_frame;
-use super::exit::Exit;
+use super::exit::{Exit, Outcome};
 use super::model::ModelArgs;
 use super::progress::Progress;
-use crate::cli::tell::tell;
 use mostream::picture;
 use mostream::run::inputs::{self, Input};
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::time::Instant;
+use tracing::info;
 
 #[derive(clap::Args)]
 #[command(
@@ -25,7 +25,7 @@ pub struct Args {
     model: ModelArgs,
 }
 
-pub fn run(args: Args) -> anyhow::Result<Exit> {
+pub fn run(args: Args) -> Outcome {
     let checkpoint = args.model.checkpoint()?;
     let (inputs, failures) = inputs::expand(&args.inputs);
     if let Some(failure) = failures.into_iter().next() {
@@ -47,8 +47,8 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
         waiting.finish();
         let backbone = backbone?;
         let placement = backbone.placement();
-        tell!(
-            "mostream: {width}x{height} is ready on {} in {}, batches of up to {}, after {:.1} s",
+        info!(
+            "{width}x{height} is ready on {} in {}, batches of up to {}, after {:.1} s",
             placement.device,
             placement.precision,
             backbone.batch(),

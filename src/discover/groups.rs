@@ -2,6 +2,7 @@
 
 use super::appearance::{appearance, centre, distance};
 use super::clustering::{Clusters, nearest};
+use crate::fault::{Kind, OfKind};
 use crate::localize::{Detection, PatchOutput};
 use crate::partial::PartialFile;
 use serde::{Deserialize, Serialize};
@@ -28,6 +29,12 @@ pub type Named = (Detection, Option<String>);
 pub struct GroupsError {
     pub path: String,
     pub why: String,
+}
+
+impl OfKind for GroupsError {
+    fn kind(&self) -> Kind {
+        Kind::Input
+    }
 }
 
 /// All groups, the largest first.

@@ -7,6 +7,7 @@ use crate::geometry::PatchLayout;
 use crate::motion::Need;
 use std::borrow::Borrow;
 use std::sync::Arc;
+use tracing::warn;
 
 /// What sessions are opened of, and how.
 pub struct Backbones<C> {
@@ -16,8 +17,6 @@ pub struct Backbones<C> {
     /// They share the work; the device of the options counts for nothing.
     pub devices: Devices,
     pub options: SessionOptions,
-    /// Takes what is to be said about a session.
-    pub tell: Box<dyn Fn(&str) + Send + Sync>,
 }
 
 impl<C: Borrow<Checkpoint> + Send + Sync> Models for Backbones<C> {
@@ -41,7 +40,7 @@ impl<C: Borrow<Checkpoint> + Send + Sync> Models for Backbones<C> {
                 true => Backbone::open_with_middle(checkpoint, feature, width, height, &options),
                 false => Backbone::open(checkpoint, feature, width, height, &options),
             }?;
-            backbone.notes().iter().for_each(|note| (self.tell)(note));
+            backbone.notes().iter().for_each(|note| warn!("{note}"));
             Ok(Arc::new(backbone))
         };
         self.devices.all().into_iter().map(open).collect()

@@ -8,6 +8,7 @@ use crossbeam_channel::{Sender, bounded};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{Builder, JoinHandle};
+use tracing::dispatcher::{get_default, with_default};
 
 /// Commands that wait while a lane is begun or ends.
 const COMMANDS: usize = 16;
@@ -22,7 +23,7 @@ pub struct Engine {
 }
 
 impl Engine {
-    /// A run without a source, until `stop` is set. `tell` takes lines for the log.
+    /// A run without a source, until `stop` is set.
     ///
     /// When a device fails in mid-run, what was written is finished: it may have run for hours.
     pub fn start(
@@ -30,11 +31,11 @@ impl Engine {
         models: Arc<dyn Models>,
         board: Arc<Board>,
         stop: Arc<AtomicBool>,
-        tell: impl Fn(&str) + Send + Sync + 'static,
     ) -> Result<Self, EngineError> {
         let (to_lanes, commands) = bounded(COMMANDS);
         let (of_lanes, ends) = (board.clone(), stop.clone());
-        let run = move || work(&task, &*models, &of_lanes, &ends, &tell, commands);
+        let log = get_default(Clone::clone);
+        let run = move || with_default(&log, || work(&task, &*models, &of_lanes, &ends, commands));
         let thread = Builder::new().name("lanes".into()).spawn(run).map_err(EngineError::Thread)?;
         Ok(Self { board, stop, commands: Some(to_lanes), thread: Some(thread) })
     }
@@ -92,11 +93,10 @@ pub fn run(
     models: &dyn Models,
     board: &Board,
     stop: &AtomicBool,
-    tell: &(dyn Fn(&str) + Sync),
 ) -> Result<Outcome, EngineError> {
     let (to_lanes, commands) = bounded(inputs.len());
     // There is room for all.
     inputs.into_iter().for_each(|input| drop(to_lanes.try_send(Command::Add(Box::new(input)))));
     drop(to_lanes);
-    work(task, models, board, stop, tell, commands)
+    work(task, models, board, stop, commands)
 }

@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{Builder, Scope, ScopedJoinHandle};
 use std::time::{Duration, Instant};
+use tracing::dispatcher::{get_default, with_default};
 
 /// Why frames go no further.
 #[derive(Debug, thiserror::Error)]
@@ -170,7 +171,9 @@ pub(crate) fn spawn<'scope, R: Send + 'scope>(
     name: &str,
     work: impl FnOnce() -> R + Send + 'scope,
 ) -> std::io::Result<ScopedJoinHandle<'scope, R>> {
-    Builder::new().name(name.into()).spawn_scoped(scope, work)
+    // Who listens to the caller's log listens to this thread's.
+    let log = get_default(Clone::clone);
+    Builder::new().name(name.into()).spawn_scoped(scope, move || with_default(&log, work))
 }
 
 /// Nobody waits for a thread that is no more.

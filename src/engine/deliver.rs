@@ -9,6 +9,7 @@ use super::sink::{Ending, Message, Picture, Sink};
 use super::status::SourceStatus;
 use super::task::{Cue, Fault, Seen, Witness};
 use crate::discover::groups::Named;
+use crate::fault::{Kind, OfKind};
 use crate::geometry::{PatchLayout, PixelBox};
 use crate::motion::Evidence;
 use crate::overlay::Overlay;
@@ -24,6 +25,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::Scope;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use tracing::{error, warn};
 
 /// How often one who waits for the end of the model looks for it.
 const LOOK: Duration = Duration::from_millis(5);
@@ -200,13 +202,16 @@ impl<'a> Delivery<'a> {
                 ending: ending.clone(),
                 // Of a live source every other sink goes on.
                 breaks: (!self.is_live).then(|| self.is_broken.clone()),
-                tell: self.shared.tell,
+                source: self.status.clone(),
                 sink,
             };
             let name = sink.sink.name();
             match spawn(scope, "sink", move || sink.run()) {
                 Ok(thread) => threads.push(thread),
-                Err(error) => (self.shared.tell)(&format!("{name}: no thread can be started for it: {error}")),
+                Err(error) => {
+                    let source = &self.status.name;
+                    error!(source, fault = Kind::Internal.name(), "{name}: no thread can be started for it: {error}");
+                }
             }
         }
         let mut end = End::default();
@@ -422,11 +427,12 @@ impl<'a> Delivery<'a> {
 
     /// Tells the log: of a file, what is wrong with it.
     fn say(&self, change: &StateChange) {
-        let why = change.why.as_deref();
+        let (source, why) = (&self.status.name, change.why.as_deref());
+        let now = change.state.name();
         match (self.is_live, change.state, why) {
-            (true, state, None) => (self.shared.tell)(&format!("{}: {}", self.status.name, state.name())),
-            (true, state, Some(why)) => (self.shared.tell)(&format!("{}: {}: {why}", self.status.name, state.name())),
-            (false, SourceState::Lost, Some(why)) => (self.shared.tell)(why),
+            (true, _, None) => warn!(source, state = now, "{source}: {now}"),
+            (true, _, Some(why)) => warn!(source, state = now, "{source}: {now}: {why}"),
+            (false, SourceState::Lost, Some(why)) => warn!(source, "{why}"),
             (false, ..) => {}
         }
     }
@@ -468,7 +474,7 @@ fn unix_ns(at: SystemTime) -> u64 {
 }
 
 /// A sink's thread.
-struct Drain<'a> {
+struct Drain {
     sink: Box<dyn Sink>,
     parcels: Receiver<Parcel>,
     faults: Arc<Faults>,
@@ -476,12 +482,12 @@ struct Drain<'a> {
     ending: Arc<Mutex<Ending>>,
     /// Set when it fails.
     breaks: Option<Arc<AtomicBool>>,
-    tell: &'a (dyn Fn(&str) + Sync),
+    source: Arc<SourceStatus>,
 }
 
-impl Drain<'_> {
+impl Drain {
     fn run(self) {
-        let Self { mut sink, parcels, faults, ending, breaks, tell } = self;
+        let Self { mut sink, parcels, faults, ending, breaks, source } = self;
         let taken = parcels.iter().try_for_each(|parcel| sink.take(&parcel.message));
         let finished = match taken {
             Ok(()) => sink.finish(*ending.lock().unwrap_or_else(PoisonError::into_inner)),
@@ -494,7 +500,7 @@ impl Drain<'_> {
         if let Err(error) = finished {
             breaks.iter().for_each(|breaks| breaks.store(true, Ordering::Relaxed));
             if !error.is_end() {
-                tell(&error.to_string());
+                error!(source = source.name, fault = error.kind().name(), "{error}");
             }
             faults.lock().unwrap_or_else(PoisonError::into_inner).push(Fault::Sink(error));
         }

@@ -7,6 +7,7 @@ use super::lanes::{Answer, Reply, SPARE_PICTURES, Shared, microseconds};
 use super::sessions::{Look, Purpose, Shape};
 use super::status::SourceStatus;
 use super::task::{EngineError, Task};
+use crate::fault::OfKind;
 use crate::localize::PatchOutput;
 use crate::record::TimingsRecord;
 use crate::stream::frame::{Frame, FrameFit};
@@ -15,6 +16,7 @@ use std::cell::RefCell;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
+use tracing::error;
 
 /// A picture on its way through the model.
 struct Ticketed {
@@ -56,7 +58,10 @@ pub(super) fn infer(shared: &Shared) -> Result<(), EngineError> {
         while let Some(purpose) = shared.sessions.next_wanted() {
             if let Err(error) = shared.sessions.open(&purpose) {
                 let (width, height) = (purpose.layout.image_width, purpose.layout.image_height);
-                (shared.tell)(&format!("pictures of {width}x{height} for the model have no boxes: {error}"));
+                error!(
+                    fault = error.kind().name(),
+                    "pictures of {width}x{height} for the model have no boxes: {error}"
+                );
             }
             shared.inbox.wake();
         }

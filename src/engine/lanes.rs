@@ -23,6 +23,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::{Scope, ScopedJoinHandle};
 use std::time::{Duration, Instant};
+use tracing::warn;
 
 /// Frames of one source that wait for their answers: with many sources a turn takes a while.
 const LIVE_ORDERS: usize = 64;
@@ -71,7 +72,6 @@ pub(super) struct Shared<'a> {
     is_ending: AtomicBool,
     /// Something ended that nobody expected to.
     pub has_panicked: AtomicBool,
-    pub tell: &'a (dyn Fn(&str) + Sync),
 }
 
 impl Shared<'_> {
@@ -93,7 +93,6 @@ pub(super) fn work(
     models: &dyn Models,
     board: &Board,
     stop: &AtomicBool,
-    tell: &(dyn Fn(&str) + Sync),
     commands: Receiver<Command>,
 ) -> Result<Outcome, EngineError> {
     let shared = Shared {
@@ -106,7 +105,6 @@ pub(super) fn work(
         stop,
         is_ending: AtomicBool::new(false),
         has_panicked: AtomicBool::new(false),
-        tell,
     };
     let shared = &shared;
     std::thread::scope(|scope| {
@@ -221,8 +219,9 @@ impl<'scope, 'env> Lanes<'scope, 'env> {
     fn begin(&mut self, input: Input) {
         let status = input.status.clone();
         if let Err(error) = self.spawn(input) {
-            (self.shared.tell)(&format!("{}: a thread cannot be started: {error}", status.name));
-            self.end(&status, vec![Fault::Thread(error)], None);
+            let fault = Fault::Thread(error);
+            fault.tell(&status.name);
+            self.end(&status, vec![fault], None);
         }
     }
 
@@ -235,7 +234,8 @@ impl<'scope, 'env> Lanes<'scope, 'env> {
         let room = if is_live { Room::live() } else { Room::patient(shared.depth.clone()) };
         let is_broken = Arc::<AtomicBool>::default();
         let (eyes, past) = eyes::begin(&mut scene).unwrap_or_else(|why| {
-            (shared.tell)(&format!("{}: its scene is seen anew: what was kept of it is of no use, {why}", status.name));
+            let source = &status.name;
+            warn!(source, "{source}: its scene is seen anew: what was kept of it is of no use, {why}");
             Default::default()
         });
         let past = match shared.task.cue {

@@ -1,5 +1,6 @@
 //! Where finished frames go.
 
+use crate::fault::{Kind, OfKind};
 use crate::record::{EndRecord, FrameRecord, StateRecord};
 use crate::stream::StreamError;
 use gstreamer as gst;
@@ -82,6 +83,15 @@ pub enum SinkError {
     /// With the sink's name.
     #[error("{0}")]
     Other(String),
+}
+
+impl OfKind for SinkError {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::Stream(error) => error.kind(),
+            Self::Write { .. } | Self::Other(_) => Kind::Output,
+        }
+    }
 }
 
 impl SinkError {

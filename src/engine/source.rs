@@ -100,9 +100,10 @@ impl Source<'_> {
             let [layout, of_part] = match layout {
                 Ok(layouts) => seen.insert((size, layouts)).1,
                 Err(error) => {
-                    (shared.tell)(&format!("{}: {error}", self.status.name));
+                    let fault = Fault::Model(error);
+                    fault.tell(&self.status.name);
                     self.is_broken.store(true, Ordering::Relaxed);
-                    return Some(Fault::Model(error));
+                    return Some(fault);
                 }
             };
             let arrived = frame.capture.map_or_else(Instant::now, |capture| capture.instant);

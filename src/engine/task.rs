@@ -7,6 +7,7 @@ use super::sink::{Sink, SinkError};
 use super::status::{LaneId, SourceStatus};
 use crate::backbone::BackboneError;
 use crate::discover::groups::Groups;
+use crate::fault::{Kind, OfKind};
 use crate::localize::Localizer;
 use crate::motion::Evidence;
 use crate::record::FrameRecord;
@@ -14,6 +15,7 @@ use crate::scene::{Scene, Sense, Senses};
 use crate::stream::StreamError;
 use crate::stream::feed::Feed;
 use std::sync::Arc;
+use tracing::error;
 
 /// What speaks for an object.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -105,7 +107,16 @@ impl From<BackboneError> for EngineError {
     }
 }
 
-/// What went wrong at one source. It has been told.
+impl OfKind for EngineError {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::Crew(CrewError::Backbone(error)) => error.kind(),
+            Self::Crew(_) | Self::Thread(_) | Self::Panic | Self::Over => Kind::Internal,
+        }
+    }
+}
+
+/// What went wrong at one source. It has been logged.
 #[derive(Debug, thiserror::Error)]
 pub enum Fault {
     #[error(transparent)]
@@ -118,6 +129,24 @@ pub enum Fault {
     Thread(std::io::Error),
     #[error("the {0} thread stopped unexpectedly; please report this")]
     Panic(&'static str),
+}
+
+impl OfKind for Fault {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::Source(error) => error.kind(),
+            Self::Model(error) => error.kind(),
+            Self::Sink(error) => error.kind(),
+            Self::Thread(_) | Self::Panic(_) => Kind::Internal,
+        }
+    }
+}
+
+impl Fault {
+    /// Logs it under the source's name.
+    pub(super) fn tell(&self, source: &str) {
+        error!(source, fault = self.kind().name(), "{source}: {self}");
+    }
 }
 
 /// How a source went.

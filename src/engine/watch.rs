@@ -7,6 +7,7 @@ use super::status::Board;
 use super::task::{EngineError, Input, Outcome, Seen, Task};
 use crate::stream::feed::Feed;
 use std::sync::atomic::AtomicBool;
+use tracing::dispatcher::{Dispatch, with_default};
 
 /// Which frames the model runs on: each `every`-th, of those, where it is adaptive, that ask for it.
 #[derive(Clone, Copy, Debug)]
@@ -15,7 +16,8 @@ pub struct Pace {
     pub is_adaptive: bool,
 }
 
-/// Shows `take` every frame of a source, in order, and its record as a run would write it, until the source ends or `stop` is set.
+/// Shows `take` every frame of a source, in order, and its record as a run would write it, until the source ends or `stop` is set. Nothing of
+/// it is logged: whoever looks at a source reads it once more, and says so then.
 pub fn watch(
     feed: Box<dyn Feed>,
     pace: Pace,
@@ -28,5 +30,5 @@ pub fn watch(
     let adaptive = pace.is_adaptive.then(Adaptive::default);
     let witness = Some(Box::new(take) as _);
     let input = Input { every: pace.every, adaptive, witness, ..Input::new(board.enter("watched".into()), feed) };
-    run(task, vec![input], models, &board, stop, &|_| {})
+    with_default(&Dispatch::none(), || run(task, vec![input], models, &board, stop))
 }

@@ -1,6 +1,7 @@
 //! What is known so far: a line of JSON per picture, appended as soon as its file is there, in the order of the inputs.
 
 use super::{Format, Picture};
+use crate::fault::{Kind, OfKind};
 use serde::{Deserialize, Serialize};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufRead, BufReader, Seek, SeekFrom, Write};
@@ -67,6 +68,15 @@ pub enum JournalError {
     Damaged(String, u64),
     #[error("{path}: {error}")]
     Io { path: String, error: io::Error },
+}
+
+impl OfKind for JournalError {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::Settings { .. } => Kind::Usage,
+            Self::NotOurs(_) | Self::Busy(_) | Self::Damaged(..) | Self::Io { .. } => Kind::Output,
+        }
+    }
 }
 
 /// The journal of one set, open for more.

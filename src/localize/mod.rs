@@ -17,6 +17,7 @@ pub mod votes;
 
 pub use localizer::{Found, Localizer, MOST_MIN_SCORE, Merged, PatchOutput, SAME_OBJECT_IOU, merge_duplicates};
 
+use crate::fault::{Kind, OfKind};
 use crate::geometry::{Grid, PixelBox};
 use kernel::vectorized;
 use ndarray::{ArrayView2, CowArray, Ix2};
@@ -96,6 +97,15 @@ pub enum LocalizeError {
         "an image of {image_width}x{image_height} px does not end in the last row and column of {rows}x{cols} patches of {patch} px"
     )]
     Layout { rows: usize, cols: usize, patch: u32, image_width: u32, image_height: u32 },
+}
+
+impl OfKind for LocalizeError {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::Layout { .. } => Kind::Usage,
+            _ => Kind::Input,
+        }
+    }
 }
 
 /// Patch features of one image: `[N, D]` f32, row-major over the grid, the CLS token removed, every value finite. Its own, or lent

@@ -9,7 +9,7 @@ use super::picture_of;
 use crate::engine::sink::{Ending, Message, Picture, Sink, SinkError, Wish};
 use crate::partial;
 use crate::publish::segments;
-use crate::stream::launch;
+use crate::stream::{StreamError, launch};
 use gstreamer::prelude::*;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -43,8 +43,8 @@ struct Segment {
 impl FileSink {
     /// For `path`, MP4 or MKV by its extension. With `segment`, files of this length, named by [`segments`]; else this one file,
     /// replaced where it exists.
-    pub fn new(path: &Path, segment: Option<Duration>) -> Result<Self, String> {
-        let fail = |why: &str| format!("{}: {why}", path.display());
+    pub fn new(path: &Path, segment: Option<Duration>) -> Result<Self, StreamError> {
+        let fail = |why: &str| StreamError::Output { output: path.display().to_string(), why: why.to_owned() };
         let is = |extension: &str| path.extension().is_some_and(|own| own.eq_ignore_ascii_case(extension));
         let pipeline = match () {
             () if is("mp4") => MP4,
@@ -53,7 +53,7 @@ impl FileSink {
         };
         let checked = if segment.is_some() { partial::check(path) } else { partial::check_in_place(path) };
         checked.map_err(|error| fail(&error.to_string()))?;
-        let encoder = launch::choose_encoder(launch::LIVE_ENCODERS).map_err(|error| error.to_string())?;
+        let encoder = launch::choose_encoder(launch::LIVE_ENCODERS)?;
         let segment_ns = segment.map(|length| u64::try_from(length.as_nanos()).unwrap_or(u64::MAX));
         Ok(Self { path: path.to_owned(), pipeline, encoder, segment_ns, current: None })
     }

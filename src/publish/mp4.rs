@@ -9,6 +9,7 @@ use crate::stream::output::Output;
 use crate::stream::preflight::{MediaInfo, Source};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
+use tracing::warn;
 
 /// Writes one file.
 pub struct Mp4Sink {
@@ -16,8 +17,6 @@ pub struct Mp4Sink {
     source: Source,
     /// Of the source, once it is open.
     media: Arc<OnceLock<(MediaInfo, Span)>>,
-    /// Takes a line where the audio is left out.
-    tell: Box<dyn Fn(&str) + Send>,
     output: Option<Output>,
     /// Where the video begins in its source, and ends so far, in nanoseconds.
     start_ns: u64,
@@ -26,14 +25,9 @@ pub struct Mp4Sink {
 
 impl Mp4Sink {
     /// For `path`, which nothing is written to before the first picture. An error where it cannot be an MP4 file.
-    pub fn new(
-        path: &Path,
-        source: Source,
-        media: Arc<OnceLock<(MediaInfo, Span)>>,
-        tell: impl Fn(&str) + Send + 'static,
-    ) -> Result<Self, StreamError> {
+    pub fn new(path: &Path, source: Source, media: Arc<OnceLock<(MediaInfo, Span)>>) -> Result<Self, StreamError> {
         Output::check(path)?;
-        Ok(Self { path: path.to_owned(), source, media, tell: Box::new(tell), output: None, start_ns: 0, end_ns: 0 })
+        Ok(Self { path: path.to_owned(), source, media, output: None, start_ns: 0, end_ns: 0 })
     }
 
     /// The input's audio; without it the video is still worth having.
@@ -41,7 +35,8 @@ impl Mp4Sink {
         let (media, span) = self.media.get()?;
         let opened = media.has_audio.then(|| AudioReader::open(&self.source, *span))?;
         if let Err(why) = &opened {
-            (self.tell)(&format!("{}: the audio is left out: {why}", self.source.name));
+            let source = &self.source.name;
+            warn!(source, "{source}: the audio is left out: {why}");
         }
         opened.ok()
     }

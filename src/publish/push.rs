@@ -3,7 +3,7 @@
 use super::encoding::{Encoding, Timeline};
 use super::picture_of;
 use crate::engine::sink::{Ending, Message, Sink, SinkError, Wish};
-use crate::stream::{launch, output, redact};
+use crate::stream::{StreamError, launch, output, redact};
 use gstreamer::prelude::*;
 use std::time::{Duration, Instant};
 
@@ -57,10 +57,10 @@ enum State {
 
 impl PushSink {
     /// Finds the encoder and the elements; connects with the first picture.
-    pub fn new(target: Target) -> Result<Self, String> {
-        let encoder = launch::choose_encoder(launch::LIVE_ENCODERS).map_err(|error| error.to_string())?;
+    pub fn new(target: Target) -> Result<Self, StreamError> {
+        let encoder = launch::choose_encoder(launch::LIVE_ENCODERS)?;
         let sink = Self { target, encoder, now: State::Waiting(None, Instant::now()) };
-        launch::pipeline(sink.pipeline(), "to push the annotated video").map_err(|error| error.to_string())?;
+        launch::pipeline(sink.pipeline(), "to push the annotated video")?;
         Ok(sink)
     }
 

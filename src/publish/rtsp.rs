@@ -6,7 +6,7 @@
 use super::encoding::{Timeline, insert_encoder};
 use super::picture_of;
 use crate::engine::sink::{Ending, Message, Picture, Sink, SinkError, Wish, wish_while};
-use crate::stream::{self, launch, output};
+use crate::stream::{self, StreamError, launch, output};
 use gst::glib;
 use gst::prelude::*;
 use gst_rtsp_server::prelude::*;
@@ -42,11 +42,14 @@ pub struct RtspServer {
 
 impl RtspServer {
     /// Listens at this address; port 0 is any that is free.
-    pub fn bind(address: SocketAddr) -> Result<Arc<Self>, String> {
-        let fail = |why: &dyn std::fmt::Display| format!("the RTSP server cannot listen on {address}: {why}");
-        let encoder = launch::choose_encoder(launch::LIVE_ENCODERS).map_err(|error| error.to_string())?;
+    pub fn bind(address: SocketAddr) -> Result<Arc<Self>, StreamError> {
+        let fail = |why: &dyn std::fmt::Display| StreamError::Output {
+            output: format!("rtsp://{address}"),
+            why: format!("the server cannot listen there: {why}"),
+        };
+        let encoder = launch::choose_encoder(launch::LIVE_ENCODERS)?;
         for element in ["h264parse", "rtph264pay"] {
-            stream::make(element, "to serve RTSP").map_err(|error| error.to_string())?;
+            stream::make(element, "to serve RTSP")?;
         }
         // The server itself does not say why it cannot.
         TcpListener::bind(address).map_err(|error| fail(&error))?;

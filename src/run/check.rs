@@ -2,13 +2,14 @@
 
 use super::place::{Faults, Place};
 use super::spec::RunSpec;
-use super::{Options, Prepared, Run, RunError, Word};
+use super::{Options, Prepared, Run, RunError};
 use crate::backbone::BackboneError;
 use crate::engine::Models;
 use crate::record::SourceState;
 use crate::stream::feed::{Event, Feed};
 use std::io::ErrorKind;
 use std::net::{SocketAddr, TcpListener};
+use tracing::warn;
 
 /// A picture's size where none was seen.
 const USUAL_SIZE: (u32, u32) = (1280, 720);
@@ -34,10 +35,7 @@ impl Prepared {
         let is_in_use = |address: &mut SocketAddr| {
             let is = TcpListener::bind(*address).is_err_and(|error| error.kind() == ErrorKind::AddrInUse);
             if is {
-                (options.tell)(
-                    Word::Notice,
-                    &format!("{address} is in use: a run needs it to be free, or is the one that uses it"),
-                );
+                warn!("{address} is in use: a run needs it to be free, or is the one that uses it");
             }
             is
         };

@@ -2,14 +2,16 @@
 
 use super::place::Wrong;
 use super::spec::{SourceSpec, SpecError, keys_of};
-use super::token::{self, Kept};
-use super::{Core, RunError, SourceOptions, Word};
+use super::token::{self, Made};
+use super::{Core, RunError, SourceOptions};
 use crate::engine::status::LaneId;
+use crate::fault::OfKind;
 use crate::stream::{camera, redact};
 use crate::web::{self, Control, Refusal};
 use serde_json::{Map, Value, json};
 use std::path::PathBuf;
 use std::sync::{Arc, Weak};
+use tracing::{info, warn};
 
 /// What may be said of a source. The other keys name files, programs or receivers of this machine's pictures.
 const KEYS: [&str; 11] = [
@@ -35,28 +37,22 @@ struct Door {
     config: Option<PathBuf>,
 }
 
-/// Says where the page is, and lets who knows its token change the run. Where it has none, one is made, which the file that comes back
-/// holds; it goes with the run.
-pub(super) fn open(server: &web::Server, core: &Arc<Core>, config: Option<PathBuf>) -> Option<Kept> {
-    let tell = |word: Word, line: String| (core.setup.tell)(word, &line);
-    let page = format!("http://{}/", server.addr());
-    tell(Word::Info, format!("the live page is at {page}"));
+/// Says where the page is, and lets who knows its token change the run. Where it has none, one is made, which goes with the run.
+pub(super) fn open(server: &web::Server, core: &Arc<Core>, config: Option<PathBuf>) -> Option<Made> {
+    info!("the live page is at http://{}/", server.addr());
     let door = Box::new(Door { core: Arc::downgrade(core), config });
     if core.setup.shared.web_token.is_some() {
         server.obey(door, None);
         return None;
     }
     match token::make(server.addr().port()) {
-        Ok((token, kept)) => {
-            server.obey(door, Some(&token));
-            tell(Word::Info, format!("the token to change sources over HTTP is in {}", kept.0.display()));
-            tell(Word::Private, format!("to change sources on the page, open {page}?token={token}"));
-            Some(kept)
+        Ok(made) => {
+            server.obey(door, Some(&made.token));
+            info!("the token to change sources over HTTP is in {}", made.file.display());
+            Some(made)
         }
         Err(error) => {
-            let why =
-                format!("no token for the page can be kept: {error}; sources cannot be changed over HTTP (web-token)");
-            tell(Word::Notice, why);
+            warn!("no token for the page can be kept: {error}; sources cannot be changed over HTTP (web-token)");
             None
         }
     }
@@ -80,12 +76,12 @@ impl Control for Door {
         }
         let ids = core.add(&source).map_err(|Wrong { place, error }| match error {
             RunError::Spec(error) => wrong(error),
-            other => Refusal::new(place.key.unwrap_or("body"), None, other.to_string()),
+            other => Refusal::new(place.key.unwrap_or("body"), None, other.to_string()).of(other.kind()),
         })?;
         let added = ids.iter().filter_map(|id| core.board().get(*id));
         let added = Vec::from_iter(added.map(|source| json!({ "number": source.id, "name": source.name })));
         for source in &added {
-            (core.setup.tell)(Word::Notice, &format!("added over HTTP: {}", source["name"]));
+            warn!("added over HTTP: {}", source["name"]);
         }
         Ok(json!({ "added": added }))
     }
@@ -93,7 +89,7 @@ impl Control for Door {
     fn remove(&self, id: LaneId) -> Option<Value> {
         let core = self.core.upgrade()?;
         let ended = core.remove(id)?;
-        (core.setup.tell)(Word::Notice, &format!("removed over HTTP: {:?}", ended.name));
+        warn!("removed over HTTP: {:?}", ended.name);
         let faults = Vec::from_iter(ended.faults.iter().map(|fault| redact(&fault.to_string())));
         Some(json!({ "number": id, "name": ended.name, "frames": ended.frames, "faults": faults }))
     }
@@ -102,14 +98,15 @@ impl Control for Door {
         let core = self.core.upgrade()?;
         let source = core.pause(id, is_paused)?;
         let what = if is_paused { "paused" } else { "resumed" };
-        (core.setup.tell)(Word::Notice, &format!("{what} over HTTP: {:?}", source.name));
+        warn!("{what} over HTTP: {:?}", source.name);
         Some(json!({ "number": id, "name": source.name, "paused": is_paused }))
     }
 
     fn reload(&self) -> Result<Value, Refusal> {
         let none = || Refusal::new("config", None, "the run is from no file: start it with --config");
         let file = self.config.as_deref().ok_or_else(none)?;
-        let fail = |error: RunError| Refusal::new("config", None, format!("nothing has changed: {error}"));
+        let fail =
+            |error: RunError| Refusal::new("config", None, format!("nothing has changed: {error}")).of(error.kind());
         self.core()?.reload_file(file).map(|changes| json!(changes)).map_err(fail)
     }
 }

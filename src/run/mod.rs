@@ -5,7 +5,7 @@
 //!    ▲ TOML (config)       sources, outputs     open
 //! ```
 //!
-//! No process-wide handler, no exit, nothing printed: what is to be said goes to [`Options::tell`], what goes wrong comes back typed.
+//! No process-wide handler, no exit, nothing printed: what is to be said is logged (`tracing`), what goes wrong comes back typed.
 //!
 //! ```no_run
 //! use mostream::engine::sink::Message;
@@ -52,14 +52,16 @@ pub use reload::Changes;
 pub use spec::{RunSpec, Shared, SourceOptions, SourceSpec, SpecError};
 
 use crate::backbone::{BackboneError, Checkpoint};
+use crate::discover::groups::GroupsError;
 use crate::engine::sink::{Message, SinkError};
 use crate::engine::status::{Board, LaneId, Snapshot, SourceStatus};
 use crate::engine::{Backbones, Ended, Engine, EngineError, Fault, Outcome, Task};
+use crate::fault::{Kind, OfKind};
 use crate::picture::PictureError;
 use crate::publish::records::Records;
 use crate::publish::rtsp::RtspServer;
 use crate::stream::StreamError;
-use crate::web;
+use crate::web::{self, WebError};
 use crate::zoo::ZooError;
 use observe::Window;
 use open::{Ready, Setup};
@@ -71,35 +73,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-/// Takes what is to be said, a line each.
-pub type Tell = Arc<dyn Fn(Word, &str) + Send + Sync>;
-
-/// What a line is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Word {
-    /// What one may want to know.
-    Info,
-    /// What needs attention, or changes.
-    Notice,
-    /// What holds a secret: for a person who looks on, and for no log.
-    Private,
-}
-
 /// What a spec does not say: how a run is bound to the program around it.
-#[derive(Clone)]
+#[derive(Clone, Default)]
 pub struct Options {
     pub observe: Observe,
     /// Whoever sets it ends the run; closing the window of `display` does.
     pub stop: Arc<AtomicBool>,
-    pub tell: Tell,
     /// The file that the spec is from: who asks the page for it has it read again.
     pub config: Option<PathBuf>,
-}
-
-impl Default for Options {
-    fn default() -> Self {
-        Self { observe: Observe::default(), stop: Arc::default(), tell: Arc::new(|_, _| {}), config: None }
-    }
 }
 
 /// Why a run cannot be started, or a source not be added. What goes wrong at a source later is a [`Fault`].
@@ -124,14 +105,33 @@ pub enum RunError {
     Model(#[from] ZooError),
     #[error(transparent)]
     Engine(#[from] EngineError),
+    #[error(transparent)]
+    Groups(#[from] GroupsError),
+    #[error(transparent)]
+    Page(#[from] WebError),
+    #[error(transparent)]
+    Sink(#[from] SinkError),
     /// Of a spec that is from a file: `FILE:LINE`, where the line is known.
     #[error("{place}: {error}")]
     Placed { place: String, error: Box<Self> },
 }
 
-impl RunError {
-    fn output(why: impl std::fmt::Display) -> Self {
-        Self::Output(why.to_string())
+impl OfKind for RunError {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::Spec(_) | Self::Usage(_) => Kind::Usage,
+            Self::Input(_) => Kind::Input,
+            Self::Output(_) => Kind::Output,
+            Self::Stream(error) => error.kind(),
+            Self::Picture(error) => error.kind(),
+            Self::Backbone(error) => error.kind(),
+            Self::Model(error) => error.kind(),
+            Self::Engine(error) => error.kind(),
+            Self::Groups(error) => error.kind(),
+            Self::Page(error) => error.kind(),
+            Self::Sink(error) => error.kind(),
+            Self::Placed { error, .. } => error.kind(),
+        }
     }
 }
 
@@ -140,7 +140,7 @@ pub struct Run {
     core: Arc<Core>,
     /// None where nothing is observed.
     window: Option<Window>,
-    _token: Option<token::Kept>,
+    token: Option<token::Made>,
 }
 
 /// What changes come to, those that are asked for over HTTP, too.
@@ -205,9 +205,7 @@ impl Prepared {
         }
         let feature = faults.note(of_all("feature"), shared.feature()).unwrap_or_default();
         let checkpoint = Arc::new(shared.checkpoint().map_err(|error| of_all("model").wrong(error))?);
-        let tell = options.tell.clone();
-        let groups = shared.load_groups(checkpoint.id(), |line| tell(Word::Notice, line));
-        let groups = faults.note(of_all("groups"), groups).flatten();
+        let groups = faults.note(of_all("groups"), shared.load_groups(checkpoint.id())).flatten();
 
         let task = Task {
             model: checkpoint.id().to_owned(),
@@ -237,30 +235,26 @@ impl Prepared {
             observe: options.observe,
             watcher,
             stop: options.stop.clone(),
-            tell: options.tell.clone(),
             shared,
         };
         let ready = setup.open_all(planned, own, faults);
-        let tell = options.tell.clone();
         let models = Backbones {
             feature,
             size: setup.shared.model_size(),
             devices: setup.shared.devices(),
             options: setup.shared.session_options(),
             checkpoint,
-            tell: Box::new(move |line: &str| tell(Word::Notice, line)),
         };
         Ok(Self { given, each, ready, setup, task, models, board: Arc::default(), page, web_token, window })
     }
 
     /// Listens for who looks on.
     fn serve(&mut self) -> Result<(), Wrong> {
-        let of_all = |key, why: String| Place::of_all(key).wrong(RunError::Output(why));
         let rtsp = self.setup.shared.rtsp_out.map(RtspServer::bind).transpose();
-        self.setup.rtsp = rtsp.map_err(|why| of_all("rtsp-out", why))?;
+        self.setup.rtsp = rtsp.map_err(|error| Place::of_all("rtsp-out").wrong(error))?;
         let (board, token) = (&self.board, &self.web_token);
         let serve = |address| web::Server::start(address, board.clone(), token.clone(), web::Options::default());
-        self.setup.web = self.page.map(serve).transpose().map_err(|error| of_all("web", error.to_string()))?;
+        self.setup.web = self.page.map(serve).transpose().map_err(|error| Place::of_all("web").wrong(error))?;
         Ok(())
     }
 }
@@ -284,14 +278,11 @@ impl Run {
             Some(path) => Some(Records::replace(path)),
             None => None,
         };
-        let tell = setup.tell.clone();
-        let warn = move |line: &str| tell(Word::Notice, line);
-        let engine = Engine::start(task, Arc::new(models), board, options.stop.clone(), warn);
-        let engine = engine.map_err(RunError::from)?;
+        let engine = Engine::start(task, Arc::new(models), board, options.stop.clone()).map_err(RunError::from)?;
         let core = Arc::new(Core { engine, state: Mutex::new(State { each, known: Vec::new() }), setup });
         core.begin(&given, ready, &mut core.state().known)?;
         let token = core.setup.web.as_ref().and_then(|server| control::open(server, &core, options.config.clone()));
-        Ok(Self { core, window, _token: token })
+        Ok(Self { core, window, token })
     }
 
     /// Adds a source, with options of its own before those of the spec; the others do not notice. A folder may be several.
@@ -324,6 +315,12 @@ impl Run {
     /// The same, as it changes.
     pub fn board(&self) -> &Arc<Board> {
         self.core.engine.board()
+    }
+
+    /// The live page's address with the token by which a browser may change sources, for one person's eyes; none where there is no page, or
+    /// its token is the user's own.
+    pub fn page_link(&self) -> Option<String> {
+        Some(format!("http://{}/?token={}", self.page()?, self.token.as_ref()?.token))
     }
 
     /// Where the live page is; none where there is none.
@@ -452,11 +449,5 @@ impl Core {
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl From<SinkError> for RunError {
-    fn from(error: SinkError) -> Self {
-        Self::output(error)
     }
 }

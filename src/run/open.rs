@@ -5,7 +5,7 @@ use super::outputs::{self, Own};
 use super::place::{Faults, Place, Wrong};
 use super::sources::{self, Planned, Taken, What};
 use super::spec::{RunSpec, Shared};
-use super::{Observe, RunError, Tell, Word, resolve, scene};
+use super::{Observe, RunError, resolve, scene};
 use crate::engine::Input;
 use crate::engine::adaptive::Adaptive;
 use crate::engine::sink::Sink;
@@ -23,6 +23,7 @@ use crate::web;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use tracing::info;
 
 /// What the sources of a run share.
 pub(super) struct Setup {
@@ -41,7 +42,6 @@ pub(super) struct Setup {
     pub observe: Observe,
     pub watcher: Option<Watcher>,
     pub stop: Arc<AtomicBool>,
-    pub tell: Tell,
 }
 
 /// A source that can begin: its feed, and the sinks that are its own.
@@ -54,7 +54,7 @@ pub(super) struct Ready {
 
 impl Setup {
     fn open(&self, source: Planned, own: Own) -> Result<Ready, Wrong> {
-        let Self { shared, tell, .. } = self;
+        let shared = &self.shared;
         let at = |key| Place::of(source.given, key);
         let is_observed = self.watcher.as_ref().is_some_and(|watcher| watcher.with_pictures);
         let is_small = !self.is_shown && !is_observed && !is_drawn(&source, &own, shared);
@@ -72,13 +72,11 @@ impl Setup {
         let segment = source.options.segment;
         match (&own.video, source.files().first()) {
             (Some(path), Some(file)) if segment.is_none() => {
-                let tell = tell.clone();
-                let tell = move |line: &str| tell(Word::Info, line);
-                let sink = Mp4Sink::new(path, file.clone(), media, tell);
+                let sink = Mp4Sink::new(path, file.clone(), media);
                 sinks.push(Box::new(sink.map_err(|error| at("output").wrong(error))?));
             }
             (Some(path), _) => {
-                let sink = FileSink::new(path, segment).map_err(RunError::output);
+                let sink = FileSink::new(path, segment);
                 sinks.push(Box::new(sink.map_err(|error| at("output").wrong(error))?));
             }
             (None, _) => {}
@@ -89,9 +87,9 @@ impl Setup {
         }
         if let Some(url) = &source.options.push {
             let url = url.replace("{name}", &source.stem.to_string_lossy());
-            let target = Target::parse(&url).map_err(RunError::Usage);
-            let sink = target.and_then(|target| PushSink::new(target).map_err(RunError::output));
-            sinks.push(Box::new(sink.map_err(|error| at("push").wrong(error))?));
+            let target = Target::parse(&url).map_err(|why| at("push").wrong(RunError::Usage(why)))?;
+            let sink = PushSink::new(target).map_err(|error| at("push").wrong(error))?;
+            sinks.push(Box::new(sink));
         }
         if shared.display {
             let sink = WindowSink::new(self.stop.clone(), !source.is_live());
@@ -112,7 +110,7 @@ impl Setup {
         sinks.extend(self.records.as_ref().map(Records::sink));
         if let Some(server) = &self.rtsp {
             let sink = server.sink(&source.stem.to_string_lossy());
-            (self.tell)(Word::Info, &format!("{}: {}", source.name, sink.url()));
+            info!("{}: {}", source.name, sink.url());
             sinks.push(Box::new(sink));
         }
         sinks.extend(self.watcher.as_ref().map(|watcher| watcher.sink(status.clone())));
@@ -121,7 +119,7 @@ impl Setup {
             sinks,
             every: source.options.every.unwrap_or(1),
             adaptive: (source.options.adaptive == Some(true)).then(Adaptive::default),
-            scene: own.scene.as_deref().map(|file| scene::kept(file, &self.by, &self.tell)),
+            scene: own.scene.as_deref().map(|file| scene::kept(file, &self.by)),
             ..Input::new(status, feed)
         }
     }

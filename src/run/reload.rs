@@ -2,11 +2,13 @@
 
 use super::place::{Place, Wrong};
 use super::spec::{RunSpec, SourceOptions, SourceSpec};
-use super::{Core, Known, Run, RunError, Word};
+use super::{Core, Known, Run, RunError};
+use crate::fault::OfKind;
 use serde::Serialize;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::path::Path;
+use tracing::{error, warn};
 
 /// What another spec has changed.
 #[derive(Debug, Default, Serialize)]
@@ -29,7 +31,7 @@ impl Run {
         Ok(self.core.reload(spec)?)
     }
 
-    /// The same as this file says, which is told.
+    /// The same as this file says, which is logged.
     pub fn reload_file(&self, file: &Path) -> Result<Changes, RunError> {
         self.core.reload_file(file)
     }
@@ -37,21 +39,20 @@ impl Run {
 
 impl Core {
     pub(super) fn reload_file(&self, file: &Path) -> Result<Changes, RunError> {
-        let warn = |line: String| (self.setup.tell)(Word::Notice, &line);
         let reload = |spec| self.reload(&spec).map_err(|wrong| wrong.told(Some(file)));
-        let changes = RunSpec::read(file).and_then(reload);
-        let changes = changes.inspect_err(|error| warn(format!("nothing has changed: {error}")))?;
+        let failed = |error: &RunError| error!(fault = error.kind().name(), "nothing has changed: {error}");
+        let changes = RunSpec::read(file).and_then(reload).inspect_err(failed)?;
         let Changes { added, removed, paused, resumed, need_restart } = &changes;
         let file = file.display();
         let names = |names: &[String]| if names.is_empty() { "none".to_owned() } else { names.join(", ") };
-        warn(format!("{file} is read again: removed {}, added {}", names(removed), names(added)));
+        warn!("{file} is read again: removed {}, added {}", names(removed), names(added));
         for (what, of) in [("paused", paused), ("resumed", resumed)] {
             if !of.is_empty() {
-                warn(format!("{file}: {what} {}", names(of)));
+                warn!("{file}: {what} {}", names(of));
             }
         }
         if !need_restart.is_empty() {
-            warn(format!("{file}: these hold from the next start on: {}", need_restart.join(", ")));
+            warn!("{file}: these hold from the next start on: {}", need_restart.join(", "));
         }
         Ok(changes)
     }

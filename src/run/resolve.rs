@@ -15,6 +15,7 @@ use crate::zoo;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
+use tracing::warn;
 
 impl Shared {
     pub fn method(&self) -> Method {
@@ -75,9 +76,9 @@ impl Shared {
     }
 
     /// The named groups asked for; they must be of this model.
-    pub fn load_groups(&self, model: &str, warn: impl Fn(&str)) -> Result<Option<Groups>, RunError> {
+    pub fn load_groups(&self, model: &str) -> Result<Option<Groups>, RunError> {
         let feature = self.feature.unwrap_or_default().name();
-        self.groups.as_deref().map(|path| load_groups(path, self.method(), feature, model, warn)).transpose()
+        self.groups.as_deref().map(|path| load_groups(path, self.method(), feature, model)).transpose()
     }
 }
 
@@ -112,23 +113,16 @@ impl SourceOptions {
     }
 }
 
-/// The groups of this file; they must be of this model, and of the feature in use. `warn` is told when none has a name.
-pub fn load_groups(
-    path: &Path,
-    method: Method,
-    feature: &str,
-    model: &str,
-    warn: impl Fn(&str),
-) -> Result<Groups, RunError> {
+/// The groups of this file; they must be of this model, and of the feature in use. A warning is logged where none has a name.
+pub fn load_groups(path: &Path, method: Method, feature: &str, model: &str) -> Result<Groups, RunError> {
     if method == Method::DinoSeg {
         let why = "--groups compares patch features, and dino-seg reads none: use another --method";
         return Err(RunError::Usage(why.into()));
     }
-    let groups = Groups::load(path).and_then(|groups| groups.expect_model(model, feature));
-    let groups = groups.map_err(|error| RunError::Input(error.to_string()))?;
+    let groups = Groups::load(path).and_then(|groups| groups.expect_model(model, feature))?;
     if groups.names().next().is_none() {
         let file = path.display();
-        warn(&format!("warning: no group in {file} has a name: mostream discover --name {file} 1=NAME"));
+        warn!("no group in {file} has a name: mostream discover --name {file} 1=NAME");
     }
     Ok(groups)
 }

@@ -1,12 +1,12 @@
 //! What still cameras have seen, kept in files between runs.
 
-use super::{Tell, Word};
 use crate::engine::KeptScene;
 use crate::partial;
 use std::fs::{DirBuilder, File};
 use std::io::{self, ErrorKind, Read};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
+use tracing::warn;
 
 /// A larger file is no scene.
 const MOST_BYTES: u64 = 256 << 20;
@@ -27,23 +27,23 @@ pub(super) fn state_folder() -> Option<PathBuf> {
     of_service.or_else(of_user)
 }
 
-/// The scene in this file, seen `by` what keys depend on. Without it, and where it cannot be kept, the run goes on: that is told once.
-pub fn kept(file: &Path, by: &str, tell: &Tell) -> KeptScene {
+/// The scene in this file, seen `by` what keys depend on. Without it, and where it cannot be kept, the run goes on: that is logged once.
+pub fn kept(file: &Path, by: &str) -> KeptScene {
     let before = match read(file) {
         Ok(bytes) => Some(bytes),
         Err(error) => {
             if error.kind() != ErrorKind::NotFound {
-                tell(Word::Notice, &format!("{}: the scene kept in it cannot be read: {error}", file.display()));
+                warn!("{}: the scene kept in it cannot be read: {error}", file.display());
             }
             None
         }
     };
-    let (file, tell, mut has_told) = (file.to_owned(), tell.clone(), false);
+    let (file, mut has_told) = (file.to_owned(), false);
     let keep = move |bytes: &[u8]| {
         if let Err(error) = write(&file, bytes)
             && !std::mem::replace(&mut has_told, true)
         {
-            tell(Word::Notice, &format!("{}: the scene cannot be kept: {error}", file.display()));
+            warn!("{}: the scene cannot be kept: {error}", file.display());
         }
     };
     KeptScene { by: by.to_owned(), before, keep: Box::new(keep) }

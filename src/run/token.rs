@@ -7,12 +7,15 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-/// A file that goes with the run.
-pub(super) struct Kept(pub PathBuf);
+/// One that was made, in a file that goes with the run.
+pub(super) struct Made {
+    pub token: String,
+    pub file: PathBuf,
+}
 
-impl Drop for Kept {
+impl Drop for Made {
     fn drop(&mut self) {
-        remove_file(&self.0).ok();
+        remove_file(&self.file).ok();
     }
 }
 
@@ -27,18 +30,18 @@ pub(super) fn read(path: &Path) -> Result<String, RunError> {
 }
 
 /// A token of the system's chance, in the state directory under the name of the page's port.
-pub(super) fn make(port: u16) -> io::Result<(String, Kept)> {
+pub(super) fn make(port: u16) -> io::Result<Made> {
     let mut chance = [0; 16];
     File::open("/dev/urandom")?.read_exact(&mut chance)?;
     let token = chance.map(|byte| format!("{byte:02x}")).concat();
     let none = || io::Error::new(ErrorKind::NotFound, "neither STATE_DIRECTORY nor HOME is set");
     let folder = state_folder().ok_or_else(none)?;
     DirBuilder::new().recursive(true).mode(0o700).create(&folder)?;
-    let path = folder.join(format!("page-{port}.token"));
+    let file = folder.join(format!("page-{port}.token"));
     // Of a run that was killed; its rights may be others.
-    remove_file(&path).or_else(|error| if error.kind() == ErrorKind::NotFound { Ok(()) } else { Err(error) })?;
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path)?;
-    let kept = Kept(path);
-    writeln!(file, "{token}")?;
-    Ok((token, kept))
+    remove_file(&file).or_else(|error| if error.kind() == ErrorKind::NotFound { Ok(()) } else { Err(error) })?;
+    let mut open = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&file)?;
+    let made = Made { token, file };
+    writeln!(open, "{}", made.token)?;
+    Ok(made)
 }

@@ -24,10 +24,12 @@ pub mod source;
 #[cfg(feature = "picture")]
 pub mod stills;
 
+use crate::fault::{Kind, OfKind};
 use gst::prelude::*;
 use gstreamer as gst;
 use gstreamer_app as gst_app;
 use std::time::{Duration, Instant};
+use tracing::warn;
 
 /// Why video cannot be read, shown or written.
 #[derive(Debug, thiserror::Error)]
@@ -45,17 +47,27 @@ pub enum StreamError {
     Start(String),
 }
 
+impl OfKind for StreamError {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::Input { .. } => Kind::Input,
+            Self::Output { .. } => Kind::Output,
+            Self::MissingElement { .. } | Self::Decoder(_) | Self::Start(_) => Kind::Missing,
+        }
+    }
+}
+
 /// Starts GStreamer; again is free.
 pub fn init() -> Result<(), StreamError> {
     gst::init().map_err(|error| StreamError::Start(error.to_string()))
 }
 
-/// From now on `tell` gets what GLib and GStreamer find wrong in the program, one line each; without this it goes to stderr.
-pub fn on_complaint(tell: impl Fn(&str) + Send + Sync + 'static) {
-    gst::glib::log_set_default_handler(move |domain, level, message| {
+/// From now on what GLib and GStreamer find wrong in the program is logged, one line each; without this it goes to stderr.
+pub fn log_complaints() {
+    gst::glib::log_set_default_handler(|domain, level, message| {
         use gst::glib::LogLevel::{Critical, Error, Warning};
         if matches!(level, Error | Critical | Warning) {
-            tell(&format!("{}: {message}", domain.unwrap_or("GLib")));
+            warn!("{}: {message}", domain.unwrap_or("GLib"));
         }
     });
 }

@@ -2,6 +2,7 @@
 
 use super::answer::{Answer, JSON, Site, answer, with};
 use crate::engine::status::LaneId;
+use crate::fault::Kind;
 use crate::stream::redact;
 use hyper::body::{Body, Bytes};
 use hyper::header::{self, HeaderMap};
@@ -39,16 +40,33 @@ pub struct Refusal {
     /// With what to do.
     #[serde(rename = "error")]
     pub why: String,
+    #[serde(rename = "fault")]
+    kind: Kind,
 }
 
 impl Refusal {
     pub fn new(place: impl Into<String>, value: Option<&str>, why: impl Into<String>) -> Self {
         let value = value.map(|value| redact(value).chars().take(MOST_CHARS).collect());
-        Self { place: place.into(), value, why: redact(&why.into()) }
+        Self { place: place.into(), value, why: redact(&why.into()), kind: Kind::Usage }
+    }
+
+    /// The same, where what is wrong is not what was asked.
+    pub fn of(self, kind: Kind) -> Self {
+        Self { kind, ..self }
     }
 
     fn with(self, status: StatusCode) -> Answer {
         answer(status, JSON, json!(self).to_string())
+    }
+}
+
+/// The status that says of which kind a refusal is.
+fn status_of(kind: Kind) -> StatusCode {
+    match kind {
+        Kind::Usage => StatusCode::BAD_REQUEST,
+        Kind::Input => StatusCode::UNPROCESSABLE_ENTITY,
+        Kind::Stopped => StatusCode::SERVICE_UNAVAILABLE,
+        Kind::Output | Kind::Model | Kind::Missing | Kind::Internal => StatusCode::INTERNAL_SERVER_ERROR,
     }
 }
 
@@ -155,7 +173,10 @@ impl Site {
         };
         match tokio::task::spawn_blocking(work).await {
             Ok(Some(Ok(told))) => answer(status, JSON, told.to_string()),
-            Ok(Some(Err(refusal))) => refusal.with(StatusCode::BAD_REQUEST),
+            Ok(Some(Err(refusal))) => {
+                let status = status_of(refusal.kind);
+                refusal.with(status)
+            }
             Ok(None) | Err(_) => Refusal::new("run", None, "nothing can be changed any more: it ends")
                 .with(StatusCode::SERVICE_UNAVAILABLE),
         }

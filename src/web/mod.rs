@@ -23,6 +23,7 @@ pub use change::{Control, Refusal};
 
 use crate::engine::sink::Sink;
 use crate::engine::status::{Board, SourceStatus};
+use crate::fault::{Kind, OfKind};
 use crate::stream::StreamError;
 use crate::stream::jpeg::JpegEncoder;
 use answer::Site;
@@ -73,6 +74,17 @@ pub enum WebError {
     Thread(std::io::Error),
     #[error(transparent)]
     Stream(#[from] StreamError),
+}
+
+impl OfKind for WebError {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::Listen { .. } => Kind::Output,
+            Self::EmptyToken => Kind::Usage,
+            Self::Thread(_) => Kind::Internal,
+            Self::Stream(error) => error.kind(),
+        }
+    }
 }
 
 /// Serves until it is dropped.

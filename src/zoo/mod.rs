@@ -7,6 +7,7 @@
 mod download;
 
 use crate::backbone::{BackboneError, Checkpoint, Hints, Metadata};
+use crate::fault::{Kind, OfKind};
 use crate::markup;
 use crate::partial::PartialFile;
 pub use download::{Event, Options};
@@ -52,6 +53,18 @@ pub enum ZooError {
     Stopped,
     #[error(transparent)]
     Backbone(#[from] BackboneError),
+}
+
+impl OfKind for ZooError {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::Name(_) | Self::List { .. } | Self::Usage(_) => Kind::Usage,
+            Self::Unknown { .. } | Self::Fetch { .. } | Self::Bytes { .. } => Kind::Model,
+            Self::Taken(_) | Self::Bundled(_) | Self::File { .. } => Kind::Output,
+            Self::Stopped => Kind::Stopped,
+            Self::Backbone(error) => error.kind(),
+        }
+    }
 }
 
 /// A model that can be fetched.

@@ -76,7 +76,7 @@ fn records(path: &Path, decoder: Option<&str>, model_size: Option<ModelSize>) ->
     let board = Board::default();
     let sinks = vec![Records::replace(&written).sink()];
     let input = Input { sinks, ..Input::new(board.enter("clip".into()), Box::new(feed)) };
-    engine::run(&task, vec![input], &models, &board, &AtomicBool::new(false), &|_| ()).unwrap();
+    engine::run(&task, vec![input], &models, &board, &AtomicBool::new(false)).unwrap();
     let text = std::fs::read_to_string(written).unwrap();
     text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }

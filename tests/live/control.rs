@@ -2,11 +2,12 @@
 
 use crate::support::browser::{Browser, ENTER, TAB};
 use crate::support::camera::{RtspCamera, free_port};
+use crate::support::log::heard;
 use crate::support::program::{self, signal, until, whole_lines};
 use crate::support::site::get;
 use mostream::localize::Method;
 use mostream::record::FrameRecord;
-use mostream::run::{Options, Run, RunSpec, SourceSpec, Word};
+use mostream::run::{Options, Run, RunSpec, SourceSpec};
 use serde_json::{Value, json};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -61,23 +62,18 @@ fn a_hostile_page_on_the_same_machine_changes_nothing() {
     spec.shared.records = Some(folder.path().join("r.jsonl"));
     spec.shared.web = "127.0.0.1:0".parse().ok();
     let said = lines.clone();
-    let tell = move |word: Word, line: &str| said.lock().unwrap().push((word, line.to_owned()));
-    let run = Run::start(spec, Options { tell: Arc::new(tell), ..Options::default() }).unwrap();
+    let hear = move |_, line: &str| said.lock().unwrap().push(line.to_owned());
+    let run = heard(hear, || Run::start(spec, Options::default())).unwrap();
     let page = run.page().unwrap();
 
     // The link with the token is for who looks on; the file that holds it is for nobody else.
-    let find = |word: Word, text: &str| {
-        let lines = lines.lock().unwrap();
-        let found = lines.iter().find_map(|(of, line)| (*of == word).then(|| line.split_once(text)).flatten());
-        found.map(|(_, rest)| rest.to_owned()).unwrap()
-    };
-    let token = find(Word::Private, "?token=");
-    let file = PathBuf::from(find(Word::Info, "over HTTP is in "));
+    let token = run.page_link().unwrap().split_once("?token=").unwrap().1.to_owned();
+    let find = |line: &String| Some(line.split_once("over HTTP is in ")?.1.to_owned());
+    let file = PathBuf::from(lines.lock().unwrap().iter().find_map(find).unwrap());
     assert_eq!(std::fs::read_to_string(&file).unwrap(), format!("{token}\n"));
     assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
     assert!(token.len() >= 32);
-    let is_secret = |(word, line): &(Word, String)| *word == Word::Private || !line.contains(&token);
-    assert!(lines.lock().unwrap().iter().all(is_secret));
+    assert!(lines.lock().unwrap().iter().all(|line: &String| !line.contains(&token)));
     let (status, head, _) = send(page, "GET", &format!("/?token={token}"), &[], b"");
     let cookie = head.lines().find_map(|line| line.strip_prefix("set-cookie: ")).unwrap().to_owned();
     let cookie = cookie.split(';').next().unwrap();
@@ -403,7 +399,7 @@ fn what_has_ended_is_removed_and_no_more_are_added_than_there_may_be() {
     assert_eq!(run.ask("DELETE", "/sources/1", Value::Null).0, 404);
 
     let add = |name: &str| run.ask("POST", "/sources", json!({ "input": nowhere, "name": name, "paused": true }));
-    let twice = json!({ "place": "name", "error": "the source name \"stays\" is there twice" });
+    let twice = json!({ "place": "name", "fault": "usage", "error": "the source name \"stays\" is there twice" });
     assert_eq!(add("stays"), (400, twice));
     for number in 0..64 {
         assert_eq!(add(&format!("g{number}")).0, 201);

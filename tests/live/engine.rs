@@ -106,7 +106,7 @@ fn run(
     stop: &AtomicBool,
     open: impl Fn() -> Result<Vec<Arc<dyn Model>>, BackboneError> + Send + Sync,
 ) -> Result<(), EngineError> {
-    let outcome = engine::run(&task(), inputs, &Opens(open), board, stop, &|_| ())?;
+    let outcome = engine::run(&task(), inputs, &Opens(open), board, stop)?;
     assert!(outcome.faults().next().is_none(), "{outcome:?}");
     Ok(())
 }
@@ -336,7 +336,7 @@ fn a_device_that_is_stuck_in_a_run_is_seen_and_an_idle_one_is_alive() {
         is_over,
     });
     let models = Arc::new(Opens(move || Ok(vec![model.clone() as Arc<dyn Model>])));
-    let engine = Engine::start(task(), models, board.clone(), stop.clone(), |_| ()).unwrap();
+    let engine = Engine::start(task(), models, board.clone(), stop.clone()).unwrap();
     let within = Duration::from_secs(1);
     until("nothing to do is no fault", || board.is_alive(within));
     engine.add(input(&board, 0, restless(true, || false))).unwrap();
@@ -391,7 +391,7 @@ fn a_file_is_whole_and_playable_up_to_where_the_device_failed() {
     let board = board(&["a"]);
     std::fs::write(folder.path().join("a"), "no video, which nobody asks").unwrap();
     let source = Source::new(folder.path().join("a")).unwrap();
-    let mp4 = Mp4Sink::new(&video, source, Arc::default(), |_| ()).unwrap();
+    let mp4 = Mp4Sink::new(&video, source, Arc::default()).unwrap();
     let sinks: Vec<Box<dyn Sink>> = vec![Box::new(mp4), records::Records::replace(&lines).sink()];
     let feed = Restless {
         is_live: false,

@@ -1,6 +1,7 @@
 //! Sources that come and go while others run: on a model and feeds made here, which wait for one another, so that nothing depends on how
 //! busy the machine is.
 
+use crate::support::log::heard;
 use gstreamer as gst;
 use gstreamer_video as gst_video;
 use mostream::backbone::{BackboneError, Element, MemoryKind, Model, RunMemory, RunShape};
@@ -166,7 +167,8 @@ fn start(cue: Cue) -> Engine {
         with_timings: false,
     };
     let models: Vec<Arc<dyn Model>> = vec![Arc::new(Bright)];
-    Engine::start(task, Arc::new(models), Arc::default(), Arc::default(), |line| panic!("{line}")).unwrap()
+    let start = || Engine::start(task, Arc::new(models), Arc::default(), Arc::default()).unwrap();
+    heard(|_, line| panic!("{line}"), start)
 }
 
 /// Adds a source; gives its id, what comes of it, and how many frames it gave.
@@ -317,7 +319,7 @@ fn a_run_that_has_ended_takes_no_more_sources_and_says_so() {
     };
     let models: Vec<Arc<dyn Model>> = vec![Arc::new(Bright)];
     let board = Arc::new(Board::default());
-    let engine = Engine::start(task, Arc::new(models), board.clone(), stop.clone(), |_| ()).unwrap();
+    let engine = Engine::start(task, Arc::new(models), board.clone(), stop.clone()).unwrap();
     stop.store(true, Ordering::SeqCst);
     let feed = || Box::new(Fed { is_live: true, frames: 0, given: Arc::default(), may: |_| Some(true) });
     until("it is over", || {

@@ -294,7 +294,7 @@ fn a_full_disk_is_an_error_that_says_so() {
 fn wrong_names_are_refused_before_anything_starts() {
     Scene::new();
     for (name, why) in [("out.avi", "neither"), ("/nonexistent/out.mp4", "none that exists"), ("/", "neither")] {
-        let failed = FileSink::new(Path::new(name), None).err().unwrap();
+        let failed = FileSink::new(Path::new(name), None).err().unwrap().to_string();
         assert!(failed.starts_with(name) && failed.contains(why), "{failed}");
     }
     assert!(
@@ -342,7 +342,7 @@ fn rtsp_clients_see_the_source() {
     assert_eq!(server.sink("front/door").url(), format!("{}-2", sink.url()));
     let url = sink.url();
     assert!(url.ends_with("/front-door"), "{url}");
-    let taken = RtspServer::bind(url.split('/').nth(2).unwrap().parse().unwrap()).err().unwrap();
+    let taken = RtspServer::bind(url.split('/').nth(2).unwrap().parse().unwrap()).err().unwrap().to_string();
     assert!(taken.contains("127.0.0.1") && taken.contains("in use"), "{taken}");
     // The path is there with the first picture.
     sink.take(&scene.message(0, 0, None)).unwrap();

@@ -48,7 +48,7 @@ fn log(said: &str) -> Vec<Value> {
     let object = |line: &str| {
         let object: Value = serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
         humantime::parse_rfc3339(object["time"].as_str().unwrap()).unwrap();
-        assert!(["info", "notice", "error"].contains(&object["level"].as_str().unwrap()), "{line}");
+        assert!(["info", "warn", "error"].contains(&object["level"].as_str().unwrap()), "{line}");
         object
     };
     said.lines().map(object).collect()
@@ -170,7 +170,8 @@ fn pictures_are_shown_to_a_network_only_with_a_token() {
         assert_eq!(code, Some(2), "{said}");
         assert!(said.contains("web-token"), "{said}");
         let (code, said) = run(&[address, "--log-json"]);
-        assert_eq!((code, &log(&said)[0]["level"]), (Some(2), &Value::from("error")), "{said}");
+        let last = &log(&said)[0];
+        assert_eq!((code, &last["level"], &last["fault"]), (Some(2), &"error".into(), &"usage".into()), "{said}");
     }
     assert_eq!(run(&["--web=0.0.0.0:0", "--web-token", "token"]).0, Some(0));
     assert_eq!(run(&["--web=127.0.0.1:0"]).0, Some(0));

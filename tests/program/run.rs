@@ -362,6 +362,25 @@ fn a_disk_that_is_full_is_told_and_nothing_half_written_stays() {
 }
 
 #[test]
+fn what_a_file_is_called_moves_no_cursor_and_a_secret_is_in_no_field() {
+    let folder = tempfile::tempdir().unwrap();
+    let said = |arguments: &[&str]| stderr(&program().args(arguments).current_dir(folder.path()).output().unwrap());
+    let name = "\u{1b}[2Ja\nmostream: done.mp4";
+    let text = said(&[name]);
+    assert!(!text.contains('\u{1b}') && text.lines().count() == 1, "{text:?}");
+    assert!(text.contains("\\u{1b}[2Ja\\nmostream: done.mp4"), "{text:?}");
+    let json: serde_json::Value = serde_json::from_str(&said(&[name, "--log-json"])).unwrap();
+    assert!(json["message"].as_str().unwrap().starts_with(name), "{json}");
+    assert_eq!((json["level"].as_str(), json["fault"].as_str()), (Some("error"), Some("input")), "{json}");
+
+    let secret = "rtsp://me:s3cret@127.0.0.1:1/x?password=hunter2";
+    for more in [&[][..], &["--log-json"]] {
+        let text = said(&[&[secret, "--retry-for", "1s", "--records", "r.jsonl"], more].concat());
+        assert!(text.contains("127.0.0.1:1") && !text.contains("s3cret") && !text.contains("hunter2"), "{text}");
+    }
+}
+
+#[test]
 fn missing_plug_ins_are_named_with_their_package() {
     let folder = tempfile::tempdir().unwrap();
     clip(folder.path(), 2);

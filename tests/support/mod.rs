@@ -7,6 +7,8 @@ pub mod certificate;
 pub mod clips;
 #[cfg(feature = "cli")]
 pub mod feed;
+#[cfg(feature = "cli")]
+pub mod log;
 pub mod program;
 pub mod scene;
 pub mod server;

@@ -4,8 +4,9 @@
 use super::parts::{fitted, open, peak_memory_mib};
 use super::report::{Input, Machine, median};
 use super::{Args, cpu};
-use crate::cli::exit::{self, Exit, Failure};
+use crate::cli::exit::{self, Exit, Failure, Outcome};
 use mostream::backbone::{self, Device, Feature, Precision};
+use mostream::fault::Kind;
 use mostream::geometry::PixelBox;
 use mostream::localize::{Detection, Features, Localizer, Method, PatchOutput};
 use mostream::stream::frame::FrameFit;
@@ -81,7 +82,7 @@ struct Agreement {
 }
 
 /// Measures one device and precision, those of `args`, and writes a [`Part`].
-pub fn part(mut args: Args) -> anyhow::Result<Exit> {
+pub fn part(mut args: Args) -> Outcome {
     args.model.device.batch = BATCHES.last().map(|&batch| batch as u16);
     let source = Source::new(&args.input)?;
     let (mut decoder, first) = open(&source)?;
@@ -137,13 +138,13 @@ pub fn part(mut args: Args) -> anyhow::Result<Exit> {
         nodes_on_cpu: backbone.placement().nodes_on_cpu,
         boxes,
     };
-    let json = serde_json::to_string(&part)?;
+    let json = serde_json::to_string(&part).map_err(Failure::internal)?;
     exit::to_stdout(|out| writeln!(out, "{json}"))?;
     Ok(Exit::Done)
 }
 
 /// Measures every device and precision, and compares.
-pub fn run(args: &Args, threads: usize, cores: usize) -> anyhow::Result<Exit> {
+pub fn run(args: &Args, threads: usize, cores: usize) -> Outcome {
     let wanted: Vec<(Device, Precision)> = Device::ALL
         .into_iter()
         .flat_map(|device| device.precisions().iter().map(move |&precision| (device, precision)))
@@ -158,7 +159,7 @@ pub fn run(args: &Args, threads: usize, cores: usize) -> anyhow::Result<Exit> {
             match measure(device, precision)? {
                 Ok(part) => parts.push(part),
                 Err(why) if (device, precision) == (Device::Cpu, Precision::Fp32) => {
-                    return Err(Failure::new(Exit::Other, why).into());
+                    return Err(Failure::new(Kind::Internal, why));
                 }
                 Err(why) => {
                     missing.push(Missing { device: device.to_string(), precision: precision.to_string(), why });
@@ -166,7 +167,9 @@ pub fn run(args: &Args, threads: usize, cores: usize) -> anyhow::Result<Exit> {
             }
         }
     }
-    let Some(reference) = parts.first().and_then(|parts| parts.first()) else { anyhow::bail!("nothing was measured") };
+    let Some(reference) = parts.first().and_then(|parts| parts.first()) else {
+        return Err(Failure::internal("nothing was measured"));
+    };
     let row = |(&(device, precision), parts): (&(Device, Precision), &Vec<Part>)| {
         let first = parts.first()?;
         let middle = |of: &dyn Fn(&Part) -> f64| median(parts.iter().map(of).collect());
@@ -199,7 +202,7 @@ pub fn run(args: &Args, threads: usize, cores: usize) -> anyhow::Result<Exit> {
         results: wanted.iter().zip(&parts).filter_map(row).collect(),
         missing,
     };
-    let json = args.json.then(|| serde_json::to_string(&report)).transpose()?;
+    let json = args.json.then(|| serde_json::to_string(&report)).transpose().map_err(Failure::internal)?;
     exit::to_stdout(|out| match &json {
         Some(json) => writeln!(out, "{json}"),
         None => report.write(out),
@@ -208,15 +211,16 @@ pub fn run(args: &Args, threads: usize, cores: usize) -> anyhow::Result<Exit> {
 }
 
 /// Runs this command again for one device and precision; why not, where that fails.
-fn measure(device: Device, precision: Precision) -> anyhow::Result<Result<Part, String>> {
-    let ran = Command::new(std::env::current_exe()?)
+fn measure(device: Device, precision: Precision) -> Result<Result<Part, String>, Failure> {
+    let ran = Command::new(std::env::current_exe().map_err(Failure::internal)?)
         .args(std::env::args_os().skip(1).filter(|argument| argument != "--accuracy"))
         .args(["--accuracy-part", "--device", &device.to_string(), "--precision", &precision.to_string()])
         .stdin(Stdio::null())
-        .output()?;
+        .output()
+        .map_err(Failure::internal)?;
     let told = String::from_utf8_lossy(&ran.stderr);
     Ok(match ran.status.success() {
-        true => Ok(serde_json::from_slice(&ran.stdout)?),
+        true => Ok(serde_json::from_slice(&ran.stdout).map_err(Failure::internal)?),
         false => {
             Err(told.lines().last().unwrap_or("it ended without a word").trim_start_matches("mostream: ").to_owned())
         }

@@ -7,10 +7,11 @@ mod parts;
 mod peak;
 mod report;
 
-use super::exit::{self, Exit, Failure};
+use super::exit::{self, Exit, Failure, Outcome};
 use super::model::ModelArgs;
 use mostream::backbone::{self, Feature, Work};
 use mostream::engine::{Cue, Task};
+use mostream::fault::Kind;
 use mostream::localize::{Localizer, Method};
 use mostream::stream::frame::FrameFit;
 use mostream::stream::preflight::Source;
@@ -48,11 +49,11 @@ pub struct Args {
     model: ModelArgs,
 }
 
-pub fn run(args: Args) -> anyhow::Result<Exit> {
+pub fn run(args: Args) -> Outcome {
     if args.method == Method::DinoSeg {
-        return Err(Failure::new(Exit::Usage, "bench measures the methods on features: most, lost or tokencut").into());
+        return Err(Failure::new(Kind::Usage, "bench measures the methods on features: most, lost or tokencut"));
     }
-    let cores = std::thread::available_parallelism()?.get();
+    let cores = std::thread::available_parallelism().map_err(Failure::internal)?.get();
     let threads = args.model.threads.map_or(cores, usize::from);
     if args.accuracy_part {
         return accuracy::part(args);
@@ -111,7 +112,8 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
     let frames = frames.clamp(*FRAMES.start(), *FRAMES.end());
     let backbone = Arc::new(backbone);
     let models: Vec<Arc<dyn backbone::Model>> = vec![backbone.clone()];
-    let mut bench = Bench { source, backbone, models, task, frames, threads, scratch: Scratch::new()? };
+    let mut bench =
+        Bench { source, backbone, models, task, frames, threads, scratch: Scratch::new().map_err(Failure::internal)? };
     // Unmeasured but for memory, of which the parts alone need more: they keep all images.
     let expected = bench.whole(false)?.records;
     setting.records_memory_mib = peak_memory_mib();
@@ -120,11 +122,11 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
     bench.frames = expected.len();
     if bench.frames < 2 {
         let why = format!("{}: it has {} frame (expected at least 2)", bench.source.name, bench.frames);
-        return Err(Failure::new(Exit::Input, why).into());
+        return Err(Failure::new(Kind::Input, why));
     }
-    let rounds = (0..args.rounds).map(|_| bench.round(&expected)).collect::<anyhow::Result<Vec<_>>>()?;
+    let rounds = (0..args.rounds).map(|_| bench.round(&expected)).collect::<Result<Vec<_>, Failure>>()?;
     let report = Report::new(setting, bench.frames, &rounds);
-    let json = args.json.then(|| serde_json::to_string(&report)).transpose()?;
+    let json = args.json.then(|| serde_json::to_string(&report)).transpose().map_err(Failure::internal)?;
     exit::to_stdout(|out| match &json {
         Some(json) => writeln!(out, "{json}"),
         None => report.write(out),

@@ -1,10 +1,11 @@
 //! The stages alone, and the whole way, each over the same first frames of the video.
 
-use crate::cli::exit::{Exit, Failure};
+use crate::cli::exit::Failure;
 use mostream::backbone::{Backbone, Device, Model, Precision};
 use mostream::engine::sink::{Message, Sink, SinkError, Wish};
 use mostream::engine::status::Board;
 use mostream::engine::{self, Input, Task};
+use mostream::fault::Kind;
 use mostream::geometry::{PatchLayout, PixelBox};
 use mostream::localize::affinity::SignMatrix;
 use mostream::localize::{Detection, Features, PatchOutput};
@@ -74,7 +75,7 @@ pub struct Scratch(PathBuf);
 
 impl Bench {
     /// Measures everything once. The answers must be those of `expected`.
-    pub fn round(&mut self, expected: &[FrameRecord]) -> anyhow::Result<Round> {
+    pub fn round(&mut self, expected: &[FrameRecord]) -> Result<Round, Failure> {
         let peak = super::peak::operations_per_second(self.threads);
         let (decode, images) = self.decode()?;
         let mut outputs = Vec::new();
@@ -83,10 +84,10 @@ impl Bench {
             for image in &images {
                 outputs.push(self.backbone.features(image)?);
             }
-            anyhow::Ok(())
+            Ok::<_, Failure>(())
         })?;
         let outputs = outputs.into_iter().map(|values| Ok(PatchOutput::Features(Features::new(grid, values)?)));
-        let outputs = outputs.collect::<anyhow::Result<Vec<_>>>()?;
+        let outputs = outputs.collect::<Result<Vec<_>, Failure>>()?;
         let (localize, found) = self.localize(&outputs)?;
         let signs = measure(outputs.len(), || {
             for output in &outputs {
@@ -94,7 +95,7 @@ impl Bench {
                     std::hint::black_box(SignMatrix::of(features));
                 }
             }
-            anyhow::Ok(())
+            Ok::<_, Failure>(())
         })?;
         drop((images, outputs));
         for (index, (detections, record)) in found.iter().zip(expected).enumerate() {
@@ -111,7 +112,7 @@ impl Bench {
     }
 
     /// Decodes and scales; the model's images.
-    fn decode(&self) -> anyhow::Result<(Cost, Vec<Vec<u8>>)> {
+    fn decode(&self) -> Result<(Cost, Vec<Vec<u8>>), Failure> {
         let (mut decoder, first) = open(&self.source)?;
         let layout = self.backbone.layout();
         let mut fit = FrameFit::default();
@@ -122,38 +123,38 @@ impl Bench {
                 images.push(fitted(&mut fit, &frame, &layout)?);
                 next = decoder.next(&|| false)?;
             }
-            anyhow::Ok(())
+            Ok::<_, Failure>(())
         })?;
         Ok((cost, images))
     }
 
     /// Copies of the first frames, since a decoder may wait for its buffers.
-    fn frames(&self) -> anyhow::Result<Vec<Frame>> {
+    fn frames(&self) -> Result<Vec<Frame>, Failure> {
         let (mut decoder, first) = open(&self.source)?;
         let mut frames = Vec::new();
         let mut next = Some(first);
         while let Some(frame) = next.filter(|_| frames.len() < self.frames.min(DRAWN_FRAMES)) {
-            frames.push(Frame { buffer: frame.buffer.copy_deep()?, ..frame });
+            frames.push(Frame { buffer: frame.buffer.copy_deep().map_err(Failure::internal)?, ..frame });
             next = decoder.next(&|| false)?;
         }
         Ok(frames)
     }
 
-    fn localize(&self, outputs: &[PatchOutput]) -> anyhow::Result<(Cost, Vec<Vec<Detection>>)> {
+    fn localize(&self, outputs: &[PatchOutput]) -> Result<(Cost, Vec<Vec<Detection>>), Failure> {
         let layout = self.backbone.layout();
         let mut found = Vec::new();
         let cost = measure(outputs.len(), || {
             for output in outputs {
                 found.push(self.task.localizer.localize(output, &layout)?);
             }
-            anyhow::Ok(())
+            Ok::<_, Failure>(())
         })?;
         Ok((cost, found))
     }
 
     /// Draws these records' boxes and encodes.
-    fn draw(&self, frames: Vec<Frame>, records: &[FrameRecord]) -> anyhow::Result<Cost> {
-        let Some(first) = frames.first() else { anyhow::bail!("no frame to draw on") };
+    fn draw(&self, frames: Vec<Frame>, records: &[FrameRecord]) -> Result<Cost, Failure> {
+        let Some(first) = frames.first() else { return Err(Failure::new(Kind::Input, "no frame to draw on")) };
         let (mut canvas, mut overlay) = (Canvas::new(first)?, Overlay::default());
         let path = self.scratch.file("alone.mp4");
         let mut output = Output::open(&path, canvas.info(), None)?;
@@ -172,27 +173,27 @@ impl Bench {
     }
 
     /// Everything at once, as `run` does it, until as many frames are written.
-    pub fn whole(&mut self, with_video: bool) -> anyhow::Result<Whole> {
+    pub fn whole(&mut self, with_video: bool) -> Result<Whole, Failure> {
         let files = Files::new(vec![self.source.clone()], Span::default());
         let stop = Arc::new(AtomicBool::new(false));
         let seen = Arc::new(Mutex::new(Seen::default()));
         let mut sinks: Vec<Box<dyn Sink>> = Vec::new();
         if with_video {
             let path = self.scratch.file("boxes.mp4");
-            sinks.push(Box::new(Mp4Sink::new(&path, self.source.clone(), Arc::default(), |_| ())?));
+            sinks.push(Box::new(Mp4Sink::new(&path, self.source.clone(), Arc::default())?));
         }
         sinks.push(Records::replace(&self.scratch.file("records.jsonl")).sink());
         sinks.push(Box::new(Meter { frames: self.frames, stop: stop.clone(), seen: seen.clone() }));
         let board = Board::default();
         let status = board.enter(self.source.name.clone());
         let input = Input { sinks, ..Input::new(status.clone(), Box::new(files)) };
-        let outcome = engine::run(&self.task, vec![input], &self.models, &board, &stop, &|_| ())?;
+        let outcome = engine::run(&self.task, vec![input], &self.models, &board, &stop)?;
         if let Some(fault) = outcome.into_fault() {
             return Err(fault.into());
         }
         let Seen { begin, end, records } = std::mem::take(&mut *seen.lock().unwrap_or_else(PoisonError::into_inner));
         let (Some((cpu, wall)), Some((cpu_end, wall_end))) = (begin, end) else {
-            anyhow::bail!("no frame was written")
+            return Err(Failure::new(Kind::Input, "no frame was written"));
         };
         let cost = Cost::new(cpu_end - cpu, wall_end - wall, records.len() - 1);
         Ok(Whole { cost, latencies: status.latencies(), records, canvas: status.canvas() })
@@ -227,7 +228,7 @@ impl Bench {
             return Ok(());
         }
         let why = format!("{}: frame {frame} gave {got:?}, and before that {expected:?}", self.source.name);
-        Err(Failure::new(Exit::Other, why))
+        Err(Failure::new(Kind::Internal, why))
     }
 }
 
@@ -269,7 +270,7 @@ impl Sink for Meter {
 }
 
 /// The frame as the model sees it.
-pub fn fitted(fit: &mut FrameFit, frame: &Frame, layout: &PatchLayout) -> anyhow::Result<Vec<u8>> {
+pub fn fitted(fit: &mut FrameFit, frame: &Frame, layout: &PatchLayout) -> Result<Vec<u8>, Failure> {
     let (width, height) = (layout.image_width, layout.image_height);
     let mut pixels = vec![0; 3 * width as usize * height as usize];
     fit.rgb(frame, (width, height), &mut pixels)?;
@@ -277,10 +278,10 @@ pub fn fitted(fit: &mut FrameFit, frame: &Frame, layout: &PatchLayout) -> anyhow
 }
 
 /// A decoder, and the first frame it gave.
-pub fn open(input: &Source) -> anyhow::Result<(Box<dyn FrameSource>, Frame)> {
+pub fn open(input: &Source) -> Result<(Box<dyn FrameSource>, Frame), Failure> {
     let (_, mut decoder) = source::open(input, Span::default())?;
     let first = decoder.next(&|| false)?;
-    let first = first.ok_or_else(|| Failure::new(Exit::Input, format!("{}: no frame", input.name)))?;
+    let first = first.ok_or_else(|| Failure::new(Kind::Input, format!("{}: no frame", input.name)))?;
     Ok((decoder, first))
 }
 
@@ -291,7 +292,7 @@ impl Cost {
     }
 }
 
-fn measure(frames: usize, work: impl FnOnce() -> anyhow::Result<()>) -> anyhow::Result<Cost> {
+fn measure(frames: usize, work: impl FnOnce() -> Result<(), Failure>) -> Result<Cost, Failure> {
     let (cpu, wall) = (cpu_time(), Instant::now());
     work()?;
     Ok(Cost::new(cpu_time() - cpu, wall.elapsed(), frames))

@@ -5,17 +5,17 @@ mod state;
 mod work;
 
 use super::cue::CueArgs;
-use super::exit::{Exit, Failure};
+use super::exit::{Exit, Failure, Outcome};
 use super::interrupt::stop_flag;
+use super::log;
 use super::model::{CheckpointArgs, DeviceArgs, FeatureArg, ModelArgs};
 use super::progress::Progress;
-use crate::cli::tell::tell;
-use anyhow::Context;
 use mostream::analyzer::Analyzer;
 use mostream::backbone::{self, Checkpoint, DEFAULT_MAX_PATCHES, Feature};
 use mostream::engine::Pace;
 use mostream::evaluate::dataset::{Dataset, Format, Item, Media, Options};
 use mostream::evaluate::report::{self, Choices, DatasetSummary, Machine, Model, Report};
+use mostream::fault::Kind;
 use mostream::localize::Method;
 use mostream::run::guard::guard;
 use mostream::scene::Sense;
@@ -26,6 +26,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::SystemTime;
+use tracing::warn;
 use work::{Findings, Models, Plan};
 
 /// A longer list of exclusions is none.
@@ -119,12 +120,13 @@ enum Methods {
 
 const METHODS: [Method; 4] = [Method::Most, Method::Lost, Method::TokenCut, Method::DinoSeg];
 
-pub fn run(mut args: Args) -> anyhow::Result<Exit> {
+pub fn run(mut args: Args) -> Outcome {
+    log::be_quiet(args.quiet);
     args.patches.sort_unstable();
     args.patches.dedup();
     if args.feature == FeatureArg::Attention {
         let why = "--feature is what most, lost and tokencut read: k, q or v (dino-seg reads the attention by itself)";
-        return Err(Failure::new(Exit::Usage, why).into());
+        return Err(Failure::new(Kind::Usage, why));
     }
     let outputs = [(&args.json, "--json"), (&args.csv, "--csv")];
     let outputs: Vec<(&Path, &str)> =
@@ -148,16 +150,14 @@ pub fn run(mut args: Args) -> anyhow::Result<Exit> {
     let Some(mut findings) = work(&args, &plan, &checkpoint, machine.threads, state, &stop)? else {
         if !args.quiet {
             let kept = if args.json.is_some() || args.csv.is_some() { "; the same command goes on" } else { "" };
-            tell!("mostream: interrupted, no report is written{kept}");
+            warn!("interrupted, no report is written{kept}");
         }
         return Ok(Exit::Interrupted);
     };
     findings.failures.splice(0..0, failures);
     if findings.found.is_empty() {
         let first = findings.failures.first().map_or("no picture is annotated", String::as_str);
-        return Err(
-            Failure::new(Exit::Input, format!("{}: nothing to evaluate: {first}", args.dataset.display())).into()
-        );
+        return Err(Failure::new(Kind::Input, format!("{}: nothing to evaluate: {first}", args.dataset.display())));
     }
     let report = Report {
         evaluation: report::VERSION,
@@ -171,7 +171,7 @@ pub fn run(mut args: Args) -> anyhow::Result<Exit> {
         failures: findings.failures.clone(),
     };
     if let Some(path) = &args.json {
-        output::write(path, &(serde_json::to_string_pretty(&report)? + "\n"))?;
+        output::write(path, &(serde_json::to_string_pretty(&report).map_err(Failure::internal)? + "\n"))?;
     }
     if let Some(path) = &args.csv {
         output::write(path, &output::csv(&plan, &findings))?;
@@ -182,8 +182,8 @@ pub fn run(mut args: Args) -> anyhow::Result<Exit> {
 }
 
 /// What is to be evaluated, and what could not be read.
-fn read(args: &Args) -> anyhow::Result<(Vec<Item>, DatasetSummary, Vec<String>)> {
-    let unusable = |error: &dyn std::fmt::Display| Failure::new(Exit::Input, error);
+fn read(args: &Args) -> Result<(Vec<Item>, DatasetSummary, Vec<String>), Failure> {
+    let unusable = |error: &dyn std::fmt::Display| Failure::new(Kind::Input, error);
     let format = match args.format {
         Some(format) => format,
         None => Format::recognise(&args.dataset).map_err(|error| unusable(&error))?,
@@ -195,7 +195,7 @@ fn read(args: &Args) -> anyhow::Result<(Vec<Item>, DatasetSummary, Vec<String>)>
     let names = |path: &Path| {
         let names = names(path).map_err(|why| unusable(&format!("{}: {why}", path.display())))?;
         if !names.is_empty() && !items.iter().any(|item| is_named(item, &names)) {
-            tell!("mostream: warning: {} names nothing that is in the data set", path.display());
+            warn!("{} names nothing that is in the data set", path.display());
         }
         Ok::<_, Failure>(names)
     };
@@ -206,7 +206,7 @@ fn read(args: &Args) -> anyhow::Result<(Vec<Item>, DatasetSummary, Vec<String>)>
     let excluded = (all - items.len()) as u64;
     items.truncate(args.limit.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX)));
     let name_of = |path: &Path| path.file_name().map(|name| name.to_string_lossy().into_owned());
-    let absolute = std::path::absolute(&args.dataset).context("the current folder")?;
+    let absolute = std::path::absolute(&args.dataset).map_err(|error| unusable(&error))?;
     let summary = DatasetSummary {
         name: name_of(&absolute).unwrap_or_default(),
         format: format.to_string(),
@@ -250,8 +250,8 @@ fn is_named(item: &Item, names: &HashSet<String>) -> bool {
     names.contains(&item.id) || of_file.map(|name| name.to_string_lossy()).any(|name| names.contains(name.as_ref()))
 }
 
-fn machine(args: &Args, onnxruntime: String) -> anyhow::Result<Machine> {
-    let cores = std::thread::available_parallelism()?.get();
+fn machine(args: &Args, onnxruntime: String) -> Result<Machine, Failure> {
+    let cores = std::thread::available_parallelism().map_err(Failure::internal)?.get();
     let jobs = usize::from(args.jobs);
     Ok(Machine {
         processor: crate::cli::bench::cpu().unwrap_or_else(|| "unknown".to_owned()),
@@ -271,7 +271,7 @@ fn plan<'a>(
     model: &Model,
     machine: &Machine,
     models: Models<'a>,
-) -> anyhow::Result<Plan<'a>> {
+) -> Result<Plan<'a>, Failure> {
     let is_wanted = |method: &Method| {
         args.method.iter().any(|wanted| match wanted {
             Methods::All => true,
@@ -283,7 +283,8 @@ fn plan<'a>(
         None => args.patches.iter().map(|patches| format!("{patches} patches")).collect(),
     };
     // Another build of the program may find other boxes.
-    let program = std::env::current_exe().and_then(std::fs::read).context("the program's own file")?;
+    let program = std::env::current_exe().and_then(std::fs::read);
+    let program = program.map_err(|error| Failure::internal(format!("the program's own file: {error}")))?;
     let program = blake3::hash(&program).to_hex();
     let paper = args.paper.to_string();
     let Machine { onnxruntime, device, precision, .. } = machine;
@@ -311,12 +312,12 @@ fn work(
     threads: usize,
     state: State,
     stop: &AtomicBool,
-) -> anyhow::Result<Option<Findings>> {
+) -> Result<Option<Findings>, Failure> {
     let analyzers = || -> Vec<Analyzer> {
         plan.models.args.iter().map(|args| args.analyzer_of(checkpoint.clone(), threads)).collect()
     };
     let workers = (0..args.jobs).map(|_| analyzers()).collect();
-    let mut progress = Progress::of(Some(plan.pictures() as u64), "pictures", args.quiet);
+    let mut progress = Progress::of(Some(plan.pictures() as u64), "pictures");
     let findings = work::run(plan, workers, state, stop, |pictures, boxes| progress.update(pictures, boxes));
     progress.finish();
     match findings {
@@ -327,8 +328,8 @@ fn work(
 
 fn tell_failures(findings: &Findings) {
     if !findings.failures.is_empty() {
-        tell!("mostream: {} could not be used:", findings.failures.len());
-        findings.failures.iter().for_each(|why| tell!("  {why}"));
+        warn!("{} could not be used:", findings.failures.len());
+        findings.failures.iter().for_each(|why| warn!("{why}"));
     }
 }
 

@@ -1,13 +1,14 @@
 //! From what was found to the report, the rows per picture and the terminal.
 
 use super::work::{Findings, Plan};
-use crate::cli::exit::{Exit, Failure};
+use crate::cli::exit::Failure;
 use mostream::engine;
 use mostream::evaluate::corloc::{self, Boxes, Objects};
 use mostream::evaluate::dataset::Media;
 use mostream::evaluate::report::{Cue, DatasetSummary, Measures, Outcome, Report, Stages};
 use mostream::evaluate::sample::{self, FoundBox, Sample};
 use mostream::evaluate::tables;
+use mostream::fault::Kind;
 use mostream::geometry;
 use mostream::partial::PartialFile;
 use std::collections::BTreeSet;
@@ -171,7 +172,7 @@ pub fn write(path: &Path, text: &str) -> Result<(), Failure> {
         file.write_all(text.as_bytes())?;
         partial.commit()
     });
-    written.map_err(|error| Failure::new(Exit::Output, format!("{}: {error}", path.display())))
+    written.map_err(|error| Failure::new(Kind::Output, format!("{}: {error}", path.display())))
 }
 
 /// The tables, on stdout.
@@ -184,6 +185,6 @@ pub fn print(report: &Report) -> Result<(), Failure> {
     match std::io::stdout().write_all(text.as_bytes()) {
         // The reader has seen enough: `… | head`.
         Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
-        written => written.map_err(|why| Failure::new(Exit::Output, format!("cannot write to stdout: {why}"))),
+        written => written.map_err(|why| Failure::new(Kind::Output, format!("cannot write to stdout: {why}"))),
     }
 }

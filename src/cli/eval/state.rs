@@ -4,9 +4,9 @@
 //! A line is known by a hash of all that the boxes depend on ([`key`]); lines of other models or settings stay and are passed
 //! over.
 
-use crate::cli::exit::{Exit, Failure};
-use anyhow::Context;
+use crate::cli::exit::Failure;
 use mostream::evaluate::sample::Moment;
+use mostream::fault::Kind;
 use mostream::localize::Method;
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
@@ -87,20 +87,18 @@ impl State {
     }
 
     /// Reads what an earlier run left, and goes on writing there. A last line that is not whole is dropped.
-    pub fn open(path: &Path) -> anyhow::Result<Self> {
-        let failed = |why: &dyn std::fmt::Display| Failure::new(Exit::Output, format!("{}: {why}", path.display()));
+    pub fn open(path: &Path) -> Result<Self, Failure> {
+        let failed = |why: &dyn std::fmt::Display| Failure::new(Kind::Output, format!("{}: {why}", path.display()));
         let opened = File::options().read(true).append(true).create(true).open(path);
         let mut file = opened.map_err(|error| failed(&error))?;
         let metadata = file.metadata().map_err(|error| failed(&error))?;
         if !metadata.is_file() || metadata.len() > MAX_BYTES {
-            return Err(failed(&"is no state of an evaluation; give another name for the report").into());
+            return Err(failed(&"is no state of an evaluation; give another name for the report"));
         }
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
-                return Err(
-                    failed(&"another evaluation is writing it; wait, or give another name for the report").into()
-                );
+                return Err(failed(&"another evaluation is writing it; wait, or give another name for the report"));
             }
             // A file system without locks.
             Err(TryLockError::Error(_)) => {}
@@ -116,7 +114,7 @@ impl State {
                 failed(&format!("line {} is not of a state ({error}); remove the file", number + 1))
             })?;
             if line.found.boxes.len() != line.found.scores.len() {
-                return Err(failed(&format!("line {} has more boxes than scores, or fewer", number + 1)).into());
+                return Err(failed(&format!("line {} has more boxes than scores, or fewer", number + 1)));
             }
             known.insert(line.key, line.found);
         }
@@ -131,15 +129,15 @@ impl State {
     }
 
     /// Keeps what was found.
-    pub fn add(file: &mut Option<(File, PathBuf)>, entry: Entry, found: &Found) -> anyhow::Result<()> {
+    pub fn add(file: &mut Option<(File, PathBuf)>, entry: Entry, found: &Found) -> Result<(), Failure> {
         let Some((file, path)) = file else { return Ok(()) };
         let Entry { key, item, frame, input, method } = entry;
         let line = Line { key, item: item.into(), frame, input: input.into(), method, found: found.clone() };
-        let mut text = serde_json::to_string(&line).context("a line of the state")?;
+        let mut text = serde_json::to_string(&line).map_err(Failure::internal)?;
         text.push('\n');
         // One write: a cut can only tear the last line.
         file.write_all(text.as_bytes())
-            .map_err(|error| Failure::new(Exit::Output, format!("{}: {error}", path.display())).into())
+            .map_err(|error| Failure::new(Kind::Output, format!("{}: {error}", path.display())))
     }
 
     /// The file, to add to while others read.

@@ -4,6 +4,7 @@ use super::super::cue::{self, CueArgs};
 use super::super::model::ModelArgs;
 use super::super::past::{self, Ask};
 use super::state::{self, Entry, Found, Microseconds, State};
+use crate::cli::exit::Failure;
 use mostream::analyzer::{Analysis, AnalyzeError, Analyzer, feature_for};
 use mostream::backbone::{Checkpoint, Feature};
 use mostream::engine::{Cue, Pace, Seen};
@@ -136,7 +137,7 @@ pub fn run(
     mut state: State,
     stop: &AtomicBool,
     mut on_picture: impl FnMut(u64, u64),
-) -> anyhow::Result<Option<Findings>> {
+) -> Result<Option<Findings>, Failure> {
     let next = AtomicUsize::new(0);
     let abort = AtomicBool::new(false);
     let mut file = state.take_file();
@@ -157,7 +158,7 @@ pub fn run(
                     }
                     worker.item(item)?;
                 }
-                anyhow::Ok(())
+                Ok::<_, Failure>(())
             }));
         }
         drop(sender);
@@ -193,7 +194,7 @@ pub fn run(
             }
         }
         for thread in threads {
-            thread.join().map_err(|_| anyhow::anyhow!("a worker thread has panicked"))??;
+            thread.join().map_err(|_| Failure::internal("a worker thread has panicked"))??;
         }
         told
     })?;
@@ -219,7 +220,7 @@ struct Worker<'a> {
 
 impl<'a> Worker<'a> {
     /// Every wanted frame of the item. What is wrong with its files is told; an error is the model's.
-    fn item(&mut self, item: usize) -> anyhow::Result<()> {
+    fn item(&mut self, item: usize) -> Result<(), Failure> {
         match &self.plan.items[item].media {
             Media::Still(path) => self.still(item, 0, path),
             Media::Sequence(paths) => {
@@ -248,7 +249,7 @@ impl<'a> Worker<'a> {
         item: usize,
         files: &[PathBuf],
         file_of: &dyn Fn(usize) -> Option<&'a Path>,
-    ) -> anyhow::Result<()> {
+    ) -> Result<(), Failure> {
         let (plan, frames) = (self.plan, self.plan.items[item].frames.len());
         for setting in 0..plan.settings() {
             let Cue::Time { without, .. } = plan.cue(setting, item) else { continue };
@@ -335,7 +336,7 @@ impl<'a> Worker<'a> {
         Ok(())
     }
 
-    fn still(&mut self, item: usize, frame: usize, path: &Path) -> anyhow::Result<()> {
+    fn still(&mut self, item: usize, frame: usize, path: &Path) -> Result<(), Failure> {
         let missing = match stamp(path) {
             Ok(stamp) => self.missing(item, frame, &stamp),
             Err(error) => {
@@ -360,7 +361,7 @@ impl<'a> Worker<'a> {
         }
     }
 
-    fn video(&mut self, item: usize, path: &Path) -> anyhow::Result<()> {
+    fn video(&mut self, item: usize, path: &Path) -> Result<(), Failure> {
         let stamp = match stamp(path) {
             Ok(stamp) => stamp,
             Err(error) => {
@@ -430,7 +431,7 @@ impl<'a> Worker<'a> {
         (picture, moment): ((u32, u32), Option<Moment>),
         decode: u64,
         mut scaled: impl FnMut((u32, u32)) -> Result<Cow<'p, RgbImage>, String>,
-    ) -> anyhow::Result<()> {
+    ) -> Result<(), Failure> {
         let methods = self.plan.methods.len();
         for missing in missing.chunk_by(|a, b| a.0 / methods == b.0 / methods) {
             let analyzer = &mut self.analyzers[missing[0].0 / methods];

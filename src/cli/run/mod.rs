@@ -1,16 +1,16 @@
 //! `mostream run`: videos and cameras in, boxes out. Here are its flags, which are the keys of a [`RunSpec`]; [`start`] runs it.
 
-mod log;
 mod start;
 mod supervisor;
 
 use super::cue::CueArgs;
-use super::exit::{Exit, Failure, to_stdout};
+use super::exit::{Exit, Failure, Outcome, to_stdout};
 use super::groups::GroupsArg;
 use super::localize::PaperArgs;
 use super::model::ModelArgs;
 use clap::parser::ValueSource;
 use clap::{ArgMatches, Args as _, Command};
+use mostream::fault::Kind;
 use mostream::run::spec::{parse_clock, parse_span};
 use mostream::run::{self, RunSpec, SourceSpec};
 use mostream::stream::camera::Mode;
@@ -165,14 +165,14 @@ struct SourceArgs {
     retry_for: Option<Duration>,
 }
 
-pub fn run(args: Args, matches: &ArgMatches) -> anyhow::Result<Exit> {
+pub fn run(args: Args, matches: &ArgMatches) -> Outcome {
     let spec = match &args.config {
         Some(file) => RunSpec::read(file)?,
         None => of_flags(&args.inputs, matches)?,
     };
     if args.print_config {
-        spec.check().map_err(|error| Failure::new(Exit::Usage, error))?;
-        let text = spec.to_toml().map_err(|error| Failure::new(Exit::Usage, error))?;
+        spec.check().map_err(|error| Failure::new(Kind::Usage, error))?;
+        let text = spec.to_toml().map_err(|error| Failure::new(Kind::Usage, error))?;
         to_stdout(|out| out.write_all(text.as_bytes()))?;
         return Ok(Exit::Done);
     }
@@ -197,13 +197,13 @@ fn of_flags(inputs: &[OsString], matches: &ArgMatches) -> Result<RunSpec, Failur
         let value = match given.map(|given| given.to_str().ok_or(given)) {
             Some(Ok(text)) => Value::from(text),
             Some(Err(given)) => {
-                return Err(Failure::new(Exit::Usage, format!("--{key} {}: it is not UTF-8", given.display())));
+                return Err(Failure::new(Kind::Usage, format!("--{key} {}: it is not UTF-8", given.display())));
             }
             None => Value::Bool(true),
         };
         table.insert(key.to_owned(), value);
     }
-    let spec = RunSpec::from_table(table).map_err(|error| Failure::new(Exit::Usage, format!("--{error}")))?;
+    let spec = RunSpec::from_table(table).map_err(|error| Failure::new(Kind::Usage, format!("--{error}")))?;
     Ok(RunSpec { sources: inputs.iter().map(|input| SourceSpec::of_argument(input)).collect(), ..spec })
 }
 

@@ -1,108 +1,113 @@
 //! A run from the command line: what is said meanwhile, on which signals it ends or reads its file again, and its exit code.
 
-use super::log::Log;
 use super::supervisor::Supervisor;
-use crate::cli::exit::{Exit, exit_of};
+use crate::cli::exit::{Exit, Outcome};
 use crate::cli::interrupt::{Signals, signals};
+use crate::cli::log;
 use crate::cli::progress::Progress;
-use crate::cli::tell::tell;
 use mostream::engine::Fault;
-use mostream::engine::status::Board;
+use mostream::engine::status::{Board, Snapshot};
+use mostream::fault::OfKind;
 use mostream::record::SourceState;
-use mostream::run::{Observe, Options, Run, RunSpec, Word};
+use mostream::run::{Observe, Options, Run, RunSpec};
 use mostream::stream;
 use mostream::stream::camera;
 use mostream::stream::canvas::CanvasCount;
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
+use tracing::info;
 
 /// How often the log tells how every live source is doing.
 const REPORT_EVERY: Duration = Duration::from_secs(30);
 const LOOK: Duration = Duration::from_millis(20);
 
 /// `config` is the file that the spec is from.
-pub fn run(spec: RunSpec, config: Option<PathBuf>) -> anyhow::Result<Exit> {
-    let log = Log { is_json: spec.shared.log_json, is_quiet: spec.shared.quiet };
-    match run_saying(log, spec, config.as_deref()) {
-        // Whoever reads the log as JSON is told why it ends in JSON, too.
-        Err(error) if log.is_json => {
-            log.write("error", &format!("{error:#}"));
-            Ok(exit_of(&error))
-        }
-        outcome => outcome,
-    }
-}
-
-fn run_saying(log: Log, spec: RunSpec, config: Option<&Path>) -> anyhow::Result<Exit> {
+pub fn run(spec: RunSpec, config: Option<PathBuf>) -> Outcome {
+    log::be_quiet(spec.shared.quiet);
+    log::write_json(spec.shared.log_json);
     // Files show how far they are, everything else is told.
-    let is_told = log.is_json || spec.sources.iter().any(|source| camera::is_live(&source.input));
+    let is_told = spec.shared.log_json || spec.sources.iter().any(|source| camera::is_live(&source.input));
     if is_told {
-        stream::on_complaint(move |line| log.warn(line));
+        stream::log_complaints();
     }
-    let say = move |line: &str| match log.is_json {
-        true => log.warn(line),
-        false => tell!("\nmostream: {line}"),
-    };
-    let Signals { stop, reload } = signals(config.is_some(), say)?;
-    let tell = move |word: Word, line: &str| match word {
-        Word::Info => log.say(line),
-        Word::Notice => log.warn(line),
-        Word::Private => log.whisper(line),
-    };
-    let config_file = config.map(Path::to_owned);
-    let options = Options { observe: Observe::Nothing, stop: stop.clone(), tell: Arc::new(tell), config: config_file };
+    let Signals { stop, reload } = signals(config.is_some(), "finishing")?;
+    let options = Options { observe: Observe::Nothing, stop: stop.clone(), config: config.clone() };
     let run = Run::start(spec, options)?;
+    if let Some(link) = run.page_link() {
+        log::whisper(&format!("to change sources on the page, open {link}"));
+    }
     let board = run.board().clone();
     if is_told {
-        log.say(&format!("run {}", board.run));
+        info!("run {}", board.run);
     }
     let (mut progress, mut last, mut supervisor) = (None, Instant::now(), Supervisor::begin());
     // A run whose sources were all removed over HTTP waits for others.
     let is_over = || run.is_idle() && (!board.sources().is_empty() || stop.load(Ordering::Relaxed));
     while !is_over() {
         std::thread::sleep(LOOK);
-        if let Some(file) = config.filter(|_| reload.swap(false, Ordering::Relaxed)) {
+        if let Some(file) = config.as_ref().filter(|_| reload.swap(false, Ordering::Relaxed)) {
             // What is wrong with it is told.
             supervisor.reloading(|| run.reload_file(file).ok());
         }
         supervisor.look(&run, stop.load(Ordering::Relaxed));
         if !is_told {
-            follow(&board, &log, &mut progress);
+            follow(&board, &mut progress);
         } else if last.elapsed() >= REPORT_EVERY {
             last = Instant::now();
             let alive = run.snapshot().into_iter().filter(|now| now.state != SourceState::Ended);
-            alive.for_each(|now| log.status(&now));
+            alive.for_each(|now| tell_status(&now));
         }
     }
     progress.iter().for_each(Progress::finish);
     let written = run.written();
     let outcome = run.join()?;
     match is_told {
-        true => board.sources().iter().for_each(|source| log.status(&source.snapshot())),
-        false => sum_up(&board, &written, log),
+        true => board.sources().iter().for_each(|source| tell_status(&source.snapshot())),
+        false => sum_up(&board, &written),
     }
     let has_frames = board.sources().iter().any(|source| source.snapshot().frames > 0);
     // Those who have seen enough (`… | head`) are no fault.
     let fault = outcome.faults().find(|fault| !matches!(fault, Fault::Sink(error) if error.is_end()));
     Ok(match fault {
-        Some(fault) => Exit::from(fault),
+        Some(fault) => fault.kind().into(),
         None if stop.load(Ordering::Relaxed) => Exit::Interrupted,
         None if !has_frames => Exit::Input,
         None => Exit::Done,
     })
 }
 
+/// Tells how a source is doing.
+fn tell_status(now: &Snapshot) {
+    let latency = now.latency_ms.map_or(String::new(), |ms| format!(", latency {:.0} ms (p95 {:.0})", ms.p50, ms.p95));
+    let decoded = now.decoder.as_ref().map_or(String::new(), |decoder| format!(", decoded by {decoder}"));
+    let spared = match now.unchanged {
+        0 => String::new(),
+        // The share of the frames that the model was not asked about.
+        spared => format!(", {spared} unchanged ({:.0} %)", 100.0 * spared as f64 / now.frames as f64),
+    };
+    info!(
+        status = serde_json::to_string(now).unwrap_or_default(),
+        "{}: {}, {} frames, {:.1} per second, {:.1} of them inferred, {} passed over{spared}, {} boxes now{latency}{decoded}",
+        now.name,
+        now.state.name(),
+        now.frames,
+        now.fps,
+        now.inferred_fps,
+        now.passed_over,
+        now.objects_now
+    );
+}
+
 /// Shows how far the files are.
-fn follow(board: &Board, log: &Log, progress: &mut Option<Progress>) {
+fn follow(board: &Board, progress: &mut Option<Progress>) {
     let (frames, boxes) = written(board);
     if frames > 0 {
         let total = || match &board.sources()[..] {
             [only] => only.progress().1,
             _ => None,
         };
-        progress.get_or_insert_with(|| Progress::new(total(), log.is_quiet)).update(frames, boxes);
+        progress.get_or_insert_with(|| Progress::new(total())).update(frames, boxes);
     }
 }
 
@@ -114,7 +119,7 @@ fn written(board: &Board) -> (u64, u64) {
 }
 
 /// What files have become.
-fn sum_up(board: &Board, files: &[PathBuf], log: Log) {
+fn sum_up(board: &Board, files: &[PathBuf]) {
     let (frames, boxes) = written(board);
     if frames == 0 {
         return;
@@ -125,7 +130,7 @@ fn sum_up(board: &Board, files: &[PathBuf], log: Log) {
     let of = if count > 1 { format!(" of {count} sources") } else { String::new() };
     let decoder = sources.first().filter(|_| count == 1).and_then(|source| source.snapshot().decoder);
     let by = decoder.map_or_else(String::new, |decoder| format!(", decoded by {decoder}"));
-    log.say(&format!("{frames} frames{of}, {boxes} boxes, {rate:.1} frames per second{by}"));
+    info!("{frames} frames{of}, {boxes} boxes, {rate:.1} frames per second{by}");
     let drawn = sources.iter().map(|source| source.canvas()).fold(CanvasCount::default(), |sum, one| CanvasCount {
         in_place: sum.in_place + one.in_place,
         copied: sum.copied + one.copied,
@@ -133,9 +138,7 @@ fn sum_up(board: &Board, files: &[PathBuf], log: Log) {
     });
     if drawn != CanvasCount::default() {
         let CanvasCount { in_place, copied, converted } = drawn;
-        log.say(&format!(
-            "drawn in place on {in_place} frames, on a copy of {copied}, after conversion of {converted}"
-        ));
+        info!("drawn in place on {in_place} frames, on a copy of {copied}, after conversion of {converted}");
     }
-    files.iter().filter(|path| path.exists()).for_each(|path| log.say(&path.display().to_string()));
+    files.iter().filter(|path| path.exists()).for_each(|path| info!("{}", path.display()));
 }

@@ -13,6 +13,7 @@ mod mot;
 mod voc;
 mod yolo;
 
+use crate::fault::{Kind, OfKind};
 use crate::markup;
 use std::fmt::Display;
 use std::path::{Path, PathBuf};
@@ -111,6 +112,12 @@ pub struct Options {
 pub struct DatasetError {
     pub path: PathBuf,
     pub why: String,
+}
+
+impl OfKind for DatasetError {
+    fn kind(&self) -> Kind {
+        Kind::Input
+    }
 }
 
 impl Format {
