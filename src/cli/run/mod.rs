@@ -107,6 +107,7 @@ struct Shared {
 
 /// The flags that a source may have of its own.
 #[derive(clap::Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own on the command line")]
 struct SourceArgs {
     /// Begin here: seconds, or [H:]M:S
     #[arg(long, value_name = "TIME", value_parser = time_ns)]

@@ -59,6 +59,7 @@ pub fn run(spec: RunSpec, config: Option<PathBuf>) -> Outcome {
             alive.for_each(|now| tell_status(&now));
         }
     }
+    supervisor.look(&run, true);
     progress.iter().for_each(Progress::finish);
     let written = run.written();
     let outcome = run.join()?;
