@@ -3,6 +3,7 @@
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Every unfinished file of the process.
 static UNFINISHED: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
@@ -62,6 +63,35 @@ pub fn write(target: &Path, content: &[u8]) -> io::Result<()> {
     let (partial, mut file) = PartialFile::create(target)?;
     file.write_all(content)?;
     partial.commit()
+}
+
+/// An error where no file can appear under this name. Nothing is left behind, and what is there is not touched.
+pub fn check(target: &Path) -> io::Result<()> {
+    static PROBES: AtomicU64 = AtomicU64::new(0);
+    match std::fs::metadata(target) {
+        Ok(there) if there.is_dir() => {
+            return Err(io::Error::new(io::ErrorKind::IsADirectory, "is a directory; give a file name"));
+        }
+        // A device or a pipe: to open it may wait, or be seen.
+        Ok(there) if !there.is_file() => return Ok(()),
+        _ => {}
+    }
+    let folder = target.parent().filter(|folder| *folder != Path::new("")).unwrap_or(Path::new("."));
+    if !folder.is_dir() {
+        return Err(io::Error::new(io::ErrorKind::NotFound, "there is no such folder; make it first"));
+    }
+    let number = PROBES.fetch_add(1, Ordering::Relaxed);
+    let probe = folder.join(format!(".mostream-{}-{number}.probe", std::process::id()));
+    let made = std::fs::File::create(&probe).and_then(|_| std::fs::remove_file(&probe));
+    made.map_err(|error| io::Error::new(error.kind(), format!("nothing can be written to its folder: {error}")))
+}
+
+/// The same for a file that is not replaced as a whole: one that is there must take more.
+pub fn check_in_place(target: &Path) -> io::Result<()> {
+    match target.is_file() {
+        true => std::fs::OpenOptions::new().append(true).open(target).map(drop),
+        false => check(target),
+    }
 }
 
 /// What a process that ends now, without unwinding, leaves unfinished.

@@ -5,7 +5,7 @@
 use std::path::{Path, PathBuf};
 
 /// A crate, and the files and folders of `src` that may name it.
-const RULES: [(&str, &[&str]); 48] = [
+const RULES: [(&str, &[&str]); 49] = [
     ("serde", &[""]),
     ("pathfinding", &["track/assign.rs"]),
     ("thiserror", &[""]),
@@ -34,6 +34,7 @@ const RULES: [(&str, &[&str]); 48] = [
     ("humantime", &["publish/segments.rs", "run/values.rs", "cli"]),
     ("directories", &["backbone/cache.rs", "zoo/mod.rs"]),
     ("indicatif", &["cli/log.rs", "cli/models.rs", "cli/progress.rs"]),
+    ("sd_notify", &["cli/run/supervisor.rs"]),
     ("signal_hook", &["cli/interrupt.rs"]),
     ("image", &["picture.rs"]),
     ("png", &["evaluate/dataset/mask.rs"]),

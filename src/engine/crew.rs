@@ -6,8 +6,8 @@ use crate::backbone::{BackboneError, Model};
 use crate::discover::groups::{Groups, Named, named};
 use crate::localize::{LocalizeError, Localizer, PatchOutput};
 use crossbeam_channel::{Receiver, Sender, bounded};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{Builder, Scope, ScopedJoinHandle};
 use std::time::{Duration, Instant};
 use tracing::dispatcher::{get_default, with_default};
@@ -41,13 +41,23 @@ pub struct Usage {
     runs: AtomicU64,
     pictures: AtomicU64,
     busy_us: AtomicU64,
+    /// Runs under way, and since when there are as many.
+    under_way: Mutex<(usize, Instant)>,
 }
 
 impl Usage {
     fn new(model: &dyn Model) -> Arc<Self> {
         let zero = AtomicU64::default;
         let (device, batch, runs_at_once) = (model.device(), model.batch(), model.runs_at_once());
-        Arc::new(Self { device, batch, runs_at_once, runs: zero(), pictures: zero(), busy_us: zero() })
+        Arc::new(Self {
+            device,
+            batch,
+            runs_at_once,
+            runs: zero(),
+            pictures: zero(),
+            busy_us: zero(),
+            under_way: Mutex::new((0, Instant::now())),
+        })
     }
 
     pub fn runs(&self) -> u64 {
@@ -63,7 +73,24 @@ impl Usage {
         Duration::from_micros(self.busy_us.load(Ordering::Relaxed))
     }
 
-    fn add(&self, pictures: usize, took: Duration) {
+    /// Whether runs are under way, and none has begun or ended for this long.
+    pub fn is_stuck(&self, within: Duration) -> bool {
+        let (runs, since) = *self.under_way();
+        runs > 0 && since.elapsed() > within
+    }
+
+    fn under_way(&self) -> MutexGuard<'_, (usize, Instant)> {
+        self.under_way.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn begin(&self) {
+        let mut under_way = self.under_way();
+        *under_way = (under_way.0 + 1, Instant::now());
+    }
+
+    fn end(&self, pictures: usize, took: Duration) {
+        let mut under_way = self.under_way();
+        *under_way = (under_way.0.saturating_sub(1), Instant::now());
         self.runs.fetch_add(1, Ordering::Relaxed);
         self.pictures.fetch_add(pictures as u64, Ordering::Relaxed);
         self.busy_us.fetch_add(took.as_micros() as u64, Ordering::Relaxed);
@@ -174,12 +201,13 @@ fn infer<T>(
         let shape = run.shape.clone();
         // A model has as many devices in every shape.
         let Some(model) = shape.models.get(device) else { continue };
+        usage.begin();
         if let Err(error) = model.run(&mut run.memory, count) {
             desk.fail();
             return Err(error);
         }
         let inference = start.elapsed();
-        usage.add(count, inference);
+        usage.end(count, inference);
         for (item, lease) in desk.lend(run) {
             if to_find.send(Looked { item, shape: shape.clone(), lease, inference }).is_err() {
                 desk.fail();

@@ -172,6 +172,7 @@ impl<'scope, 'env> Lanes<'scope, 'env> {
         let (mut at_once, mut watch) = (1, Watch::new(self.shared.board));
         let mut more_come = true;
         while !self.shared.is_over() && (more_come || !self.waiting.is_empty()) {
+            self.shared.board.turned();
             commands.try_iter().for_each(|command| self.obey(command));
             while self.open.iter().filter(|lane| !lane.is_live && !lane.status.is_paused()).count() < at_once
                 && let Some(input) = self.waiting.pop_front()

@@ -11,7 +11,7 @@ use std::fmt;
 use std::hash::{BuildHasher, RandomState};
 use std::num::ParseIntError;
 use std::str::FromStr;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -25,6 +25,8 @@ pub struct Board {
     /// The run's name in all that it puts out, 16 hex digits by chance: another after a restart, and on another machine.
     pub run: String,
     pub started: Instant,
+    /// When its lanes were looked after last, in milliseconds from the start.
+    turned_ms: AtomicU64,
     sources: Mutex<Sources>,
     devices: OnceLock<Vec<Arc<Usage>>>,
 }
@@ -134,7 +136,8 @@ impl Default for Board {
     fn default() -> Self {
         // Its keys are the system's chance.
         let run = format!("{:016x}", RandomState::new().hash_one(SystemTime::now()));
-        Self { run, started: Instant::now(), sources: Mutex::default(), devices: OnceLock::new() }
+        let (turned_ms, sources) = Default::default();
+        Self { run, started: Instant::now(), turned_ms, sources, devices: OnceLock::new() }
     }
 }
 
@@ -166,6 +169,19 @@ impl Board {
 
     fn locked(&self) -> MutexGuard<'_, Sources> {
         self.sources.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Its lanes are looked after.
+    pub(super) fn turned(&self) {
+        self.turned_ms.store(self.started.elapsed().as_millis() as u64, Ordering::Relaxed);
+    }
+
+    /// Whether its lanes were looked after within this time, which they are four times a second, and on every device a run of the model has
+    /// begun or ended within it, where one is under way.
+    pub fn is_alive(&self, within: Duration) -> bool {
+        let turned = Duration::from_millis(self.turned_ms.load(Ordering::Relaxed));
+        let is_turning = self.started.elapsed().saturating_sub(turned) <= within;
+        is_turning && !self.devices().iter().any(|usage| usage.is_stuck(within))
     }
 
     /// The model runs on these from now on.

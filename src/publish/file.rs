@@ -7,6 +7,7 @@
 use super::encoding::{Encoding, PATIENCE};
 use super::picture_of;
 use crate::engine::sink::{Ending, Message, Picture, Sink, SinkError, Wish};
+use crate::partial;
 use crate::publish::segments;
 use crate::stream::{StreamError, launch};
 use gstreamer::prelude::*;
@@ -50,9 +51,8 @@ impl FileSink {
             () if is("mkv") => MKV,
             () => return Err(fail("is neither an .mp4 nor an .mkv file name")),
         };
-        if path.is_dir() || path.parent().is_some_and(|folder| folder != Path::new("") && !folder.is_dir()) {
-            return Err(fail("is a folder, or in none that exists"));
-        }
+        let checked = if segment.is_some() { partial::check(path) } else { partial::check_in_place(path) };
+        checked.map_err(|error| fail(&error.to_string()))?;
         let encoder = launch::choose_encoder(launch::LIVE_ENCODERS)?;
         let segment_ns = segment.map(|length| u64::try_from(length.as_nanos()).unwrap_or(u64::MAX));
         Ok(Self { path: path.to_owned(), pipeline, encoder, segment_ns, current: None })

@@ -2,6 +2,7 @@
 
 use super::jsonl::RecordWriter;
 use crate::engine::sink::{Ending, Message, Sink, SinkError, Wish};
+use crate::partial;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -27,6 +28,16 @@ struct State {
 }
 
 impl Records {
+    /// An error where nothing can be written to this file: whole, or with `appends` after what is in it.
+    pub fn check(path: &Path, appends: bool) -> Result<(), SinkError> {
+        let checked = match appends {
+            _ if path == Path::new("-") => Ok(()),
+            true => partial::check_in_place(path),
+            false => partial::check(path),
+        };
+        checked.map_err(|error| SinkError::Write { name: path.display().to_string(), error })
+    }
+
     /// To a new file in place of what is there, or to stdout where `path` is `-`.
     pub fn replace(path: &Path) -> Self {
         Self(Arc::new(Shared { path: path.to_owned(), state: Mutex::default() }))

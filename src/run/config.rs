@@ -1,6 +1,7 @@
 //! A spec as a TOML file, and back: every key is the long flag of the same name.
 
 use super::RunError;
+use super::place::Place;
 use super::spec::{RunSpec, SpecError};
 use crate::stream::redact;
 use serde_json::{Map, Value};
@@ -29,13 +30,16 @@ impl RunSpec {
 
     /// From the text of a file, checked.
     pub fn from_toml(text: &str) -> Result<Self, ConfigError> {
-        let line = |at: Option<usize>| at.map_or(1, |at| text[..at.min(text.len())].matches('\n').count() + 1);
+        let line = |at: Option<usize>| at.map_or(1, |at| line(text, at));
         let document = Document::parse(text).map_err(|error| {
             let why = error.message().replace('\n', ", ");
             ConfigError { line: line(error.span().map(|span| span.start)), why }
         })?;
         let root = document.as_table();
-        let of_spec = |error: SpecError| ConfigError { line: line(place(root, &error)), why: error.to_string() };
+        let of_spec = |error: SpecError| {
+            let at = place(root, error.source_number, error.key.as_deref());
+            ConfigError { line: line(at), why: error.to_string() }
+        };
         let spec = table(root).and_then(Self::from_table).map_err(of_spec)?;
         spec.check().map_err(of_spec)?;
         Ok(spec)
@@ -77,11 +81,23 @@ fn lines(table: &Map<String, Value>) -> String {
     text
 }
 
-/// Where in the file a fault is, in bytes: at its key, else at its table.
-fn place(root: &dyn TableLike, error: &SpecError) -> Option<usize> {
+/// The line of a file in which this is said, from 1.
+pub(super) fn line_of(file: &Path, at: Place) -> Option<usize> {
+    let text = std::fs::read_to_string(file).ok()?;
+    let document = Document::parse(&*text).ok()?;
+    place(document.as_table(), at.source, at.key).map(|at| line(&text, at))
+}
+
+/// Of this byte.
+fn line(text: &str, at: usize) -> usize {
+    text.as_bytes()[..at.min(text.len())].iter().filter(|byte| **byte == b'\n').count() + 1
+}
+
+/// Where in the file something is said, in bytes: at its key, else at its table.
+fn place(root: &dyn TableLike, source: Option<usize>, key: Option<&str>) -> Option<usize> {
     let tables = root.get("source").and_then(Item::as_array_of_tables);
-    let own = error.source_number.and_then(|number| tables?.get(number));
-    let key = error.key.as_deref().unwrap_or_default();
+    let own = source.and_then(|number| tables?.get(number));
+    let key = key.unwrap_or_default();
     let of = |table: &dyn TableLike| {
         let span = table.key(key).and_then(|key| key.span()).or_else(|| table.get(key)?.span());
         span.map(|span| span.start)
@@ -95,14 +111,6 @@ fn table(table: &dyn TableLike) -> Result<Map<String, Value>, SpecError> {
 }
 
 fn value(key: &str, item: &Item) -> Result<Value, SpecError> {
-    let wrong = |why: &str| SpecError { source_number: None, key: Some(key.to_owned()), why: why.into() };
-    let one = |value: &toml_edit::Value| match value {
-        toml_edit::Value::String(text) => Ok(Value::from(text.value().as_str())),
-        toml_edit::Value::Integer(number) => Ok(Value::from(*number.value())),
-        toml_edit::Value::Float(number) => Ok(Value::from(*number.value())),
-        toml_edit::Value::Boolean(yes) => Ok(Value::from(*yes.value())),
-        _ => Err(wrong("expected text, a number, true or false")),
-    };
     match item {
         Item::ArrayOfTables(tables) => {
             let tables = tables.iter().enumerate().map(|(number, source)| {
@@ -110,10 +118,25 @@ fn value(key: &str, item: &Item) -> Result<Value, SpecError> {
             });
             tables.collect()
         }
-        Item::Value(value) => one(value),
-        Item::Table(_) if key == "source" => Err(wrong("write [[source]] before each source")),
-        Item::Table(_) | Item::None => Err(wrong("expected a value")),
+        Item::Value(value) => of_value(key, value),
+        Item::Table(of_key) => table(of_key).map(Value::Object),
+        Item::None => Ok(Value::Null),
     }
+}
+
+fn of_value(key: &str, value: &toml_edit::Value) -> Result<Value, SpecError> {
+    Ok(match value {
+        toml_edit::Value::String(text) => Value::from(text.value().as_str()),
+        toml_edit::Value::Integer(number) => Value::from(*number.value()),
+        toml_edit::Value::Float(number) => Value::from(*number.value()),
+        toml_edit::Value::Boolean(yes) => Value::from(*yes.value()),
+        toml_edit::Value::Array(values) => values.iter().map(|value| of_value(key, value)).collect::<Result<_, _>>()?,
+        toml_edit::Value::InlineTable(of_key) => Value::Object(table(of_key)?),
+        toml_edit::Value::Datetime(time) => {
+            let why = format!("{} is a date: write it in quotes, or another value", time.value());
+            return Err(SpecError { source_number: None, key: Some(key.to_owned()), why });
+        }
+    })
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! Changes that are asked for over HTTP, as far as they may go: whoever asks has the token, and need not be who wrote the spec.
 
+use super::place::Wrong;
 use super::spec::{SourceSpec, SpecError, keys_of};
 use super::token::{self, Made};
 use super::{Core, RunError, SourceOptions};
@@ -13,11 +14,12 @@ use std::sync::{Arc, Weak};
 use tracing::{info, warn};
 
 /// What may be said of a source. The other keys name files, programs or receivers of this machine's pictures.
-const KEYS: [&str; 10] = [
+const KEYS: [&str; 11] = [
     "input",
     "name",
     "every",
     "adaptive",
+    "paused",
     "no-scene",
     "transport",
     "insecure-tls",
@@ -25,6 +27,9 @@ const KEYS: [&str; 10] = [
     "stall-after",
     "retry-for",
 ];
+
+/// Sources at a time that were added over HTTP, those that have ended included.
+const MOST_GUESTS: usize = 64;
 
 /// A run that does not live for its page's sake.
 struct Door {
@@ -63,9 +68,15 @@ impl Control for Door {
     fn add(&self, source: Map<String, Value>) -> Result<Value, Refusal> {
         let core = self.core()?;
         let source = guest(source)?;
-        let ids = core.add(&source).map_err(|error| match error {
+        if core.state().known.iter().filter(|source| source.spec.options.is_guest).count() >= MOST_GUESTS {
+            let why = format!(
+                "{MOST_GUESTS} sources that were added over HTTP are there, and no more may be: remove one first"
+            );
+            return Err(Refusal::new("source", None, why));
+        }
+        let ids = core.add(&source).map_err(|Wrong { place, error }| match error {
             RunError::Spec(error) => wrong(error),
-            other => Refusal::new("body", None, other.to_string()).of(other.kind()),
+            other => Refusal::new(place.key.unwrap_or("body"), None, other.to_string()).of(other.kind()),
         })?;
         let added = ids.iter().filter_map(|id| core.board().get(*id));
         let added = Vec::from_iter(added.map(|source| json!({ "number": source.id, "name": source.name })));
@@ -81,6 +92,14 @@ impl Control for Door {
         warn!("removed over HTTP: {:?}", ended.name);
         let faults = Vec::from_iter(ended.faults.iter().map(|fault| redact(&fault.to_string())));
         Some(json!({ "number": id, "name": ended.name, "frames": ended.frames, "faults": faults }))
+    }
+
+    fn pause(&self, id: LaneId, is_paused: bool) -> Option<Value> {
+        let core = self.core.upgrade()?;
+        let source = core.pause(id, is_paused)?;
+        let what = if is_paused { "paused" } else { "resumed" };
+        warn!("{what} over HTTP: {:?}", source.name);
+        Some(json!({ "number": id, "name": source.name, "paused": is_paused }))
     }
 
     fn reload(&self) -> Result<Value, Refusal> {

@@ -5,17 +5,24 @@ use std::path::Path;
 
 /// Refuses outputs, each with its flag, that are one of the files `read`, or each other, by whatever name.
 pub fn guard(outputs: &[(&Path, &str)], read: &[&Path]) -> Result<(), RunError> {
-    let refuse = |why: String| Err(RunError::Usage(why));
-    for (at, (path, flag)) in outputs.iter().enumerate() {
+    refused(outputs, read).next().map_or(Ok(()), |(_, error)| Err(error))
+}
+
+/// All that are refused: which, and why.
+pub(super) fn refused(outputs: &[(&Path, &str)], read: &[&Path]) -> impl Iterator<Item = (usize, RunError)> {
+    outputs.iter().enumerate().filter_map(|(at, (path, flag))| {
+        let refuse = |why: String| Some((at, RunError::Usage(why)));
         if let Some(input) = read.iter().find(|input| is_same(input, path)) {
             let also = if input == path { String::new() } else { format!(" ({})", input.display()) };
             return refuse(format!("{} is the input{also}: give another name for the output", path.display()));
         }
-        if let Some((_, other)) = outputs[..at].iter().find(|(other, _)| is_same(other, path)) {
-            return refuse(format!("{} cannot be both {other} and {flag}", path.display()));
+        let (_, other) = outputs[..at].iter().find(|(other, _)| is_same(other, path))?;
+        let path = path.display();
+        match other == flag {
+            true => refuse(format!("{path} cannot be {flag} of two sources: name each, as by {{name}}")),
+            false => refuse(format!("{path} cannot be both {other} and {flag}")),
         }
-    }
-    Ok(())
+    })
 }
 
 /// Whether both are one file: by links, through other folders, in another case. Devices and pipes are nobody's file.

@@ -29,6 +29,7 @@
 //! # Ok::<(), mostream::run::RunError>(())
 //! ```
 
+mod check;
 pub mod config;
 mod control;
 pub mod guard;
@@ -36,6 +37,7 @@ pub mod inputs;
 mod observe;
 mod open;
 mod outputs;
+mod place;
 mod reload;
 mod resolve;
 mod scene;
@@ -49,10 +51,10 @@ pub use open::pipelines;
 pub use reload::Changes;
 pub use spec::{RunSpec, Shared, SourceOptions, SourceSpec, SpecError};
 
-use crate::backbone::BackboneError;
+use crate::backbone::{BackboneError, Checkpoint};
 use crate::discover::groups::GroupsError;
 use crate::engine::sink::{Message, SinkError};
-use crate::engine::status::{Board, LaneId, Snapshot};
+use crate::engine::status::{Board, LaneId, Snapshot, SourceStatus};
 use crate::engine::{Backbones, Ended, Engine, EngineError, Fault, Outcome, Task};
 use crate::fault::{Kind, OfKind};
 use crate::picture::PictureError;
@@ -62,12 +64,14 @@ use crate::stream::StreamError;
 use crate::web::{self, WebError};
 use crate::zoo::ZooError;
 use observe::Window;
-use open::{Opened, Setup};
+use open::{Ready, Setup};
+use place::{Faults, Place, Wrong};
 use sources::{Planned, Taken};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 /// What a spec does not say: how a run is bound to the program around it.
 #[derive(Clone, Default)]
@@ -107,6 +111,9 @@ pub enum RunError {
     Page(#[from] WebError),
     #[error(transparent)]
     Sink(#[from] SinkError),
+    /// Of a spec that is from a file: `FILE:LINE`, where the line is known.
+    #[error("{place}: {error}")]
+    Placed { place: String, error: Box<Self> },
 }
 
 impl OfKind for RunError {
@@ -123,6 +130,7 @@ impl OfKind for RunError {
             Self::Groups(error) => error.kind(),
             Self::Page(error) => error.kind(),
             Self::Sink(error) => error.kind(),
+            Self::Placed { error, .. } => error.kind(),
         }
     }
 }
@@ -164,21 +172,40 @@ struct Known {
     read: Vec<PathBuf>,
 }
 
-impl Run {
-    /// Opens every source and output, and begins. Nothing has begun where there is an error.
-    pub fn start(spec: RunSpec, options: Options) -> Result<Self, RunError> {
-        spec.check()?;
+/// A run that has everything it needs, and has not begun.
+struct Prepared {
+    given: Vec<SourceSpec>,
+    each: SourceOptions,
+    ready: Vec<Ready>,
+    setup: Setup,
+    task: Task,
+    models: Backbones<Arc<Checkpoint>>,
+    board: Arc<Board>,
+    page: Option<SocketAddr>,
+    web_token: Option<String>,
+    window: Option<Window>,
+}
+
+impl Prepared {
+    /// What can be gone on without is among the `faults`.
+    fn new(spec: RunSpec, options: &Options, faults: &mut Faults) -> Result<Self, Wrong> {
+        spec.check().map_err(RunError::from)?;
         let RunSpec { shared, each, sources: given } = spec;
-        let web_token = shared.web_token.as_deref().map(token::read).transpose()?;
+        let of_all = Place::of_all;
+        let web_token = shared.web_token.as_deref().map(token::read).transpose();
+        let web_token = faults.note(of_all("web-token"), web_token).flatten();
         let given = Vec::from_iter(given.iter().map(|source| source.over(&each)));
-        let planned = sources::plan(&given, &Taken::default())?;
+        let planned = sources::plan(&given, &Taken::default(), faults);
         let is_live = planned.iter().any(Planned::is_live);
         let of_run = [&shared.web_token, &shared.groups, &shared.model].into_iter().flatten();
         let read = Vec::from_iter(of_run.filter(|path| path.is_file()).cloned());
-        let own = outputs::plan(&planned, &shared, options.observe, &[], &read)?;
-        let feature = shared.feature()?;
-        let checkpoint = Arc::new(shared.checkpoint()?);
-        let groups = shared.load_groups(checkpoint.id())?;
+        let own = outputs::plan(&planned, &shared, options.observe, &[], &read, faults);
+        if let Some(path) = &shared.records {
+            faults.note(of_all("records"), Records::check(path, is_live));
+        }
+        let feature = faults.note(of_all("feature"), shared.feature()).unwrap_or_default();
+        let checkpoint = Arc::new(shared.checkpoint().map_err(|error| of_all("model").wrong(error))?);
+        let groups = faults.note(of_all("groups"), shared.load_groups(checkpoint.id())).flatten();
 
         let task = Task {
             model: checkpoint.id().to_owned(),
@@ -197,7 +224,7 @@ impl Run {
         let page = shared.web.or(has_unseen.then_some(spec::WEB));
         let precision = shared.precision.unwrap_or_default();
         let (window, watcher) = observe::open(options.observe, &options.stop).unzip();
-        let mut setup = Setup {
+        let setup = Setup {
             by: format!("{}, middle keys, {precision}", checkpoint.id()),
             model_size: resolve::decoder_size(shared.model_size(), &checkpoint),
             is_shown: page.is_some() || shared.rtsp_out.is_some(),
@@ -210,17 +237,7 @@ impl Run {
             stop: options.stop.clone(),
             shared,
         };
-        let opened = setup.open_all(&planned, &own)?;
-        let Shared { records, rtsp_out, .. } = &setup.shared;
-        setup.records = match records {
-            Some(path) if is_live => Some(Records::append(path)?),
-            Some(path) => Some(Records::replace(path)),
-            None => None,
-        };
-        setup.rtsp = rtsp_out.map(RtspServer::bind).transpose()?;
-        let board = Arc::<Board>::default();
-        let serve = |address| web::Server::start(address, board.clone(), web_token, web::Options::default());
-        setup.web = page.map(serve).transpose()?;
+        let ready = setup.open_all(planned, own, faults);
         let models = Backbones {
             feature,
             size: setup.shared.model_size(),
@@ -228,16 +245,49 @@ impl Run {
             options: setup.shared.session_options(),
             checkpoint,
         };
-        let engine = Engine::start(task, Arc::new(models), board, options.stop)?;
+        Ok(Self { given, each, ready, setup, task, models, board: Arc::default(), page, web_token, window })
+    }
+
+    /// Listens for who looks on.
+    fn serve(&mut self) -> Result<(), Wrong> {
+        let rtsp = self.setup.shared.rtsp_out.map(RtspServer::bind).transpose();
+        self.setup.rtsp = rtsp.map_err(|error| Place::of_all("rtsp-out").wrong(error))?;
+        let (board, token) = (&self.board, &self.web_token);
+        let serve = |address| web::Server::start(address, board.clone(), token.clone(), web::Options::default());
+        self.setup.web = self.page.map(serve).transpose().map_err(|error| Place::of_all("web").wrong(error))?;
+        Ok(())
+    }
+}
+
+impl Run {
+    /// Opens every source and output, and begins. Nothing has begun where there is an error.
+    pub fn start(spec: RunSpec, options: Options) -> Result<Self, RunError> {
+        Self::begin(spec, &options).map_err(|wrong| wrong.told(options.config.as_deref()))
+    }
+
+    fn begin(spec: RunSpec, options: &Options) -> Result<Self, Wrong> {
+        let mut faults = Faults::default();
+        let prepared = Prepared::new(spec, options, &mut faults);
+        faults.none()?;
+        let mut prepared = prepared?;
+        prepared.serve()?;
+        let Prepared { given, each, ready, mut setup, task, models, board, window, .. } = prepared;
+        let is_live = ready.iter().any(|ready| ready.source.is_live());
+        setup.records = match &setup.shared.records {
+            Some(path) if is_live => Some(Records::append(path).map_err(RunError::from)?),
+            Some(path) => Some(Records::replace(path)),
+            None => None,
+        };
+        let engine = Engine::start(task, Arc::new(models), board, options.stop.clone()).map_err(RunError::from)?;
         let core = Arc::new(Core { engine, state: Mutex::new(State { each, known: Vec::new() }), setup });
-        core.begin(&given, planned, own, opened, &mut core.state().known)?;
-        let token = core.setup.web.as_ref().and_then(|server| control::open(server, &core, options.config));
+        core.begin(&given, ready, &mut core.state().known)?;
+        let token = core.setup.web.as_ref().and_then(|server| control::open(server, &core, options.config.clone()));
         Ok(Self { core, window, token })
     }
 
     /// Adds a source, with options of its own before those of the spec; the others do not notice. A folder may be several.
     pub fn add(&self, source: SourceSpec) -> Result<Vec<LaneId>, RunError> {
-        self.core.add(&source)
+        Ok(self.core.add(&source)?)
     }
 
     /// Ends a source, waits until its outputs are whole, and says how it went; none where there is no such source. What has ended by itself
@@ -249,12 +299,12 @@ impl Run {
     /// Nothing is made of the source's frames until it is resumed: a file's wait, a live source stays connected and its frames are let go.
     /// False where there is no such source.
     pub fn pause(&self, id: LaneId) -> bool {
-        self.board().get(id).inspect(|source| source.pause()).is_some()
+        self.core.pause(id, true).is_some()
     }
 
     /// False where there is no such source.
     pub fn resume(&self, id: LaneId) -> bool {
-        self.board().get(id).inspect(|source| source.resume()).is_some()
+        self.core.pause(id, false).is_some()
     }
 
     /// How every source is, those that have ended included.
@@ -294,6 +344,12 @@ impl Run {
         self.core.engine.is_idle()
     }
 
+    /// Whether the sources have been looked after within this time, and no device has been at the same runs of the model for longer. It says
+    /// nothing of frames: a camera may be away, and a session may take minutes to open.
+    pub fn is_alive(&self, within: Duration) -> bool {
+        self.board().is_alive(within)
+    }
+
     /// Everything ends soon; outputs are complete up to there.
     pub fn stop(&self) {
         self.core.setup.stop.store(true, Ordering::Relaxed);
@@ -329,10 +385,11 @@ impl Drop for Run {
 }
 
 impl Core {
-    fn add(&self, source: &SourceSpec) -> Result<Vec<LaneId>, RunError> {
+    fn add(&self, source: &SourceSpec) -> Result<Vec<LaneId>, Wrong> {
         let mut state = self.state();
-        let given = vec![source.over(&state.each)];
-        self.plan_and_begin(&given, &mut state.known)
+        let given = [source.over(&state.each)];
+        let ready = self.plan(&given, &state.known)?;
+        Ok(self.begin(&given, ready, &mut state.known)?)
     }
 
     fn remove(&self, id: LaneId) -> Option<Ended> {
@@ -342,40 +399,45 @@ impl Core {
         ended
     }
 
-    /// What whole sources become beside those that are `known`.
-    fn plan(&self, given: &[SourceSpec], known: &[Known]) -> Result<(Vec<Planned>, Vec<outputs::Own>), RunError> {
-        given.iter().try_for_each(|source| source.options.check())?;
+    fn pause(&self, id: LaneId, is_paused: bool) -> Option<Arc<SourceStatus>> {
+        let source = self.board().get(id)?;
+        if is_paused {
+            source.pause()
+        } else {
+            source.resume()
+        }
+        Some(source)
+    }
+
+    /// What whole sources become beside those that are `known`, opened.
+    fn plan(&self, given: &[SourceSpec], known: &[Known]) -> Result<Vec<Ready>, Wrong> {
+        given.iter().try_for_each(|source| source.options.check()).map_err(RunError::from)?;
+        let mut faults = Faults::default();
         let names = known.iter().map(|source| source.name.clone()).collect();
         let stems = known.iter().map(|source| source.stem.clone()).collect();
-        let planned = sources::plan(given, &Taken { names, stems })?;
-        let own = outputs::plan(&planned, &self.setup.shared, self.setup.observe, known, &self.setup.read)?;
-        Ok((planned, own))
+        let planned = sources::plan(given, &Taken { names, stems }, &mut faults);
+        let Setup { shared, observe, read, .. } = &self.setup;
+        let own = outputs::plan(&planned, shared, *observe, known, read, &mut faults);
+        let ready = self.setup.open_all(planned, own, &mut faults);
+        faults.none()?;
+        Ok(ready)
     }
 
-    fn plan_and_begin(&self, given: &[SourceSpec], known: &mut Vec<Known>) -> Result<Vec<LaneId>, RunError> {
-        let (planned, own) = self.plan(given, known)?;
-        let opened = self.setup.open_all(&planned, &own)?;
-        self.begin(given, planned, own, opened, known)
-    }
-
-    fn begin(
-        &self,
-        given: &[SourceSpec],
-        planned: Vec<Planned>,
-        own: Vec<outputs::Own>,
-        opened: Vec<Opened>,
-        known: &mut Vec<Known>,
-    ) -> Result<Vec<LaneId>, RunError> {
+    fn begin(&self, given: &[SourceSpec], ready: Vec<Ready>, known: &mut Vec<Known>) -> Result<Vec<LaneId>, RunError> {
         let (mut begun, mut last) = (Vec::new(), None);
-        for ((source, own), opened) in planned.into_iter().zip(own).zip(opened) {
-            let status = self.board().enter(source.name.clone());
-            let id = self.engine.add(self.setup.input(&source, &own, status, opened))?;
+        for ready in ready {
+            let (source, own) = (&ready.source, ready.own.clone());
+            let (name, number, stem) = (source.name.clone(), source.given, sources::lower(&source.stem));
             let files = source.files().iter().filter_map(|file| file.file.clone());
             let read = files.chain(source.options.credentials.clone()).collect();
-            let first = last.filter(|(given, _)| *given == source.given).map_or(id, |(_, first)| first);
-            last = Some((source.given, first));
-            let (spec, stem) = (given[source.given].clone(), sources::lower(&source.stem));
-            known.push(Known { id, first, spec, name: source.name, stem, own, read });
+            let status = self.board().enter(name.clone());
+            if source.options.paused == Some(true) {
+                status.pause();
+            }
+            let id = self.engine.add(self.setup.input(ready, status))?;
+            let first = last.filter(|(given, _)| *given == number).map_or(id, |(_, first)| first);
+            last = Some((number, first));
+            known.push(Known { id, first, spec: given[number].clone(), name, stem, own, read });
             begun.push(id);
         }
         Ok(begun)

@@ -2,6 +2,7 @@
 
 use super::observe::Watcher;
 use super::outputs::{self, Own};
+use super::place::{Faults, Place, Wrong};
 use super::sources::{self, Planned, Taken, What};
 use super::spec::{RunSpec, Shared};
 use super::{Observe, RunError, resolve, scene};
@@ -43,21 +44,27 @@ pub(super) struct Setup {
     pub stop: Arc<AtomicBool>,
 }
 
-/// A source's feed, and the sinks that are its own.
-pub(super) type Opened = (Box<dyn Feed>, Vec<Box<dyn Sink>>);
+/// A source that can begin: its feed, and the sinks that are its own.
+pub(super) struct Ready {
+    pub source: Planned,
+    pub own: Own,
+    pub feed: Box<dyn Feed>,
+    sinks: Vec<Box<dyn Sink>>,
+}
 
 impl Setup {
-    fn open(&self, source: &Planned, own: &Own) -> Result<Opened, RunError> {
+    fn open(&self, source: Planned, own: Own) -> Result<Ready, Wrong> {
         let shared = &self.shared;
+        let at = |key| Place::of(source.given, key);
         let is_observed = self.watcher.as_ref().is_some_and(|watcher| watcher.with_pictures);
-        let is_small = !self.is_shown && !is_observed && !is_drawn(source, own, shared);
+        let is_small = !self.is_shown && !is_observed && !is_drawn(&source, &own, shared);
         let model_size = is_small.then(|| self.model_size.clone());
         let mut sinks: Vec<Box<dyn Sink>> = Vec::new();
         let mut media = Arc::default();
         let feed: Box<dyn Feed> = match &source.what {
-            What::Live(input) => Box::new(sources::camera(input, source, model_size)?),
+            What::Live(input) => Box::new(sources::camera(input, &source, model_size)?),
             What::Files(_) => {
-                let files = sources::files(source, model_size)?;
+                let files = sources::files(&source, model_size).map_err(|error| at("decoder").wrong(error))?;
                 media = files.media();
                 Box::new(files)
             }
@@ -65,32 +72,41 @@ impl Setup {
         let segment = source.options.segment;
         match (&own.video, source.files().first()) {
             (Some(path), Some(file)) if segment.is_none() => {
-                sinks.push(Box::new(Mp4Sink::new(path, file.clone(), media)?));
+                let sink = Mp4Sink::new(path, file.clone(), media);
+                sinks.push(Box::new(sink.map_err(|error| at("output").wrong(error))?));
             }
-            (Some(path), _) => sinks.push(Box::new(FileSink::new(path, segment)?)),
+            (Some(path), _) => {
+                let sink = FileSink::new(path, segment);
+                sinks.push(Box::new(sink.map_err(|error| at("output").wrong(error))?));
+            }
             (None, _) => {}
         }
         if let Some(path) = &own.records {
+            Records::check(path, false).map_err(|error| at("input").wrong(error))?;
             sinks.push(Records::replace(path).sink());
         }
         if let Some(url) = &source.options.push {
             let url = url.replace("{name}", &source.stem.to_string_lossy());
-            let target = Target::parse(&url).map_err(RunError::Usage)?;
-            sinks.push(Box::new(PushSink::new(target)?));
+            let target = Target::parse(&url).map_err(|why| at("push").wrong(RunError::Usage(why)))?;
+            let sink = PushSink::new(target).map_err(|error| at("push").wrong(error))?;
+            sinks.push(Box::new(sink));
         }
         if shared.display {
-            sinks.push(Box::new(WindowSink::new(self.stop.clone(), !source.is_live())?));
+            let sink = WindowSink::new(self.stop.clone(), !source.is_live());
+            sinks.push(Box::new(sink.map_err(|error| Place::of_all("display").wrong(error))?));
         }
-        Ok((feed, sinks))
+        Ok(Ready { source, own, feed, sinks })
     }
 
-    /// The feeds and sinks of all of them, or none.
-    pub fn open_all(&self, sources: &[Planned], own: &[Own]) -> Result<Vec<Opened>, RunError> {
-        sources.iter().zip(own).map(|(source, own)| self.open(source, own)).collect()
+    /// Those that can be opened.
+    pub fn open_all(&self, sources: Vec<Planned>, own: Vec<Own>, faults: &mut Faults) -> Vec<Ready> {
+        let opened = sources.into_iter().zip(own).map(|(source, own)| self.open(source, own));
+        opened.filter_map(|opened| opened.map_err(|wrong| faults.0.push(wrong)).ok()).collect()
     }
 
     /// With the sinks that sources share.
-    pub fn input(&self, source: &Planned, own: &Own, status: Arc<SourceStatus>, (feed, mut sinks): Opened) -> Input {
+    pub fn input(&self, ready: Ready, status: Arc<SourceStatus>) -> Input {
+        let Ready { source, own, feed, mut sinks } = ready;
         sinks.extend(self.records.as_ref().map(Records::sink));
         if let Some(server) = &self.rtsp {
             let sink = server.sink(&source.stem.to_string_lossy());
@@ -118,8 +134,10 @@ pub fn pipelines(spec: &RunSpec) -> Result<String, RunError> {
     let RunSpec { shared, each, sources: given } = spec;
     let checkpoint = shared.checkpoint()?;
     let given = Vec::from_iter(given.iter().map(|source| source.over(each)));
-    let planned = sources::plan(&given, &Taken::default())?;
-    let own = outputs::plan_names(&planned, shared, Observe::Nothing, 0)?;
+    let mut faults = Faults::default();
+    let planned = sources::plan(&given, &Taken::default(), &mut faults);
+    let own = outputs::plan_names(&planned, shared, Observe::Nothing, 0, &mut faults);
+    faults.none()?;
     let mut text = String::new();
     for (source, own) in planned.iter().zip(&own) {
         // Without any target there is the live page.

@@ -1,6 +1,7 @@
 //! A run as another spec has it, without an end: sources come, go and change, and the others do not notice.
 
-use super::spec::RunSpec;
+use super::place::{Place, Wrong};
+use super::spec::{RunSpec, SourceOptions, SourceSpec};
 use super::{Core, Known, Run, RunError};
 use crate::fault::OfKind;
 use serde::Serialize;
@@ -15,16 +16,19 @@ pub struct Changes {
     /// Names of sources.
     pub added: Vec<String>,
     pub removed: Vec<String>,
+    /// Of which nothing else has changed.
+    pub paused: Vec<String>,
+    pub resumed: Vec<String>,
     /// Keys that say something else now and hold from the next start on.
     pub need_restart: Vec<String>,
 }
 
 impl Run {
-    /// Ends the sources that `spec` has no more, and begins those that it has anew; a source with other options is both, and a guest stays
-    /// ([`SourceOptions::is_guest`](super::SourceOptions::is_guest)). What is wrong
-    /// with the spec, its sources or their outputs is an error before anything changes.
+    /// Ends the sources that `spec` has no more, and begins those that it has anew; a source with other options is both, but one that is to
+    /// be paused, or not any more, goes on as it is. A guest stays ([`SourceOptions::is_guest`](super::SourceOptions::is_guest)). What is
+    /// wrong with the spec, its sources or their outputs is an error before anything changes.
     pub fn reload(&self, spec: &RunSpec) -> Result<Changes, RunError> {
-        self.core.reload(spec)
+        Ok(self.core.reload(spec)?)
     }
 
     /// The same as this file says, which is logged.
@@ -35,58 +39,79 @@ impl Run {
 
 impl Core {
     pub(super) fn reload_file(&self, file: &Path) -> Result<Changes, RunError> {
-        let changes = RunSpec::read(file).and_then(|spec| self.reload(&spec));
+        let reload = |spec| self.reload(&spec).map_err(|wrong| wrong.told(Some(file)));
         let failed = |error: &RunError| error!(fault = error.kind().name(), "nothing has changed: {error}");
-        let changes = changes.inspect_err(failed)?;
-        let Changes { added, removed, need_restart } = &changes;
+        let changes = RunSpec::read(file).and_then(reload).inspect_err(failed)?;
+        let Changes { added, removed, paused, resumed, need_restart } = &changes;
         let file = file.display();
         let names = |names: &[String]| if names.is_empty() { "none".to_owned() } else { names.join(", ") };
         warn!("{file} is read again: removed {}, added {}", names(removed), names(added));
+        for (what, of) in [("paused", paused), ("resumed", resumed)] {
+            if !of.is_empty() {
+                warn!("{file}: {what} {}", names(of));
+            }
+        }
         if !need_restart.is_empty() {
             warn!("{file}: these hold from the next start on: {}", need_restart.join(", "));
         }
         Ok(changes)
     }
 
-    fn reload(&self, spec: &RunSpec) -> Result<Changes, RunError> {
-        spec.check()?;
+    fn reload(&self, spec: &RunSpec) -> Result<Changes, Wrong> {
+        spec.check().map_err(RunError::from)?;
         let mut state = self.state();
-        let mut new = Vec::from_iter(spec.sources.iter().map(|source| source.over(&spec.each)));
+        // With their numbers in the spec.
+        let mut new = Vec::from_iter(spec.sources.iter().map(|source| source.over(&spec.each)).enumerate());
         let of_spec = state.known.iter().filter(|source| !source.spec.options.is_guest);
         let mut gone: BTreeMap<_, _> = of_spec.map(|source| (source.first, source.spec.clone())).collect();
-        gone.retain(|_, source| match new.iter().position(|other| other == source) {
-            Some(at) => {
-                new.remove(at);
-                false
-            }
-            None => true,
+        let mut same = BTreeMap::new();
+        gone.retain(|first, source| {
+            let at = new.iter().position(|(_, other)| other == source);
+            let at = at.or_else(|| new.iter().position(|(_, other)| playing(other) == playing(source)));
+            same.extend(at.map(|at| (*first, new.remove(at).1)));
+            at.is_none()
         });
         let known = std::mem::take(&mut state.known);
         let (go, stay): (Vec<Known>, Vec<Known>) =
             known.into_iter().partition(|source| gone.contains_key(&source.first));
         state.known = stay;
+        let (numbers, new): (Vec<usize>, Vec<SourceSpec>) = new.into_iter().unzip();
         // Beside those that stay, and before the others go.
-        let planned = self.plan(&new, &state.known);
-        let opened = planned.and_then(|(planned, own)| Ok((self.setup.open_all(&planned, &own)?, planned, own)));
-        let (opened, planned, own) = match opened {
-            Ok(opened) => opened,
-            Err(error) => {
+        let ready = match self.plan(&new, &state.known) {
+            Ok(ready) => ready,
+            Err(Wrong { place, error }) => {
                 state.known.extend(go);
                 state.known.sort_by_key(|source| source.id);
-                return Err(error);
+                let source = place.source.and_then(|at| numbers.get(at).copied());
+                return Err(Place { source, ..place }.wrong(error));
             }
         };
         state.each = spec.each.clone();
         let need_restart = differing(&self.setup.shared, &spec.shared);
         let mut changes = Changes { need_restart, ..Changes::default() };
+        for source in &mut state.known {
+            let Some(now) = same.get(&source.first).filter(|now| **now != source.spec) else { continue };
+            let (is_paused, names) = match now.options.paused {
+                Some(true) => (true, &mut changes.paused),
+                _ => (false, &mut changes.resumed),
+            };
+            self.pause(source.id, is_paused);
+            names.push(source.name.clone());
+            source.spec = now.clone();
+        }
         for source in go {
             self.engine.remove(source.id);
             changes.removed.push(source.name);
         }
-        changes.added.extend(planned.iter().map(|source| source.name.clone()));
-        self.begin(&new, planned, own, opened, &mut state.known)?;
+        changes.added.extend(ready.iter().map(|ready| ready.source.name.clone()));
+        self.begin(&new, ready, &mut state.known)?;
         Ok(changes)
     }
+}
+
+/// The same source, whether it is paused or not.
+fn playing(source: &SourceSpec) -> SourceSpec {
+    SourceSpec { options: SourceOptions { paused: None, ..source.options.clone() }, ..source.clone() }
 }
 
 /// The keys whose values differ.

@@ -2,12 +2,13 @@
 
 use super::RunError;
 use super::inputs::{self, Input};
+use super::place::{Faults, Place, Wrong};
 use super::spec::{SourceOptions, SourceSpec};
 use crate::stream::camera::{self, Camera};
 use crate::stream::decoder::ModelSize;
 use crate::stream::feed::Files;
 use crate::stream::preflight::Source;
-use crate::stream::redact;
+use crate::stream::{StreamError, redact};
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
@@ -69,15 +70,17 @@ pub struct Taken {
     pub stems: Vec<String>,
 }
 
-/// The sources of a run, in order: each camera, each video file, also of folders, and the pictures of each folder together.
-pub fn plan(given: &[SourceSpec], taken: &Taken) -> Result<Vec<Planned>, RunError> {
+/// The sources of a run, in order: each camera, each video file, also of folders, and the pictures of each folder together. What cannot be
+/// one is left out.
+pub fn plan(given: &[SourceSpec], taken: &Taken, faults: &mut Faults) -> Vec<Planned> {
     let mut planned = Vec::new();
     // Where each one's stem is from.
     let mut paths: Vec<Option<PathBuf>> = Vec::new();
     for (given, SourceSpec { input, name, options }) in given.iter().enumerate() {
         if let Some(name) = name.as_deref().filter(|name| !is_name(name)) {
             let why = format!("the source name {name:?} is not 1 to 64 letters, digits, - and _");
-            return Err(RunError::Usage(why));
+            faults.0.push(Place::of(given, "name").wrong(RunError::Usage(why)));
+            continue;
         }
         if camera::is_live(input) {
             let shown = name.clone().unwrap_or_else(|| redact(&input.to_string_lossy()));
@@ -86,7 +89,7 @@ pub fn plan(given: &[SourceSpec], taken: &Taken) -> Result<Vec<Planned>, RunErro
             paths.push(None);
             continue;
         }
-        let sources = of_files(input)?;
+        let Some(sources) = faults.note(Place::of(given, "input"), of_files(input)) else { continue };
         let is_one = sources.len() == 1;
         for (files, path, shown) in sources {
             let own_stem = || path.file_stem().unwrap_or(path.as_os_str()).to_owned();
@@ -109,15 +112,16 @@ pub fn plan(given: &[SourceSpec], taken: &Taken) -> Result<Vec<Planned>, RunErro
         let before = planned[..at].iter().map(|other| &other.name).chain(&taken.names);
         let is_taken = |name: &String| before.clone().any(|other| other == name);
         let base = planned[at].name.clone();
-        if is_taken(&base) && paths[at].is_none() && !planned[at].is_live() {
-            return Err(RunError::Usage(format!("the source name {base:?} is there twice")));
+        if is_taken(&base) && planned[at].is_named {
+            let why = format!("the source name {base:?} is there twice");
+            faults.0.push(Place::of(planned[at].given, "name").wrong(RunError::Usage(why)));
         }
         let fresh = |number: usize| if number == 1 { base.clone() } else { format!("{base} ({number})") };
         let name = (1..).map(fresh).find(|name| !is_taken(name)).unwrap_or(base);
         planned[at].name = name;
     }
     part_stems(&mut planned, &paths, taken);
-    Ok(planned)
+    planned
 }
 
 /// Files, where their stem is from, and how they are shown.
@@ -205,8 +209,13 @@ pub fn files(source: &Planned, model_size: Option<ModelSize>) -> Result<Files, R
     Ok(Files::new(source.files().to_vec(), options.span()).decoded(options.decoding(model_size))?)
 }
 
-pub fn camera(input: &OsStr, source: &Planned, model_size: Option<ModelSize>) -> Result<Camera, RunError> {
-    Ok(Camera::open(input, source.name.clone(), source.options.camera(model_size)?)?)
+pub fn camera(input: &OsStr, source: &Planned, model_size: Option<ModelSize>) -> Result<Camera, Wrong> {
+    let at = |key| Place::of(source.given, key);
+    let options = source.options.camera(model_size).map_err(|error| at("credentials").wrong(error))?;
+    Camera::open(input, source.name.clone(), options).map_err(|error| match error {
+        StreamError::Decoder(_) => at("decoder").wrong(error),
+        _ => at("input").wrong(error),
+    })
 }
 
 #[cfg(test)]

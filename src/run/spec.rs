@@ -101,6 +101,8 @@ pub struct SourceOptions {
     pub every: Option<Every>,
     /// The backbone rests while the picture does not change.
     pub adaptive: Option<bool>,
+    /// It begins paused, until it is resumed.
+    pub paused: Option<bool>,
     /// Where it is kept what a still camera has seen.
     pub scene: Option<PathBuf>,
     pub no_scene: Option<bool>,
@@ -374,6 +376,7 @@ impl SourceOptions {
             push: own.push.or(each.push),
             every: own.every.or(each.every),
             adaptive: own.adaptive.or(each.adaptive),
+            paused: own.paused.or(each.paused),
             scene: own.scene.or(each.scene),
             no_scene: own.no_scene.or(each.no_scene),
             decoder: own.decoder.or(each.decoder),

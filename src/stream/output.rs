@@ -2,7 +2,7 @@
 
 use super::audio::AudioReader;
 use super::{StreamError, describe, launch};
-use crate::partial::PartialFile;
+use crate::partial::{self, PartialFile};
 use gst::prelude::*;
 use gstreamer as gst;
 use gstreamer_app as gst_app;
@@ -51,12 +51,7 @@ impl Output {
         if !path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("mp4")) {
             return fail("is not an .mp4 file name: the annotated video is MP4");
         }
-        if path.is_dir() {
-            return fail("is a directory; give a file name");
-        }
-        if path.parent().is_some_and(|folder| folder != Path::new("") && !folder.is_dir()) {
-            return fail("No such folder");
-        }
+        partial::check(path).or_else(|error| fail(&error.to_string()))?;
         launch::choose_encoder(launch::ENCODERS).map(drop)
     }
 

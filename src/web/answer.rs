@@ -165,7 +165,7 @@ impl Site {
                 return answer(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", metrics::text(&self.board));
             }
             "/readyz" => return self.readiness(),
-            "/sources" => return self.listing(),
+            "/sources" => return self.listing(self.guard.may_change(request.headers())),
             "/records" => return self.follow(asked("source").map(str::to_owned)),
             _ => {}
         }
@@ -194,7 +194,7 @@ impl Site {
         answer(status, JSON, json!({ "ready": is_ready, "sources": sources }).to_string())
     }
 
-    fn listing(&self) -> Answer {
+    fn listing(&self, may_change: bool) -> Answer {
         let listed = |snapshot: Snapshot| {
             let seen = self.sources().get(&snapshot.id).cloned();
             Listed { objects_each_second: seen.map_or_else(Vec::new, |source| source.timeline()), snapshot }
@@ -203,6 +203,8 @@ impl Site {
         let all = json!({
             "version": env!("CARGO_PKG_VERSION"),
             "run": self.board.run,
+            // Whoever asks knows the token.
+            "may_change": may_change,
             "uptime_s": self.board.started.elapsed().as_secs_f64(),
             "sources": sources,
         });

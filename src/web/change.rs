@@ -24,6 +24,8 @@ pub trait Control: Send {
     fn add(&self, source: Map<String, Value>) -> Result<Value, Refusal>;
     /// Ends a source, and tells how it went; none where it is not there.
     fn remove(&self, id: LaneId) -> Option<Value>;
+    /// Has a source rest, or go on, and tells which; none where it is not there.
+    fn pause(&self, id: LaneId, is_paused: bool) -> Option<Value>;
     /// Reads the file of the run again, and tells what has changed.
     fn reload(&self) -> Result<Value, Refusal>;
 }
@@ -71,8 +73,7 @@ fn status_of(kind: Kind) -> StatusCode {
 enum Change {
     Add,
     Remove(LaneId),
-    Pause(LaneId),
-    Resume(LaneId),
+    Pause(LaneId, bool),
     Reload,
 }
 
@@ -115,8 +116,9 @@ impl Site {
             ("POST", ["sources"]) => Ok(Change::Add),
             ("POST", ["reload"]) => Ok(Change::Reload),
             ("DELETE", ["sources", number]) => number.parse().map(Change::Remove).map_err(|_| *number),
-            ("POST", ["sources", number, "pause"]) => number.parse().map(Change::Pause).map_err(|_| *number),
-            ("POST", ["sources", number, "resume"]) => number.parse().map(Change::Resume).map_err(|_| *number),
+            ("POST", ["sources", number, how @ ("pause" | "resume")]) => {
+                number.parse().map(|id| Change::Pause(id, *how == "pause")).map_err(|_| *number)
+            }
             _ => return not_so(&head.method, path),
         };
         if !self.guard.may_change(&head.headers) {
@@ -145,21 +147,13 @@ impl Site {
                 }
             },
             Ok(Change::Reload) => self.made(StatusCode::OK, |control| control.reload()).await,
-            Ok(Change::Remove(id)) if self.source(id).is_some() => {
-                let gone =
-                    || Refusal::new("source", None, "it has gone meanwhile: /sources lists those that are there");
+            Ok(Change::Remove(id) | Change::Pause(id, _)) if self.board.get(id).is_none() => unknown(segments[1]),
+            Ok(Change::Remove(id)) => {
                 self.made(StatusCode::OK, move |control| control.remove(id).ok_or_else(gone)).await
             }
-            Ok(Change::Pause(id) | Change::Resume(id)) if self.board.get(id).is_some() => {
-                let source = self.board.get(id).inspect(|source| match change {
-                    Ok(Change::Pause(_)) => source.pause(),
-                    _ => source.resume(),
-                });
-                let told =
-                    source.map(|source| json!({ "number": id, "name": source.name, "paused": source.is_paused() }));
-                answer(StatusCode::OK, JSON, json!(told).to_string())
+            Ok(Change::Pause(id, is)) => {
+                self.made(StatusCode::OK, move |control| control.pause(id, is).ok_or_else(gone)).await
             }
-            Ok(Change::Remove(_) | Change::Pause(_) | Change::Resume(_)) => unknown(segments[1]),
             Err(number) => unknown(number),
         }
     }
@@ -187,6 +181,10 @@ impl Site {
                 .with(StatusCode::SERVICE_UNAVAILABLE),
         }
     }
+}
+
+fn gone() -> Refusal {
+    Refusal::new("source", None, "it has gone meanwhile: /sources lists those that are there")
 }
 
 fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {

@@ -20,6 +20,14 @@ function say(text) {
   by("said").textContent = sayings.splice(0).join(". ");
 }
 
+/** Asks for a change; an error says why it is not made. */
+async function change(method, path, body) {
+  const answer = await fetch(path, { method, headers: { "Content-Type": "application/json" }, body: body && JSON.stringify(body) });
+  const told = await answer.json();
+  if (!answer.ok) throw new Error([told.place, told.value, told.error].filter(Boolean).join(": "));
+  return told;
+}
+
 let run = null, tiles = [], current = null, answers = true, started = false;
 const VEILS = {
   connecting: "Connecting…", live: "Waiting for the first picture…", stalled: "No new frames", lost: "Lost; trying again", ended: "Ended",
@@ -41,13 +49,15 @@ class Tile {
     this.at(".save").onclick = () => this.save();
     this.at(".hold").onclick = () => this.hold();
     this.at(".enlarge").onclick = () => this.enlarge();
+    this.at(".pause").onclick = () => this.change("POST", this.isPaused ? "/resume" : "/pause");
+    this.at(".remove").onclick = () => this.remove();
     this.at(".save").disabled = true;
     this.element.addEventListener("focusin", () => { current = this; });
     watcher.observe(this.element);
     this.follow();
   }
 
-  show(source, ahead) {
+  show(source, ahead, mayChange) {
     const set = (selector, text) => {
       const element = this.at(selector);
       if (element.textContent !== text) element.textContent = text;
@@ -56,7 +66,11 @@ class Tile {
     const lasts = Date.now() / 1000 + ahead - source.state_since;
     set(".state", `${source.state} ${span(lasts)}`);
     set(".why", source.why ?? "");
-    set(".veil", source.state === "live" && this.blob ? "" : VEILS[source.state]);
+    this.isPaused = source.paused;
+    this.element.classList.toggle("paused", source.paused);
+    set(".veil", source.paused ? "Paused" : source.state === "live" && this.blob ? "" : VEILS[source.state]);
+    this.at(".changes").hidden = !mayChange;
+    set(".pause", source.paused ? "Resume" : "Pause");
     set(".objects", source.state === "live" ? whole.format(source.objects_now) : "–");
     set(".fps", rate(source.fps));
     set(".inferred", rate(source.inferred_fps));
@@ -130,8 +144,22 @@ class Tile {
     this.at(".frame").textContent = `frame ${whole.format(frame)} · ${plural(objects, "object")}`;
     canvas.ariaLabel = `${this.name}: frame ${frame}, ${plural(objects, "object")}`;
     [this.tag, this.blob, this.frame] = [answer.headers.get("ETag"), blob, frame];
-    if (this.state === "live") this.at(".veil").textContent = "";
+    if (this.state === "live" && !this.isPaused) this.at(".veil").textContent = "";
     this.at(".save").disabled = false;
+  }
+
+  /** Has the source changed; who may not is told why. */
+  async change(method, what) {
+    const changed = change(method, `sources/${this.number}${what}`).then(refresh);
+    this.at(".fault").textContent = await changed.then(() => "", (error) => error.message);
+  }
+
+  remove() {
+    const dialog = by("removing");
+    by("removing-title").textContent = `Remove ${this.name}?`;
+    dialog.returnValue = "";
+    dialog.onclose = () => dialog.returnValue === "yes" && this.change("DELETE", "");
+    dialog.showModal();
   }
 
   save() {
@@ -201,7 +229,8 @@ async function refresh() {
   }
   // The clock of the server may not be that of this machine.
   const ahead = Date.parse(answer.headers.get("Date")) / 1000 - Math.floor(Date.now() / 1000) || 0;
-  all.sources.forEach((source, i) => tiles[i].show(source, ahead));
+  all.sources.forEach((source, i) => tiles[i].show(source, ahead, all.may_change));
+  by("add").hidden = !all.may_change;
   const live = all.sources.filter((source) => source.state === "live").length;
   by("summary").textContent = `${live} of ${all.sources.length} live`;
   document.title = `${live} of ${all.sources.length} live · mostream`;
@@ -226,8 +255,22 @@ function reach(is) {
 })();
 
 by("help").onclick = () => by("keys").showModal();
+by("add").onclick = () => by("adding").showModal();
+by("adding").querySelector(".cancel").onclick = () => by("adding").close();
+by("adding").querySelector("form").onsubmit = async (event) => {
+  event.preventDefault();
+  const form = event.target, fault = by("adding").querySelector(".fault"), given = new FormData(form);
+  // Who says no name has none.
+  const source = Object.fromEntries([...given].filter(([, value]) => value.trim()));
+  fault.textContent = await change("POST", "sources", source).then((told) => {
+    by("adding").close();
+    form.reset();
+    say(`${told.added.map((source) => source.name).join(", ")} added`);
+    return "";
+  }, (error) => error.message);
+};
 document.addEventListener("keydown", (event) => {
-  if (event.ctrlKey || event.altKey || event.metaKey || by("keys").open) return;
+  if (event.ctrlKey || event.altKey || event.metaKey || document.querySelector("dialog[open]")) return;
   const place = tiles.indexOf(current), key = event.key.toLowerCase();
   if (key === "?") by("keys").showModal();
   else if (key >= "1" && key <= "9") tiles[key - 1]?.go();

@@ -1,5 +1,6 @@
 //! Changes asked for over HTTP, by who may and by who may not: a hostile page in a browser of the same machine, above all.
 
+use crate::support::browser::{Browser, ENTER, TAB};
 use crate::support::camera::{RtspCamera, free_port};
 use crate::support::log::heard;
 use crate::support::program::{self, signal, until, whole_lines};
@@ -12,7 +13,7 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
-use std::process::Stdio;
+use std::process::{Child, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -170,7 +171,6 @@ fn a_hostile_page_on_the_same_machine_changes_nothing() {
         (r#"{"input": "rtsp://127.0.0.1:1/x", "every": "often"}"#, &["every", "often"]),
         (r#"{"input": "rtsp://127.0.0.1:1/x", "every": 0}"#, &["every", "0"]),
         (r#"{"input": "rtsp://127.0.0.1:1/x", "name": "../../evil"}"#, &["../../evil"]),
-        (r#"{"input": "rtsp://me:s3cret@127.0.0.1:99999/x"}"#, &["port"]),
         (r#"{"input": ["rtsp://me:s3cret@127.0.0.1/x"]}"#, &["input"]),
         (r#"{"name": "evil"}"#, &["input"]),
         ("input=rtsp://127.0.0.1:1/x", &["JSON"]),
@@ -179,6 +179,9 @@ fn a_hostile_page_on_the_same_machine_changes_nothing() {
     ] {
         refused("POST", "/sources", &[bearer, JSON], body.as_bytes(), 400, words);
     }
+
+    let nowhere = br#"{"input": "rtsp://me:s3cret@127.0.0.1:99999/x"}"#;
+    refused("POST", "/sources", &[bearer, JSON], nowhere, 422, &["input", "port"]);
 
     assert_eq!(listed(page), before);
     assert_eq!(before, [json!([0, "door", false])]);
@@ -261,7 +264,7 @@ fn a_camera_is_added_paused_and_removed_over_http_and_the_file_is_read_again() {
     more("door", 5);
 
     write([head.as_str(), "masks = true\n", &source("stays"), &source("comes")].concat());
-    let changes = json!({ "added": ["comes"], "removed": [], "need_restart": ["masks"] });
+    let changes = json!({ "added": ["comes"], "removed": [], "paused": [], "resumed": [], "need_restart": ["masks"] });
     assert_eq!(change("POST", "/reload", Value::Null), (200, changes));
     more("comes", 3);
     more("door", 3);
@@ -294,4 +297,167 @@ fn a_camera_is_added_paused_and_removed_over_http_and_the_file_is_read_again() {
     assert!(log.contains("added over HTTP: \"door\"") && log.contains("removed over HTTP: \"door\""), "{log}");
     assert!(!log.contains("s3cret") && !log.contains(token.trim()), "{log}");
     assert!(!file.exists());
+}
+
+/// The program with a page, and a file with this text besides.
+struct Running {
+    folder: tempfile::TempDir,
+    child: Child,
+    page: SocketAddr,
+    token: String,
+}
+
+impl Running {
+    fn start(text: &str) -> Self {
+        let (folder, port) = (tempfile::tempdir().unwrap(), free_port());
+        let page = SocketAddr::from(([127, 0, 0, 1], port));
+        let mut command = program::mostream(folder.path(), &["run", "--config", "c.toml"]);
+        command.env("XDG_STATE_HOME", folder.path()).env_remove("STATE_DIRECTORY").stdout(Stdio::null());
+        command.stderr(std::fs::File::create(folder.path().join("log")).unwrap());
+        write(&folder, page, text);
+        let child = command.spawn().unwrap();
+        let file = folder.path().join(format!("mostream/page-{port}.token"));
+        until("a token", || std::fs::read_to_string(&file).is_ok_and(|token| token.ends_with('\n')));
+        let token = std::fs::read_to_string(&file).unwrap().trim().to_owned();
+        Self { folder, child, page, token }
+    }
+
+    fn ask(&self, method: &str, path: &str, body: Value) -> (u16, Value) {
+        let body = if body.is_null() { String::new() } else { body.to_string() };
+        let bearer = format!("Bearer {}", self.token);
+        let (status, _, told) = send(self.page, method, path, &[("Authorization", &bearer), JSON], body.as_bytes());
+        (status, serde_json::from_str(&told).unwrap())
+    }
+
+    /// The source of this number as it is listed.
+    fn source(&self, number: u64) -> Value {
+        let all: Value = serde_json::from_str(&get(&format!("http://{}/sources", self.page), &[]).1).unwrap();
+        all["sources"].as_array().unwrap().iter().find(|source| source["number"] == number).cloned().unwrap_or_default()
+    }
+
+    fn reload(&self, text: &str) -> Value {
+        write(&self.folder, self.page, text);
+        let (status, told) = self.ask("POST", "/reload", Value::Null);
+        assert_eq!(status, 200, "{told}");
+        told
+    }
+
+    fn log(&self) -> String {
+        std::fs::read_to_string(self.folder.path().join("log")).unwrap()
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.child.kill().ok();
+        self.child.wait().ok();
+    }
+}
+
+fn write(folder: &tempfile::TempDir, page: SocketAddr, text: &str) {
+    let head = format!("records = \"r.jsonl\"\nsize = \"64x48\"\nmethod = \"lost\"\nweb = \"{page}\"\n");
+    std::fs::write(folder.path().join("c.toml"), head + text).unwrap();
+}
+
+#[test]
+fn a_source_begins_paused_where_the_file_says_so_and_goes_on_without_connecting_anew() {
+    let source = |name: &str, more: &str| format!("[[source]]\nname = \"{name}\"\ninput = \"{DOOR}\"\n{more}\n");
+    let (stays, paused) = (source("stays", ""), source("door", "paused = true"));
+    let run = Running::start(&(stays.clone() + &paused));
+    let records = || whole_lines(&run.folder.path().join("r.jsonl")).join("");
+    let is_of_door = |line: &str| line.contains("\"source\":\"door\"") && line.contains("\"objects\"");
+    let of_door = || records().lines().filter(|line| is_of_door(line)).count();
+    let frames = |number| run.source(number)["inferred"].as_u64().unwrap();
+    until("the other", || frames(0) > 15);
+    assert_eq!((of_door(), &run.source(1)["paused"]), (0, &json!(true)));
+
+    let changes = |paused: &[&str], resumed: &[&str]| json!({ "added": [], "removed": [], "paused": paused, "resumed": resumed, "need_restart": [] });
+    assert_eq!(run.reload(&(stays.clone() + &source("door", ""))), changes(&[], &["door"]));
+    until("it goes on", || of_door() > 5);
+    assert_eq!(run.reload(&(stays.clone() + &source("door", "paused = true"))), changes(&["door"], &[]));
+    assert_eq!(run.source(1)["paused"], true);
+    // Who has resumed it by hand is not overruled by a file that says nothing new.
+    assert_eq!(run.ask("POST", "/sources/1/resume", Value::Null).1["paused"], false);
+    assert_eq!(run.reload(&(stays + &source("door", "paused = true"))), changes(&[], &[]));
+    let so_far = of_door();
+    until("it goes on again", || of_door() > so_far + 5);
+    assert_eq!((run.source(1)["connections"].clone(), run.source(0)["paused"].clone()), (json!(1), json!(false)));
+    let log = run.log();
+    assert!(
+        ["resumed door", "paused door", "resumed over HTTP: \"door\""].iter().all(|said| log.contains(said)),
+        "{log}"
+    );
+}
+
+#[test]
+fn what_has_ended_is_removed_and_no_more_are_added_than_there_may_be() {
+    let run = Running::start(&format!("[[source]]\nname = \"stays\"\ninput = \"{DOOR}\"\n"));
+    let nowhere = format!("rtsp://127.0.0.1:{}/x", free_port());
+    let short = json!({ "input": nowhere, "name": "short", "retry-for": "1s" });
+    assert_eq!(run.ask("POST", "/sources", short).0, 201);
+    until("it is given up", || run.source(1)["state"] == "ended");
+    let (status, told) = run.ask("DELETE", "/sources/1", Value::Null);
+    assert_eq!((status, &told["name"], run.source(1)), (200, &json!("short"), Value::Null));
+    assert_eq!(run.ask("DELETE", "/sources/1", Value::Null).0, 404);
+
+    let add = |name: &str| run.ask("POST", "/sources", json!({ "input": nowhere, "name": name, "paused": true }));
+    let twice = json!({ "place": "name", "fault": "usage", "error": "the source name \"stays\" is there twice" });
+    assert_eq!(add("stays"), (400, twice));
+    for number in 0..64 {
+        assert_eq!(add(&format!("g{number}")).0, 201);
+    }
+    let (status, told) = add("one-more");
+    assert!(status == 400 && told["error"].as_str().unwrap().contains("64"), "{told}");
+    let (status, told) = run.ask("DELETE", "/sources/7", Value::Null);
+    assert_eq!(status, 200, "{told}");
+    assert_eq!(add("one-more").0, 201);
+}
+
+#[test]
+fn who_knows_the_token_changes_sources_on_the_page() {
+    let run = Running::start(&format!("[[source]]\nname = \"stays\"\ninput = \"{DOOR}\"\n"));
+    let camera = RtspCamera::start(free_port(), &["--size", "160x120"]);
+    let page = format!("http://{}/", run.page);
+    let browser = Browser::open(1280, 900);
+    let tiles = || browser.run("return [...document.querySelectorAll('.tile')].map((tile) => tile.ariaLabel)");
+    let is_hidden =
+        |selector: &str| browser.run(&format!("return document.querySelector('{selector}').offsetParent === null"));
+    browser.visit(&page);
+    until("a tile", || tiles() == json!(["stays"]));
+    until("a state", || browser.text(".state").starts_with("live"));
+    assert_eq!((is_hidden("#add"), is_hidden(".changes")), (json!(true), json!(true)));
+    browser.visit(&format!("{page}?token={}", run.token));
+    until("buttons", || browser.run("return document.querySelector('.changes')?.hidden === false") == true);
+
+    // By keyboard alone: what is wrong is told, and then mended.
+    browser.run("document.getElementById('add').focus()");
+    browser.keys(&[ENTER]);
+    browser.write("cam");
+    browser.keys(&[ENTER]);
+    until("the fault", || browser.text("#adding .fault").starts_with("input: cam: it is no camera's address"));
+    browser.run("document.getElementById('input').select()");
+    browser.write(&camera.url());
+    browser.keys(&[TAB]);
+    browser.write("gate");
+    browser.keys(&[ENTER]);
+    until("one more", || tiles() == json!(["stays", "gate"]));
+    assert_eq!(browser.run("return document.querySelector('dialog[open]')"), Value::Null);
+    until("it is live", || run.source(1)["state"] == "live");
+
+    browser.click(".tile:nth-child(2) .pause");
+    until("it rests", || browser.text(".tile:nth-child(2) .pause") == "Resume");
+    assert_eq!(
+        (run.source(1)["paused"].clone(), browser.text(".tile:nth-child(2) .veil")),
+        (json!(true), "Paused".into())
+    );
+    browser.click(".tile:nth-child(2) .pause");
+    until("it goes on", || run.source(1)["paused"] == false);
+    browser.click(".tile:nth-child(2) .remove");
+    assert_eq!(browser.text("#removing h2"), "Remove gate?");
+    browser.click("#removing button:last-child");
+    assert_eq!(tiles(), json!(["stays", "gate"]), "who does not want to changes nothing");
+    browser.click(".tile:nth-child(2) .remove");
+    browser.click("#removing button[value=yes]");
+    until("it is gone", || tiles() == json!(["stays"]));
+    assert!(run.log().contains("removed over HTTP: \"gate\""));
 }

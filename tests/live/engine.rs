@@ -10,7 +10,7 @@ use mostream::backbone::{
 };
 use mostream::engine::sink::{Ending, Message, Sink, SinkError, Wish};
 use mostream::engine::status::Board;
-use mostream::engine::{self, Cue, EngineError, Input, Models, Task};
+use mostream::engine::{self, Cue, Engine, EngineError, Input, Models, Task};
 use mostream::geometry::{Grid, PatchLayout};
 use mostream::localize::{Localizer, Method};
 use mostream::motion::Need;
@@ -95,22 +95,18 @@ fn input(board: &Board, source: usize, feed: Box<dyn Feed>) -> Input {
     Input::new(board.sources()[source].clone(), feed)
 }
 
+fn task() -> Task {
+    let localizer = Localizer::new(Method::Lost);
+    Task { model: "m".into(), cue: Cue::Appearance, localizer, groups: None, with_masks: false, with_timings: false }
+}
+
 fn run(
     inputs: Vec<Input>,
     board: &Board,
     stop: &AtomicBool,
     open: impl Fn() -> Result<Vec<Arc<dyn Model>>, BackboneError> + Send + Sync,
 ) -> Result<(), EngineError> {
-    let localizer = Localizer::new(Method::Lost);
-    let task = Task {
-        model: "m".into(),
-        cue: Cue::Appearance,
-        localizer,
-        groups: None,
-        with_masks: false,
-        with_timings: false,
-    };
-    let outcome = engine::run(&task, inputs, &Opens(open), board, stop)?;
+    let outcome = engine::run(&task(), inputs, &Opens(open), board, stop)?;
     assert!(outcome.faults().next().is_none(), "{outcome:?}");
     Ok(())
 }
@@ -323,6 +319,34 @@ impl Model for Played {
         }
         Ok(())
     }
+}
+
+#[test]
+fn a_device_that_is_stuck_in_a_run_is_seen_and_an_idle_one_is_alive() {
+    let (board, stop, let_go) = (Arc::new(board(&["a"])), Arc::<AtomicBool>::default(), Arc::<AtomicBool>::default());
+    let played = Played::new("cpu", u64::MAX);
+    let released = let_go.clone();
+    let is_over = Box::new(move || released.load(Ordering::Relaxed));
+    // More frames than will ever come.
+    let model = Arc::new(Patient {
+        played: played.clone(),
+        board: board.clone(),
+        sources: vec![0],
+        frames: u64::MAX / 2,
+        is_over,
+    });
+    let models = Arc::new(Opens(move || Ok(vec![model.clone() as Arc<dyn Model>])));
+    let engine = Engine::start(task(), models, board.clone(), stop.clone()).unwrap();
+    let within = Duration::from_secs(1);
+    until("nothing to do is no fault", || board.is_alive(within));
+    engine.add(input(&board, 0, restless(true, || false))).unwrap();
+    until("a run is under way for too long", || !board.is_alive(within));
+    // The lanes themselves go on, so that it is the device that is seen.
+    assert_eq!((played.runs.load(Ordering::Relaxed), board.devices()[0].is_stuck(within)), (0, true));
+    let_go.store(true, Ordering::Relaxed);
+    until("it goes on", || played.runs.load(Ordering::Relaxed) > 3 && board.is_alive(within));
+    stop.store(true, Ordering::Relaxed);
+    engine.join().unwrap();
 }
 
 #[test]

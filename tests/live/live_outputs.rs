@@ -294,7 +294,7 @@ fn a_full_disk_is_an_error_that_says_so() {
 #[test]
 fn wrong_names_are_refused_before_anything_starts() {
     Scene::new();
-    for (name, why) in [("out.avi", "neither"), ("/nonexistent/out.mp4", "none that exists"), ("/", "neither")] {
+    for (name, why) in [("out.avi", "neither"), ("/nonexistent/out.mp4", "no such folder"), ("/", "neither")] {
         let failed = FileSink::new(Path::new(name), None).err().unwrap().to_string();
         assert!(failed.starts_with(name) && failed.contains(why), "{failed}");
     }

@@ -383,7 +383,7 @@ fn sighup_reads_the_file_again_and_the_others_do_not_notice() {
     // Of a source that cannot be opened the others are not removed either.
     write([head, &source("stays", 15), &source("comes", 5), "credentials = \"none\"\n"].concat());
     signal("-HUP");
-    until("the next fault", || says("nothing has changed: none: "));
+    until("the next fault", || says("nothing has changed: c.toml:10: none: "));
     let before = (of("stays").len(), of("comes").len());
     until("all go on", || of("stays").len() > before.0 + 5 && of("comes").len() > before.1 + 2);
     assert_eq!(of("goes").len(), gone);

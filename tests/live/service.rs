@@ -7,8 +7,10 @@ use crate::support::site::get;
 use crate::support::validate_line;
 use mostream::record::{FrameRecord, SourceState, StateRecord};
 use serde_json::Value;
+use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
 const PASSWORD: &str = "s3cret-W0rd";
 const TOKEN: &str = "t0ken-of-the-page";
@@ -186,9 +188,69 @@ fn the_example_is_a_file_that_runs_take() {
     let deploy = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy");
     let example = std::fs::read_to_string(deploy.join("cameras.example.toml")).unwrap();
     let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("door"), "me:s3cret\n").unwrap();
+    std::fs::write(folder.path().join("web-token"), TOKEN).unwrap();
+    // Here are the service's folders, and its port is free.
+    let example = example.replace("/var/lib/mostream/", "").replace("/run/credentials/mostream.service/", "");
+    let example = example.replace("127.0.0.1:8600", "127.0.0.1:0");
     // As it is, and with what is left out put in.
     for text in [example.clone(), example.replace("\n#web-token", "\nweb-token")] {
         std::fs::write(folder.path().join("c.toml"), text).unwrap();
         assert_eq!(outcome(folder.path(), &["config", "check", "c.toml"]), (Some(0), String::new()));
     }
+}
+
+#[test]
+fn a_service_manager_is_told_of_start_reload_and_end_and_that_it_is_alive() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    let source = |name: &str| {
+        format!(
+            "[[source]]\nname = \"{name}\"\ninput = \"videotestsrc is-live=true ! video/x-raw,format=I420,width=64,height=48 ! \
+             appsink name=frames\"\n"
+        )
+    };
+    let head = "records = \"r.jsonl\"\nsize = \"64x48\"\n";
+    let gone = format!("[[source]]\nname = \"gone\"\ninput = \"rtsp://127.0.0.1:{}/x\"\n", free_port());
+    std::fs::write(at("c.toml"), [head, &source("door"), &gone].concat()).unwrap();
+    let socket = UnixDatagram::bind(at("notify")).unwrap();
+    socket.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+    let mut command = mostream(folder.path(), &["run", "--config", "c.toml"]);
+    command.env("NOTIFY_SOCKET", at("notify")).env("WATCHDOG_USEC", "2000000").env_remove("WATCHDOG_PID");
+    let mut child = command.stderr(Stdio::null()).spawn().unwrap();
+    // What comes, lines of a message together, until this.
+    let told_until = |wanted: &str| {
+        let mut told = Vec::new();
+        while told.last().is_none_or(|last: &String| !last.starts_with(wanted)) {
+            let mut message = [0; 1024];
+            let length = socket.recv(&mut message).unwrap_or_else(|error| panic!("{wanted}: {error}: {told:?}"));
+            told.push(String::from_utf8(message[..length].to_vec()).unwrap());
+        }
+        told
+    };
+    assert_eq!(told_until("READY=1"), ["READY=1\n"]);
+    told_until("STATUS=1 of 2 sources live");
+    (0..3).for_each(|_| drop(told_until("WATCHDOG=1")));
+
+    std::fs::write(at("c.toml"), [head, &source("door"), &source("yard"), &gone].concat()).unwrap();
+    signal(&child, "HUP");
+    let reloading = told_until("RELOADING=1").pop().unwrap();
+    let time = reloading.lines().find_map(|line| line.strip_prefix("MONOTONIC_USEC=")).unwrap();
+    assert!(time.parse::<u64>().unwrap() > 0);
+    told_until("READY=1");
+    told_until("STATUS=2 of 3 sources live");
+    told_until("WATCHDOG=1");
+    signal(&child, "TERM");
+    told_until("STOPPING=1");
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+}
+
+#[test]
+fn the_unit_waits_for_the_program_and_watches_it() {
+    let unit = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/mostream.service")).unwrap();
+    let value = |key: &str| unit.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix('=')).unwrap();
+    assert_eq!(value("Type"), "notify");
+    assert_eq!(value("ExecReload"), "/bin/kill -HUP $MAINPID");
+    let seconds: u64 = value("WatchdogSec").parse().unwrap();
+    assert!(seconds >= 60, "a slow device is no dead one");
 }

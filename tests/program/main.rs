@@ -8,6 +8,7 @@ mod results;
 mod support;
 
 mod bench_cli;
+mod config;
 mod cue;
 mod demo;
 mod discover;

@@ -1,6 +1,7 @@
 //! `mostream run`: videos and cameras in, boxes out. Here are its flags, which are the keys of a [`RunSpec`]; [`start`] runs it.
 
 mod start;
+mod supervisor;
 
 use super::cue::CueArgs;
 use super::exit::{Exit, Failure, Outcome, to_stdout};
@@ -107,6 +108,7 @@ struct Shared {
 
 /// The flags that a source may have of its own.
 #[derive(clap::Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own on the command line")]
 struct SourceArgs {
     /// Begin here: seconds, or [H:]M:S
     #[arg(long, value_name = "TIME", value_parser = time_ns)]
@@ -130,6 +132,9 @@ struct SourceArgs {
     /// Leave out the backbone while the picture of a still camera does not change; the boxes hold
     #[arg(long)]
     adaptive: bool,
+    /// Begin paused, until the source is resumed on the page or over HTTP
+    #[arg(long)]
+    paused: bool,
     /// Keep what a still camera has seen in this file, for the next start; {name} stands for the source's name [default: of cameras with a
     /// name, in the state directory]
     #[arg(long, value_name = "FILE", conflicts_with = "no_scene")]

@@ -1,5 +1,6 @@
 //! A run from the command line: what is said meanwhile, on which signals it ends or reads its file again, and its exit code.
 
+use super::supervisor::Supervisor;
 use crate::cli::exit::{Exit, Outcome};
 use crate::cli::interrupt::{Signals, signals};
 use crate::cli::log;
@@ -40,15 +41,16 @@ pub fn run(spec: RunSpec, config: Option<PathBuf>) -> Outcome {
     if is_told {
         info!("run {}", board.run);
     }
-    let (mut progress, mut last) = (None, Instant::now());
+    let (mut progress, mut last, mut supervisor) = (None, Instant::now(), Supervisor::begin());
     // A run whose sources were all removed over HTTP waits for others.
     let is_over = || run.is_idle() && (!board.sources().is_empty() || stop.load(Ordering::Relaxed));
     while !is_over() {
         std::thread::sleep(LOOK);
         if let Some(file) = config.as_ref().filter(|_| reload.swap(false, Ordering::Relaxed)) {
             // What is wrong with it is told.
-            run.reload_file(file).ok();
+            supervisor.reloading(|| run.reload_file(file).ok());
         }
+        supervisor.look(&run, stop.load(Ordering::Relaxed));
         if !is_told {
             follow(&board, &mut progress);
         } else if last.elapsed() >= REPORT_EVERY {
@@ -57,6 +59,7 @@ pub fn run(spec: RunSpec, config: Option<PathBuf>) -> Outcome {
             alive.for_each(|now| tell_status(&now));
         }
     }
+    supervisor.look(&run, true);
     progress.iter().for_each(Progress::finish);
     let written = run.written();
     let outcome = run.join()?;
