@@ -76,3 +76,51 @@ impl Held {
         self.carry.bytes()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::geometry::{Grid, PatchLayout};
+    use crate::localize::Detection;
+    use crate::record::TimingsRecord;
+    use crossbeam_channel::bounded;
+    use std::sync::Arc;
+
+    fn answer(objects: usize) -> Answer {
+        let grid = Grid { rows: 4, cols: 4 };
+        let found = Detection {
+            bbox: PixelBox { xmin: 8, ymin: 8, xmax: 16, ymax: 24 },
+            seed: None,
+            score: 0.5,
+            patches: Vec::new(),
+        };
+        Answer {
+            objects: Arc::new(vec![(found, None); objects]),
+            keys: None,
+            features: None,
+            layout: PatchLayout { grid, patch: 8, image_width: 32, image_height: 32 },
+            timings: TimingsRecord::default(),
+        }
+    }
+
+    #[test]
+    fn an_answer_that_comes_late_holds_unless_a_newer_one_is_there() {
+        let mut held = Held::default();
+        let (tickets, answers): (Vec<_>, Vec<_>) = (0..3).map(|_| bounded(1)).unzip();
+        for answer in &answers[..2] {
+            held.begin(None);
+            held.comes_later(answer);
+        }
+        tickets[1].send(Some(answer(2))).unwrap();
+        assert_eq!((held.begin(None), held.answer().unwrap().objects.len()), (vec![2], 2));
+        tickets[0].send(Some(answer(1))).unwrap();
+        assert_eq!((held.begin(None), held.answer().unwrap().objects.len()), (vec![1], 2));
+        held.answered(answer(3));
+        assert_eq!(held.candidates((64, 64)).len(), 3);
+        assert_eq!(held.candidates((64, 64))[0].bbox, [16.0, 16.0, 32.0, 48.0]);
+        held.comes_later(&answers[2]);
+        held.forget();
+        tickets[2].send(Some(answer(1))).ok();
+        assert!(held.begin(None).is_empty() && held.answer().is_none(), "it is from before the gap");
+    }
+}

@@ -19,6 +19,7 @@ const LAYOUT: PatchLayout =
 
 fn record(objects: Vec<ObjectRecord>) -> FrameRecord {
     FrameRecord {
+        every: Some(Every::Auto),
         version: VERSION,
         run: "00c0ffee00c0ffee".into(),
         source: "street \"1\".mp4".into(),

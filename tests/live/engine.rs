@@ -16,7 +16,7 @@ use mostream::localize::{Localizer, Method};
 use mostream::motion::Need;
 use mostream::publish::mp4::Mp4Sink;
 use mostream::publish::records;
-use mostream::record::{FrameRecord, SourceState};
+use mostream::record::{Every, FrameRecord, SourceState};
 use mostream::stream::feed::{Event, Feed, StateChange};
 use mostream::stream::frame::Frame;
 use mostream::stream::preflight::Source;

@@ -10,7 +10,7 @@ use mostream::engine::sink::Message;
 use mostream::fit::{Colour, PictureView, PixelFormat, Plane};
 use mostream::geometry::PixelBox;
 use mostream::localize::{Localizer, Method};
-use mostream::record::{FrameRecord, SourceState};
+use mostream::record::{Every, FrameRecord, SourceState};
 use mostream::run::spec::keys_of;
 use mostream::run::{Observe, Options, Run, RunError, RunSpec, Shared, SourceOptions, SourceSpec};
 use std::collections::BTreeSet;

@@ -3,7 +3,7 @@
 use crate::support::clips::{Clip, X264, make, probe};
 use crate::support::program::{PROGRAM, files_in, records, records_in, signal, stderr, until, whole_lines};
 use crate::support::{of_any_run, validate_line};
-use mostream::record::FrameRecord;
+use mostream::record::{Every, FrameRecord};
 use mostream::stream::feed::{Event, Feed, Files};
 use mostream::stream::ingest::Span;
 use mostream::stream::preflight::Source;
@@ -99,6 +99,20 @@ fn between_inferences_the_boxes_hold_and_the_record_says_so() {
         assert_eq!((record.pts_ns, record.frame), (all[index].pts_ns, index as u64));
         assert_eq!(record.objects, all[index - index % 3].objects, "frame {index}");
     }
+}
+
+#[test]
+fn auto_asks_as_often_as_there_is_time_for_and_the_record_says_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let clip = clip(folder.path(), 30);
+    let found = records_of(&clip.path, &["--every", "auto"]);
+    assert!(found.iter().map(|record| record.frame).eq(0..30), "every frame has its record");
+    assert!(found[0].inferred && found.iter().all(|record| record.every == Some(Every::Auto)));
+    let all = |every: &str| records_of(&clip.path, &["--every", every]);
+    assert!(all("3").iter().all(|record| record.every == Some(Every::Frames(3))));
+    assert!(all("1").iter().all(|record| record.every.is_none()));
+    fails(program().args(["clip.mp4", "--every", "often"]), folder.path(), 2, "often");
+    fails(program().args(["clip.mp4", "--every", "0"]), folder.path(), 2, "'0'");
 }
 
 #[test]
