@@ -164,6 +164,7 @@ impl Tracks {
                 self.tracks[track].see(pts_ns, &found[sighting], &looks[sighting]);
             }
         }
+        self.span(found, &owners);
         for &sighting in &open {
             owners[sighting] = Some(self.tracks.len());
             self.given += 1;
@@ -191,6 +192,26 @@ impl Tracks {
                     alone.get_or_insert_with(|| path.clone()).keep_in(&bbox);
                 }
                 None => self.tracks[at].within = None,
+            }
+        }
+    }
+
+    /// Those who share a box reach from edge to edge of it: who turns back in there does not come out on the other side.
+    fn span(&mut self, found: &[Sighting], owners: &[Option<usize>]) {
+        for (sighting, owner) in found.iter().zip(owners) {
+            let Some(carrier) = owner.filter(|&owner| self.tracks[owner].alone.is_some()) else { continue };
+            let id = self.tracks[carrier].identity.id;
+            let mut all: Vec<&mut Path> = (self.tracks.iter_mut())
+                .filter_map(|track| match track.within {
+                    Some(within) if within == id => Some(&mut track.path),
+                    _ if track.identity.id == id => track.alone.as_mut(),
+                    _ => None,
+                })
+                .collect();
+            for (edge, is_low) in [(0, true), (1, true), (2, false), (3, false)] {
+                let reach = |path: &Path| if is_low { -path.bbox()[edge] } else { path.bbox()[edge] };
+                let outer = all.iter_mut().max_by(|a, b| reach(a).total_cmp(&reach(b)));
+                outer.into_iter().for_each(|path| path.correct_edge(edge % 2, sighting.bbox[edge], is_low));
             }
         }
     }
@@ -262,6 +283,9 @@ impl Tracks {
                 let middle = track.path.middle();
                 let covers = |bbox: &[f32; 4]| (0..2).all(|k| (bbox[k]..bbox[k + 2]).contains(&middle[k]));
                 track.within = boxes.iter().find(|(_, bbox)| covers(bbox)).map(|(id, _)| *id);
+                if track.within.is_none() {
+                    track.path.hide();
+                }
             }
         }
         let carriers: Vec<u64> = self.tracks.iter().filter_map(|track| track.within).collect();

@@ -3,11 +3,14 @@
 
 use crate::support::scene::{self, Shape, Texture};
 use crate::time::{DIM, FPS, LAYOUT, SIZE, hash, keys};
-use mostream::evaluate::tracking::{Frame, Tally};
+use mostream::evaluate::dataset::{FrameTruth, TruthBox};
+use mostream::evaluate::sample::{FoundBox, Sample};
+use mostream::evaluate::tracking::Tally;
 use mostream::geometry;
 use mostream::motion::Motion;
+use mostream::motion::camera::Movement;
 use mostream::scene::{Keys, MIN_SCORE, Scene};
-use mostream::track::{Sighting, State, Steady, Tracks};
+use mostream::track::{Identity, Sighting, State, Steady, Tracks};
 use std::collections::VecDeque;
 
 /// Of each kind.
@@ -17,11 +20,10 @@ const FRAMES: u64 = 120;
 const EMPTY_S: f32 = 2.5;
 /// Ground beside the picture, for a camera that shakes.
 const MARGIN: u32 = 8;
-/// What is less visible is not there.
+/// Of a thing; what shows less of itself is hard to recognise.
 const VISIBLE: f64 = 0.5;
 
 const WIDTH: f32 = SIZE.0 as f32;
-const HEIGHT: f32 = SIZE.1 as f32;
 
 /// Numbers by chance, the same in every run.
 struct Chance(u64);
@@ -56,6 +58,13 @@ impl Actor {
             turn: chance.between(-0.4, 0.4),
         };
         Self { look, way }
+    }
+
+    /// Of its whole box, in square pixels.
+    fn area(&self) -> f64 {
+        let side = 4 * self.look.radius as u32;
+        let alone = scene::Thing { centre: [side as f32 / 2.0; 2], ..self.look };
+        geometry::area(&scene::draw(&vec![0; 3 * (side * side) as usize], side, side, &[alone]).boxes[0].map(f64::from))
     }
 
     fn at(&self, seconds: f32) -> [f32; 2] {
@@ -169,7 +178,7 @@ fn noisy(chance: &mut Chance) -> Film {
 
 impl Film {
     /// A frame's pixels, and whose boxes are in it.
-    fn frame(&self, number: u64, ground: &[u8], chance: &mut Chance) -> (Vec<u8>, Vec<(u64, [f64; 4])>) {
+    fn frame(&self, number: u64, ground: &[u8], whole: &[f64], chance: &mut Chance) -> (Vec<u8>, FrameTruth) {
         let seconds = number as f32 / FPS as f32;
         let shake = [0, 1].map(|_| chance.between(-self.shake, self.shake).round());
         let row = |y: u32| {
@@ -186,28 +195,30 @@ impl Film {
         things.extend(self.front.iter().map(|thing| seen(thing, thing.centre)));
         let picture = scene::draw(&behind, SIZE.0 as u32, SIZE.1 as u32, &things);
         let boxes: Vec<[f64; 4]> = picture.boxes.iter().map(|bbox| bbox.map(f64::from)).collect();
-        let truth = (0..self.actors.len()).filter(|&at| {
-            // What lies over it hides it; what is left is of the whole, which may reach past the picture.
-            let whole = std::f64::consts::PI * f64::from(things[at].radius).powi(2);
+        let truth = |at: usize| {
+            // What is drawn later lies over it; what is outside the picture is missed, too.
             let over = boxes[at + 1..].iter().map(|other| geometry::shared_area(&boxes[at], other)).fold(0.0, f64::max);
-            geometry::area(&boxes[at]) - over >= VISIBLE * whole.min(geometry::area(&boxes[at]).max(0.8 * whole))
-        });
-        let truth = truth.map(|at| (at as u64, boxes[at])).collect();
+            let is_difficult = geometry::area(&boxes[at]) - over < VISIBLE * whole[at];
+            let (class, is_truncated, is_crowd, track) = (None, false, false, Some(at as u64));
+            TruthBox { bbox: boxes[at], class, is_difficult, is_truncated, is_crowd, track }
+        };
+        let truth = (0..self.actors.len()).filter(|&at| geometry::area(&boxes[at]) > 0.0).map(truth).collect();
         let noisy = |(at, value): (usize, &u8)| {
             let noise = self.noise * (hash(at as i64, number as i64, 5) / 127.5 - 1.0);
             (f32::from(*value) + noise).clamp(0.0, 255.0) as u8
         };
-        (picture.rgb.iter().enumerate().map(noisy).collect(), truth)
+        (picture.rgb.iter().enumerate().map(noisy).collect(), FrameTruth { is_annotated: true, boxes: truth })
     }
 
     /// The true boxes of each frame, and those that are found, with their tracks.
-    fn run(&self, chance: &mut Chance) -> Vec<Frame> {
+    fn run(&self, chance: &mut Chance) -> Vec<(FrameTruth, Vec<FoundBox>)> {
+        let whole: Vec<f64> = self.actors.iter().map(|actor| actor.area()).collect();
         let ground = scene::ground(SIZE.0 as u32 + 2 * MARGIN, SIZE.1 as u32 + 2 * MARGIN);
         let (mut motion, mut scene) = (Motion::new(SIZE), Scene::default());
         let (mut tracks, mut steady) = (Tracks::default(), Steady::new(true));
         let (mut waiting, mut frames, mut last) = (VecDeque::new(), Vec::new(), None);
         for number in 0..FRAMES {
-            let (rgb, truth) = self.frame(number, &ground, chance);
+            let (rgb, truth) = self.frame(number, &ground, &whole, chance);
             let pts_ns = number * 1_000_000_000 / FPS;
             let evidence = motion.look(&rgb, pts_ns);
             let values = keys(&rgb);
@@ -216,25 +227,24 @@ impl Film {
                 objects.iter().map(|object| sighting(&object.bbox, object.score, &values)).collect();
             // Movements are in pixels of the small picture's half.
             let now = evidence.shake;
-            let by = |at: [f32; 2]| now.map_or([0.0; 2], |shake| shake.by(at.map(|at| at / 2.0)));
-            let before = |at: [f32; 2]| {
-                last.map_or([0.0; 2], |shake: mostream::motion::camera::Movement| shake.by(at.map(|at| at / 2.0)))
-            };
-            let ahead = |at: [f32; 2]| [0, 1].map(|k| at[k] + 2.0 * (by(at)[k] - before(at)[k]));
+            let by =
+                |shake: Option<Movement>, at: [f32; 2]| shake.map_or([0.0; 2], |shake| shake.by(at.map(|at| at / 2.0)));
+            let ahead = |at: [f32; 2]| [0, 1].map(|k| at[k] + 2.0 * (by(now, at)[k] - by(last, at)[k]));
             let owners = tracks.update(pts_ns, ahead, &found);
             last = now;
             steady.push(pts_ns, owners.into_iter().flatten().zip(found.iter().map(|found| found.score)).collect());
             waiting.push_back((truth, found));
             while let Some(identities) = steady.pop(number + 1 == FRAMES) {
                 let (truth, found) = waiting.pop_front().unwrap();
-                let is_object = |(_, identity): &(Sighting, mostream::track::Identity)| {
+                let is_object = |(_, identity): &(Sighting, Identity)| {
                     identity.state != State::Tentative && identity.score >= MIN_SCORE
                 };
-                let found = found.into_iter().zip(identities).filter(is_object);
-                frames.push(Frame {
-                    truth,
-                    found: found.map(|(found, identity)| (identity.id, found.bbox.map(f64::from))).collect(),
+                let found = found.into_iter().zip(identities).filter(is_object).map(|(found, identity)| FoundBox {
+                    bbox: found.bbox.map(f64::from),
+                    score: identity.score,
+                    track: Some(identity.id),
                 });
+                frames.push((truth, found.collect()));
             }
         }
         frames
@@ -256,37 +266,61 @@ fn sighting(bbox: &[f32; 4], score: f32, values: &[f32]) -> Sighting {
     Sighting { bbox: *bbox, score, key }
 }
 
-/// The mean IDF1 of the films of a kind, and the lowest.
-fn idf1(kind: fn(&mut Chance) -> Film) -> (f64, f64) {
+/// The mean IDF1 of the films of a kind is at least this.
+fn assert_kept(kind: fn(&mut Chance) -> Film, least: f64) {
     let mut all = Vec::new();
     for seed in 0..FILMS {
         let mut chance = Chance(1000 + seed);
         let film = kind(&mut chance);
         let frames = film.run(&mut chance);
-        let m = Tally::of(&frames, 1.0).measures().unwrap();
-        if std::env::var_os("FILM").is_some() {
-            eprintln!(
-                "{seed} {:.3} det {:.3} loc {:.2} idp {:.3} idr {:.3} mota {:.3} sw {:?}",
-                m.idf1, m.det_a, m.loc_a, m.idp, m.idr, m.mota, m.switches_per_minute
-            );
-        }
-        all.push(m.idf1);
+        let sample = |(frame, (truth, found))| Sample {
+            item: 0,
+            frame,
+            picture: [SIZE.0 as u32, SIZE.1 as u32],
+            truth,
+            is_exhaustive: true,
+            found,
+            is_followed: true,
+            moment: None,
+        };
+        let samples: Vec<Sample> =
+            frames.iter().map(|(truth, found)| (truth, &found[..])).enumerate().map(sample).collect();
+        all.push(Tally::of_clip(&samples).unwrap().measures().unwrap().idf1);
     }
-    (all.iter().sum::<f64>() / all.len() as f64, all.iter().copied().fold(1.0, f64::min))
+    let mean = all.iter().sum::<f64>() / all.len() as f64;
+    let worst = all.iter().copied().fold(1.0, f64::min);
+    assert!(mean >= least, "IDF1 {mean:.3}, {worst:.3} at worst");
 }
 
-macro_rules! films {
-    ($($kind:ident $least:literal)*) => {$(
-        #[test]
-        fn $kind() {
-            let (mean, worst) = idf1(super::$kind);
-            eprintln!("{} {mean:.3} {worst:.3}", stringify!($kind));
-            assert!(mean >= $least, "IDF1 {mean:.3}, {worst:.3} at worst");
-        }
-    )*};
+#[test]
+fn who_stops_and_goes_on_stays_the_same() {
+    assert_kept(stopping, 0.98);
 }
 
-mod identities_are_kept {
-    use super::idf1;
-    films! { crossing 0.95 stopping 0.95 hidden 0.95 touching 0.95 shaking 0.95 noisy 0.95 }
+#[test]
+fn who_is_filmed_by_a_shaking_camera_stays_the_same() {
+    assert_kept(shaking, 0.97);
+}
+
+#[test]
+fn who_is_seen_through_noise_stays_the_same() {
+    assert_kept(noisy, 0.96);
+}
+
+// Two that overlap are one box, which counts as a miss of one of them.
+#[test]
+fn who_crosses_anothers_way_stays_the_same() {
+    assert_kept(crossing, 0.93);
+}
+
+// The first sliver of who comes out is not known for the thing that went in.
+#[test]
+fn who_is_hidden_for_a_second_stays_the_same() {
+    assert_kept(hidden, 0.92);
+}
+
+// Two of three; the others change places, since who meets another is thought to go on.
+#[test]
+fn who_touches_another_and_turns_back_mostly_stays_the_same() {
+    assert_kept(touching, 0.69);
 }

@@ -69,7 +69,7 @@ fn clips_say_whose_the_boxes_are() {
         "line 5: object 3 is in frame 3 twice",
         "line 6: frame 3 has no such box",
         "line 7: there is no frame 4",
-        "line 8: 1 columns",
+        "line 8: column 1 is \"word\"",
     ];
     assert_failures(&dataset, &expected);
 }
