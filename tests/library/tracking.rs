@@ -43,17 +43,18 @@ fn scene() -> impl Strategy<Value = Vec<Frame>> {
     (prop::collection::vec(thing(), 0..7), astray, blank).prop_map(|(things, astray, blank)| {
         let mut frames = vec![Frame::default(); FRAMES];
         for (number, thing) in things.iter().enumerate() {
-            for at in thing.there.0..=thing.there.1 {
+            let there = thing.there.0..=thing.there.1;
+            for (at, frame) in frames.iter_mut().enumerate().filter(|(at, _)| there.contains(at)) {
                 let [x, y] = [0, 1].map(|k| thing.from[k] + at as f64 * thing.by[k]);
                 let [w, h] = thing.size;
-                frames[at].truth.push((100 + number as u64, [x, y, x + w, y + h]));
+                frame.truth.push((100 + number as u64, [x, y, x + w, y + h]));
                 let (first, each, other) = thing.switch;
-                let is_other = at >= first && (at - first) / each % 2 == 0;
+                let is_other = at >= first && ((at - first) / each).is_multiple_of(2);
                 let track = if is_other { other } else { number as u64 };
                 let is_missed = (thing.missed.0..thing.missed.1).contains(&at);
-                if !is_missed && frames[at].found.iter().all(|(id, _)| *id != track) {
+                if !is_missed && frame.found.iter().all(|(id, _)| *id != track) {
                     let (x, y) = (x + w * thing.off[at], y + h * thing.off[(at + 7) % FRAMES]);
-                    frames[at].found.push((track, [x, y, x + 1.1 * w, y + h]));
+                    frame.found.push((track, [x, y, x + 1.1 * w, y + h]));
                 }
             }
         }
