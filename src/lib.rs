@@ -17,6 +17,7 @@
 
 #[cfg(all(feature = "backbone", feature = "fit"))]
 pub mod analyzer;
+mod assign;
 #[cfg(feature = "backbone")]
 pub mod backbone;
 #[cfg(feature = "discover")]

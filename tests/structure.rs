@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 /// A crate, and the files and folders of `src` that may name it.
 const RULES: [(&str, &[&str]); 49] = [
     ("serde", &[""]),
-    ("pathfinding", &["track/assign.rs"]),
+    ("pathfinding", &["assign.rs"]),
     ("thiserror", &[""]),
     ("ndarray", &["backbone", "cli", "discover", "engine", "inspect", "localize", "npy.rs"]),
     ("serde_json", &["backbone", "cli", "discover", "evaluate", "inspect", "label", "publish", "web", "zoo", "run"]),
@@ -92,12 +92,13 @@ const RULES: [(&str, &[&str]); 49] = [
 ];
 
 /// A room, and the rooms below it, which it may name. The program's own, `cli`, stands on all of them.
-const FLOORS: [(&str, &[&str]); 25] = [
+const FLOORS: [(&str, &[&str]); 26] = [
     // Everybody's.
     ("fault", &[]),
     ("geometry", &[]),
     ("localize", &["geometry"]),
-    ("track", &["geometry"]),
+    ("assign", &[]),
+    ("track", &["assign", "geometry"]),
     ("motion", &["localize"]),
     ("scene", &["geometry", "localize", "motion"]),
     ("record", &["geometry", "localize", "motion", "scene", "track"]),
@@ -111,7 +112,7 @@ const FLOORS: [(&str, &[&str]); 25] = [
     ("analyzer", &["backbone", "geometry", "localize", "picture", "fit"]),
     ("stream", &["fit", "geometry", "partial", "picture", "record"]),
     ("overlay", &["geometry", "record"]),
-    ("evaluate", &["geometry", "localize", "markup", "picture", "scene"]),
+    ("evaluate", &["assign", "geometry", "localize", "markup", "picture", "scene"]),
     ("discover", &["geometry", "localize", "partial", "picture"]),
     ("inspect", &["analyzer", "geometry", "localize", "markup", "motion", "picture", "record", "scene"]),
     ("label", &["geometry", "localize", "markup", "partial", "picture", "record"]),

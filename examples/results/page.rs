@@ -147,13 +147,14 @@ fn evaluation(name: &str, report: &Report) -> String {
 fn rules(choices: &Choices) -> String {
     format!(
         "\n## Rules\n\n- A box is right at an IoU of {} with an object.\n- CorLoc: {}.\n- AP: {}.\n- Recall: {}.\n- AUC: {}.\n- Jitter: \
-         {}.\n- Intervals: {}, {} draws, {} % of them, seed {}.\n",
+         {}.\n- Tracks: {}.\n- Intervals: {}, {} draws, {} % of them, seed {}.\n",
         choices.right_iou,
         choices.corloc,
         choices.average_precision,
         choices.recall,
         choices.score_auc,
         choices.jitter,
+        choices.tracking,
         choices.intervals,
         choices.resamples,
         100.0 * choices.confidence,

@@ -1,6 +1,6 @@
 //! How near the boxes come to those that people drew: data sets ([`dataset`]) and measures of agreement, which know numbers only.
 //!
-//! Reading order: [`sample`] (what is measured), [`corloc`], [`average_precision`], [`auc`], [`video`], [`bootstrap`] (their
+//! Reading order: [`sample`] (what is measured), [`corloc`], [`average_precision`], [`auc`], [`video`], [`tracking`], [`bootstrap`] (their
 //! intervals), [`report`] (all of them together), [`tables`].
 
 pub mod auc;
@@ -11,4 +11,5 @@ pub mod dataset;
 pub mod report;
 pub mod sample;
 pub mod tables;
+pub mod tracking;
 pub mod video;

@@ -6,6 +6,7 @@ use super::average_precision::{MAX_BOXES, Matches, Size};
 use super::bootstrap::{LEVEL, RESAMPLES, SEED};
 use super::corloc::{Boxes, Objects, corloc};
 use super::sample::{Estimate, RIGHT_IOU, Ratio, Sample};
+use super::tracking::{self, Tally, Tracking};
 use super::video::{self, ClipFound};
 use crate::geometry;
 use crate::localize::Method;
@@ -102,6 +103,8 @@ pub struct Choices {
     pub recall: String,
     pub score_auc: String,
     pub jitter: String,
+    #[serde(default = "tracking_rule")]
+    pub tracking: String,
     pub intervals: String,
     pub confidence: f64,
     pub resamples: u32,
@@ -135,12 +138,21 @@ impl Default for Choices {
                 "mean over objects found (IoU at least 0.5) in two evaluated frames in a row of 1 - IoU between their two \
                  found boxes, less 1 - IoU between their two drawn boxes",
             ),
+            tracking: tracking_rule(),
             intervals: text("percentile bootstrap over pictures, clips as a whole"),
             confidence: LEVEL,
             resamples: RESAMPLES,
             seed: SEED,
         }
     }
+}
+
+/// Also of reports that are older: they have no such numbers.
+fn tracking_rule() -> String {
+    "HOTA, DetA, AssA, LocA and OWTA are means over IoU 0.05:0.05:0.95, as in TrackEval; IDF1, IDP, IDR, MOTA and switches at IoU 0.5; \
+     class-agnostic, of the frames that are counted; only clips with every object annotated and each with its identity; crowds, \
+     difficult objects and the boxes on them are left out; pooled are the counts of all clips"
+        .to_owned()
 }
 
 /// One method on one size of input.
@@ -280,6 +292,9 @@ pub struct Video {
     #[serde(default)]
     pub mean_inferred: Option<Estimate>,
     pub jitter: Option<Share>,
+    /// Of all clips together that have it.
+    #[serde(default)]
+    pub tracking: Option<Tracking<Estimate>>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -302,6 +317,9 @@ pub struct Clip {
     /// The share of its frames that the model ran on, where every frame is looked at.
     #[serde(default)]
     pub inferred: Option<f64>,
+    /// Where objects have identities and found boxes have tracks.
+    #[serde(default)]
+    pub tracking: Option<Tracking<f64>>,
 }
 
 impl Measures {
@@ -380,11 +398,13 @@ fn pooled(clips: &[ClipFound], items: usize, of: fn(&ClipFound) -> Option<(f64, 
 }
 
 fn of_clips(samples: &[Sample], ids: &[&str], every: usize, found: &[ClipFound]) -> Video {
-    let clip = |clip: &ClipFound| {
+    let mut tallies = Vec::new();
+    let mut clip = |clip: &ClipFound| {
         let own: Vec<Sample> = samples.iter().filter(|sample| sample.item == clip.item).copied().collect();
         let share = |found: Option<Share>| found.map(|found| found.estimate.value);
         let located =
             |boxes| share(corloc(&own, ids.len(), Objects::All, boxes).map(|(estimate, of)| Share { estimate, of }));
+        let tally = Tally::of_clip(&own);
         let found = Clip {
             id: ids[clip.item].to_owned(),
             frames: clip.frames,
@@ -395,10 +415,12 @@ fn of_clips(samples: &[Sample], ids: &[&str], every: usize, found: &[ClipFound])
             any: located(Boxes::Any),
             false_per_minute: (clip.empty_minutes > 0.0).then(|| clip.false_boxes as f64 / clip.empty_minutes),
             inferred: clip.inferred.map(|(inferred, frames)| inferred as f64 / frames as f64),
+            tracking: tally.as_ref().and_then(Tally::measures),
         };
+        tallies.extend(tally);
         (clip.item, found)
     };
-    let clips: Vec<(usize, Clip)> = found.iter().map(clip).collect();
+    let clips: Vec<(usize, Clip)> = found.iter().map(&mut clip).collect();
     let mean = |of: fn(&Clip) -> Option<f64>| {
         let mut mean = Ratio::new(ids.len());
         clips.iter().filter_map(|(item, clip)| Some((item, of(clip)?))).for_each(|(item, of)| mean.add(*item, of, 1.0));
@@ -414,6 +436,7 @@ fn of_clips(samples: &[Sample], ids: &[&str], every: usize, found: &[ClipFound])
         inferred: pooled(found, ids.len(), |clip| clip.inferred.map(|(part, of)| (part as f64, of as f64))),
         mean_inferred: mean(|clip| clip.inferred),
         jitter: video::jitter(samples, ids.len(), every).map(|(estimate, of)| Share { estimate, of }),
+        tracking: tracking::pooled(&tallies),
         clips: clips.into_iter().map(|(_, clip)| clip).collect(),
     }
 }

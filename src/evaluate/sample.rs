@@ -14,6 +14,8 @@ pub struct FoundBox {
     /// In pixels of the picture as displayed.
     pub bbox: DrawnBox,
     pub score: f32,
+    /// Identity within the clip.
+    pub track: Option<u64>,
 }
 
 /// One annotated picture, or frame of a clip: what is true of it and what was found there.
@@ -29,6 +31,8 @@ pub struct Sample<'a> {
     /// Whether every object is annotated.
     pub is_exhaustive: bool,
     pub found: &'a [FoundBox],
+    /// Whether things are followed from frame to frame, so that each found box has a track.
+    pub is_followed: bool,
     /// Where a clip's frames have them.
     pub moment: Option<Moment>,
 }

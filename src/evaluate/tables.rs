@@ -26,6 +26,7 @@ pub fn tables(report: &Report) -> Vec<Table> {
         score(results),
         reliability(results),
         clips(results),
+        tracks(results),
         speed(results),
     ];
     all.into_iter().filter(|table| !table.rows.is_empty()).collect()
@@ -228,6 +229,44 @@ fn clips(results: &[Outcome]) -> Table {
         "jitter",
     ];
     Table { title: "Video", header, rows }
+}
+
+fn tracks(results: &[Outcome]) -> Table {
+    let mut rows = Vec::new();
+    for outcome in results {
+        let Some(video) = &outcome.measures.video else { continue };
+        let row = |clip: &str, cells: Vec<String>| {
+            name(outcome).into_iter().chain([clip.to_owned()]).chain(cells).collect::<Vec<_>>()
+        };
+        for (clip, tracking) in video.clips.iter().filter_map(|clip| Some((clip, clip.tracking?))) {
+            let mut cells: Vec<String> =
+                tracking.shares().into_iter().map(|share| format!("{:.1}", 100.0 * share)).collect();
+            cells.push(tracking.switches_per_minute.map_or("-".into(), |rate| format!("{rate:.1}")));
+            rows.push(row(&clip.id, cells));
+        }
+        if let Some(tracking) = video.tracking {
+            let mut cells: Vec<String> = tracking.shares().into_iter().map(percent).collect();
+            let rate = |rate: Estimate| format!("{:.1}{}", rate.value, interval(&rate, 1.0, 1));
+            cells.push(tracking.switches_per_minute.map_or("-".into(), rate));
+            rows.push(row("pooled", cells));
+        }
+    }
+    let header = vec![
+        "input",
+        "method",
+        "clip",
+        "HOTA",
+        "DetA",
+        "AssA",
+        "LocA",
+        "OWTA",
+        "IDF1",
+        "IDP",
+        "IDR",
+        "MOTA",
+        "switches a minute",
+    ];
+    Table { title: "Tracks", header, rows }
 }
 
 fn speed(results: &[Outcome]) -> Table {

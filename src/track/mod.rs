@@ -5,12 +5,11 @@
 //! numbers alone, and no time but the frames' time stamps; the same frames give the same identities.
 
 mod appearance;
-mod assign;
 mod predict;
 mod steady;
 
+use crate::assign::assign;
 use appearance::{Apart, Look};
-use assign::assign;
 use predict::Path;
 use serde::{Deserialize, Serialize};
 pub use steady::{AROUND_NS, Steady};
@@ -26,6 +25,8 @@ const GONE_S: f32 = 60.0;
 const MOST: usize = 1024;
 /// Boxes of one frame that are followed; those of the lowest scores are not.
 const MOST_SIGHTINGS: usize = 1024;
+/// Groups of more than so many pairings are taken in the order of likeness: a crowd of a thousand must not stop the source.
+const PAIRINGS: usize = 64 * 64;
 /// Boxes are made larger by this share of their sides before they are compared: small things move by more than they are large
 /// (Yang et al., WACV 2023, section 3.2) ...
 const WIDER: f32 = 0.3;
@@ -150,9 +151,9 @@ impl Tracks {
                 let track = &self.tracks[tracks[track]];
                 let overlap = predict::overlap(&track.path.bbox(), &found[open[sighting]].bbox, wider);
                 let alike = || self.apart.alike(&track.look, &looks[open[sighting]]);
-                (overlap >= LEAST_OVERLAP).then(|| overlap + LOOKS * alike())
+                (overlap >= LEAST_OVERLAP).then(|| f64::from(overlap + LOOKS * alike()))
             };
-            for (track, sighting) in assign(tracks.len(), open.len(), likeness) {
+            for (track, sighting) in assign(tracks.len(), open.len(), PAIRINGS, likeness) {
                 owners[open[sighting]] = Some(tracks[track]);
             }
             open.retain(|&sighting| owners[sighting].is_none());
@@ -163,6 +164,7 @@ impl Tracks {
                 self.tracks[track].see(pts_ns, &found[sighting], &looks[sighting]);
             }
         }
+        self.span(found, &owners);
         for &sighting in &open {
             owners[sighting] = Some(self.tracks.len());
             self.given += 1;
@@ -194,6 +196,26 @@ impl Tracks {
         }
     }
 
+    /// Those who share a box reach from edge to edge of it: who turns back in there does not come out on the other side.
+    fn span(&mut self, found: &[Sighting], owners: &[Option<usize>]) {
+        for (sighting, owner) in found.iter().zip(owners) {
+            let Some(carrier) = owner.filter(|&owner| self.tracks[owner].alone.is_some()) else { continue };
+            let id = self.tracks[carrier].identity.id;
+            let mut all: Vec<&mut Path> = (self.tracks.iter_mut())
+                .filter_map(|track| match track.within {
+                    Some(within) if within == id => Some(&mut track.path),
+                    _ if track.identity.id == id => track.alone.as_mut(),
+                    _ => None,
+                })
+                .collect();
+            for (edge, is_low) in [(0, true), (1, true), (2, false), (3, false)] {
+                let reach = |path: &Path| if is_low { -path.bbox()[edge] } else { path.bbox()[edge] };
+                let outer = all.iter_mut().max_by(|a, b| reach(a).total_cmp(&reach(b)));
+                outer.into_iter().for_each(|path| path.correct_edge(edge % 2, sighting.bbox[edge], is_low));
+            }
+        }
+    }
+
     /// Boxes that have become several again: whose each is, by where everybody would be alone, and by looks.
     fn part(&mut self, open: &mut Vec<usize>, owners: &mut [Option<usize>], found: &[Sighting], looks: &[Look]) {
         for carrier in 0..self.tracks.len() {
@@ -208,12 +230,10 @@ impl Tracks {
             let likeness = |track: usize, piece: usize| {
                 let own = if track == 0 { alone } else { &self.tracks[all[track]].path };
                 let overlap = predict::overlap(&own.bbox(), &found[pieces[piece]].bbox, WIDEST);
-                Some(
-                    1e-3 + overlap
-                        + 2.0 * LOOKS * self.apart.alike(&self.tracks[all[track]].look, &looks[pieces[piece]]),
-                )
+                let alike = self.apart.alike(&self.tracks[all[track]].look, &looks[pieces[piece]]);
+                Some(f64::from(1e-3 + overlap + 2.0 * LOOKS * alike))
             };
-            for (track, piece) in assign(all.len(), pieces.len(), likeness) {
+            for (track, piece) in assign(all.len(), pieces.len(), PAIRINGS, likeness) {
                 owners[pieces[piece]] = Some(all[track]);
                 let bbox = &found[pieces[piece]].bbox;
                 self.tracks[all[track]].path.jump(bbox);
@@ -238,9 +258,10 @@ impl Tracks {
             let (track, sighting) = (&self.tracks[lost[track]], open[sighting]);
             let seconds = pts_ns.saturating_sub(track.identity.last_seen_ns) as f32 / 1e9;
             let alike = || self.apart.alike(&track.look, &looks[sighting]);
-            track.path.reaches(&found[sighting].bbox, seconds).then(alike).filter(|alike| *alike > 0.0)
+            let alike = track.path.reaches(&found[sighting].bbox, seconds).then(alike).filter(|alike| *alike > 0.0);
+            alike.map(f64::from)
         };
-        let again = assign(lost.len(), open.len(), likeness);
+        let again = assign(lost.len(), open.len(), PAIRINGS, likeness);
         for (track, sighting) in again {
             owners[open[sighting]] = Some(lost[track]);
         }
@@ -262,6 +283,9 @@ impl Tracks {
                 let middle = track.path.middle();
                 let covers = |bbox: &[f32; 4]| (0..2).all(|k| (bbox[k]..bbox[k + 2]).contains(&middle[k]));
                 track.within = boxes.iter().find(|(_, bbox)| covers(bbox)).map(|(id, _)| *id);
+                if track.within.is_none() {
+                    track.path.hide();
+                }
             }
         }
         let carriers: Vec<u64> = self.tracks.iter().filter_map(|track| track.within).collect();

@@ -6,11 +6,14 @@ use crate::geometry::iou;
 const MEASURED: f32 = 0.06;
 const SWERVES: f32 = 1.5;
 /// Where nobody looks, velocity is halved in this many seconds: people stop, and turn round.
-const HALVED_S: f32 = 1.5;
+const HALVED_S: f32 = 3.0;
 /// What a new thing's velocity may be, in sizes per second.
 const FIRST_SPEED: f32 = 2.0;
 /// The share of a box's size that the next one brings.
 const RESIZE: f32 = 0.3;
+/// Of a smaller share of its whole size, something hides the rest, and the whole is so much slower to shrink.
+const PARTLY: f32 = 0.9;
+const SHRINK: f32 = 0.05;
 /// In sizes per second: farther than this from where it was lost, nothing has come back.
 const REACH: f32 = 6.0;
 const REACH_FIRST: f32 = 3.0;
@@ -29,8 +32,9 @@ struct Axis {
 #[derive(Clone, Debug)]
 pub struct Path {
     axes: [Axis; 2],
-    /// Width and height.
+    /// Width and height, of what shows of it and of all of it.
     size: [f32; 2],
+    whole: [f32; 2],
 }
 
 impl Axis {
@@ -72,7 +76,7 @@ impl Path {
             by: 0.0,
             spread: [(MEASURED * scale).powi(2), 0.0, (FIRST_SPEED * scale).powi(2)],
         };
-        Self { axes: [axis(0), axis(1)], size }
+        Self { axes: [axis(0), axis(1)], size, whole: size }
     }
 
     /// To the next frame, where `ahead` shows a place of the last one, in which it was seen or not.
@@ -88,9 +92,30 @@ impl Path {
     pub fn correct(&mut self, bbox: &[f32; 4]) {
         let scale = geometric(self.size);
         for (k, axis) in self.axes.iter_mut().enumerate() {
+            let (by, side) = (axis.by, (bbox[k + 2] - bbox[k]).max(1.0));
+            let is_part = side < PARTLY * self.whole[k];
             axis.correct((bbox[k] + bbox[k + 2]) / 2.0, scale);
-            self.size[k] += RESIZE * ((bbox[k + 2] - bbox[k]).max(1.0) - self.size[k]);
+            if is_part {
+                // What shows of a thing goes slower than the thing.
+                axis.by = by;
+            }
+            self.size[k] += RESIZE * (side - self.size[k]);
+            self.whole[k] += if is_part { SHRINK } else { RESIZE } * (side - self.whole[k]);
         }
+    }
+
+    /// It is not seen any more: what was hidden already is ahead of what still showed.
+    pub fn hide(&mut self) {
+        for (k, axis) in self.axes.iter_mut().enumerate() {
+            axis.at += axis.by.signum() * (self.whole[k] - self.size[k]).max(0.0) / 2.0;
+            self.size[k] = self.size[k].max(self.whole[k]);
+        }
+    }
+
+    /// Its low edge on this axis is here, or its high one.
+    pub fn correct_edge(&mut self, k: usize, edge: f32, is_low: bool) {
+        let (scale, half) = (geometric(self.size), self.size[k] / 2.0);
+        self.axes[k].correct(if is_low { edge + half } else { edge - half }, scale);
     }
 
     /// It is somewhere in this box.

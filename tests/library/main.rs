@@ -9,10 +9,15 @@ mod support;
 mod backbone;
 #[cfg(feature = "evaluate")]
 mod datasets;
+#[cfg(feature = "evaluate")]
+mod films;
 mod golden;
 #[cfg(feature = "evaluate")]
 mod measures;
 mod oracle;
 mod record;
 mod time;
+#[cfg(feature = "evaluate")]
+mod tracking;
+#[cfg(feature = "evaluate")]
 mod tracks;

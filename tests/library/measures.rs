@@ -8,9 +8,6 @@ use mostream::evaluate::sample::{self, Estimate, FoundBox, Moment, Sample};
 use mostream::evaluate::{auc, bootstrap, tables, video};
 use mostream::localize::Method;
 use serde_json::{Value, json};
-use std::io::Write;
-use std::path::Path;
-use std::process::{Command, Stdio};
 
 fn truth(bbox: [f64; 4]) -> TruthBox {
     TruthBox { bbox, class: None, is_difficult: false, is_truncated: false, is_crowd: false, track: None }
@@ -21,7 +18,7 @@ fn frame(boxes: Vec<TruthBox>) -> FrameTruth {
 }
 
 fn found(bbox: [f64; 4], score: f32) -> FoundBox {
-    FoundBox { bbox, score }
+    FoundBox { bbox, score, track: None }
 }
 
 /// One picture per entry.
@@ -36,6 +33,7 @@ fn samples(pictures: &[(FrameTruth, Vec<FoundBox>)]) -> Vec<Sample<'_>> {
             truth,
             is_exhaustive: true,
             found,
+            is_followed: false,
             moment: None,
         })
         .collect()
@@ -117,18 +115,8 @@ with contextlib.redirect_stdout(open(os.devnull, 'w')):
     run.evaluate(); run.accumulate(); run.summarize()
 print(json.dumps([run.stats[i] for i in (0, 1, 3, 4, 5, 8, 9, 10, 11)]))
 ";
-    let python = Path::new(env!("CARGO_MANIFEST_DIR")).join(".venv/bin/python");
-    let mut child =
-        Command::new(python).args(["-c", script]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
-    child
-        .stdin
-        .take()
-        .unwrap()
-        .write_all(json!({ "truth": truth, "results": results }).to_string().as_bytes())
-        .unwrap();
-    let output = child.wait_with_output().unwrap();
-    assert!(output.status.success(), "pycocotools failed: run tools/setup.sh");
-    serde_json::from_slice(&output.stdout).unwrap()
+    let stats = crate::support::python(script, &json!({ "truth": truth, "results": results }));
+    serde_json::from_value(stats).unwrap()
 }
 
 #[test]
@@ -270,6 +258,7 @@ fn a_box_that_follows_its_object_has_no_jitter_and_one_that_jumps_has_its_own_mo
             truth: &frames[frame],
             is_exhaustive: true,
             found: &found[frame],
+            is_followed: false,
             moment: None,
         };
         let samples: Vec<Sample> = (0..4).map(sample).collect();
@@ -296,6 +285,7 @@ fn tracks_tell_objects_apart() {
         truth: &frames[frame],
         is_exhaustive: true,
         found: &boxes,
+        is_followed: false,
         moment: None,
     };
     let (jitter, steps) = video::jitter(&[sample(0), sample(1)], 1, 1).unwrap();
@@ -340,6 +330,7 @@ fn boxes_of_nothing_are_counted_by_the_minute_and_a_clip_says_how_much_the_model
         truth,
         is_exhaustive: true,
         found: boxes,
+        is_followed: false,
         moment: Some(Moment { pts_ns: frame * 200_000_000, inferred: Some(inferred) }),
     };
     let samples = [

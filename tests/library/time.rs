@@ -5,14 +5,14 @@ use mostream::geometry::{Grid, PatchLayout, iou};
 use mostream::motion::{Camera, Carry, Evidence, Motion, Need};
 use mostream::scene::{Candidate, Keys, Object, Scene, SceneError};
 
-const SIZE: (usize, usize) = (160, 120);
-const LAYOUT: PatchLayout =
+pub const SIZE: (usize, usize) = (160, 120);
+pub const LAYOUT: PatchLayout =
     PatchLayout { grid: Grid { rows: 15, cols: 20 }, patch: 8, image_width: 160, image_height: 120 };
-const FPS: u64 = 10;
-const DIM: usize = 32;
+pub const FPS: u64 = 10;
+pub const DIM: usize = 32;
 
 /// A number for a place, 0 to 255.
-fn hash(x: i64, y: i64, seed: u64) -> f32 {
+pub fn hash(x: i64, y: i64, seed: u64) -> f32 {
     let mut mixed =
         (x as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ (y as u64).wrapping_mul(0xc2b2_ae3d_27d4_eb4f) ^ seed;
     mixed = (mixed ^ (mixed >> 29)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -55,7 +55,7 @@ fn frame(number: u64, from: [f32; 2], things: &[Thing], light: f32) -> Vec<u8> {
 }
 
 /// The pattern of each patch: 4×4 means and their neighbours' differences, without the mean.
-fn keys(rgb: &[u8]) -> Vec<f32> {
+pub fn keys(rgb: &[u8]) -> Vec<f32> {
     let mut keys = Vec::new();
     for patch in 0..LAYOUT.grid.patches() {
         let (left, top) = (patch % LAYOUT.grid.cols * 8, patch / LAYOUT.grid.cols * 8);

@@ -1,9 +1,8 @@
 //! Whose the boxes are, on scenes of boxes whose truth is exact: things that cross, stop, are hidden, touch, before a camera that shakes, with
 //! boxes that tremble, are missing, or are of nothing.
 
+use mostream::evaluate::tracking::{Frame, Tally};
 use mostream::track::{Identity, Sighting, State, Tracks};
-use pathfinding::kuhn_munkres::kuhn_munkres;
-use pathfinding::matrix::Matrix;
 use std::collections::{BTreeMap, HashSet};
 
 const FPS: u64 = 25;
@@ -72,17 +71,8 @@ fn scene(chance: &mut Chance) -> Vec<Thing> {
     (0..4).map(|number| thing(number, chance)).collect()
 }
 
-fn overlap(a: &[f32; 4], b: &[f32; 4]) -> f32 {
-    let [w, h] = [0, 1].map(|k| (a[k + 2].min(b[k + 2]) - a[k].max(b[k])).max(0.0));
-    let area = |of: &[f32; 4]| (of[2] - of[0]) * (of[3] - of[1]);
-    w * h / (area(a) + area(b) - w * h)
-}
-
-/// Frame by frame: true boxes by thing, and boxes with their tracks.
-type Run = Vec<(Vec<(usize, [f32; 4])>, Vec<(u64, [f32; 4])>)>;
-
 /// `shake` is in pixels; `by` leaves the other frames without keys.
-fn follow(things: &[Thing], chance: &mut Chance, shake: f32, by: u64) -> (Run, Vec<Identity>) {
+fn follow(things: &[Thing], chance: &mut Chance, shake: f32, by: u64) -> (Vec<Frame>, Vec<Identity>) {
     let (mut tracks, mut run, mut all) = (Tracks::default(), Vec::new(), Vec::new());
     let mut last = [0.0; 2];
     for frame in 0..FRAMES {
@@ -114,31 +104,13 @@ fn follow(things: &[Thing], chance: &mut Chance, shake: f32, by: u64) -> (Run, V
         let owned = found.iter().zip(&owners).filter_map(|(sighting, owner)| Some((*owner.as_ref()?, sighting.bbox)));
         let owned: Vec<_> = owned.filter(|(identity, _)| identity.state != State::Tentative).collect();
         all.extend(owned.iter().map(|(identity, _)| *identity));
-        run.push((truth, owned.into_iter().map(|(identity, bbox)| (identity.id, bbox)).collect()));
+        let drawn = |bbox: [f32; 4]| bbox.map(f64::from);
+        run.push(Frame {
+            truth: truth.into_iter().map(|(thing, bbox)| (thing as u64, drawn(bbox))).collect(),
+            found: owned.into_iter().map(|(identity, bbox)| (identity.id, drawn(bbox))).collect(),
+        });
     }
     (run, all)
-}
-
-/// IDF1 (Ristani et al., ECCV workshops 2016): each thing is one track's at most, those that agree longest.
-fn idf1(run: &Run) -> f64 {
-    let mut together: BTreeMap<(usize, u64), i64> = BTreeMap::new();
-    let (mut boxes, mut tracks) = (0usize, HashSet::new());
-    for (truth, found) in run {
-        boxes += truth.len() + found.len();
-        tracks.extend(found.iter().map(|(id, _)| *id));
-        for (thing, bbox) in truth {
-            for (id, _) in found.iter().filter(|(_, other)| overlap(bbox, other) >= 0.5) {
-                *together.entry((*thing, *id)).or_default() += 1;
-            }
-        }
-    }
-    let mut tracks: Vec<u64> = tracks.into_iter().collect();
-    tracks.sort_unstable();
-    let mut weights = Matrix::new(4, tracks.len().max(4), 0i64);
-    for ((thing, id), frames) in together {
-        weights[(thing, tracks.binary_search(&id).unwrap())] = frames;
-    }
-    2.0 * kuhn_munkres(&weights).0 as f64 / boxes as f64
 }
 
 #[test]
@@ -148,7 +120,7 @@ fn things_that_cross_stop_and_hide_keep_their_identity() {
         let scores: Vec<f64> = (0..80)
             .map(|_| {
                 let things = scene(&mut chance);
-                idf1(&follow(&things, &mut chance, shake, by).0)
+                Tally::of(&follow(&things, &mut chance, shake, by).0, 0.0).measures().unwrap().idf1
             })
             .collect();
         let mean = scores.iter().sum::<f64>() / scores.len() as f64;
@@ -163,7 +135,7 @@ fn identities_are_never_given_twice_and_the_same_boxes_get_the_same() {
     let once = follow(&things, &mut Chance(5), 1.0, 1);
     let again = follow(&things, &mut Chance(5), 1.0, 1);
     assert_eq!(once.1, again.1);
-    for (frame, (_, found)) in once.0.iter().enumerate() {
+    for (frame, Frame { found, .. }) in once.0.iter().enumerate() {
         let ids: HashSet<u64> = found.iter().map(|(id, _)| *id).collect();
         assert_eq!(ids.len(), found.len(), "frame {frame}");
     }

@@ -162,6 +162,11 @@ fn frames_of_a_video_are_those_of_run() {
     let frames: Vec<Value> = clip.boxes[..8].iter().map(|bbox| json!([bbox])).collect();
     let truth = json!({ "clip": "disc.mp4", "frames": frames });
     std::fs::write(folder.path().join("disc.boxes.json"), truth.to_string()).unwrap();
+    let line = |(at, [xmin, ymin, xmax, ymax]): (usize, &[u32; 4])| {
+        format!("{},4,{},{},{},{},1,-1,-1,-1\n", at + 1, xmin + 1, ymin + 1, xmax - xmin, ymax - ymin)
+    };
+    let identities: String = clip.boxes[..8].iter().enumerate().map(line).collect();
+    std::fs::write(folder.path().join("disc.mot.txt"), identities).unwrap();
     for (cue, min_score) in [("time", MIN_SCORE), ("appearance", MOST_MIN_SCORE)] {
         let out = tempfile::tempdir().unwrap();
         let json = out.path().join("r.json");
@@ -200,6 +205,14 @@ fn frames_of_a_video_are_those_of_run() {
         let report = report(&json);
         let video = &report["results"][0]["measures"]["video"];
         assert_eq!((&video["clips"][0]["id"], &video["clips"][0]["frames"]), (&json!("disc"), &json!(4)));
+        // Frames that are looked at one by one have no tracks.
+        let (own, all) = (&video["clips"][0]["tracking"], &video["tracking"]);
+        match cue {
+            "time" => assert_eq!(own["hota"], all["hota"]["value"]),
+            _ => assert!(own.is_null() && all.is_null()),
+        }
+        let told = String::from_utf8(ran.stdout).unwrap();
+        assert_eq!(told.contains("HOTA"), cue == "time", "{told}");
     }
 }
 

@@ -20,6 +20,9 @@ use mostream::geometry::PixelBox;
 use mostream::record::FrameRecord;
 use scene::{Shape, Texture, Thing};
 use serde_json::{Value, json};
+use std::io::Write;
+use std::path::Path;
+use std::process::{Command, Stdio};
 use std::sync::LazyLock;
 
 /// `docs/record.schema.json`: what a reader may meet.
@@ -36,6 +39,17 @@ pub static STRICT_SCHEMA: LazyLock<Validator> = LazyLock::new(|| {
     }
     validator(&schema)
 });
+
+/// What a Python script with the tools of `tools/setup.sh` prints, as JSON, of what it is given on its standard input.
+pub fn python(script: &str, input: &Value) -> Value {
+    let python = Path::new(env!("CARGO_MANIFEST_DIR")).join(".venv/bin/python");
+    let mut command = Command::new(python);
+    let mut child = command.args(["-c", script]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    child.stdin.take().unwrap().write_all(input.to_string().as_bytes()).unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success(), "Python failed: run tools/setup.sh");
+    serde_json::from_slice(&output.stdout).unwrap()
+}
 
 fn published_schema() -> Value {
     serde_json::from_str(include_str!("../../docs/record.schema.json")).unwrap()

@@ -42,11 +42,13 @@ impl<'a> Pictures<'a> {
                 truth: &source.frames[frame],
                 is_exhaustive: source.is_exhaustive,
                 found: &[],
+                is_followed: found.tracks.is_some(),
                 moment: found.moment,
             });
-            let both = found.boxes.iter().zip(&found.scores);
-            let kept = both.filter(|(_, score)| **score >= plan.min_score(setting, item));
-            boxes.push(kept.map(|(bbox, &score)| FoundBox { bbox: bbox.map(f64::from), score }).collect());
+            let track = |at: usize| found.tracks.as_ref()?.get(at).copied();
+            let all = found.boxes.iter().zip(&found.scores).enumerate();
+            let all = all.map(|(at, (bbox, &score))| FoundBox { bbox: bbox.map(f64::from), score, track: track(at) });
+            boxes.push(all.filter(|found| found.score >= plan.min_score(setting, item)).collect());
         }
         Self { ids, truths, boxes }
     }

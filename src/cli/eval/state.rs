@@ -25,6 +25,9 @@ pub struct Found {
     /// `[xmin, ymin, xmax, ymax]`, half-open, in its pixels.
     pub boxes: Vec<[u32; 4]>,
     pub scores: Vec<f32>,
+    /// Whose each box is; none where frames are looked at one by one.
+    #[serde(default)]
+    pub tracks: Option<Vec<u64>>,
     /// Of a video's frame.
     #[serde(default)]
     pub moment: Option<Moment>,
@@ -113,8 +116,9 @@ impl State {
             let line: Line = serde_json::from_slice(line).map_err(|error| {
                 failed(&format!("line {} is not of a state ({error}); remove the file", number + 1))
             })?;
-            if line.found.boxes.len() != line.found.scores.len() {
-                return Err(failed(&format!("line {} has more boxes than scores, or fewer", number + 1)));
+            let Found { boxes, scores, tracks, .. } = &line.found;
+            if [Some(scores.len()), tracks.as_ref().map(Vec::len)].iter().flatten().any(|len| *len != boxes.len()) {
+                return Err(failed(&format!("line {} has more boxes than scores or tracks, or fewer", number + 1)));
             }
             known.insert(line.key, line.found);
         }

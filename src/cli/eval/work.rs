@@ -119,9 +119,9 @@ impl Plan<'_> {
         let method = self.method(setting).to_string();
         let (id, frame) = (&self.items[item].id, frame.to_string());
         let past = match self.cue(setting, item) {
-            Cue::Time { without, .. } => {
+            Cue::Time { min_score, without } => {
                 let least = localizer(self.method(setting), self.paper, self.min_score).min_score;
-                format!("time {:?} without {without:?}, of single pictures what has at least {least}", self.sparing)
+                format!("time {:?} without {without:?} at least {min_score}, of single pictures {least}", self.sparing)
             }
             Cue::Appearance => String::new(),
         };
@@ -252,7 +252,7 @@ impl<'a> Worker<'a> {
     ) -> Result<(), Failure> {
         let (plan, frames) = (self.plan, self.plan.items[item].frames.len());
         for setting in 0..plan.settings() {
-            let Cue::Time { without, .. } = plan.cue(setting, item) else { continue };
+            let cue @ Cue::Time { .. } = plan.cue(setting, item) else { continue };
             let mut wanted = BTreeMap::new();
             for frame in (0..frames).filter(|frame| plan.is_wanted(item, *frame)) {
                 let Some(Ok(stamp)) = file_of(frame).map(stamp) else { continue };
@@ -295,6 +295,7 @@ impl<'a> Worker<'a> {
                     picture: [record.width, record.height],
                     boxes: record.objects.iter().map(|object| object.bbox).collect(),
                     scores: record.objects.iter().map(|object| object.score).collect(),
+                    tracks: record.objects.iter().map(|object| Some(object.track?.id)).collect(),
                     us: Microseconds {
                         decode: 0,
                         scale: timings.convert,
@@ -313,8 +314,7 @@ impl<'a> Worker<'a> {
                 checkpoint: plan.models.checkpoint,
                 feature: feature_for(plan.method(setting), plan.feature),
                 localizer: localizer(plan.method(setting), plan.paper, plan.min_score),
-                // All of them: the report leaves out what is below its bound.
-                cue: Cue::Time { min_score: 0.0, without },
+                cue,
             };
             let feed = Files::new(sources, Span::default()).of_one_scene();
             let outcome = past::watch(feed, plan.sparing, &ask, plan.models.stop, take)?;
@@ -479,6 +479,7 @@ impl<'a> Worker<'a> {
                     picture: [picture.0, picture.1],
                     boxes: detections.iter().map(|d| [d.bbox.xmin, d.bbox.ymin, d.bbox.xmax, d.bbox.ymax]).collect(),
                     scores: detections.iter().map(|detection| detection.score).collect(),
+                    tracks: None,
                     us: Microseconds { decode, scale, infer: *infer, localize, ..Microseconds::default() },
                     moment,
                 };

@@ -1,11 +1,15 @@
-//! Videos, each with its boxes frame by frame in a JSON file beside it.
+//! Videos, each with its boxes frame by frame in a JSON file beside it, and whose they are in a text file where that is known.
 
 use super::json::Entry;
-use super::{DatasetError, FrameTruth, Item, Media, Report, TruthBox, fault, files};
+use super::{DatasetError, FrameTruth, Item, Media, Report, TruthBox, fault, files, mot};
+use crate::geometry;
 use std::path::Path;
 
-const MAX_JSON_BYTES: u64 = 64 << 20;
+const MAX_BYTES: u64 = 64 << 20;
 const ENDING: &str = ".boxes.json";
+const IDENTITIES: &str = ".mot.txt";
+/// A line of identities is of no box that it overlaps less.
+const SAME_IOU: f64 = 0.5;
 /// Only decoding tells a video's size: its boxes are cut at the left and the top.
 const UNKNOWN_SIZE: (u32, u32) = (u32::MAX, u32::MAX);
 
@@ -55,7 +59,7 @@ fn name(path: &Path) -> Option<&str> {
 
 fn item(root: &Path, path: &Path, name: &str, report: &mut Report) -> Result<Item, DatasetError> {
     let Boxes { clip, frames, exhaustive } =
-        serde_json::from_reader(files::open(path, MAX_JSON_BYTES)?).map_err(|error| fault(path, error))?;
+        serde_json::from_reader(files::open(path, MAX_BYTES)?).map_err(|error| fault(path, error))?;
     let video = files::inside(root, &clip.unwrap_or_else(|| format!("{name}.mp4")))?;
     if !video.is_file() {
         return Err(fault(path, format!("there is no clip {}", video.display())));
@@ -70,5 +74,33 @@ fn item(root: &Path, path: &Path, name: &str, report: &mut Report) -> Result<Ite
         });
         truths.push(FrameTruth { is_annotated, boxes: boxes.collect() });
     }
+    let identities = root.join(format!("{name}{IDENTITIES}"));
+    if identities.is_file() {
+        identify(&mut truths, &identities, report)?;
+    }
     Ok(Item { id: name.to_owned(), media: Media::Video(video), frames: truths, is_exhaustive: exhaustive })
+}
+
+/// Whose the boxes are, by lines as in a MOT Challenge's truth: each names the box of its frame that it overlaps most.
+fn identify(frames: &mut [FrameTruth], path: &Path, report: &mut Report) -> Result<(), DatasetError> {
+    let text = files::read_text(path, MAX_BYTES)?;
+    for (index, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
+        let named = mot::object(line, UNKNOWN_SIZE).and_then(|(number, object)| {
+            let at = usize::try_from(number).ok().and_then(|number| number.checked_sub(1));
+            let frame = at.and_then(|at| frames.get_mut(at)).ok_or(format!("there is no frame {number}"))?;
+            if !frame.is_annotated {
+                return Ok(());
+            }
+            if frame.boxes.iter().any(|truth| truth.track == object.track) {
+                return Err(format!("object {} is in frame {number} twice", object.track.unwrap_or_default()));
+            }
+            let iou = |truth: &TruthBox| geometry::iou(&truth.bbox, &object.bbox);
+            let open = frame.boxes.iter_mut().filter(|truth| truth.track.is_none() && iou(truth) >= SAME_IOU);
+            let nearest = open.max_by(|a, b| iou(a).total_cmp(&iou(b)));
+            nearest.ok_or(format!("frame {number} has no such box"))?.track = object.track;
+            Ok(())
+        });
+        report.keep(named.map_err(|why| fault(path, format!("line {}: {why}", index + 1))));
+    }
+    Ok(())
 }

@@ -103,7 +103,7 @@ fn pictures_folder(folder: &Path) -> Result<PathBuf, DatasetError> {
 
 /// `frame,track,left,top,width,height,counts,class,visibility`; without a class where the columns are those of MOT15
 /// (`…,counts,x,y,z`). Frames and pixels are counted from 1.
-fn object(line: &str, size: (u32, u32)) -> Result<(u64, TruthBox), String> {
+pub fn object(line: &str, size: (u32, u32)) -> Result<(u64, TruthBox), String> {
     let words: Vec<&str> = line.split(',').map(str::trim).collect();
     let number = |index: usize| {
         let word = words.get(index).ok_or(format!("{} columns (expected at least 7)", words.len()))?;

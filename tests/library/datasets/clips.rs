@@ -41,6 +41,40 @@ fn clips_say_which_frames_and_objects_are_annotated() {
 }
 
 #[test]
+fn clips_say_whose_the_boxes_are() {
+    let folder = tempfile::tempdir().unwrap();
+    write(&folder, "a.mp4", "");
+    write(
+        &folder,
+        "a.boxes.json",
+        r#"{"frames": [[[9, 9, 29, 49], [12, 9, 32, 49]], null, [[9, 9, 29, 49], [60, 9, 80, 49]]]}"#,
+    );
+    // MOT counts frames and pixels from 1; nobody looked at the second frame.
+    let lines = [
+        "1,7,13,10,20,40,1,-1,-1,-1",
+        "1,3,10,10,20,40,1,-1,-1,-1",
+        "2,3,10,10,20,40,1,-1,-1,-1",
+        "3,3,11,10.4,20,40,1,-1,-1,-1",
+        "3,3,61,10,20,40,1,-1,-1,-1",
+        "3,8,200,10,20,40,1,-1,-1,-1",
+        "4,3,10,10,20,40,1,-1,-1,-1",
+        "word",
+    ];
+    write(&folder, "a.mot.txt", lines.join("\n"));
+    let dataset = open(&folder);
+    let tracks: Vec<_> =
+        dataset.items[0].frames.iter().flat_map(|frame| &frame.boxes).map(|truth| truth.track).collect();
+    assert_eq!(tracks, [Some(3), Some(7), Some(3), None]);
+    let expected = [
+        "line 5: object 3 is in frame 3 twice",
+        "line 6: frame 3 has no such box",
+        "line 7: there is no frame 4",
+        "line 8: column 1 is \"word\"",
+    ];
+    assert_failures(&dataset, &expected);
+}
+
+#[test]
 fn davis_masks_become_boxes_with_identities() {
     let folder = tempfile::tempdir().unwrap();
     let mask = |sequence: &str, frame: u32| format!("Annotations/480p/{sequence}/{frame:05}.png");

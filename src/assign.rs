@@ -1,16 +1,19 @@
-//! Which box belongs to which track: pairs of the largest likeness in all (Kuhn and Munkres), group by group.
+//! Who belongs to whom: pairs of the largest likeness in all (Kuhn and Munkres), group by group.
 
 use pathfinding::kuhn_munkres::kuhn_munkres;
 use pathfinding::matrix::Matrix;
 
 /// Likeness as whole numbers, which the assignment is exact in.
-const UNITS: f32 = 1e6;
-/// Groups of more than so many pairings are taken in the order of likeness: a crowd of a thousand must not stop the source.
-const MOST: usize = 64 * 64;
+const UNITS: f64 = 1e12;
 
-/// The pairs `(left, right)` of `lefts` and `rights` numbers whose likeness, above 0, is the largest in all; none has two. Pairs without a
-/// likeness are never made.
-pub fn assign(lefts: usize, rights: usize, likeness: impl Fn(usize, usize) -> Option<f32>) -> Vec<(usize, usize)> {
+/// The pairs `(left, right)` of `lefts` and `rights` numbers whose likeness, above 0 and not far above 1, is the largest in all; none
+/// has two. Pairs without a likeness are never made. Groups of more than `most` pairings are taken in the order of likeness.
+pub fn assign(
+    lefts: usize,
+    rights: usize,
+    most: usize,
+    likeness: impl Fn(usize, usize) -> Option<f64>,
+) -> Vec<(usize, usize)> {
     let mut edges = Vec::new();
     for left in 0..lefts {
         edges.extend((0..rights).filter_map(|right| Some((left, right, likeness(left, right)?))));
@@ -19,14 +22,14 @@ pub fn assign(lefts: usize, rights: usize, likeness: impl Fn(usize, usize) -> Op
     for group in groups(lefts, rights, &edges) {
         match group.lefts.len() * group.rights.len() {
             1 => pairs.push((group.lefts[0], group.rights[0])),
-            2..=MOST => pairs.extend(best(&group)),
+            pairings if pairings <= most => pairs.extend(best(&group)),
             _ => pairs.extend(greedy(group)),
         }
     }
     pairs
 }
 
-type Edge = (usize, usize, f32);
+type Edge = (usize, usize, f64);
 
 /// Numbers that are linked with each other, and their links.
 #[derive(Default)]
@@ -105,7 +108,7 @@ mod tests {
     use super::*;
 
     /// The largest sum of all ways to pair.
-    fn most(lefts: usize, taken: &mut Vec<bool>, likeness: &dyn Fn(usize, usize) -> Option<f32>) -> f32 {
+    fn most(lefts: usize, taken: &mut Vec<bool>, likeness: &dyn Fn(usize, usize) -> Option<f64>) -> f64 {
         let Some(left) = lefts.checked_sub(1) else { return 0.0 };
         let mut best = most(left, taken, likeness);
         for right in 0..taken.len() {
@@ -124,14 +127,14 @@ mod tests {
         for (lefts, rights) in [(0, 3), (1, 1), (3, 2), (4, 6), (6, 4), (5, 5)].into_iter().cycle().take(300) {
             let mut draw = || {
                 state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-                (state >> 8) as f32 / (1 << 24) as f32
+                f64::from(state >> 8) / f64::from(1 << 24)
             };
-            let table: Vec<Option<f32>> = (0..lefts * rights).map(|_| Some(draw()).filter(|_| draw() < 0.5)).collect();
+            let table: Vec<Option<f64>> = (0..lefts * rights).map(|_| Some(draw()).filter(|_| draw() < 0.5)).collect();
             let likeness = |left: usize, right: usize| table[left * rights + right];
-            let pairs = assign(lefts, rights, likeness);
-            let sum: f32 = pairs.iter().map(|&(left, right)| likeness(left, right).unwrap()).sum();
+            let pairs = assign(lefts, rights, usize::MAX, likeness);
+            let sum: f64 = pairs.iter().map(|&(left, right)| likeness(left, right).unwrap()).sum();
             let best = most(lefts, &mut vec![false; rights], &likeness);
-            assert!((sum - best).abs() < 1e-4, "{sum} of {best}");
+            assert!((sum - best).abs() < 1e-9, "{sum} of {best}");
             for side in [|pair: &(usize, usize)| pair.0, |pair: &(usize, usize)| pair.1] {
                 let mut used: Vec<usize> = pairs.iter().map(side).collect();
                 used.sort_unstable();
@@ -143,10 +146,11 @@ mod tests {
 
     #[test]
     fn a_crowd_is_paired_in_the_order_of_likeness() {
-        let pairs =
-            assign(100, 100, |left, right| (left / 50 == right / 50).then_some(if left == right { 1.0 } else { 0.4 }));
+        let pairs = assign(100, 100, 2500, |left, right| {
+            (left / 50 == right / 50).then_some(if left == right { 1.0 } else { 0.4 })
+        });
         assert_eq!(pairs.len(), 100);
-        let all = assign(100, 100, |left, right| Some(if left == right { 1.0 } else { 0.4 }));
+        let all = assign(100, 100, 2500, |left, right| Some(if left == right { 1.0 } else { 0.4 }));
         assert!(all.len() == 100 && all.iter().all(|(left, right)| left == right));
     }
 }
