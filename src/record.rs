@@ -385,7 +385,7 @@ impl ObjectRecord {
             track: None,
             cues: None,
             label: label.map(str::to_owned),
-            mask: with_mask.then(|| MaskRecord::new(&detection.patches, layout)),
+            mask: with_mask.then(|| MaskRecord::new(&detection.patches, layout.grid.rows, layout.grid.cols)),
         }
     }
 
@@ -407,7 +407,24 @@ impl ObjectRecord {
             track: None,
             cues: Some(cues),
             label,
-            mask: with_mask.then(|| MaskRecord::new(patches, layout)),
+            mask: with_mask.then(|| MaskRecord::new(patches, layout.grid.rows, layout.grid.cols)),
+        }
+    }
+}
+
+impl ObjectRecord {
+    /// The same thing in a frame in which it was not seen, where it is thought to be, in pixels of a frame with this grid.
+    pub fn moved(&self, bbox: [u32; 4], identity: &Identity, grid: &GridRecord) -> Self {
+        let patches = grid.patches_in(bbox);
+        Self {
+            bbox,
+            seed: None,
+            score: identity.score,
+            patches: patches.len(),
+            track: Some(TrackRecord::from(identity)),
+            cues: None,
+            label: self.label.clone(),
+            mask: self.mask.is_some().then(|| MaskRecord::new(&patches, grid.rows, grid.cols)),
         }
     }
 }
@@ -426,9 +443,8 @@ impl MaskRecord {
         patches
     }
 
-    /// Run lengths of ascending `patches`.
-    pub fn new(patches: &[usize], layout: &PatchLayout) -> Self {
-        let (rows, cols) = (layout.grid.rows, layout.grid.cols);
+    /// Run lengths of ascending `patches` of a grid.
+    pub fn new(patches: &[usize], rows: usize, cols: usize) -> Self {
         let mut mask = vec![false; rows * cols];
         patches.iter().for_each(|&patch| mask[patch] = true);
         let mut counts = vec![0];

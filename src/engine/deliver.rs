@@ -104,6 +104,8 @@ pub(super) struct Delivery<'a> {
     pub status: Arc<SourceStatus>,
     pub is_live: bool,
     pub every: Every,
+    /// How long frames wait for those after them, which time says more of.
+    pub wait: Duration,
     pub orders: Receiver<Order>,
     /// Tells a live source's delivery that there is no room for one more order, or for its picture.
     pub crowded: Receiver<()>,
@@ -236,18 +238,23 @@ impl<'a> Delivery<'a> {
 
     fn deliver(&self, outbox: &mut Outbox, past: Past, end: &mut End) {
         let mut out = Out { outbox, past, end, drawing: None };
-        let mut follow = Follow::new(self.waits());
+        let mut follow = Follow::new(if self.waits() { self.wait.as_nanos() as u64 } else { 0 });
         self.receive(&mut follow, &mut out);
+        self.send_all(&mut follow, &mut out);
+    }
+
+    /// Those that wait, without what would have come after them.
+    fn send_all(&self, follow: &mut Follow<Kept>, out: &mut Out) {
         while !self.is_broken.load(Ordering::Relaxed)
             && let Some((record, kept)) = follow.pop(true, self.shared.task)
         {
-            self.send(record, kept, &mut out);
+            self.send(record, kept, out);
         }
     }
 
     /// Whether frames wait for those after them.
     fn waits(&self) -> bool {
-        !self.is_live && self.shared.task.cue != Cue::Appearance
+        !self.wait.is_zero() && self.shared.task.cue != Cue::Appearance
     }
 
     fn receive(&self, follow: &mut Follow<Kept>, out: &mut Out) {
@@ -256,6 +263,8 @@ impl<'a> Delivery<'a> {
             let order = match order {
                 Order::State(change) => {
                     self.say(&change);
+                    // They are from before it.
+                    self.send_all(follow, out);
                     match change.state {
                         SourceState::Ended => out.end.change = Some(change),
                         _ if self.is_live => {
@@ -310,8 +319,11 @@ impl<'a> Delivery<'a> {
         }
     }
 
-    fn send(&self, record: FrameRecord, kept: Kept, out: &mut Out) {
+    fn send(&self, mut record: FrameRecord, kept: Kept, out: &mut Out) {
         let Kept { picture, wanted, arrived } = kept;
+        if let Some(live) = &mut record.live {
+            live.latency_us = microseconds(arrived);
+        }
         out.end.frames += 1;
         out.past.tell(&record);
         self.status.finished(&record, arrived.elapsed());
@@ -371,7 +383,7 @@ impl<'a> Delivery<'a> {
         let live = order.capture.map(|capture| LiveRecord {
             captured_unix_ns: capture.unix_ns,
             clock: capture.clock,
-            latency_us: order.arrived.elapsed().as_micros() as u64,
+            latency_us: 0,
             gap_ns: capture.gap_ns,
         });
         let mut timings = answer.filter(|_| is_inferred).map(|answer| answer.timings).unwrap_or_default();

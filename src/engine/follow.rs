@@ -4,7 +4,7 @@ use super::task::Task;
 use crate::motion::camera::Movement;
 use crate::motion::{Camera, Evidence};
 use crate::record::{FrameRecord, ObjectRecord, TrackRecord};
-use crate::track::{Identity, Sighting, State, Steady, Tracks};
+use crate::track::{Between, Identity, Owned, Sighting, State, Steadied, Steady, Tracks};
 use std::collections::VecDeque;
 
 /// The tracks of one source's frames, and the frames that wait, each with what else is known of it.
@@ -24,9 +24,9 @@ struct Waiting<T> {
 }
 
 impl<T> Follow<T> {
-    /// Of frames that wait for those after them, or do not.
-    pub fn new(waits: bool) -> Self {
-        let steady = Steady::new(waits);
+    /// Of frames that wait so long for those after them.
+    pub fn new(wait_ns: u64) -> Self {
+        let steady = Steady::new(wait_ns);
         Self { tracks: Tracks::default(), steady, shake: None, waiting: VecDeque::new() }
     }
 
@@ -54,15 +54,16 @@ impl<T> Follow<T> {
         let owners = self.tracks.update(record.pts_ns, ahead, &found);
         let mut owned = owners.iter();
         record.objects.retain(|_| owned.next().is_some_and(Option::is_some));
-        let scores = record.objects.iter().map(|object| object.score);
-        self.steady.push(record.pts_ns, owners.into_iter().flatten().zip(scores).collect());
+        let boxes = record.objects.iter().map(|object| object.bbox.map(|edge| edge as f32));
+        let owned = owners.into_iter().flatten().zip(boxes).map(|(identity, bbox)| Owned { identity, bbox });
+        self.steady.push(record.pts_ns, owned.collect());
         self.waiting.push_back(Waiting { record, is_followed: true, rest });
     }
 
     /// The oldest frame where it has waited long enough, or where no more come (`is_end`): its objects that are believed, with their
     /// tracks and steadied scores.
     pub fn pop(&mut self, is_end: bool, task: &Task) -> Option<(FrameRecord, T)> {
-        let identities = self.steady.pop(is_end)?;
+        let Steadied { identities, between } = self.steady.pop(is_end)?;
         let Waiting { mut record, is_followed, rest } = self.waiting.pop_front()?;
         if !is_followed {
             return Some((record, rest));
@@ -75,6 +76,15 @@ impl<T> Follow<T> {
         let is_object = |identity: &Identity| identity.state != State::Tentative && identity.score >= least;
         let mut kept = identities.iter().map(is_object);
         record.objects.retain(|_| kept.next().unwrap_or(false));
+        for Between { owned: Owned { identity, bbox }, later: (frames, number) } in between {
+            // It is the first of those that wait now.
+            let later = self.waiting.get(frames - 1).and_then(|waiting| waiting.record.objects.get(number));
+            let limits = [record.width, record.height].map(|side| side as f32);
+            let bbox = [0, 1, 2, 3].map(|edge| bbox[edge].round().clamp(0.0, limits[edge % 2]) as u32);
+            if let Some(later) = later.filter(|_| is_object(&identity) && bbox[0] < bbox[2] && bbox[1] < bbox[3]) {
+                record.objects.push(later.moved(bbox, &identity, &record.grid));
+            }
+        }
         record.objects.sort_by(|a, b| b.score.total_cmp(&a.score));
         Some((record, rest))
     }

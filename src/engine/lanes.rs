@@ -228,7 +228,8 @@ impl<'scope, 'env> Lanes<'scope, 'env> {
 
     fn spawn(&mut self, input: Input) -> std::io::Result<()> {
         let (shared, scope) = (self.shared, self.scope);
-        let Input { status, feed, sinks, every, adaptive, mut scene, witness } = input;
+        let wait = input.wait();
+        let Input { status, feed, sinks, every, adaptive, mut scene, witness, .. } = input;
         let is_live = feed.is_live();
         let (to_deliver, orders) = bounded(if is_live { LIVE_ORDERS } else { PATIENT_ORDERS });
         let (to_crowd, crowded) = bounded(1);
@@ -262,7 +263,8 @@ impl<'scope, 'env> Lanes<'scope, 'env> {
             is_broken: is_broken.clone(),
             status: status.clone(),
         };
-        let delivery = Delivery { status: status.clone(), is_live, every, orders, crowded, room, is_broken, shared };
+        let delivery =
+            Delivery { status: status.clone(), is_live, every, wait, orders, crowded, room, is_broken, shared };
         let source = spawn(scope, "source", move || source.run())?;
         let has_ended = Arc::<AtomicBool>::default();
         let end = EndOfLane(has_ended.clone(), self.to_end.clone());

@@ -14,7 +14,9 @@ use crate::record::{Every, FrameRecord};
 use crate::scene::{Scene, Sense, Senses};
 use crate::stream::StreamError;
 use crate::stream::feed::Feed;
+use crate::track::AROUND_NS;
 use std::sync::Arc;
+use std::time::Duration;
 use tracing::error;
 
 /// What speaks for an object.
@@ -62,6 +64,8 @@ pub struct Input {
     pub sinks: Vec<Box<dyn Sink>>,
     /// Which frames the model runs on; the boxes hold in between.
     pub every: Every,
+    /// How long frames wait for those that come after them; a file's for [`AROUND_NS`], a live source's not at all, unless it is said.
+    pub delay: Option<Duration>,
     /// Spares the model what has not changed.
     pub adaptive: Option<Adaptive>,
     /// Where the past is asked: what was seen before this run, and where it is kept.
@@ -71,9 +75,24 @@ pub struct Input {
 }
 
 impl Input {
+    /// See [`Self::delay`].
+    pub(super) fn wait(&self) -> Duration {
+        let usual = if self.feed.is_live() { 0 } else { AROUND_NS };
+        self.delay.unwrap_or(Duration::from_nanos(usual))
+    }
+
     /// Every frame for the model, its records to nobody.
     pub fn new(status: Arc<SourceStatus>, feed: Box<dyn Feed>) -> Self {
-        Self { status, feed, sinks: Vec::new(), every: Every::default(), adaptive: None, scene: None, witness: None }
+        Self {
+            status,
+            feed,
+            sinks: Vec::new(),
+            every: Every::default(),
+            delay: None,
+            adaptive: None,
+            scene: None,
+            witness: None,
+        }
     }
 }
 

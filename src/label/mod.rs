@@ -118,7 +118,7 @@ impl Object {
             bbox: [xmin, ymin, xmax, ymax],
             score: detection.score,
             category,
-            mask: MaskRecord::new(&detection.patches, layout),
+            mask: MaskRecord::new(&detection.patches, layout.grid.rows, layout.grid.cols),
             track,
         })
     }

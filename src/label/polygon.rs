@@ -182,7 +182,8 @@ mod tests {
         // The last column and row of patches reach past the image.
         let (image_width, image_height) = (grid.cols as u32 * 4 - 1, grid.rows as u32 * 4 - 2);
         let layout = PatchLayout { grid, patch: 4, image_width, image_height };
-        let mask = PatchMask::new(&MaskRecord::new(&patches, &layout), &layout, width, height);
+        let mask =
+            PatchMask::new(&MaskRecord::new(&patches, layout.grid.rows, layout.grid.cols), &layout, width, height);
         let mut pixels = vec![false; (width * height) as usize];
         for patch in patches {
             let (row, col) = (patch / grid.cols, patch % grid.cols);

@@ -118,6 +118,7 @@ impl Setup {
         Input {
             sinks,
             every: source.options.every.unwrap_or_default(),
+            delay: source.options.delay,
             adaptive: (source.options.adaptive == Some(true)).then(Adaptive::default),
             scene: own.scene.as_deref().map(|file| scene::kept(file, &self.by)),
             ..Input::new(status, feed)

@@ -86,6 +86,9 @@ pub struct Shared {
     pub batch: Option<u16>,
 }
 
+/// Frames that wait hold their pictures.
+const MOST_DELAY: Duration = Duration::from_secs(2);
+
 /// What a source may have of its own. What is none is as [`RunSpec::each`] says, else as usual.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
@@ -99,6 +102,9 @@ pub struct SourceOptions {
     pub push: Option<String>,
     /// Which frames the backbone runs on.
     pub every: Option<Every>,
+    /// How long records wait for what comes after them.
+    #[serde(with = "span")]
+    pub delay: Option<Duration>,
     /// The backbone rests while the picture does not change.
     pub adaptive: Option<bool>,
     /// It begins paused, until it is resumed.
@@ -375,6 +381,7 @@ impl SourceOptions {
             segment: own.segment.or(each.segment),
             push: own.push.or(each.push),
             every: own.every.or(each.every),
+            delay: own.delay.or(each.delay),
             adaptive: own.adaptive.or(each.adaptive),
             paused: own.paused.or(each.paused),
             scene: own.scene.or(each.scene),
@@ -396,7 +403,14 @@ impl SourceOptions {
     /// Of each value alone.
     fn check_values(&self) -> Result<(), SpecError> {
         match self.every {
-            Some(Every::Frames(0)) => Err(SpecError::new("every", "expected 1 or more, not 0")),
+            Some(Every::Frames(0)) => return Err(SpecError::new("every", "expected 1 or more, not 0")),
+            _ => {}
+        }
+        match self.delay {
+            Some(delay) if delay > MOST_DELAY => {
+                let [most, delay] = [MOST_DELAY, delay].map(|time| time.as_secs_f64());
+                Err(SpecError::new("delay", format!("expected at most {most} s, not {delay} s")))
+            }
             _ => Ok(()),
         }
     }

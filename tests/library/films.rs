@@ -10,7 +10,7 @@ use mostream::geometry;
 use mostream::motion::Motion;
 use mostream::motion::camera::Movement;
 use mostream::scene::{Keys, MIN_SCORE, Scene};
-use mostream::track::{Identity, Sighting, State, Steady, Tracks};
+use mostream::track::{AROUND_NS, Between, Identity, Owned, Sighting, State, Steadied, Steady, Tracks};
 use std::collections::VecDeque;
 
 /// Of each kind.
@@ -215,7 +215,7 @@ impl Film {
         let whole: Vec<f64> = self.actors.iter().map(|actor| actor.area()).collect();
         let ground = scene::ground(SIZE.0 as u32 + 2 * MARGIN, SIZE.1 as u32 + 2 * MARGIN);
         let (mut motion, mut scene) = (Motion::new(SIZE), Scene::default());
-        let (mut tracks, mut steady) = (Tracks::default(), Steady::new(true));
+        let (mut tracks, mut steady) = (Tracks::default(), Steady::new(AROUND_NS));
         let (mut waiting, mut frames, mut last) = (VecDeque::new(), Vec::new(), None);
         for number in 0..FRAMES {
             let (rgb, truth) = self.frame(number, &ground, &whole, chance);
@@ -232,9 +232,10 @@ impl Film {
             let ahead = |at: [f32; 2]| [0, 1].map(|k| at[k] + 2.0 * (by(now, at)[k] - by(last, at)[k]));
             let owners = tracks.update(pts_ns, ahead, &found);
             last = now;
-            steady.push(pts_ns, owners.into_iter().flatten().zip(found.iter().map(|found| found.score)).collect());
+            let owned = owners.into_iter().flatten().zip(&found);
+            steady.push(pts_ns, owned.map(|(identity, found)| Owned { identity, bbox: found.bbox }).collect());
             waiting.push_back((truth, found));
-            while let Some(identities) = steady.pop(number + 1 == FRAMES) {
+            while let Some(Steadied { identities, between }) = steady.pop(number + 1 == FRAMES) {
                 let (truth, found) = waiting.pop_front().unwrap();
                 let is_object = |(_, identity): &(Sighting, Identity)| {
                     identity.state != State::Tentative && identity.score >= MIN_SCORE
@@ -244,7 +245,12 @@ impl Film {
                     score: identity.score,
                     track: Some(identity.id),
                 });
-                frames.push((truth, found.collect()));
+                let between = between.iter().map(|Between { owned: Owned { identity, bbox }, .. }| FoundBox {
+                    bbox: bbox.map(f64::from),
+                    score: identity.score,
+                    track: Some(identity.id),
+                });
+                frames.push((truth, found.chain(between.filter(|found| found.score >= MIN_SCORE)).collect()));
             }
         }
         frames

@@ -280,7 +280,7 @@ proptest! {
     ) {
         let grid = Grid { rows, cols };
         let layout = PatchLayout { grid, patch: 8, image_width: 8 * cols as u32, image_height: 8 * rows as u32 };
-        let mask = MaskRecord::new(&patches, &layout);
+        let mask = MaskRecord::new(&patches, layout.grid.rows, layout.grid.cols);
         prop_assert_eq!(mask.size, [rows, cols]);
         prop_assert!(mask.counts.iter().skip(1).all(|&count| count > 0), "only the first run may be empty");
         let mut found: Vec<usize> = decoded(&mask).into_iter().map(|(row, col)| row * cols + col).collect();
@@ -293,6 +293,6 @@ proptest! {
 fn a_mask_tells_its_patches() {
     for patches in [vec![], vec![0], vec![5, 11], vec![0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11]] {
         let layout = PatchLayout { grid: Grid { rows: 3, cols: 4 }, patch: 8, image_width: 32, image_height: 24 };
-        assert_eq!(MaskRecord::new(&patches, &layout).patches(), patches);
+        assert_eq!(MaskRecord::new(&patches, layout.grid.rows, layout.grid.cols).patches(), patches);
     }
 }

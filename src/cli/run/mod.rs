@@ -129,6 +129,10 @@ struct SourceArgs {
     /// watched, and the boxes of --cue appearance hold
     #[arg(long, value_name = "N|auto", default_value = "1")]
     every: Every,
+    /// Let records and pictures wait so long for what comes after them: scores are steadier, and who is missed in between is put in [default:
+    /// 250ms for files, none for live sources]
+    #[arg(long, value_name = "TIME", value_parser = parse_span)]
+    delay: Option<Duration>,
     /// Leave out the backbone while the picture of a still camera does not change; the boxes hold
     #[arg(long)]
     adaptive: bool,
