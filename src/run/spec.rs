@@ -402,9 +402,8 @@ impl SourceOptions {
 
     /// Of each value alone.
     fn check_values(&self) -> Result<(), SpecError> {
-        match self.every {
-            Some(Every::Frames(0)) => return Err(SpecError::new("every", "expected 1 or more, not 0")),
-            _ => {}
+        if self.every == Some(Every::Frames(0)) {
+            return Err(SpecError::new("every", "expected 1 or more, not 0"));
         }
         match self.delay {
             Some(delay) if delay > MOST_DELAY => {
