@@ -44,7 +44,7 @@ const LONGEST: u32 = 65_535;
 #[command(
     after_help = "Key frames of a clip: the first, then each frame of which more than a tenth has changed since the last one \
 (cells of a 32x24 brightness thumbnail that differ by more than 16 of 255), at most two a second and at least one in ten. Pictures \
-that look like one that is in the set already, from whatever source, are left out.\n\nA source is a video, a picture, or a folder's \
+that look like one that is in the set already, from whatever source, are left out (in cvat and mot not those that look like others of their own video alone: tracks need them).\n\nA source is a video, a picture, or a folder's \
 pictures of one size that are named alike but for the last number and share their colours with the next (frames of a clip).\n\nA run that was interrupted goes on when it \
 is started again. Inputs that could not be used are listed on stderr and in FOLDER/failures.txt, and the exit code is 3; the set is \
 complete but for them. FOLDER/contact/page-001.html shows the pictures with their boxes.\n\nExamples:\n  mostream label footage/ \
@@ -57,7 +57,8 @@ pub struct Args {
     /// The folder of the set: new, empty, or one to go on with
     #[arg(short, long, value_name = "FOLDER")]
     output: PathBuf,
-    /// The layout: coco, yolo, voc, cvat (CVAT for images 1.1) or mot (MOT Challenge, a folder per clip)
+    /// The layout: coco, yolo, voc, cvat (stills CVAT for images 1.1, videos CVAT for video 1.1, a folder per clip) or mot
+    /// (MOT Challenge, a folder per clip)
     #[arg(long, value_enum, default_value = "coco")]
     format: FormatArg,
     /// Masks in COCO's annotations
@@ -336,7 +337,10 @@ impl Labeller<'_> {
             return Err(PictureError { path: input.name(), why }.into());
         }
         let (clip, print) = (clip_name(input), Print::of(full));
-        if self.seen.has(&print) {
+        let is_followed = matches!((input, self.cue), (Input::Video(_), Cue::Time { .. }));
+        // A track lives on neighbours that look alike; the clip's own pictures are the last that were kept.
+        let own = if is_followed && self.settings.format.has_tracks() { known.kept as usize } else { 0 };
+        if self.seen.has(&print, own) {
             self.duplicates += 1;
             self.append(&Entry::Duplicate { clip })?;
             return Ok(Known { chosen: known.chosen + 1, ..known });
@@ -369,6 +373,7 @@ impl Labeller<'_> {
             number: known.kept + 1,
             width,
             height,
+            is_followed,
             patch: layout.patch,
             model: [layout.image_width, layout.image_height],
             objects: found.iter().filter_map(object).collect(),

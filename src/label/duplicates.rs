@@ -52,9 +52,9 @@ pub struct Seen {
 }
 
 impl Seen {
-    /// Whether a picture like this one was kept before.
-    pub fn has(&self, print: &Print) -> bool {
-        self.prints.iter().any(|seen| seen.is_near(print))
+    /// Whether a picture like this one was kept, before the last `but` that were.
+    pub fn has(&self, print: &Print, but: usize) -> bool {
+        self.prints.iter().take(self.prints.len().saturating_sub(but)).any(|seen| seen.is_near(print))
     }
 
     /// Keeps a print.
@@ -106,6 +106,6 @@ mod tests {
         let mut seen = Seen::default();
         (0..LIMIT + 1).for_each(|n| seen.keep(print(n)));
         assert_eq!((seen.prints.len(), seen.prints[0]), (LIMIT, print(1)));
-        assert!(seen.has(&print(LIMIT)));
+        assert!(seen.has(&print(LIMIT), 0) && !seen.has(&print(LIMIT), 1) && !seen.has(&print(2), LIMIT + 5));
     }
 }

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 /// The folder of a set that is not part of it.
 pub const STATE: &str = ".mostream";
 /// The version of the journal's lines.
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
 
 /// What the pictures of a set have in common; a set goes on with the settings it was begun with.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

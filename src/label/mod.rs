@@ -33,6 +33,13 @@ pub enum Format {
     Mot,
 }
 
+impl Format {
+    /// Whether it says which boxes of a clip are of one thing.
+    pub fn has_tracks(self) -> bool {
+        matches!(self, Self::Cvat | Self::Mot)
+    }
+}
+
 /// The two sides of a set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -70,6 +77,8 @@ pub struct Picture {
     pub number: u64,
     pub width: u32,
     pub height: u32,
+    /// Whether it is a frame of a video whose objects are followed: those of its objects that have a track have it in other frames, too.
+    pub is_followed: bool,
     /// Side of a patch, width and height of the model's input, in its pixels.
     pub patch: u32,
     pub model: [u32; 2],

@@ -107,6 +107,11 @@ fn read(format: &str, set: &Path) -> BTreeMap<String, BTreeMap<String, Vec<Read>
 
 /// The same in a set of these classes.
 fn read_classes(format: &str, set: &Path, classes: &[&str]) -> BTreeMap<String, BTreeMap<String, Vec<Read>>> {
+    read_as(format, set, classes)
+}
+
+/// What the reading script tells of a set of these classes.
+fn read_as<T: serde::de::DeserializeOwned>(format: &str, set: &Path, classes: &[&str]) -> T {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let python = root.join(".venv/bin/python");
     let script = root.join("tests/support/read_dataset.py");
@@ -130,14 +135,22 @@ fn the_tools_that_train_read_the_same_boxes_from_every_format() {
         let mut boxes = 0;
         for picture in &expected {
             let name = picture["name"].as_str().unwrap();
+            let is_task = format == "cvat" && picture["is_followed"].as_bool().unwrap();
             let name = match format {
-                "mot" => format!("{} {}", picture["clip"].as_str().unwrap(), picture["number"]),
+                _ if is_task || format == "mot" => {
+                    format!("{} {}", picture["clip"].as_str().unwrap(), picture["number"])
+                }
                 _ => name.to_owned(),
             };
-            let read = &found[picture["split"].as_str().unwrap()][&name];
+            let mut read = found[picture["split"].as_str().unwrap()][&name].clone();
             let journal = picture["objects"].as_array().unwrap().iter().map(|object| object["bbox"].clone());
             let journal = journal.map(|bbox| (serde_json::from_value(bbox).unwrap(), "object".to_owned()));
-            assert_eq!(*read, journal.collect::<Vec<Read>>());
+            let mut journal: Vec<Read> = journal.collect();
+            if is_task {
+                // Track by track.
+                [&mut read, &mut journal].into_iter().for_each(|boxes| boxes.sort_by(|a, b| a.partial_cmp(b).unwrap()));
+            }
+            assert_eq!(read, journal);
             boxes += read.len();
         }
         assert!(boxes >= expected.len() / 2, "{format}: {boxes} boxes");
@@ -161,6 +174,84 @@ fn the_tools_that_train_read_the_same_boxes_from_every_format() {
     assert_eq!(read("coco", &at.join("rle")), read("coco", &at.join("coco")));
     let annotations = std::fs::read_to_string(at.join("rle/annotations/instances_train.json")).unwrap();
     assert!(annotations.contains("\"counts\":["));
+}
+
+/// A track's boxes by frame.
+type Way = BTreeMap<u64, [f64; 4]>;
+type Listed = Vec<(u64, [f64; 4])>;
+
+#[test]
+fn cvat_has_of_a_video_the_tracks_of_its_record() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    let (width, height) = (320, 240);
+    let ground = scene::ground(width, height);
+    // Two that cross, one of which is gone before the end; the first second is of the ground alone.
+    let picture = |frame: u32| {
+        let way = frame.saturating_sub(25) as f32;
+        let thing = |shape, colours, x: f32, y: f32| Thing {
+            shape,
+            texture: Texture::Stripes,
+            colours,
+            centre: [x, y],
+            radius: 32.0,
+            turn: 0.2,
+        };
+        let star = thing(Shape::Star, [[250.0, 210.0, 60.0], [160.0, 40.0, 30.0]], -40.0 + 5.0 * way, 95.0);
+        let ball = thing(Shape::Ellipse, [[240.0, 240.0, 250.0], [30.0, 40.0, 160.0]], 300.0 - 3.0 * way, 150.0);
+        let there = if frame < 25 { vec![] } else { vec![star, ball] };
+        scene::draw(&ground, width, height, &there)
+    };
+    clips::film(at.join("cross.mp4"), (width, height), (0..100).map(picture), X264);
+    still(at.join("photo.jpg"), 3);
+    let options = ["--size", "320x240"];
+    done(at, &[&["cross.mp4", "photo.jpg", "-o", "set", "--format", "cvat", "--every", "0.04"][..], &options].concat());
+    mostream(
+        at,
+        &[&["run", "cross.mp4", "--records", "found.jsonl", "--every", "5", "--quiet"][..], &options].concat(),
+    );
+
+    let numbers: BTreeMap<u64, u64> = pictures(&at.join("set"))
+        .iter()
+        .filter(|picture| picture["is_followed"] == true)
+        .map(|picture| (picture["frame"].as_u64().unwrap(), picture["number"].as_u64().unwrap() - 1))
+        .collect();
+    assert_eq!(numbers, (0..100).map(|frame| (frame, frame)).collect(), "frames that look alike are not left out");
+    let mut expected = BTreeMap::<u64, Way>::new();
+    for line in std::fs::read_to_string(at.join("found.jsonl")).unwrap().lines() {
+        let record: Value = serde_json::from_str(line).unwrap();
+        let Some(number) = numbers.get(&record["frame"].as_u64().unwrap()) else { continue };
+        for object in record["objects"].as_array().unwrap() {
+            let bbox = serde_json::from_value(object["bbox"].clone()).unwrap();
+            expected.entry(object["track"]["id"].as_u64().unwrap()).or_default().insert(*number, bbox);
+        }
+    }
+    assert!(expected.values().filter(|way| way.len() > 25).count() >= 2, "{expected:?}");
+
+    let told: BTreeMap<String, BTreeMap<String, Listed>> = read_as("cvat_tracks", &at.join("set"), &["object"]);
+    let way = |(name, way): (&String, &Listed)| {
+        (name.rsplit(' ').next().unwrap().parse().unwrap(), way.iter().copied().collect())
+    };
+    let found: BTreeMap<u64, Way> = told.values().flatten().map(way).collect();
+    assert_eq!(found.keys().collect::<Vec<_>>(), expected.keys().collect::<Vec<_>>());
+    for (id, way) in &expected {
+        assert_eq!(found[id].keys().collect::<Vec<_>>(), way.keys().collect::<Vec<_>>(), "track {id}");
+        for (frame, bbox) in way {
+            let off = (0..4).map(|edge| (bbox[edge] - found[id][frame][edge]).abs()).fold(0.0, f64::max);
+            assert!(off <= 1.0 + 1e-9, "track {id}, frame {frame}: {:?}, not {bbox:?}", found[id][frame]);
+        }
+    }
+    // By fewer key frames than boxes; and the still picture beside it.
+    let xml = tree(&at.join("set"))
+        .into_iter()
+        .find(|(path, _)| path.ends_with("annotations.xml") && path.iter().count() == 3);
+    let xml = String::from_utf8(xml.unwrap().1).unwrap();
+    let boxes: usize = expected.values().map(BTreeMap::len).sum();
+    assert!(2 * xml.matches("keyframe=\"1\"").count() < boxes, "{xml}");
+    assert_eq!(
+        read("cvat", &at.join("set")).values().flatten().filter(|(name, _)| name.starts_with("photo")).count(),
+        1
+    );
 }
 
 #[test]

@@ -76,9 +76,26 @@ def voc(split):
 
 
 def cvat(split):
-    root = xml.parse(f"{folder}/annotations.xml").getroot()
+    found = {}
+    for clip, tracks in cvat_clips(split):
+        for number in range(len(os.listdir(f"{folder}/{split}/{clip}/images"))):
+            rows = [[listed[number], kind] for kind, listed, _ in tracks.values() if number in listed]
+            found[f"{clip} {number + 1}"] = rows
+    if os.path.exists(f"{folder}/annotations.xml"):
+        found.update(cvat_stills(split))
+    return found
+
+
+def cvat_root(path, mode):
+    root = xml.parse(path).getroot()
     assert root.tag == "annotations" and root.find("version").text == "1.1"
     assert [label.find("name").text for label in root.find("meta/task/labels")] == classes
+    assert root.find("meta/task/mode").text == mode
+    return root
+
+
+def cvat_stills(split):
+    root = cvat_root(f"{folder}/annotations.xml", "annotation")
     pictures = root.findall("image")
     assert [int(picture.get("id")) for picture in pictures] == list(range(int(root.find("meta/task/size").text)))
     found = {}
@@ -89,13 +106,54 @@ def cvat(split):
         assert size == (int(picture.get("width")), int(picture.get("height")))
         found[stem(picture.get("name"))] = rows = []
         for box in picture.findall("box"):
-            rows.append([[float(box.get(side)) for side in ("xtl", "ytl", "xbr", "ybr")], box.get("label")])
+            rows.append([corners(box), box.get("label")])
             group = [p for p in picture.findall("polygon") if p.get("group_id") == box.get("group_id")]
             points = numpy.array([[*map(float, pair.split(","))] for p in group for pair in p.get("points").split(";")])
             assert [*points.min(axis=0), *points.max(axis=0)] == rows[-1][0]
             assert all(p.get("label") == box.get("label") for p in group)
             assert 0 <= float(box.find("attribute[@name='score']").text) <= 1
     return found
+
+
+def corners(box):
+    return [float(box.get(side)) for side in ("xtl", "ytl", "xbr", "ybr")]
+
+
+def cvat_clips(split):
+    """Each clip's name and its tracks: ID → its class, its boxes as listed and as CVAT makes them of the key frames, by frame."""
+    for clip in sorted(os.listdir(f"{folder}/{split}")) if os.path.isdir(f"{folder}/{split}") else []:
+        at = f"{folder}/{split}/{clip}"
+        root = cvat_root(f"{at}/annotations.xml", "interpolation")
+        assert not root.findall("image")
+        task = root.find("meta/task")
+        size = int(task.find("size").text)
+        assert [int(task.find(f"{which}_frame").text) for which in ("start", "stop")] == [0, size - 1]
+        assert sorted(os.listdir(f"{at}/images")) == [f"frame_{number:06}.jpg" for number in range(size)]
+        for name in os.listdir(f"{at}/images"):
+            sides = [int(task.find(f"original_size/{side}").text) for side in ("width", "height")]
+            assert Image.open(f"{at}/images/{name}").size == tuple(sides)
+        tracks = {}
+        for track in root.findall("track"):
+            boxes = track.findall("box")
+            frames = [int(box.get("frame")) for box in boxes]
+            assert frames == sorted(set(frames)) and 0 <= frames[0] and frames[-1] < size
+            assert all(box.get("occluded") in "01" and box.get("outside") in "01" for box in boxes)
+            assert all(0 <= float(box.find("attribute[@name='score']").text) <= 1 for box in boxes)
+            listed = {int(box.get("frame")): corners(box) for box in boxes if box.get("outside") == "0"}
+            keys = [(int(box.get("frame")), corners(box), box.get("outside")) for box in boxes if box.get("keyframe") == "1"]
+            made = {}
+            # As CVAT has it: nothing where it is outside, the way between two keys is straight, and the last one stays.
+            for (frame, box, outside), (then, next, _) in zip(keys, keys[1:] + [(size, keys[-1][1], None)]):
+                for now in range(frame, then if outside == "0" else frame):
+                    made[now] = [a + (b - a) * (now - frame) / (then - frame) for a, b in zip(box, next)]
+            assert track.get("id") not in tracks and track.get("label") in classes
+            tracks[track.get("id")] = track.get("label"), listed, made
+        yield clip, tracks
+
+
+def cvat_tracks(split):
+    clips = {clip: tracks for clip, tracks in cvat_clips(split)}
+    return {f"{clip} {id}": [*made.items()] for clip, tracks in clips.items() for id, (_, _, made) in tracks.items()}
 
 
 def mot(split):

@@ -2,46 +2,29 @@
 //! that of the object's track; where objects are not followed each box has its own. Their scores are in `det/det.txt`, the names of the classes, the first
 //! being class 1, a line each in `gt/labels.txt`.
 
-use super::save;
-use crate::label::{Picture, Split, journal};
+use super::{clip_folder, each_clip, save};
+use crate::label::{Picture, Split};
 use std::io;
-use std::iter::Peekable;
-use std::path::{Path, PathBuf};
-
-/// The folder of the picture's clip in that of the set.
-pub fn clip_folder(picture: &Picture) -> PathBuf {
-    Path::new(picture.split.name()).join(&picture.clip)
-}
+use std::path::Path;
 
 pub fn write(folder: &Path, categories: &[String]) -> io::Result<()> {
     for split in Split::BOTH {
         std::fs::create_dir_all(folder.join(split.name()))?;
     }
-    // The pictures of a clip stand together in the journal.
-    let mut pictures = journal::pictures(folder)?.peekable();
-    while let Some(first) = pictures.peek() {
-        match first {
-            Ok(first) => {
-                let first = first.clone();
-                clip(&folder.join(clip_folder(&first)), &first, categories, &mut pictures)?;
-            }
-            Err(_) => drop(pictures.next().transpose()?),
-        }
-    }
-    Ok(())
+    each_clip(folder, |first, pictures| clip(&folder.join(clip_folder(first)), first, categories, pictures))
 }
 
 fn clip(
     folder: &Path,
     first: &Picture,
     categories: &[String],
-    pictures: &mut Peekable<impl Iterator<Item = io::Result<Picture>>>,
+    pictures: &mut dyn Iterator<Item = io::Result<Picture>>,
 ) -> io::Result<()> {
     let (mut frames, mut boxes, mut end_ns) = (0, 0u64, first.pts_ns);
     save(&folder.join("gt").join("gt.txt"), |truth| {
         save(&folder.join("det").join("det.txt"), |found| {
-            let is_of_clip = |next: &io::Result<Picture>| next.as_ref().is_ok_and(|next| next.clip == first.clip);
-            while let Some(picture) = pictures.next_if(is_of_clip).transpose()? {
+            for picture in pictures {
+                let picture = picture?;
                 (frames, end_ns) = (picture.number, picture.pts_ns);
                 for object in &picture.objects {
                     boxes += 1;
