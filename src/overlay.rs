@@ -4,14 +4,14 @@
 
 use crate::fault::{Kind, OfKind};
 use crate::geometry::PixelBox;
-use crate::record::ObjectRecord;
+use crate::record::{FrameRecord, ObjectRecord};
 use gst_video::VideoFormat;
 use gst_video::prelude::*;
 use gstreamer as gst;
 use gstreamer_video as gst_video;
 use opencv::core::{CV_8UC1, CV_8UC2, Mat, Point, Rect, Scalar};
 use opencv::imgproc;
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 
 /// Colours as Y, Cb, Cr (BT.601, limited range): bright, and far from each other.
 const PALETTE: [[u8; 3]; 8] = [
@@ -55,32 +55,52 @@ struct Plane {
 /// Boxes of successive frames that overlap by this IoU have the same colour.
 const SAME_COLOUR_IOU: f64 = 0.3;
 
-/// A trail is as long as the way of so many frames.
-const TRAIL: usize = 40;
+/// A trail is the way of so long.
+const TRAIL_NS: u64 = 1_500_000_000;
 
 /// Draws on the frames of one video; an object keeps its colour from frame to frame, and one with a track draws the way it came.
 #[derive(Debug, Default)]
 pub struct Overlay {
     /// The last frame's boxes, in the displayed frame, and their colours in the palette.
     colours: Vec<(PixelBox, usize)>,
-    /// Where the feet of each track were, the latest last, in the buffer's pixels, and whether it is in this frame.
-    trails: HashMap<u64, (VecDeque<Point>, bool)>,
+    /// By track: where its feet were, the latest last, and when. In pixels of the displayed frame, where the scene is now.
+    trails: BTreeMap<u64, VecDeque<(u64, [f32; 2])>>,
 }
 
 impl Overlay {
-    /// Draws every object's box and score into `buffer`, a writable I420 or NV12 frame of layout `info`.
+    /// Follows the tracks of the next frame, whether it is drawn or not. `moved` is where the camera's movement alone takes a place of the
+    /// frame before, in pixels of the displayed frame; none where nobody can tell, and the ways so far are forgotten.
+    pub fn follow(&mut self, record: &FrameRecord, moved: Option<impl Fn([f32; 2]) -> [f32; 2]>) {
+        let Some(moved) = moved else {
+            return self.trails.clear();
+        };
+        for points in self.trails.values_mut() {
+            points.retain_mut(|(at_ns, point)| {
+                *point = moved(*point);
+                record.pts_ns.abs_diff(*at_ns) < TRAIL_NS
+            });
+        }
+        for object in &record.objects {
+            let (Some(track), [xmin, _, xmax, ymax]) = (object.track, object.bbox.map(|edge| edge as f32)) else {
+                continue;
+            };
+            self.trails.entry(track.id).or_default().push_back((record.pts_ns, [xmin.midpoint(xmax), ymax]));
+        }
+        self.trails.retain(|_, points| !points.is_empty());
+    }
+
+    /// Draws the trails, and every object's box and score, into `buffer`, a writable I420 or NV12 frame of layout `info`.
     ///
-    /// Boxes are in a displayed frame of `width` × `height` pixels, which differs from the buffer's where pixels are not square.
+    /// The record's displayed frame differs in size from the buffer's where pixels are not square.
     pub fn draw(
         &mut self,
         buffer: &mut gst::BufferRef,
         info: &gst_video::VideoInfo,
-        (width, height): (u32, u32),
-        objects: &[ObjectRecord],
+        record: &FrameRecord,
     ) -> Result<(), OverlayError> {
+        let FrameRecord { objects, width, height, pts_ns, .. } = record;
         self.colour(objects);
-        self.trails.values_mut().for_each(|(_, is_there)| *is_there = false);
-        if objects.is_empty() {
+        if objects.is_empty() && self.trails.is_empty() {
             return Ok(());
         }
         let mut frame =
@@ -90,19 +110,24 @@ impl Overlay {
         let thickness = (w.min(h) as i32 / 240).max(1) * 2;
         let font_scale = f64::from(w.min(h).clamp(120, 2160)) / 900.0 + 0.1;
         let fit = |edge: u32, from: u32, to: u32| (u64::from(edge) * u64::from(to) / u64::from(from.max(1))) as i32;
+        let place = |[x, y]: [f32; 2]| {
+            let fit = |at: f32, from: u32, to: u32| (at * to as f32 / from.max(1) as f32) as i32;
+            Point::new(fit(x, *width, w), fit(y, *height, h))
+        };
+        for (id, points) in &self.trails {
+            for ((at_ns, from), (_, to)) in points.iter().zip(points.iter().skip(1)) {
+                // Thinner the longer ago.
+                let rest = TRAIL_NS.saturating_sub(pts_ns.abs_diff(*at_ns)) as f64 / TRAIL_NS as f64;
+                let thickness = (f64::from(thickness) * rest).ceil() as i32;
+                line(&mut planes, place(*from), place(*to), PALETTE[place_of(*id)], thickness)?;
+            }
+        }
         for (object, (_, colour)) in objects.iter().zip(&self.colours) {
             let colour = PALETTE[*colour];
             let [xmin, ymin, xmax, ymax] = object.bbox;
             // Even coordinates, so that luma and chroma end on the same pixel.
-            let (left, top) = (fit(xmin, width, w) & !1, fit(ymin, height, h) & !1);
-            let (right, bottom) = (fit(xmax, width, w) & !1, fit(ymax, height, h) & !1);
-            if let Some(track) = &object.track {
-                let (points, is_there) = self.trails.entry(track.id).or_default();
-                *is_there = true;
-                points.push_back(Point::new(left.midpoint(right), bottom));
-                points.drain(..points.len().saturating_sub(TRAIL));
-                draw_trail(&mut planes, points, colour, thickness)?;
-            }
+            let (left, top) = (fit(xmin, *width, w) & !1, fit(ymin, *height, h) & !1);
+            let (right, bottom) = (fit(xmax, *width, w) & !1, fit(ymax, *height, h) & !1);
             for bar in [
                 Rect::new(left, top, right - left, thickness),
                 Rect::new(left, bottom - thickness, right - left, thickness),
@@ -131,13 +156,6 @@ impl Overlay {
                 false,
             )?;
         }
-        self.trails.retain(|_, (points, is_there)| {
-            // Who is not there is forgotten, one frame of the way after the other.
-            if !*is_there {
-                points.pop_front();
-            }
-            !points.is_empty()
-        });
         Ok(())
     }
 
@@ -169,28 +187,25 @@ impl Overlay {
             uses[colour] += 1;
             colour
         };
-        let of_track = |object: &ObjectRecord| Some(object.track?.id as usize % PALETTE.len());
+        let of_track = |object: &ObjectRecord| Some(place_of(object.track?.id));
         let colours = (objects.iter().zip(colours))
             .map(|(object, known)| of_track(object).or(known).unwrap_or_else(&mut least_used));
         self.colours = boxes.iter().copied().zip(colours).collect();
     }
 }
 
-/// The way of a track, thinner the longer ago.
-fn draw_trail(
-    planes: &mut [Plane],
-    points: &VecDeque<Point>,
-    colour: [u8; 3],
-    thickness: i32,
-) -> Result<(), OverlayError> {
-    for (at, (from, to)) in points.iter().zip(points.iter().skip(1)).enumerate() {
-        let thickness = (thickness * at as i32 / points.len() as i32).max(1);
-        for plane in planes.iter_mut() {
-            let s = plane.subsampling;
-            let [from, to] = [from, to].map(|point| Point::new(point.x / s, point.y / s));
-            let colour = scalar(&colour[plane.channels.clone()]);
-            imgproc::line(&mut plane.mat, from, to, colour, (thickness / s).max(1), imgproc::LINE_8, 0)?;
-        }
+/// Where a track's colour is in the palette.
+fn place_of(track: u64) -> usize {
+    (track % PALETTE.len() as u64) as usize
+}
+
+/// A line between two frame pixels in every plane; OpenCV clips it.
+fn line(planes: &mut [Plane], from: Point, to: Point, colour: [u8; 3], thickness: i32) -> Result<(), OverlayError> {
+    for plane in planes {
+        let s = plane.subsampling;
+        let [from, to] = [from, to].map(|point| Point::new(point.x / s, point.y / s));
+        let colour = scalar(&colour[plane.channels.clone()]);
+        imgproc::line(&mut plane.mat, from, to, colour, (thickness / s).max(1), imgproc::LINE_8, 0)?;
     }
     Ok(())
 }
@@ -246,6 +261,9 @@ fn planes(frame: &mut gst_video::VideoFrameRef<&mut gst::BufferRef>) -> Result<V
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::geometry::{Grid, PatchLayout};
+    use crate::localize::Method;
+    use crate::record::{FrameMeta, TrackRecord};
 
     #[test]
     fn an_object_keeps_its_colour_whatever_its_rank() {
@@ -259,5 +277,97 @@ mod tests {
         // The second has moved and ranks first; a third is new.
         assert_eq!(colours(&mut overlay, &[[22, 0, 32, 10], [50, 50, 60, 60], [0, 0, 10, 10]]), [1, 2, 0]);
         assert!(colours(&mut overlay, &[]).is_empty());
+    }
+
+    const SIZE: (u32, u32) = (320, 240);
+    const FRAME_NS: u64 = 40_000_000;
+
+    /// A frame in which track 1 has this box, where it is there.
+    fn record(frame: u64, bbox: Option<[u32; 4]>) -> FrameRecord {
+        let grid = Grid { rows: 15, cols: 20 };
+        let layout = PatchLayout { grid, patch: 16, image_width: SIZE.0, image_height: SIZE.1 };
+        let meta = FrameMeta {
+            run: "",
+            source: "",
+            frame,
+            pts_ns: frame * FRAME_NS,
+            captured_unix_ns: None,
+            size: SIZE,
+            layout: &layout,
+            method: Method::Most,
+            model: "",
+            is_inferred: true,
+            camera: None,
+            timings: None,
+            live: None,
+        };
+        let track = Some(TrackRecord { id: 1, ..TrackRecord::default() });
+        let object = |bbox| ObjectRecord { bbox, track, ..ObjectRecord::default() };
+        FrameRecord::assemble(meta, bbox.map(object).into_iter().collect())
+    }
+
+    /// For each column the rows that are drawn on below a row of a grey frame.
+    fn drawn(overlay: &mut Overlay, record: &FrameRecord, below: u32) -> Vec<usize> {
+        gst::init().unwrap();
+        let info = gst_video::VideoInfo::builder(VideoFormat::I420, SIZE.0, SIZE.1).build().unwrap();
+        let mut buffer = gst::Buffer::from_mut_slice(vec![128u8; info.size()]);
+        overlay.draw(buffer.make_mut(), &info, record).unwrap();
+        let map = buffer.map_readable().unwrap();
+        let (stride, luma) = (info.stride()[0] as usize, map.as_slice());
+        let is_drawn = |x: usize, y: usize| luma[y * stride + x] != 128;
+        (0..SIZE.0 as usize).map(|x| (below as usize..SIZE.1 as usize).filter(|y| is_drawn(x, *y)).count()).collect()
+    }
+
+    #[test]
+    fn a_trail_is_the_way_over_the_scene_and_goes_with_it() {
+        // A camera turns, by 4 pixels a frame; one thing stands, the picture's middle is another.
+        let frames = 30;
+        let standing = |frame: u64| {
+            let left = 250 - 4 * frame as u32;
+            record(frame, Some([left, 50, left + 40, 100]))
+        };
+        let way = |record_of: &dyn Fn(u64) -> FrameRecord, per_frame: f32| {
+            let mut overlay = Overlay::default();
+            for frame in 0..frames {
+                overlay.follow(&record_of(frame), Some(|[x, y]: [f32; 2]| [x - per_frame, y]));
+            }
+            // Below the box, whose lower edge is as high as a line is thick.
+            drawn(&mut overlay, &record_of(frames - 1), 100).iter().filter(|rows| **rows > 0).count()
+        };
+        assert!(way(&standing, 4.0) <= 3);
+        assert!((110..125).contains(&way(&standing, 0.0)), "{}", way(&standing, 0.0));
+        let followed = |frame| record(frame, Some([140, 50, 180, 100]));
+        assert!((110..125).contains(&way(&followed, 4.0)), "{}", way(&followed, 4.0));
+        assert!(way(&followed, 0.0) <= 3);
+
+        // Nobody knows where the scene is after a cut.
+        let mut overlay = Overlay::default();
+        (0..frames).for_each(|frame| overlay.follow(&followed(frame), Some(|[x, y]: [f32; 2]| [x - 4.0, y])));
+        overlay.follow(&followed(frames), None::<fn([f32; 2]) -> [f32; 2]>);
+        assert!(drawn(&mut overlay, &followed(frames), 100).iter().all(|rows| *rows == 0));
+    }
+
+    #[test]
+    fn a_trail_fades_with_its_age_and_after_its_thing_has_gone() {
+        let mut overlay = Overlay::default();
+        let stays = |at: [f32; 2]| at;
+        let walking = |frame: u64| {
+            let left = 3 * frame as u32;
+            record(frame, Some([left, 50, left + 40, 100]))
+        };
+        (0..80).for_each(|frame| overlay.follow(&walking(frame), Some(stays)));
+        // Its feet were at 257; a second and a half before, 37 frames, at 146. Rows from a line's half above to below.
+        let rows = drawn(&mut overlay, &walking(79), 100);
+        let first = rows.iter().position(|rows| *rows > 0).unwrap();
+        assert!((142..150).contains(&first), "{first}");
+        assert!(rows[250] > rows[first + 4], "{rows:?}");
+        let mut long = usize::MAX;
+        for frame in 80..125 {
+            overlay.follow(&record(frame, None), Some(stays));
+            let now = drawn(&mut overlay, &record(frame, None), 0).iter().filter(|rows| **rows > 0).count();
+            assert!(now < long || now == 0, "frame {frame}: {now} after {long}");
+            long = now;
+        }
+        assert!(long == 0 && overlay.trails.is_empty());
     }
 }

@@ -2,7 +2,7 @@
 
 use super::crew::spawn;
 use super::eyes::{self, KeptScene};
-use super::follow::Follow;
+use super::follow::{Drift, Follow};
 use super::held::Held;
 use super::lanes::{Again, Answer, Reply, Shared, microseconds};
 use super::outbox::{Outbox, Parcel, Room, Share};
@@ -246,9 +246,9 @@ impl<'a> Delivery<'a> {
     /// Those that wait, without what would have come after them.
     fn send_all(&self, follow: &mut Follow<Kept>, out: &mut Out) {
         while !self.is_broken.load(Ordering::Relaxed)
-            && let Some((record, kept)) = follow.pop(true, self.shared.task)
+            && let Some((record, drift, kept)) = follow.pop(true, self.shared.task)
         {
-            self.send(record, kept, out);
+            self.send(record, drift, kept, out);
         }
     }
 
@@ -313,13 +313,13 @@ impl<'a> Delivery<'a> {
             }
             let picture = picture.and_then(|(frame, _share)| self.canvas(frame, &mut out.drawing));
             follow.push(record, keys, evidence.as_ref(), Kept { picture, wanted, arrived });
-            while let Some((record, kept)) = follow.pop(false, self.shared.task) {
-                self.send(record, kept, out);
+            while let Some((record, drift, kept)) = follow.pop(false, self.shared.task) {
+                self.send(record, drift, kept, out);
             }
         }
     }
 
-    fn send(&self, mut record: FrameRecord, kept: Kept, out: &mut Out) {
+    fn send(&self, mut record: FrameRecord, drift: Option<Drift>, kept: Kept, out: &mut Out) {
         let Kept { picture, wanted, arrived } = kept;
         if let Some(live) = &mut record.live {
             live.latency_us = microseconds(arrived);
@@ -327,6 +327,9 @@ impl<'a> Delivery<'a> {
         out.end.frames += 1;
         out.past.tell(&record);
         self.status.finished(&record, arrived.elapsed());
+        if let Some((_, overlay)) = &mut out.drawing {
+            overlay.follow(&record, drift.map(|drift| move |at| drift.ahead(at)));
+        }
         let picture = picture.and_then(|picture| draw(&mut out.drawing, picture, &record));
         out.outbox.send_frame(Arc::new(record), picture, &wanted);
     }
@@ -469,8 +472,7 @@ impl<'a> Delivery<'a> {
 /// None where it cannot be drawn on.
 fn draw(drawing: &mut Option<(Canvas, Overlay)>, mut picture: Picture, record: &FrameRecord) -> Option<Picture> {
     let (_, overlay) = drawing.as_mut()?;
-    let size = (record.width, record.height);
-    overlay.draw(picture.buffer.make_mut(), &picture.info, size, &record.objects).ok()?;
+    overlay.draw(picture.buffer.make_mut(), &picture.info, record).ok()?;
     Some(picture)
 }
 

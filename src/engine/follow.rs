@@ -18,6 +18,8 @@ pub(super) struct Follow<T> {
 
 struct Waiting<T> {
     record: FrameRecord,
+    /// Since the frame before.
+    drift: Option<Drift>,
     /// Whether its objects have tracks: those of a frame of which time says nothing have none.
     is_followed: bool,
     rest: T,
@@ -39,7 +41,7 @@ impl<T> Follow<T> {
     pub fn push(&mut self, mut record: FrameRecord, keys: Vec<Vec<f32>>, evidence: Option<&Evidence>, rest: T) {
         let Some(evidence) = evidence else {
             self.steady.push(record.pts_ns, Vec::new());
-            return self.waiting.push_back(Waiting { record, is_followed: false, rest });
+            return self.waiting.push_back(Waiting { record, drift: None, is_followed: false, rest });
         };
         let keys = keys.into_iter().chain(std::iter::repeat_with(Vec::new));
         let sighting = |(object, key): (&ObjectRecord, Vec<f32>)| Sighting {
@@ -49,24 +51,24 @@ impl<T> Follow<T> {
         };
         let found: Vec<Sighting> = record.objects.iter().zip(keys).map(sighting).collect();
         let size = (record.width as f32, record.height as f32);
-        let shake = std::mem::replace(&mut self.shake, evidence.shake);
-        let ahead = |at: [f32; 2]| ahead(at, evidence, shake.as_ref(), size);
+        let drift = Drift::new(evidence, std::mem::replace(&mut self.shake, evidence.shake), size);
+        let ahead = |at: [f32; 2]| drift.as_ref().map_or(at, |drift| drift.ahead(at));
         let owners = self.tracks.update(record.pts_ns, ahead, &found);
         let mut owned = owners.iter();
         record.objects.retain(|_| owned.next().is_some_and(Option::is_some));
         let boxes = record.objects.iter().map(|object| object.bbox.map(|edge| edge as f32));
         let owned = owners.into_iter().flatten().zip(boxes).map(|(identity, bbox)| Owned { identity, bbox });
         self.steady.push(record.pts_ns, owned.collect());
-        self.waiting.push_back(Waiting { record, is_followed: true, rest });
+        self.waiting.push_back(Waiting { record, drift, is_followed: true, rest });
     }
 
     /// The oldest frame where it has waited long enough, or where no more come (`is_end`): its objects that are believed, with their
-    /// tracks and steadied scores.
-    pub fn pop(&mut self, is_end: bool, task: &Task) -> Option<(FrameRecord, T)> {
+    /// tracks and steadied scores; and how the camera moved since the frame before, where that is known.
+    pub fn pop(&mut self, is_end: bool, task: &Task) -> Option<(FrameRecord, Option<Drift>, T)> {
         let Steadied { identities, between } = self.steady.pop(is_end)?;
-        let Waiting { mut record, is_followed, rest } = self.waiting.pop_front()?;
+        let Waiting { mut record, drift, is_followed, rest } = self.waiting.pop_front()?;
         if !is_followed {
-            return Some((record, rest));
+            return Some((record, drift, rest));
         }
         for (object, identity) in record.objects.iter_mut().zip(&identities) {
             object.score = identity.score;
@@ -86,23 +88,39 @@ impl<T> Follow<T> {
             }
         }
         record.objects.sort_by(|a, b| b.score.total_cmp(&a.score));
-        Some((record, rest))
+        Some((record, drift, rest))
     }
 }
 
-/// Where a place of the last frame, in pixels of a frame of this size, is in the next one by the camera's movement alone.
-fn ahead(at: [f32; 2], evidence: &Evidence, last_shake: Option<&Movement>, size: (f32, f32)) -> [f32; 2] {
-    // Movements are in pixels of the small picture's half.
-    let scale = [size.0 / evidence.size.0 as f32, size.1 / evidence.size.1 as f32].map(|scale| 2.0 * scale);
-    let by = |movement: Option<&Movement>| {
-        movement.map_or([0.0; 2], |movement| movement.by([at[0] / scale[0], at[1] / scale[1]]))
-    };
-    let moved = match evidence.camera {
-        Camera::Moving => by(evidence.back.as_ref()).map(|by| -by),
-        Camera::Still | Camera::Shaking => {
-            let (now, last) = (by(evidence.shake.as_ref()), by(last_shake));
-            [now[0] - last[0], now[1] - last[1]]
-        }
-    };
-    [at[0] + scale[0] * moved[0], at[1] + scale[1] * moved[1]]
+/// How the camera moved the scene in the picture, from one frame to the next.
+pub(super) struct Drift {
+    /// From a picture that both were compared with to this one, and to the one before; or from this one back to that. In pixels of the
+    /// small picture's half.
+    to_this: Option<Movement>,
+    to_last: Option<Movement>,
+    /// Those pixels' width and height in pixels of the frame.
+    scale: [f32; 2],
+}
+
+impl Drift {
+    /// In frames of `(width, height)` pixels. None where nobody can tell: after a cut, and where a moving camera's way is not clear.
+    fn new(evidence: &Evidence, last_shake: Option<Movement>, size: (f32, f32)) -> Option<Self> {
+        let (to_this, to_last) = match evidence.camera {
+            _ if evidence.is_cut => return None,
+            Camera::Moving => (None, Some(evidence.back?)),
+            Camera::Still | Camera::Shaking => (evidence.shake, last_shake),
+        };
+        let scale = [size.0 / evidence.size.0 as f32, size.1 / evidence.size.1 as f32].map(|scale| 2.0 * scale);
+        Some(Self { to_this, to_last, scale })
+    }
+
+    /// Where a place of the last frame, in pixels of the frame, is in this one by the camera's movement alone.
+    pub fn ahead(&self, at: [f32; 2]) -> [f32; 2] {
+        let [across, down] = self.scale;
+        let by = |movement: &Option<Movement>| {
+            movement.as_ref().map_or([0.0; 2], |movement| movement.by([at[0] / across, at[1] / down]))
+        };
+        let (this, last) = (by(&self.to_this), by(&self.to_last));
+        [at[0] + across * (this[0] - last[0]), at[1] + down * (this[1] - last[1])]
+    }
 }

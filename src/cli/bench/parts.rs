@@ -163,7 +163,8 @@ impl Bench {
             for (frame, record) in frames.into_iter().zip(records) {
                 let (pts_ns, duration_ns) = (frame.pts_ns, frame.duration_ns);
                 let mut buffer = canvas.make_drawable(frame, false)?;
-                overlay.draw(buffer.make_mut(), canvas.info(), (record.width, record.height), &record.objects)?;
+                overlay.follow(record, Some(|at| at));
+                overlay.draw(buffer.make_mut(), canvas.info(), record)?;
                 output.push(buffer, pts_ns, duration_ns)?;
                 end_ns = pts_ns.saturating_add(duration_ns);
             }
