@@ -7,7 +7,7 @@ use super::source::{Shown, Source, Told, WebSink};
 use super::{Options, metrics};
 use crate::engine::sink::Sink;
 use crate::engine::status::{Board, LaneId, Snapshot, SourceStatus};
-use crate::record::SourceState;
+use crate::record::{FrameRecord, SourceState};
 use crate::stream::redact;
 use hyper::body::{Body, Bytes};
 use hyper::header::{self, HeaderName, HeaderValue};
@@ -48,6 +48,8 @@ const HEADERS: [(HeaderName, &str); 7] = [
 
 /// A comment is sent to a follower of records after this time without any.
 const SILENCE: Duration = Duration::from_secs(10);
+/// Tracks that are told beside a picture.
+const TRACKS: usize = 12;
 const BOUNDARY: &str = "mostream-next-picture";
 
 /// What answers are made of.
@@ -229,7 +231,8 @@ impl Site {
         let found = with(found, header::ETAG, tag);
         let found = with(found, HeaderName::from_static("x-frame"), record.frame.to_string());
         let found = with(found, HeaderName::from_static("x-pts-ns"), record.pts_ns.to_string());
-        with(found, HeaderName::from_static("x-objects"), record.objects.len().to_string())
+        let found = with(found, HeaderName::from_static("x-objects"), record.objects.len().to_string());
+        with(found, HeaderName::from_static("x-tracks"), tracks(&record))
     }
 
     /// Pictures, one after the other: each when the reader has taken the last.
@@ -302,6 +305,18 @@ pub fn answer(status: StatusCode, kind: &'static str, content: impl Into<Bytes>)
     *answer.status_mut() = status;
     answer.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
     answer
+}
+
+/// The tracks of a frame's objects as JSON, those that have been there for longest: each with the time since its first frame, in the
+/// source's time.
+fn tracks(record: &FrameRecord) -> String {
+    let mut tracks: Vec<_> = record.objects.iter().filter_map(|object| object.track).collect();
+    tracks.sort_by_key(|track| (track.first_seen_ns, track.id));
+    let told = tracks.iter().take(TRACKS).map(|track| {
+        let age_s = record.pts_ns.saturating_sub(track.first_seen_ns) as f64 / 1e9;
+        json!({ "id": track.id, "state": track.state, "age_s": age_s })
+    });
+    told.collect::<serde_json::Value>().to_string()
 }
 
 /// `answer` with one more header; all values are made here and hold ASCII only.

@@ -143,9 +143,22 @@ class Tile {
     // The picture, its frame and its objects are of one answer.
     this.at(".frame").textContent = `frame ${whole.format(frame)} · ${plural(objects, "object")}`;
     canvas.ariaLabel = `${this.name}: frame ${frame}, ${plural(objects, "object")}`;
+    this.list(JSON.parse(answer.headers.get("X-Tracks")), objects);
     [this.tag, this.blob, this.frame] = [answer.headers.get("ETag"), blob, frame];
     if (this.state === "live" && !this.isPaused) this.at(".veil").textContent = "";
     this.at(".save").disabled = false;
+  }
+
+  /** The tracks of the picture shown, and how many objects there are. */
+  list(tracks, objects) {
+    const lines = tracks.map((track) => `#${track.id} ${track.state} ${span(track.age_s)}`);
+    if (objects > tracks.length) lines.push(`${objects - tracks.length} more`);
+    this.at(".tracked").hidden = !tracks.length;
+    this.at(".tracked ul").replaceChildren(...lines.map((line) => {
+      const item = document.createElement("li");
+      item.textContent = line;
+      return item;
+    }));
   }
 
   /** Has the source changed; who may not is told why. */

@@ -148,6 +148,9 @@ fn a_picture_and_its_frame_number_belong_together() {
         let frame: u64 = header(&answer, "x-frame").parse().unwrap();
         assert_eq!(header(&answer, "x-objects"), objects_in(frame).to_string());
         assert_eq!(header(&answer, "x-pts-ns"), (frame * 40_000_000).to_string());
+        let tracks: Value = serde_json::from_str(header(&answer, "x-tracks")).unwrap();
+        let ids: Vec<u64> = tracks.as_array().unwrap().iter().map(|track| track["id"].as_u64().unwrap()).collect();
+        assert_eq!(ids, (1..=objects_in(frame) as u64).collect::<Vec<_>>());
         assert_eq!(read(&answer.body_mut().read_to_vec().unwrap()), (frame, (160, 120)));
         if !frames.contains(&frame) {
             frames.push(frame);
@@ -457,7 +460,7 @@ fn the_page_shows_every_source_as_it_is() {
          if (!text) return null; \
          const pixels = canvas.getContext('2d').getImageData(0, canvas.height / 4, canvas.width, 1).data; let number = 0; \
          for (let bit = 0; bit < {BITS}; bit++) if (pixels[4 * Math.floor((bit + 0.5) * canvas.width / {BITS})] > 128) number += 1 << bit; \
-         return [number, text]"
+         return [number, text, [...tile.querySelectorAll('.tracked li')].map((line) => line.textContent)]"
     );
     let mut shown = Vec::new();
     until("five pictures", || {
@@ -466,6 +469,8 @@ fn the_page_shows_every_source_as_it_is() {
             let objects = objects_in(number);
             let plural = if objects == 1 { "" } else { "s" };
             assert_eq!(text.replace(',', ""), format!("frame {number} · {objects} object{plural}"));
+            let tracks: Vec<_> = (1..=objects).map(|id| format!("#{id} active {} s", number / 25)).collect();
+            assert_eq!(seen[2], serde_json::json!(tracks));
             if !shown.contains(&number) {
                 shown.push(number);
             }

@@ -5,8 +5,9 @@ use gstreamer_video::{VideoColorimetry, VideoFormat, VideoInfo};
 use mostream::engine::sink::{Message, Picture, Sink};
 use mostream::engine::status::Board;
 use mostream::localize::Method;
-use mostream::record::{FrameRecord, GridRecord, ObjectRecord, SourceState, StateRecord};
+use mostream::record::{FrameRecord, GridRecord, ObjectRecord, SourceState, StateRecord, TrackRecord};
 use mostream::stream::feed::StateChange;
+use mostream::track::State;
 use mostream::web::{Options, Server};
 use serde_json::Value;
 use std::io::{Read, Write};
@@ -130,7 +131,13 @@ pub fn record(source: &str, frame: u64, objects: usize) -> FrameRecord {
         seed: None,
         score: 0.5,
         patches: 4,
-        track: None,
+        track: Some(TrackRecord {
+            id: u64::from(at) + 1,
+            state: State::Active,
+            hits: 9,
+            first_seen_ns: 0,
+            velocity: [0.0; 2],
+        }),
         cues: None,
         label: None,
         mask: None,
