@@ -23,7 +23,7 @@ use mostream::run::inputs::{Input, expand};
 use mostream::stream::ingest::Span;
 use mostream::stream::pictures::VideoPictures;
 use mostream::stream::preflight::Source;
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 use std::ffi::OsString;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -201,8 +201,8 @@ impl Search<'_> {
         video.warning().map_or(Ok(()), |warning| Err(Failure::new(Kind::Input, warning)))
     }
 
-    /// What is in the frames that will be looked at, where the past is asked; of each track the first sight, so that who stays for a minute
-    /// is one sample.
+    /// What is in the frames that will be looked at, where the past is asked; of each track the surest sight, so that who stays for a minute
+    /// is one sample, and not of the moment when half of it was in the picture.
     fn past(&self, source: &Source) -> Result<HashMap<u64, Vec<Detection>>, Failure> {
         let cue = cue(self.args.cue, self.args.boxes.method, false, self.args.boxes.min_score);
         if cue == Cue::Appearance {
@@ -223,15 +223,22 @@ impl Search<'_> {
             }
             is_due
         })?;
-        let mut known = HashSet::new();
-        let mut is_new = |object: &Tracked| object.track.is_none_or(|track| known.insert(track));
-        let frames = BTreeMap::from_iter(found).into_iter();
-        Ok(frames
-            .map(|(frame, objects)| {
-                let new = objects.into_iter().filter(|object| is_new(object));
-                (frame, new.map(|object| object.detection).collect())
-            })
-            .collect())
+        let found = BTreeMap::from_iter(found);
+        let mut surest = HashMap::<u64, (f32, u64)>::new();
+        for (frame, object) in
+            found.iter().flat_map(|(frame, objects)| objects.iter().map(move |object| (frame, object)))
+        {
+            let (Some(track), score) = (object.track, object.detection.score) else { continue };
+            let best = surest.entry(track).or_insert((score, *frame));
+            if score > best.0 {
+                *best = (score, *frame);
+            }
+        }
+        let sample = |(frame, objects): (u64, Vec<Tracked>)| {
+            let is_sample = |object: &Tracked| object.track.is_none_or(|track| surest[&track].1 == frame);
+            (frame, objects.into_iter().filter(is_sample).map(|object| object.detection).collect())
+        };
+        Ok(found.into_iter().map(sample).collect())
     }
 
     fn feature(&self) -> Feature {

@@ -4,6 +4,7 @@
 use crate::support::browser::{Browser, ENTER, ESCAPE, SHIFT, TAB};
 use crate::support::clips;
 use crate::support::program::{self, PROGRAM, stderr};
+use crate::support::scene::{self, Shape, Texture, Thing};
 use mostream::record::FrameRecord;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
@@ -248,6 +249,45 @@ fn a_video_is_looked_at_now_and_then() {
     frames.sort();
     assert_eq!(frames, [0, 10, 20]);
     assert!(told(&[&look[..], &["--min-score", "1"]].concat(), 0).contains(" 0 objects"), "none is that sure");
+}
+
+#[test]
+fn of_each_thing_that_comes_and_goes_in_a_video_there_is_one_sample_and_it_is_whole() {
+    let folder = tempfile::tempdir().unwrap();
+    let (width, height) = (320, 240);
+    let ground = scene::ground(width, height);
+    let picture = |frame: u32| {
+        let thing = |shape, colours, x: f32| Thing {
+            shape,
+            texture: Texture::Stripes,
+            colours,
+            centre: [x, 120.0],
+            radius: 30.0,
+            turn: 0.2,
+        };
+        let (first, second) = (6.0 * (frame as f32 - 30.0), width as f32 - 6.0 * (frame as f32 - 105.0));
+        let things = match frame {
+            25..90 => vec![thing(Shape::Star, [[250.0, 210.0, 60.0], [160.0, 40.0, 30.0]], first)],
+            100..165 => vec![thing(Shape::Ellipse, [[240.0, 240.0, 250.0], [30.0, 40.0, 160.0]], second)],
+            _ => vec![],
+        };
+        scene::draw(&ground, width, height, &things)
+    };
+    let clip = folder.path().join("clip.mp4");
+    clips::film(clip.clone(), (width, height), (0..175).map(picture), "-c:v libx264 -crf 18 -pix_fmt yuv420p");
+    let out = folder.path().join("found");
+    told(&["discover", text(&clip), "-o", text(&out), "--every", "0.2", "--size", "320x240"], 0);
+    let found = groups(&out);
+    let members = found["groups"].as_array().unwrap().iter().flat_map(|group| group["members"].as_array().unwrap());
+    let mut members: Vec<(u64, [u32; 4])> = members
+        .map(|member| (member["frame"].as_u64().unwrap(), serde_json::from_value(member["bbox"].clone()).unwrap()))
+        .collect();
+    members.sort();
+    let [(first, star), (second, ball)] = members[..] else { panic!("{members:?}") };
+    assert!((25..90).contains(&first) && (100..165).contains(&second), "{members:?}");
+    for [xmin, _, xmax, _] in [star, ball] {
+        assert!(xmin > 0 && xmax < width && xmax - xmin > 40, "{members:?}");
+    }
 }
 
 #[test]
