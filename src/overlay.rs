@@ -263,7 +263,7 @@ mod tests {
     use super::*;
     use crate::geometry::{Grid, PatchLayout};
     use crate::localize::Method;
-    use crate::record::{FrameMeta, TrackRecord};
+    use crate::record::{Every, FrameMeta, TrackRecord};
 
     #[test]
     fn an_object_keeps_its_colour_whatever_its_rank() {
@@ -297,6 +297,7 @@ mod tests {
             method: Method::Most,
             model: "",
             is_inferred: true,
+            every: Every::default(),
             camera: None,
             timings: None,
             live: None,

@@ -62,6 +62,7 @@ const RULES: [(&str, &[&str]); 49] = [
             "stream/camera",
             "web/mod.rs",
             "cli/interrupt.rs",
+            "cli/log.rs",
             "cli/run/start.rs",
             "cli/bench",
             "cli/eval",

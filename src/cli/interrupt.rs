@@ -53,6 +53,7 @@ pub fn signals(can_reload: bool, begins: &'static str) -> Result<Signals, Failur
                     for path in partial::unfinished() {
                         warn!("{} is unfinished", path.display());
                     }
+                    log::finish();
                     #[expect(clippy::exit, reason = "whoever asks twice does not want to wait for other threads")]
                     std::process::exit(Exit::Interrupted as i32);
                 }

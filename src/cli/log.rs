@@ -1,14 +1,15 @@
 //! The log: the program's one subscriber to what is told anywhere in it. Lines on stderr, as text or as JSON, from which every secret is
-//! taken here; that nobody reads them any more is no reason to end.
+//! taken here; that nobody reads them any more is no reason to end, or to wait: a thread writes them, and those that find no room are counted.
 
 use indicatif::{ProgressBar, WeakProgressBar};
 use mostream::stream::redact;
 use serde_json::{Map, Value};
 use std::fmt::{Debug, Write as _};
 use std::io::{IsTerminal, Write as _};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
-use std::time::SystemTime;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::{Mutex, OnceLock, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
 use tracing::field::{Field, Visit};
 use tracing::level_filters::LevelFilter;
 use tracing::{Event, Level, Subscriber};
@@ -19,8 +20,24 @@ static IS_QUIET: AtomicBool = AtomicBool::new(false);
 /// What is drawn where the lines go.
 static BAR: Mutex<Option<WeakProgressBar>> = Mutex::new(None);
 
+/// Lines that wait for who reads them.
+const LINES: usize = 1024;
+/// How long the end of the program waits for them.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// To the thread that writes; none where there is none.
+static TO_WRITER: OnceLock<SyncSender<String>> = OnceLock::new();
+/// Lines that were handed over, that are written, and that found no room.
+static GIVEN: AtomicU64 = AtomicU64::new(0);
+static WRITTEN: AtomicU64 = AtomicU64::new(0);
+static LOST: AtomicU64 = AtomicU64::new(0);
+
 /// From now on what is told is written.
 pub fn begin() {
+    let (to_writer, lines) = sync_channel(LINES);
+    if std::thread::Builder::new().name("log".into()).spawn(move || write_all(&lines)).is_ok() {
+        TO_WRITER.set(to_writer).ok();
+    }
     // There is none before.
     tracing::subscriber::set_global_default(tracing_subscriber::registry().with(Log)).ok();
 }
@@ -59,14 +76,58 @@ pub fn spare(bar: &ProgressBar) {
     *BAR.lock().unwrap_or_else(PoisonError::into_inner) = Some(bar.downgrade());
 }
 
-fn write(line: &str) {
-    let bar = BAR.lock().unwrap_or_else(PoisonError::into_inner).as_ref().and_then(WeakProgressBar::upgrade);
-    // In one piece, so that lines of threads do not mix.
-    let write = || drop(std::io::stderr().lock().write_all(format!("{line}\n").as_bytes()));
-    match bar.filter(|bar| !bar.is_finished()) {
-        Some(bar) => bar.suspend(write),
-        None => write(),
+/// Before the program ends: what was told is written, where somebody takes it.
+pub fn finish() {
+    let since = Instant::now();
+    while WRITTEN.load(Ordering::Acquire) < GIVEN.load(Ordering::Acquire) && since.elapsed() < PATIENCE {
+        std::thread::sleep(Duration::from_millis(1));
     }
+}
+
+fn write(line: &str) {
+    let Some(to_writer) = TO_WRITER.get() else { return put(line) };
+    GIVEN.fetch_add(1, Ordering::AcqRel);
+    if let Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) = to_writer.try_send(line.to_owned()) {
+        WRITTEN.fetch_add(1, Ordering::AcqRel);
+        LOST.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// The thread's work.
+fn write_all(lines: &Receiver<String>) {
+    for line in lines {
+        let lost = LOST.swap(0, Ordering::Relaxed);
+        if lost > 0 {
+            put(&formed(
+                Level::WARN,
+                Map::from_iter([("message".into(), format!("{lost} lines found no reader").into())]),
+            ));
+        }
+        put(&line);
+        WRITTEN.fetch_add(1, Ordering::AcqRel);
+    }
+}
+
+fn put(line: &str) {
+    let bar = BAR.lock().unwrap_or_else(PoisonError::into_inner).as_ref().and_then(WeakProgressBar::upgrade);
+    let put = || drop(std::io::stderr().lock().write_all(format!("{line}\n").as_bytes()));
+    match bar.filter(|bar| !bar.is_finished()) {
+        Some(bar) => bar.suspend(put),
+        None => put(),
+    }
+}
+
+/// The line of an event with these fields, of which one is its message.
+fn formed(level: Level, mut fields: Map<String, Value>) -> String {
+    if IS_JSON.load(Ordering::Relaxed) {
+        let time = humantime::format_rfc3339_millis(SystemTime::now()).to_string();
+        let mut line = Map::from_iter([("time".to_owned(), Value::from(time))]);
+        line.insert("level".into(), level.as_str().to_ascii_lowercase().into());
+        line.append(&mut fields);
+        return Value::from(line).to_string();
+    }
+    let message = fields.get("message").and_then(Value::as_str).unwrap_or_default();
+    format!("mostream: {}", plain(message))
 }
 
 struct Log;
@@ -84,15 +145,7 @@ impl<S: Subscriber> Layer<S> for Log {
         }
         let mut said = Said::default();
         event.record(&mut said);
-        if IS_JSON.load(Ordering::Relaxed) {
-            let time = humantime::format_rfc3339_millis(SystemTime::now()).to_string();
-            let mut line = Map::from_iter([("time".to_owned(), Value::from(time))]);
-            line.insert("level".into(), level.as_str().to_ascii_lowercase().into());
-            line.append(&mut said.0);
-            write(&Value::from(line).to_string());
-        } else if let Some(message) = said.0.get("message").and_then(Value::as_str) {
-            write(&format!("mostream: {}", plain(message)));
-        }
+        write(&formed(level, said.0));
     }
 }
 
@@ -129,7 +182,9 @@ fn without_secrets(value: Value) -> Value {
 fn plain(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     for c in text.chars() {
-        match c.is_control() {
+        // Or turns what comes after it round.
+        let turns = matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+        match c.is_control() || turns {
             true => write!(shown, "{}", c.escape_default()).unwrap_or_default(),
             false => shown.push(c),
         }

@@ -71,7 +71,9 @@ pub fn main() -> std::process::ExitCode {
     let command = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit()).command;
     let of_command = matches.subcommand().map_or(&matches, |(_, matches)| matches);
     log::begin();
-    exit::report(interrupt::spare_large_files().and_then(|()| outcome(command, of_command)))
+    let exit = exit::report(interrupt::spare_large_files().and_then(|()| outcome(command, of_command)));
+    log::finish();
+    exit
 }
 
 fn outcome(command: Command, matches: &ArgMatches) -> Outcome {

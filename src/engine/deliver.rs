@@ -37,6 +37,8 @@ const SAVE_AFTER: Duration = Duration::from_secs(600);
 /// What happened at a source, in order.
 pub(super) enum Order {
     State(StateChange),
+    /// Nothing comes for a while: somebody has paused it.
+    Pause,
     Frame(Box<FrameOrder>),
 }
 
@@ -165,8 +167,8 @@ impl Drop for Past {
 
 /// What becomes of a frame whose record waits.
 struct Kept {
-    /// Drawable.
-    picture: Option<Picture>,
+    /// Drawable; of a live source with its part of the room.
+    picture: Option<(Picture, Option<Share>)>,
     /// Which sinks want it.
     wanted: Vec<bool>,
     arrived: Instant,
@@ -274,6 +276,10 @@ impl<'a> Delivery<'a> {
                     }
                     continue;
                 }
+                Order::Pause => {
+                    self.send_all(follow, out);
+                    continue;
+                }
                 Order::Frame(order) => order,
             };
             if self.is_broken.load(Ordering::Relaxed) {
@@ -311,9 +317,21 @@ impl<'a> Delivery<'a> {
             if evidence.is_some() {
                 self.status.knows_by(out.past.scene.bytes() + follow.bytes() + held.bytes());
             }
-            let picture = picture.and_then(|(frame, _share)| self.canvas(frame, &mut out.drawing));
+            let picture = picture.and_then(|(frame, share)| {
+                // A file's next picture waits for room that this one would hold.
+                let share = Some(share).filter(|_| self.is_live);
+                Some((self.canvas(frame, &mut out.drawing)?, share))
+            });
+            let bytes = picture.as_ref().map_or(0, |(picture, _)| picture.buffer.size());
             follow.push(record, keys, evidence.as_ref(), Kept { picture, wanted, arrived });
             while let Some((record, drift, kept)) = follow.pop(false, self.shared.task) {
+                self.send(record, drift, kept, out);
+            }
+            // Rather a shorter wait than a picture that is missed.
+            while self.is_live
+                && !self.room.has_room(bytes)
+                && let Some((record, drift, kept)) = follow.pop(true, self.shared.task)
+            {
                 self.send(record, drift, kept, out);
             }
         }
@@ -330,7 +348,7 @@ impl<'a> Delivery<'a> {
         if let Some((_, overlay)) = &mut out.drawing {
             overlay.follow(&record, drift.map(|drift| move |at| drift.ahead(at)));
         }
-        let picture = picture.and_then(|picture| draw(&mut out.drawing, picture, &record));
+        let picture = picture.and_then(|(picture, _share)| draw(&mut out.drawing, picture, &record));
         out.outbox.send_frame(Arc::new(record), picture, &wanted);
     }
 

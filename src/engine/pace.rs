@@ -21,6 +21,11 @@ impl Pace {
         Self { every, is_live, began: None }
     }
 
+    /// The time until the next frame does not count.
+    pub fn rest(&mut self) {
+        self.began = None;
+    }
+
     /// Whether the model is asked about the frame of this number and time stamp. `auto`: about every frame of a live source, of which those
     /// are passed over that find no room, and of a file about those it has time for at the file's own speed.
     pub fn asks(&mut self, index: u64, pts_ns: u64, now: Instant) -> bool {

@@ -59,8 +59,11 @@ impl Source<'_> {
         // How the model sees frames of the last one's size, and parts of them.
         let mut seen: Option<((u32, u32), [PatchLayout; 2])> = None;
         loop {
-            while !self.is_live && self.status.is_paused() && !is_over() {
-                std::thread::sleep(LOOK);
+            if !self.is_live && self.status.is_paused() {
+                self.pause();
+                while self.status.is_paused() && !is_over() {
+                    std::thread::sleep(LOOK);
+                }
             }
             let Some(event) = self.feed.next(&is_over) else { break };
             let so_far = self.feed.broken();
@@ -80,7 +83,9 @@ impl Source<'_> {
             if self.is_live {
                 // The connection stays, so that it goes on at once.
                 if self.status.is_paused() {
-                    was_paused = true;
+                    if !std::mem::replace(&mut was_paused, true) {
+                        self.pause();
+                    }
                     continue;
                 }
                 let instant = frame.capture.map(|capture| capture.instant);
@@ -158,6 +163,12 @@ impl Source<'_> {
         self.crops.spend(&purpose);
         let (ticket, answer) = bounded(1);
         Some((Crop { part, purpose, ticket, is_due: !self.is_live }, (part, answer)))
+    }
+
+    /// Nothing waits for what comes after a pause.
+    fn pause(&mut self) {
+        self.pace.rest();
+        self.order(Order::Pause);
     }
 
     /// Whether somebody takes it.

@@ -53,20 +53,21 @@ impl RunSpec {
             return Err(fail("it is no table".into()));
         };
         let sources = root.remove("source");
-        let mut text = lines(&root);
+        let mut text = lines(&root, false);
         for source in sources.iter().filter_map(Value::as_array).flatten().filter_map(Value::as_object) {
-            text.push_str(&format!("\n[[source]]\n{}", lines(source)));
+            text.push_str(&format!("\n[[source]]\n{}", lines(source, true)));
         }
         Ok(text)
     }
 }
 
-/// Of what is said: nothing else is as usual.
-fn lines(table: &Map<String, Value>) -> String {
+/// Of what is said: nothing else is as usual. A source's own `false` counts: what holds for all may be `true`.
+fn lines(table: &Map<String, Value>, is_source: bool) -> String {
     let mut text = String::new();
     for (key, value) in table {
         let value = match value {
-            Value::Null | Value::Bool(false) => continue,
+            Value::Null => continue,
+            Value::Bool(false) if !is_source => continue,
             Value::String(value) => {
                 let shown = redact(value);
                 if shown != *value {
@@ -128,6 +129,10 @@ fn of_value(key: &str, value: &toml_edit::Value) -> Result<Value, SpecError> {
     Ok(match value {
         toml_edit::Value::String(text) => Value::from(text.value().as_str()),
         toml_edit::Value::Integer(number) => Value::from(*number.value()),
+        toml_edit::Value::Float(number) if !number.value().is_finite() => {
+            let why = format!("expected a finite number, not {}", number.value());
+            return Err(SpecError { source_number: None, key: Some(key.to_owned()), why });
+        }
         toml_edit::Value::Float(number) => Value::from(*number.value()),
         toml_edit::Value::Boolean(yes) => Value::from(*yes.value()),
         toml_edit::Value::Array(values) => values.iter().map(|value| of_value(key, value)).collect::<Result<_, _>>()?,
@@ -168,6 +173,15 @@ mod tests {
     }
 
     #[test]
+    fn what_a_source_has_not_is_written_where_all_have_it() {
+        let mut spec = RunSpec { sources: vec![SourceSpec::new("rtsp://10.0.0.7/x")], ..RunSpec::default() };
+        spec.each.insecure_tls = Some(true);
+        spec.sources[0].options.insecure_tls = Some(false);
+        let text = spec.to_toml().unwrap();
+        assert_eq!(RunSpec::from_toml(&text), Ok(spec), "{text}");
+    }
+
+    #[test]
     fn secrets_in_addresses_are_not_written() {
         let mut spec = RunSpec { sources: vec![SourceSpec::new("rtsp://me:s3cret@10.0.0.7/x")], ..RunSpec::default() };
         spec.each.push = Some("srt://host:9000?passphrase=s3cret".into());
@@ -187,6 +201,8 @@ mod tests {
             ("a = 1\na = 2\n", 2, "a"),
             ("[source]\ninput = \"a\"\n", 1, "[[source]]"),
             ("masks = true\nmethod = \"best\"\n[[source]]\ninput = \"a\"\n", 2, "best"),
+            ("min-score = nan\n[[source]]\ninput = \"a\"\n", 1, "finite"),
+            ("[[source]]\ninput = \"a\"\n[[source]]\ninput = \"rtsp://u:s3c'r@h/x\"\n", 4, "percent-encode"),
             ("[[source]]\ninput = \"a\"\nmode = 1979-05-27\n", 3, "mode"),
         ] {
             let error = RunSpec::from_toml(text).unwrap_err();

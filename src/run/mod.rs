@@ -411,7 +411,10 @@ impl Core {
 
     /// What whole sources become beside those that are `known`, opened.
     fn plan(&self, given: &[SourceSpec], known: &[Known]) -> Result<Vec<Ready>, Wrong> {
-        given.iter().try_for_each(|source| source.options.check()).map_err(RunError::from)?;
+        given
+            .iter()
+            .try_for_each(|source| source.check_input().and_then(|()| source.options.check()))
+            .map_err(RunError::from)?;
         let mut faults = Faults::default();
         let names = known.iter().map(|source| source.name.clone()).collect();
         let stems = known.iter().map(|source| source.stem.clone()).collect();

@@ -202,6 +202,19 @@ impl SourceSpec {
         Self { name: Some(name.into()), ..self }
     }
 
+    /// What ends a word also ends what is known of a secret in it, and would show the rest.
+    pub(super) fn check_input(&self) -> Result<(), SpecError> {
+        let input = self.input.to_string_lossy();
+        let is_address = input.contains("://") && !input.contains('!');
+        match is_address && input.contains(|c: char| c.is_control() || c.is_whitespace() || "\"'".contains(c)) {
+            true => {
+                let why = "an address holds no blank and no quotation mark: percent-encode what is special in it (%20, %22, %27)";
+                Err(SpecError::new("input", why))
+            }
+            false => Ok(()),
+        }
+    }
+
     /// The same, whole: what it does not say is as `each` has it.
     pub fn over(&self, each: &SourceOptions) -> Self {
         Self { options: self.options.over(each), ..self.clone() }
@@ -324,7 +337,10 @@ impl RunSpec {
             return Err(SpecError { source_number: None, key: None, why });
         }
         for (number, source) in self.sources.iter().enumerate() {
-            source.options.over(&self.each).check().map_err(|error| error.of(number))?;
+            source
+                .check_input()
+                .and_then(|()| source.options.over(&self.each).check())
+                .map_err(|error| error.of(number))?;
         }
         Ok(())
     }

@@ -154,7 +154,8 @@ fn is_plainly_a_host(text: &str) -> bool {
 }
 
 /// Names whose values are secret, in URLs and in launch lines.
-const SECRETS: [&str; 7] = ["password", "passwd", "pwd", "passphrase", "user-pw", "proxy-pw", "token"];
+const SECRETS: [&str; 11] =
+    ["password", "passwd", "pwd", "pass", "passphrase", "user-pw", "proxy-pw", "token", "secret", "apikey", "api_key"];
 
 fn redact_values(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());

@@ -281,6 +281,34 @@ fn a_paused_file_waits_and_loses_nothing_and_the_next_goes_on_meanwhile() {
 }
 
 #[test]
+fn what_waits_for_later_frames_goes_out_before_a_pause_and_every_frame_once() {
+    let engine = start(Cue::Time { min_score: 0.28, without: Default::default() });
+    let (kept, allowed) = (Kept::default(), Arc::new(AtomicU64::new(30)));
+    let may = allowed.clone();
+    let feed = Fed {
+        is_live: true,
+        frames: 0,
+        given: Arc::default(),
+        may: move |frame| (frame < may.load(Ordering::SeqCst)).then_some(true),
+    };
+    let status = engine.board().enter("camera".into());
+    let delay = Some(Duration::from_secs(1));
+    let input = Input { sinks: vec![Box::new(kept.clone())], delay, ..Input::new(status.clone(), Box::new(feed)) };
+    let id = engine.add(input).unwrap();
+    until("the first", || !kept.frames().is_empty());
+    assert!(kept.frames().len() <= 30 - 20, "a second of frames waits: {:?}", kept.frames());
+    // It is told by the next frame, which is let go.
+    status.pause();
+    allowed.store(31, Ordering::SeqCst);
+    until("all before the pause", || kept.frames().len() == 30);
+    status.resume();
+    allowed.store(60, Ordering::SeqCst);
+    until("more", || kept.frames().len() > 31);
+    engine.remove(id).unwrap();
+    assert!(kept.frames().iter().copied().eq((0..30).chain(31..60)), "{:?}", kept.frames());
+}
+
+#[test]
 fn a_paused_camera_stays_connected_and_the_gap_is_told() {
     let engine = start(Cue::Appearance);
     let (camera, kept, given) = add(&engine, true, |_| Some(true));

@@ -244,6 +244,28 @@ fn a_run_whose_words_nobody_reads_any_more_ends_its_files_whole() {
 }
 
 #[test]
+fn a_run_whose_words_nobody_takes_waits_for_nobody_and_ends_when_it_is_asked_to() {
+    let folder = tempfile::tempdir().unwrap();
+    let clip = clip(folder.path(), 30);
+    // A pipe that is full before the run begins, and stays so.
+    let full = "mkfifo words; exec 3<>words; head -c 65536 /dev/zero >&3; exec \"$@\" 2>&3";
+    let run = |arguments: &[&str]| {
+        let mut shell = Command::new("sh");
+        shell.args(["-c", full, "sh", PROGRAM, "run"]).args(arguments).current_dir(&folder);
+        shell.spawn().unwrap()
+    };
+    let mut file = run(&[clip.path.to_str().unwrap(), "--log-json", "--records", "r.jsonl"]);
+    assert_eq!(file.wait().unwrap().code(), Some(0));
+    assert_eq!(records_in(&folder.path().join("r.jsonl")).len(), 30);
+    std::fs::remove_file(folder.path().join("words")).unwrap();
+    let live = "videotestsrc is-live=true ! video/x-raw,width=64,height=48 ! appsink name=frames";
+    let mut camera = run(&[live, "--log-json", "--records", "live.jsonl", "--size", "64x48"]);
+    until("a record", || whole_lines(&folder.path().join("live.jsonl")).len() > 2);
+    signal(&camera, "TERM");
+    assert_eq!(camera.wait().unwrap().code(), Some(130));
+}
+
+#[test]
 fn a_file_at_the_limit_of_its_size_is_an_error_that_names_it() {
     let folder = tempfile::tempdir().unwrap();
     let clip = clip(folder.path(), 200);

@@ -96,7 +96,7 @@ struct Shared {
     /// Put the time each stage took into each record
     #[arg(long)]
     timings: bool,
-    /// Say nothing but errors
+    /// Say nothing but warnings and errors
     #[arg(short, long)]
     quiet: bool,
     /// Write the log as JSON objects
