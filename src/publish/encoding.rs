@@ -1,7 +1,7 @@
 //! A pipeline that pictures are pushed into.
 
 use crate::engine::sink::Picture;
-use crate::stream::{StreamError, bus_error, describe, launch, output};
+use crate::stream::{StreamError, bus_error, describe, launch, output, running_ns};
 use gst::prelude::*;
 use gstreamer as gst;
 use gstreamer_app as gst_app;
@@ -74,7 +74,7 @@ impl Encoding {
 
     /// The time of the pipeline's clock since it started, in nanoseconds.
     pub fn running_ns(&self) -> u64 {
-        self.pipeline.current_running_time().map_or(0, gst::ClockTime::nseconds)
+        running_ns(&self.pipeline)
     }
 
     /// Writes what is left, for as long as this.

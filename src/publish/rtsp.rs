@@ -261,7 +261,7 @@ impl Now {
         if std::mem::replace(&mut self.served, joined) != joined {
             pictures.send_event(gst_video::DownstreamForceKeyUnitEvent::builder().all_headers(true).build());
         }
-        let running_ns = pictures.current_running_time().map_or(0, gst::ClockTime::nseconds);
+        let running_ns = stream::running_ns(pictures);
         let mut buffer = picture.buffer.clone();
         let timed = buffer.make_mut();
         timed.set_pts(gst::ClockTime::from_nseconds(timeline.place(picture.pts_ns, running_ns)));
