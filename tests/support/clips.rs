@@ -71,9 +71,20 @@ pub fn film(path: PathBuf, size: (u32, u32), pictures: impl Iterator<Item = scen
 
 /// A camera that pans over a lawn, by four pixels a frame, and a disc there that goes its own way.
 pub fn pan(path: PathBuf, size: (u32, u32), frames: u32, arguments: &str) -> Clip {
+    pan_over(scene::ground, path, size, frames, arguments)
+}
+
+/// The same over another ground, packed RGB of a width and height.
+pub fn pan_over(
+    ground: impl Fn(u32, u32) -> Vec<u8>,
+    path: PathBuf,
+    size: (u32, u32),
+    frames: u32,
+    arguments: &str,
+) -> Clip {
     let (width, height) = size;
     let wide = width + 4 * frames;
-    let ground = scene::ground(wide, height);
+    let ground = ground(wide, height);
     let picture = |frame: u32| {
         let left = 4 * frame;
         let disc = Thing {
