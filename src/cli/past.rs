@@ -10,6 +10,7 @@ use mostream::record::{Every, FrameRecord, ObjectRecord};
 use mostream::stream::feed::Files;
 use mostream::stream::ingest::Span;
 use mostream::stream::preflight::Source;
+use mostream::track::State;
 use std::collections::HashMap;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -60,7 +61,9 @@ pub fn objects(
         if let Seen::Record(record) = seen
             && wanted(record)
         {
-            let objects: Vec<Tracked> = record.objects.iter().map(tracked).collect();
+            // What was not seen is nothing to learn from.
+            let is_seen = |object: &&ObjectRecord| object.track.is_none_or(|track| track.state != State::Lost);
+            let objects: Vec<Tracked> = record.objects.iter().filter(is_seen).map(tracked).collect();
             kept.lock().unwrap_or_else(PoisonError::into_inner).insert(record.frame, objects);
         }
     };
