@@ -112,7 +112,7 @@ const FLOORS: [(&str, &[&str]); 26] = [
     ("picture", &["fit", "partial"]),
     ("analyzer", &["backbone", "geometry", "localize", "picture", "fit"]),
     ("stream", &["fit", "geometry", "partial", "picture", "record"]),
-    ("overlay", &["geometry", "record"]),
+    ("overlay", &["geometry", "localize", "record"]),
     ("evaluate", &["assign", "geometry", "localize", "markup", "picture", "scene"]),
     ("discover", &["geometry", "localize", "partial", "picture"]),
     ("inspect", &["analyzer", "geometry", "localize", "markup", "motion", "picture", "record", "scene"]),
