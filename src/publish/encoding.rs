@@ -1,7 +1,7 @@
 //! A pipeline that pictures are pushed into.
 
 use crate::engine::sink::Picture;
-use crate::stream::{StreamError, bus_error, describe, launch, output, running_ns};
+use crate::stream::{StreamError, bus_error, describe, launch, output};
 use gst::prelude::*;
 use gstreamer as gst;
 use gstreamer_app as gst_app;
@@ -99,6 +99,14 @@ impl Drop for Encoding {
     fn drop(&mut self) {
         self.pipeline.set_state(gst::State::Null).ok();
     }
+}
+
+/// The time since an element's pipeline began to play, by its clock, in nanoseconds; 0 before. A pipeline that is about to play has a clock
+/// already and no time of beginning: its running time would be the clock's own, years ahead.
+pub(super) fn running_ns(element: &impl IsA<gst::Element>) -> u64 {
+    let has_begun = element.base_time().is_some_and(|base| !base.is_zero());
+    let running = element.current_running_time().filter(|_| has_begun);
+    running.map_or(0, gst::ClockTime::nseconds)
 }
 
 /// Puts the time stamps of a source on a clock. Their distances stay, until they are too far from the clock.

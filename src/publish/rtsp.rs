@@ -3,7 +3,7 @@
 //! A source's pictures are encoded once, for all its clients, and only while there are any; who joins gets a key frame. Pictures are handed over without
 //! waiting: what the encoder or a client has no time for is left out, and a client that reads nothing is dropped by the server.
 
-use super::encoding::{Timeline, insert_encoder};
+use super::encoding::{Timeline, insert_encoder, running_ns};
 use super::picture_of;
 use crate::engine::sink::{Ending, Message, Picture, Sink, SinkError, Wish, wish_while};
 use crate::stream::{self, StreamError, launch, output};
@@ -261,7 +261,7 @@ impl Now {
         if std::mem::replace(&mut self.served, joined) != joined {
             pictures.send_event(gst_video::DownstreamForceKeyUnitEvent::builder().all_headers(true).build());
         }
-        let running_ns = stream::running_ns(pictures);
+        let running_ns = running_ns(pictures);
         let mut buffer = picture.buffer.clone();
         let timed = buffer.make_mut();
         timed.set_pts(gst::ClockTime::from_nseconds(timeline.place(picture.pts_ns, running_ns)));

@@ -208,14 +208,6 @@ pub(crate) fn push_when_ready(
     source.push_buffer(buffer).map(drop).map_err(|_| bus_error(pipeline).unwrap_or_else(|| "it stopped".into()))
 }
 
-/// The time since an element's pipeline began to play, by its clock, in nanoseconds; 0 before. A pipeline that is about to play has a clock
-/// already and no time of beginning: its running time would be the clock's own, years ahead.
-pub(crate) fn running_ns(element: &impl IsA<gst::Element>) -> u64 {
-    let has_begun = element.base_time().is_some_and(|base| !base.is_zero());
-    let running = element.current_running_time().filter(|_| has_begun);
-    running.map_or(0, gst::ClockTime::nseconds)
-}
-
 /// Makes a Matroska file that does not begin at 0 keep its time stamps.
 ///
 /// `matroskademux` lets time 0 be the first packet it meets of any track, until its second segment, so that the first frame
