@@ -410,9 +410,7 @@ impl ObjectRecord {
             mask: with_mask.then(|| MaskRecord::new(patches, layout.grid.rows, layout.grid.cols)),
         }
     }
-}
 
-impl ObjectRecord {
     /// The same thing in a frame in which it was not seen, where it is thought to be, in pixels of a frame with this grid.
     pub fn moved(&self, bbox: [u32; 4], identity: &Identity, grid: &GridRecord) -> Self {
         let patches = grid.patches_in(bbox);

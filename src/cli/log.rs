@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 use std::fmt::{Debug, Write as _};
 use std::io::{IsTerminal, Write as _};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 use tracing::field::{Field, Visit};
@@ -27,9 +27,8 @@ const PATIENCE: Duration = Duration::from_secs(1);
 
 /// To the thread that writes; none where there is none.
 static TO_WRITER: OnceLock<SyncSender<String>> = OnceLock::new();
-/// Lines that were handed over, that are written, and that found no room.
-static GIVEN: AtomicU64 = AtomicU64::new(0);
-static WRITTEN: AtomicU64 = AtomicU64::new(0);
+/// Lines that wait for that thread, and that found no room.
+static WAITING: AtomicU64 = AtomicU64::new(0);
 static LOST: AtomicU64 = AtomicU64::new(0);
 
 /// From now on what is told is written.
@@ -79,16 +78,16 @@ pub fn spare(bar: &ProgressBar) {
 /// Before the program ends: what was told is written, where somebody takes it.
 pub fn finish() {
     let since = Instant::now();
-    while WRITTEN.load(Ordering::Acquire) < GIVEN.load(Ordering::Acquire) && since.elapsed() < PATIENCE {
+    while WAITING.load(Ordering::Acquire) > 0 && since.elapsed() < PATIENCE {
         std::thread::sleep(Duration::from_millis(1));
     }
 }
 
 fn write(line: &str) {
     let Some(to_writer) = TO_WRITER.get() else { return put(line) };
-    GIVEN.fetch_add(1, Ordering::AcqRel);
-    if let Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) = to_writer.try_send(line.to_owned()) {
-        WRITTEN.fetch_add(1, Ordering::AcqRel);
+    WAITING.fetch_add(1, Ordering::AcqRel);
+    if to_writer.try_send(line.to_owned()).is_err() {
+        WAITING.fetch_sub(1, Ordering::AcqRel);
         LOST.fetch_add(1, Ordering::Relaxed);
     }
 }
@@ -104,7 +103,7 @@ fn write_all(lines: &Receiver<String>) {
             ));
         }
         put(&line);
-        WRITTEN.fetch_add(1, Ordering::AcqRel);
+        WAITING.fetch_sub(1, Ordering::AcqRel);
     }
 }
 

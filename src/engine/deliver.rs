@@ -8,7 +8,7 @@ use super::lanes::{Again, Answer, Reply, Shared, microseconds};
 use super::outbox::{Outbox, Parcel, Room, Share};
 use super::sink::{Ending, Message, Picture, Sink};
 use super::status::SourceStatus;
-use super::task::{Cue, Fault, Seen, Witness};
+use super::task::{Fault, Seen, Witness};
 use crate::discover::groups::Named;
 use crate::fault::{Kind, OfKind};
 use crate::geometry::{PatchLayout, PixelBox};
@@ -106,7 +106,7 @@ pub(super) struct Delivery<'a> {
     pub status: Arc<SourceStatus>,
     pub is_live: bool,
     pub every: Every,
-    /// How long frames wait for those after them, which time says more of.
+    /// How long frames wait for those after them.
     pub wait: Duration,
     pub orders: Receiver<Order>,
     /// Tells a live source's delivery that there is no room for one more order, or for its picture.
@@ -240,23 +240,20 @@ impl<'a> Delivery<'a> {
 
     fn deliver(&self, outbox: &mut Outbox, past: Past, end: &mut End) {
         let mut out = Out { outbox, past, end, drawing: None };
-        let mut follow = Follow::new(if self.waits() { self.wait.as_nanos() as u64 } else { 0 });
+        let mut follow = Follow::new(self.wait.as_nanos() as u64);
         self.receive(&mut follow, &mut out);
         self.send_all(&mut follow, &mut out);
     }
 
     /// Those that wait, without what would have come after them.
     fn send_all(&self, follow: &mut Follow<Kept>, out: &mut Out) {
-        while !self.is_broken.load(Ordering::Relaxed)
-            && let Some((record, drift, kept)) = follow.pop(true, self.shared.task)
-        {
-            self.send(record, drift, kept, out);
-        }
+        while !self.is_broken.load(Ordering::Relaxed) && self.pass(true, follow, out) {}
     }
 
-    /// Whether frames wait for those after them.
-    fn waits(&self) -> bool {
-        !self.wait.is_zero() && self.shared.task.cue != Cue::Appearance
+    /// Sends the oldest of those that wait, where it has waited long enough, or is not to wait (`is_end`); whether there was one.
+    fn pass(&self, is_end: bool, follow: &mut Follow<Kept>, out: &mut Out) -> bool {
+        let oldest = follow.pop(is_end, self.shared.task);
+        oldest.map(|(record, drift, kept)| self.send(record, drift, kept, out)).is_some()
     }
 
     fn receive(&self, follow: &mut Follow<Kept>, out: &mut Out) {
@@ -324,16 +321,9 @@ impl<'a> Delivery<'a> {
             });
             let bytes = picture.as_ref().map_or(0, |(picture, _)| picture.buffer.size());
             follow.push(record, keys, evidence.as_ref(), Kept { picture, wanted, arrived });
-            while let Some((record, drift, kept)) = follow.pop(false, self.shared.task) {
-                self.send(record, drift, kept, out);
-            }
+            while self.pass(false, follow, out) {}
             // Rather a shorter wait than a picture that is missed.
-            while self.is_live
-                && !self.room.has_room(bytes)
-                && let Some((record, drift, kept)) = follow.pop(true, self.shared.task)
-            {
-                self.send(record, drift, kept, out);
-            }
+            while self.is_live && !self.room.has_room(bytes) && self.pass(true, follow, out) {}
         }
     }
 
@@ -404,6 +394,7 @@ impl<'a> Delivery<'a> {
         let live = order.capture.map(|capture| LiveRecord {
             captured_unix_ns: capture.unix_ns,
             clock: capture.clock,
+            // Known when it is sent.
             latency_us: 0,
             gap_ns: capture.gap_ns,
         });
@@ -446,7 +437,7 @@ impl<'a> Delivery<'a> {
         }
         let (canvas, _) = drawing.as_mut()?;
         let (pts_ns, duration_ns) = (frame.pts_ns, frame.duration_ns);
-        let buffer = canvas.make_drawable(frame, self.waits()).ok()?;
+        let buffer = canvas.make_drawable(frame, !self.wait.is_zero()).ok()?;
         self.status.drawn(canvas.count);
         Some(Picture { buffer, info: canvas.info().clone(), pts_ns, duration_ns })
     }

@@ -228,7 +228,7 @@ impl<'scope, 'env> Lanes<'scope, 'env> {
 
     fn spawn(&mut self, input: Input) -> std::io::Result<()> {
         let (shared, scope) = (self.shared, self.scope);
-        let wait = input.wait();
+        let wait = input.wait(shared.task.cue);
         let Input { status, feed, sinks, every, adaptive, mut scene, witness, .. } = input;
         let is_live = feed.is_live();
         let (to_deliver, orders) = bounded(if is_live { LIVE_ORDERS } else { PATIENT_ORDERS });

@@ -75,10 +75,13 @@ pub struct Input {
 }
 
 impl Input {
-    /// See [`Self::delay`].
-    pub(super) fn wait(&self) -> Duration {
-        let usual = if self.feed.is_live() { 0 } else { AROUND_NS };
-        self.delay.unwrap_or(Duration::from_nanos(usual))
+    /// See [`Self::delay`]. Where nobody asks the past, what comes later says nothing either.
+    pub(super) fn wait(&self, cue: Cue) -> Duration {
+        match cue {
+            Cue::Appearance => Duration::ZERO,
+            Cue::Time { .. } if self.feed.is_live() => self.delay.unwrap_or_default(),
+            Cue::Time { .. } => self.delay.unwrap_or(Duration::from_nanos(AROUND_NS)),
+        }
     }
 
     /// Every frame for the model, its records to nobody.

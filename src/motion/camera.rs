@@ -3,7 +3,7 @@
 use super::flow::{Vector, length};
 
 /// Vectors with a larger difference left are not trusted.
-const TRUSTED: f32 = 12.0;
+pub(super) const TRUSTED: f32 = 12.0;
 const TRIES: usize = 64;
 /// A vector within this of the model fits it, in pixels.
 const FITS: f32 = 0.7;
@@ -134,9 +134,7 @@ impl<'a> Voters<'a> {
         }
         let votes = |voters: &[(&Vector, f32)]| voters.iter().map(|(_, vote)| vote).sum::<f32>();
         found.fitting = votes(&fitting) / votes(&self.0);
-        let mut off: Vec<f32> = fitting.iter().map(|(vector, _)| distance(found.by(vector.at), vector.by)).collect();
-        let middle = off.len().checked_sub(1)? / 2;
-        found.noise = *off.select_nth_unstable_by(middle, f32::total_cmp).1;
+        found.noise = median(fitting.iter().map(|(vector, _)| distance(found.by(vector.at), vector.by)).collect())?;
         Some(found)
     }
 
@@ -148,6 +146,12 @@ impl<'a> Voters<'a> {
 
 pub fn distance(a: [f32; 2], b: [f32; 2]) -> f32 {
     length([a[0] - b[0], a[1] - b[1]])
+}
+
+/// The middle one, of an even number the lower; none of none.
+pub(super) fn median(mut values: Vec<f32>) -> Option<f32> {
+    let middle = values.len().checked_sub(1)? / 2;
+    Some(*values.select_nth_unstable_by(middle, f32::total_cmp).1)
 }
 
 /// `[a, b, tx, ty]`: a place (x, y) goes to (a·x − b·y + tx, b·x + a·y + ty).

@@ -2,14 +2,12 @@
 //! apart (median flow: Kalal et al., ICPR 2010, section 3).
 
 use super::Evidence;
-use super::camera::{Movement, distance};
+use super::camera::{Movement, TRUSTED, distance, median};
 use super::flow::Vector;
 use std::collections::VecDeque;
 
 /// Frames that a box can be carried over.
 const MOST: usize = 64;
-/// A square with a larger difference left is not trusted.
-const TRUSTED: f32 = 12.0;
 /// The share of the box's sides, from its middle, whose squares are asked: at its edges there are others.
 const INNER: f32 = 0.9;
 /// Fewer squares say nothing of a box's size ...
@@ -66,14 +64,14 @@ impl Step {
             (0..2).all(|axis| (at[axis] - middle[axis]).abs() < INNER * half[axis])
         };
         let inside: Vec<&Vector> = self.flow.iter().filter(is_inside).collect();
-        let by = |axis: usize| median(inside.iter().map(|vector| -vector.by[axis]));
+        let by = |axis: usize| median(inside.iter().map(|vector| -vector.by[axis]).collect());
         let of_camera = || self.back.map_or([0.0; 2], |back| back.by(middle).map(|by| -by));
         let moved = by(0).zip(by(1)).map_or_else(of_camera, |(x, y)| [x, y]);
         let pairs =
             inside.iter().enumerate().flat_map(|(at, one)| inside[at + 1..].iter().map(move |other| (one, other)));
         let growth =
             pairs.map(|(one, other)| distance(one.at, other.at) / distance(before(one), before(other)).max(1.0));
-        let growth = if inside.len() < FEW { None } else { median(growth) };
+        let growth = if inside.len() < FEW { None } else { median(growth.collect()) };
         let growth = growth.unwrap_or(1.0).clamp(1.0 / GROWTH, GROWTH);
         let edge = |at: usize| {
             let side = if at < 2 { -half[at % 2] } else { half[at % 2] };
@@ -81,10 +79,4 @@ impl Step {
         };
         [0, 1, 2, 3].map(edge)
     }
-}
-
-fn median(values: impl Iterator<Item = f32>) -> Option<f32> {
-    let mut values: Vec<f32> = values.collect();
-    let middle = values.len().checked_sub(1)? / 2;
-    Some(*values.select_nth_unstable_by(middle, f32::total_cmp).1)
 }

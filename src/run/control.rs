@@ -1,7 +1,7 @@
 //! Changes that are asked for over HTTP, as far as they may go: whoever asks has the token, and need not be who wrote the spec.
 
 use super::place::Wrong;
-use super::spec::{SourceSpec, SpecError, keys_of};
+use super::spec::{SourceSpec, SpecError, is_one_word, keys_of};
 use super::token::{self, Made};
 use super::{Core, RunError, SourceOptions};
 use crate::engine::status::LaneId;
@@ -127,8 +127,7 @@ fn guest(table: Map<String, Value>) -> Result<SourceSpec, Refusal> {
     }
     let source = SourceSpec::from_table(table).map_err(wrong)?;
     let input = source.input.to_string_lossy();
-    // What ends a word also ends what is known of a secret in it, and a line of the log.
-    let is_word = !input.contains(|c: char| c.is_control() || c.is_whitespace() || "\"'".contains(c));
+    let is_word = is_one_word(&input);
     if !is_word || !camera::is_url(&source.input) {
         let why = "it is no camera's address: give rtsp://, http://, srt://, udp:// or rtp://, what is special in it percent-encoded \
                    (pipelines, devices and files are for the config file only)";

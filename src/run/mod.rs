@@ -119,7 +119,8 @@ pub enum RunError {
 impl OfKind for RunError {
     fn kind(&self) -> Kind {
         match self {
-            Self::Spec(_) | Self::Usage(_) => Kind::Usage,
+            Self::Spec(error) => error.kind(),
+            Self::Usage(_) => Kind::Usage,
             Self::Input(_) => Kind::Input,
             Self::Output(_) => Kind::Output,
             Self::Stream(error) => error.kind(),
@@ -411,10 +412,7 @@ impl Core {
 
     /// What whole sources become beside those that are `known`, opened.
     fn plan(&self, given: &[SourceSpec], known: &[Known]) -> Result<Vec<Ready>, Wrong> {
-        given
-            .iter()
-            .try_for_each(|source| source.check_input().and_then(|()| source.options.check()))
-            .map_err(RunError::from)?;
+        given.iter().try_for_each(|source| source.check()).map_err(RunError::from)?;
         let mut faults = Faults::default();
         let names = known.iter().map(|source| source.name.clone()).collect();
         let stems = known.iter().map(|source| source.stem.clone()).collect();

@@ -2,6 +2,7 @@
 
 use super::values::{address, as_text, clock, short, span, text};
 use crate::backbone::{Devices, Precision};
+use crate::fault::{Kind, OfKind};
 use crate::localize::Method;
 use crate::record::Every;
 use crate::stream::camera::{Mode, Transport};
@@ -182,6 +183,17 @@ pub struct SpecError {
     pub why: String,
 }
 
+impl OfKind for SpecError {
+    fn kind(&self) -> Kind {
+        Kind::Usage
+    }
+}
+
+/// What ends a word also ends what is known of a secret in it, and would show the rest; and it may end a line of the log.
+pub(super) fn is_one_word(text: &str) -> bool {
+    !text.contains(|c: char| c.is_control() || c.is_whitespace() || "\"'".contains(c))
+}
+
 impl SpecError {
     fn new(key: &str, why: impl Into<String>) -> Self {
         Self { source_number: None, key: Some(key.to_owned()), why: why.into() }
@@ -202,11 +214,14 @@ impl SourceSpec {
         Self { name: Some(name.into()), ..self }
     }
 
-    /// What ends a word also ends what is known of a secret in it, and would show the rest.
-    pub(super) fn check_input(&self) -> Result<(), SpecError> {
+    /// What is whole: nothing holds besides.
+    pub(super) fn check(&self) -> Result<(), SpecError> {
+        self.check_input().and_then(|()| self.options.check())
+    }
+
+    fn check_input(&self) -> Result<(), SpecError> {
         let input = self.input.to_string_lossy();
-        let is_address = input.contains("://") && !input.contains('!');
-        match is_address && input.contains(|c: char| c.is_control() || c.is_whitespace() || "\"'".contains(c)) {
+        match input.contains("://") && !input.contains('!') && !is_one_word(&input) {
             true => {
                 let why = "an address holds no blank and no quotation mark: percent-encode what is special in it (%20, %22, %27)";
                 Err(SpecError::new("input", why))
@@ -337,10 +352,7 @@ impl RunSpec {
             return Err(SpecError { source_number: None, key: None, why });
         }
         for (number, source) in self.sources.iter().enumerate() {
-            source
-                .check_input()
-                .and_then(|()| source.options.over(&self.each).check())
-                .map_err(|error| error.of(number))?;
+            source.over(&self.each).check().map_err(|error| error.of(number))?;
         }
         Ok(())
     }
@@ -430,7 +442,7 @@ impl SourceOptions {
         }
     }
 
-    pub(super) fn check(&self) -> Result<(), SpecError> {
+    fn check(&self) -> Result<(), SpecError> {
         self.check_values()?;
         if self.segment.is_some() && self.output.is_none() {
             return Err(SpecError::new("segment", "there is no output to part into files"));

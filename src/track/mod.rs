@@ -12,7 +12,7 @@ use crate::assign::assign;
 use appearance::{Apart, Look};
 use predict::Path;
 use serde::{Deserialize, Serialize};
-pub use steady::{AROUND_NS, Between, MOST as MOST_WAITING, Owned, Steadied, Steady};
+pub use steady::{AROUND_NS, Between, Owned, Steadied, Steady};
 
 /// A track is believed after so many sightings ...
 const HITS: u32 = 3;

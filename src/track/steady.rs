@@ -2,14 +2,14 @@
 //! was there before and after was there in between. Of files that holds from the first frame on, because frames wait for those after them.
 
 use super::{HITS, Identity, State};
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
 /// A score is the mean of the track's over so long, before and after; frames of files wait for so long.
 pub const AROUND_NS: u64 = 250_000_000;
 
 /// No more frames wait, however many there are in a second, unless a longer wait is asked for: their pictures wait with them.
 const FEW: usize = 12;
-pub const MOST: usize = 64;
+const MOST: usize = 64;
 
 /// A box whose it is, in pixels of the frame.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -94,8 +94,7 @@ impl Steady {
 
     /// What the frames around say of a box's track.
     fn steadied(&self, identity: &Identity, pts_ns: u64, needed: u32) -> Identity {
-        let near = self.frames.iter().filter(|frame| frame.pts_ns.abs_diff(pts_ns) <= AROUND_NS);
-        let scores = Vec::from_iter(near.filter_map(|frame| Some(frame.of_track(identity.id)?.1.identity.score)));
+        let scores = Vec::from_iter(self.scores_around(pts_ns, identity.id).flatten());
         let after = self.frames.iter().skip(self.given + 1);
         let later = after.filter(|frame| frame.of_track(identity.id).is_some()).count();
         let is_believed = identity.hits as usize + later >= needed as usize;
@@ -107,15 +106,21 @@ impl Steady {
         Identity { state, score: scores.iter().sum::<f32>() / scores.len().max(1) as f32, ..*identity }
     }
 
+    /// A track's score in each frame around a time; none in those in which it is not seen.
+    fn scores_around(&self, pts_ns: u64, id: u64) -> impl Iterator<Item = Option<f32>> {
+        let near = self.frames.iter().filter(move |frame| frame.pts_ns.abs_diff(pts_ns) <= AROUND_NS);
+        near.map(move |frame| frame.of_track(id).map(|(_, seen)| seen.identity.score))
+    }
+
     /// Who is missing in the oldest frame that waits: at the place between those where it was and is.
     fn between(&self, now: &Seen, needed: u32) -> Vec<Between> {
-        let mut found: Vec<Between> = Vec::new();
+        let mut found = Vec::new();
+        let mut known: BTreeSet<u64> = now.boxes.iter().map(|owned| owned.identity.id).collect();
         for (steps, frame) in self.frames.iter().skip(self.given).enumerate().skip(1) {
             for (number, after) in frame.boxes.iter().enumerate() {
                 let id = after.identity.id;
-                let is_known = now.of_track(id).is_some() || found.iter().any(|other| other.owned.identity.id == id);
                 // What was not believed before is not believed to have been there.
-                if is_known || after.identity.hits <= needed {
+                if after.identity.hits <= needed || !known.insert(id) {
                     continue;
                 }
                 let given = self.frames.range(..self.given).rev();
@@ -126,10 +131,8 @@ impl Steady {
                 let share = (now.pts_ns.saturating_sub(then)) as f32 / frame.pts_ns.saturating_sub(then).max(1) as f32;
                 let at = |edge: usize| before.bbox[edge] + share * (after.bbox[edge] - before.bbox[edge]);
                 // Who is missed often is less sure to have been there.
-                let near = self.frames.iter().filter(|frame| frame.pts_ns.abs_diff(now.pts_ns) <= AROUND_NS);
-                let scores = near.map(|frame| frame.of_track(id).map_or(0.0, |(_, seen)| seen.identity.score));
-                let (sum, count) = scores.fold((0.0, 0), |(sum, count), score| (sum + score, count + 1));
-                let score = sum / f32::max(count as f32, 1.0);
+                let scores = Vec::from_iter(self.scores_around(now.pts_ns, id).map(Option::unwrap_or_default));
+                let score = scores.iter().sum::<f32>() / scores.len().max(1) as f32;
                 let identity = Identity { state: State::Lost, score, ..before.identity };
                 let owned = Owned { identity, bbox: [0, 1, 2, 3].map(at) };
                 found.push(Between { owned, later: (steps, number) });

@@ -27,7 +27,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::SystemTime;
-use tracing::warn;
+use tracing::{info, warn};
 use work::{Findings, Models, Plan};
 
 /// A longer list of exclusions is none.
@@ -149,10 +149,8 @@ pub fn run(mut args: Args) -> Outcome {
         None => State::none(),
     };
     let Some(mut findings) = work(&args, &plan, &checkpoint, machine.threads, state, &stop)? else {
-        if !args.quiet {
-            let kept = if args.json.is_some() || args.csv.is_some() { "; the same command goes on" } else { "" };
-            warn!("interrupted, no report is written{kept}");
-        }
+        let kept = if args.json.is_some() || args.csv.is_some() { "; the same command goes on" } else { "" };
+        info!("interrupted, no report is written{kept}");
         return Ok(Exit::Interrupted);
     };
     findings.failures.splice(0..0, failures);

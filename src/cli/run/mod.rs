@@ -178,8 +178,8 @@ pub fn run(args: Args, matches: &ArgMatches) -> Outcome {
         None => of_flags(&args.inputs, matches)?,
     };
     if args.print_config {
-        spec.check().map_err(|error| Failure::new(Kind::Usage, error))?;
-        let text = spec.to_toml().map_err(|error| Failure::new(Kind::Usage, error))?;
+        spec.check()?;
+        let text = spec.to_toml()?;
         to_stdout(|out| out.write_all(text.as_bytes()))?;
         return Ok(Exit::Done);
     }
