@@ -56,6 +56,7 @@ pub mod stream;
 pub mod track;
 #[cfg(feature = "web")]
 pub mod web;
+pub mod zones;
 #[cfg(feature = "zoo")]
 pub mod zoo;
 #[doc = include_str!("../README.md")]

@@ -6,6 +6,7 @@ use crate::localize::{Detection, Method};
 use crate::motion::Camera;
 use crate::scene::Cues;
 use crate::track::{Identity, State};
+use crate::zones::Side;
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 use std::str::FromStr;
@@ -167,6 +168,85 @@ pub struct EndRecord {
     /// One line, without secrets; none where the run was stopped.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub why: Option<String>,
+}
+
+/// Something happened: a line of its own, where events are asked for. What lasts has a line at its start and one at its end, with one id.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename = "event")]
+pub struct EventRecord {
+    pub version: u32,
+    /// As in [`FrameRecord`].
+    #[serde(default)]
+    pub run: String,
+    pub source: String,
+    /// Of this source in this run, counted from 1.
+    pub id: u64,
+    pub event: EventName,
+    pub phase: Phase,
+    /// When that was, as a time stamp of the source; never after the frame that showed it.
+    pub pts_ns: u64,
+    /// The same in nanoseconds since 1970, UTC, where that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at_unix_ns: Option<u64>,
+    /// When it began.
+    pub since_ns: u64,
+    /// Whose it is about: none of what the whole scene does.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tracks: Vec<u64>,
+    /// The zone's or line's name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub zone: Option<String>,
+    /// To which side a line was crossed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub side: Option<Side>,
+    /// Where, `[xmin, ymin, xmax, ymax]`, half-open, in frame pixels.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bbox: Option<[u32; 4]>,
+    /// It did not end by itself: the program stopped, or the source went away.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub interrupted: bool,
+}
+
+/// What happened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EventName {
+    /// A thing is there: it appeared, and left.
+    Object,
+    /// A thing that moved stands: it stopped, and moved on.
+    Stopped,
+    /// A thing is in a zone: it entered, and left it.
+    Zone,
+    /// A thing is in a zone for as long as that zone asks.
+    Stay,
+    /// A line was crossed.
+    Line,
+    /// Something stands in a known scene that was not there, and came by itself to nowhere: it was left behind.
+    LeftBehind,
+    /// Something that belonged to a known scene is missing.
+    TakenAway,
+    /// The camera looks elsewhere.
+    CameraMoved,
+    /// The camera sees nothing.
+    Covered,
+    /// The light of the whole scene changed at once.
+    Light,
+}
+
+/// Of what lasts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Phase {
+    Start,
+    /// It goes on, and something of it is known better: its box, its tracks.
+    Update,
+    /// It is over; of what does not last the only line.
+    End,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks by reference")]
+fn is_false(value: &bool) -> bool {
+    !value
 }
 
 /// How a source is.

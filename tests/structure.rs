@@ -93,7 +93,7 @@ const RULES: [(&str, &[&str]); 49] = [
 ];
 
 /// A room, and the rooms below it, which it may name. The program's own, `cli`, stands on all of them.
-const FLOORS: [(&str, &[&str]); 26] = [
+const FLOORS: [(&str, &[&str]); 27] = [
     // Everybody's.
     ("fault", &[]),
     ("geometry", &[]),
@@ -102,7 +102,8 @@ const FLOORS: [(&str, &[&str]); 26] = [
     ("track", &["assign", "geometry"]),
     ("motion", &["localize"]),
     ("scene", &["geometry", "localize", "motion"]),
-    ("record", &["geometry", "localize", "motion", "scene", "track"]),
+    ("zones", &[]),
+    ("record", &["geometry", "localize", "motion", "scene", "track", "zones"]),
     ("fit", &[]),
     ("markup", &[]),
     ("npy", &["markup"]),
