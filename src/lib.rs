@@ -26,6 +26,7 @@ pub mod discover;
 pub mod engine;
 #[cfg(feature = "evaluate")]
 pub mod evaluate;
+pub mod events;
 pub mod fault;
 #[cfg(feature = "fit")]
 pub mod fit;

@@ -183,11 +183,13 @@ pub struct EventRecord {
     pub id: u64,
     pub event: EventName,
     pub phase: Phase,
-    /// When that was, as a time stamp of the source; never after the frame that showed it.
+    /// When that was, as a time stamp of the source.
     pub pts_ns: u64,
     /// The same in nanoseconds since 1970, UTC, where that is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub at_unix_ns: Option<u64>,
+    /// The frame after which it is told: who stands must have stood for a while.
+    pub told_ns: u64,
     /// When it began.
     pub since_ns: u64,
     /// Whose it is about: none of what the whole scene does.

@@ -93,7 +93,7 @@ const RULES: [(&str, &[&str]); 49] = [
 ];
 
 /// A room, and the rooms below it, which it may name. The program's own, `cli`, stands on all of them.
-const FLOORS: [(&str, &[&str]); 27] = [
+const FLOORS: [(&str, &[&str]); 28] = [
     // Everybody's.
     ("fault", &[]),
     ("geometry", &[]),
@@ -104,6 +104,7 @@ const FLOORS: [(&str, &[&str]); 27] = [
     ("scene", &["geometry", "localize", "motion"]),
     ("zones", &[]),
     ("record", &["geometry", "localize", "motion", "scene", "track", "zones"]),
+    ("events", &["geometry", "motion", "record", "track", "zones"]),
     ("fit", &[]),
     ("markup", &[]),
     ("npy", &["markup"]),

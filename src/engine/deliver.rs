@@ -10,6 +10,7 @@ use super::sink::{Ending, Message, Picture, Sink};
 use super::status::SourceStatus;
 use super::task::{Fault, Seen, Witness};
 use crate::discover::groups::Named;
+use crate::events::{Events, Glance};
 use crate::fault::{Kind, OfKind};
 use crate::geometry::{PatchLayout, PixelBox};
 use crate::motion::Evidence;
@@ -172,6 +173,8 @@ struct Kept {
     /// Which sinks want it.
     wanted: Vec<bool>,
     arrived: Instant,
+    /// Where the past is asked.
+    glance: Option<Glance>,
 }
 
 /// Where records and pictures go.
@@ -179,6 +182,7 @@ struct Out<'a, 'b> {
     outbox: &'a mut Outbox<'b>,
     past: Past,
     end: &'a mut End,
+    events: Events,
     drawing: Option<(Canvas, Overlay)>,
 }
 
@@ -189,6 +193,7 @@ struct End {
     frames: u64,
     /// What its feed said last; none where the run was stopped.
     change: Option<StateChange>,
+    last: Option<Arc<FrameRecord>>,
 }
 
 /// What went wrong at the sinks of one source.
@@ -239,10 +244,11 @@ impl<'a> Delivery<'a> {
     }
 
     fn deliver(&self, outbox: &mut Outbox, past: Past, end: &mut End) {
-        let mut out = Out { outbox, past, end, drawing: None };
+        let mut out = Out { outbox, past, end, events: Events::default(), drawing: None };
         let mut follow = Follow::new(self.wait.as_nanos() as u64);
         self.receive(&mut follow, &mut out);
         self.send_all(&mut follow, &mut out);
+        Self::end_events(&mut out);
     }
 
     /// Those that wait, without what would have come after them.
@@ -320,7 +326,8 @@ impl<'a> Delivery<'a> {
                 Some((self.canvas(frame, &mut out.drawing)?, share))
             });
             let bytes = picture.as_ref().map_or(0, |(picture, _)| picture.buffer.size());
-            follow.push(record, keys, evidence.as_ref(), Kept { picture, wanted, arrived });
+            let glance = evidence.as_ref().map(|evidence| Glance::new(evidence, out.past.scene.holes()));
+            follow.push(record, keys, evidence.as_ref(), Kept { picture, wanted, arrived, glance });
             while self.pass(false, follow, out) {}
             // Rather a shorter wait than a picture that is missed.
             while self.is_live && !self.room.has_room(bytes) && self.pass(true, follow, out) {}
@@ -328,7 +335,7 @@ impl<'a> Delivery<'a> {
     }
 
     fn send(&self, mut record: FrameRecord, drift: Option<Drift>, kept: Kept, out: &mut Out) {
-        let Kept { picture, wanted, arrived } = kept;
+        let Kept { picture, wanted, arrived, glance } = kept;
         if let Some(live) = &mut record.live {
             live.latency_us = microseconds(arrived);
         }
@@ -339,7 +346,17 @@ impl<'a> Delivery<'a> {
             overlay.follow(&record, drift.map(|drift| move |at| drift.ahead(at)));
         }
         let picture = picture.and_then(|(picture, _share)| draw(&mut out.drawing, picture, &record));
-        out.outbox.send_frame(Arc::new(record), picture, &wanted);
+        let events = glance.map(|glance| out.events.follow(&record, &glance)).unwrap_or_default();
+        let record = Arc::new(record);
+        out.end.last = Some(record.clone());
+        out.outbox.send_frame(record, picture, &wanted);
+        events.into_iter().for_each(|event| out.outbox.send_change(&Message::Event(Arc::new(event))));
+    }
+
+    /// What goes on when the source ends.
+    fn end_events(out: &mut Out) {
+        let events = out.end.last.take().map(|last| out.events.end(&last)).unwrap_or_default();
+        events.into_iter().for_each(|event| out.outbox.send_change(&Message::Event(Arc::new(event))));
     }
 
     /// The answer. It is not waited for any longer (`Empty`) where the orders that wait behind leave no room for more, or their

@@ -4,14 +4,16 @@ use super::sink::{Message, Picture};
 use super::status::SourceStatus;
 use crate::record::FrameRecord;
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 /// Frames that wait for one sink: those that waited for an answer come all at once.
 const FRAMES: usize = 64;
-/// Changes of state that wait besides; of more, the last.
+/// Changes of state and events that wait besides, and those that wait for these; of more, the last.
 const STATES: usize = 64;
+const LATE: usize = 1024;
 /// Bytes of pictures that wait in one place, and pictures that may whatever their size.
 const PICTURE_BYTES: usize = 32 << 20;
 const FEW_PICTURES: usize = 3;
@@ -100,8 +102,8 @@ struct Exit {
     /// None once the sink is closed.
     to_sink: Option<Sender<Parcel>>,
     room: Arc<Room>,
-    /// The last change of state, where there was no room for it: it is late, not lost.
-    late: Option<Message>,
+    /// Changes and events that there was no room for: they are late, not lost.
+    late: VecDeque<Message>,
 }
 
 impl<'a> Outbox<'a> {
@@ -113,13 +115,15 @@ impl<'a> Outbox<'a> {
     pub fn exit(&mut self) -> Receiver<Parcel> {
         let (to_sink, parcels) = bounded(FRAMES + STATES);
         let room = if self.is_live { Room::live() } else { Room::patient(Arc::new(FEW_PICTURES.into())) };
-        self.exits.push(Exit { to_sink: Some(to_sink), room, late: None });
+        self.exits.push(Exit { to_sink: Some(to_sink), room, late: VecDeque::new() });
         parcels
     }
 
-    /// A change at a live source: every exit gets it.
+    /// A change at a source, or what happened there: every exit gets it.
     pub fn send_change(&mut self, change: &Message) {
-        self.exits.iter_mut().for_each(|exit| exit.offer_change(change.clone()));
+        for exit in &mut self.exits {
+            if self.is_live { exit.offer_change(change.clone()) } else { exit.hand_over(change.clone()) }
+        }
     }
 
     /// The picture goes to the exits that want it, in the order in which they were made.
@@ -137,28 +141,32 @@ impl<'a> Outbox<'a> {
     /// After the last message.
     pub fn close(self) {
         for mut exit in self.exits {
-            if let Some(late) = exit.late.take() {
-                exit.hand_over(late);
-            }
+            std::mem::take(&mut exit.late).into_iter().for_each(|late| exit.hand_over(late));
         }
     }
 }
 
 impl Exit {
-    /// Where even changes fill the way, the last one waits here for the next message.
+    /// Where even changes fill the way, they wait here for the next message.
     fn offer_change(&mut self, change: Message) {
-        if let Some(late) = self.late.take() {
-            self.put(late, None);
+        self.late.push_back(change);
+        self.put_late();
+        if self.late.len() > LATE {
+            self.late.pop_front();
         }
-        // What is still late is older.
-        self.put(change, None);
+    }
+
+    fn put_late(&mut self) {
+        while let Some(late) = self.late.pop_front() {
+            if let Some(late) = self.put(late, None) {
+                return self.late.push_front(late);
+            }
+        }
     }
 
     /// False where there is no room.
     fn offer_frame(&mut self, frame: Message) -> bool {
-        if let Some(late) = self.late.take() {
-            self.put(late, None);
-        }
+        self.put_late();
         let is_full = self.to_sink.as_ref().is_some_and(|to_sink| to_sink.len() >= FRAMES);
         let share = bytes_of(&frame).map(|bytes| self.room.take(bytes));
         if is_full || matches!(share, Some(None)) {
@@ -168,14 +176,14 @@ impl Exit {
         true
     }
 
-    fn put(&mut self, message: Message, share: Option<Share>) {
-        let Some(to_sink) = &self.to_sink else { return };
-        match to_sink.try_send(Parcel { message, _share: share }) {
+    /// What there is no room for: a change, since frames leave them room of their own.
+    fn put(&mut self, message: Message, share: Option<Share>) -> Option<Message> {
+        match self.to_sink.as_ref()?.try_send(Parcel { message, _share: share }) {
             Ok(()) => {}
-            // A change: frames leave them room of their own.
-            Err(TrySendError::Full(parcel)) => self.late = Some(parcel.message),
+            Err(TrySendError::Full(parcel)) => return Some(parcel.message),
             Err(TrySendError::Disconnected(_)) => self.to_sink = None,
         }
+        None
     }
 
     /// Waits for room.
@@ -192,7 +200,7 @@ impl Exit {
 fn bytes_of(message: &Message) -> Option<usize> {
     match message {
         Message::Frame { picture, .. } => picture.as_ref().map(|picture| picture.buffer.size()),
-        Message::State(_) | Message::End(_) => None,
+        Message::Event(_) | Message::State(_) | Message::End(_) => None,
     }
 }
 
@@ -203,22 +211,24 @@ mod tests {
     use crate::record::{SourceState, StateRecord, VERSION};
 
     #[test]
-    fn of_more_changes_of_state_than_may_wait_the_last_comes_in_the_end() {
+    fn of_more_changes_of_state_than_may_wait_the_last_come_in_the_end() {
         let status = Board::default().enter("a".into());
         let mut outbox = Outbox::new(true, &status);
         let parcels = outbox.exit();
-        for at_unix_ns in 0..500 {
+        for at_unix_ns in 0..5000 {
             let (run, source, state) = (String::new(), "a".into(), SourceState::Lost);
             let record = StateRecord { version: VERSION, run, source, state, at_unix_ns, why: None };
             outbox.send_change(&Message::State(Arc::new(record)));
         }
         let number = |parcel: Parcel| match parcel.message {
             Message::State(record) => record.at_unix_ns,
-            Message::Frame { .. } | Message::End(_) => u64::MAX,
+            Message::Frame { .. } | Message::Event(_) | Message::End(_) => u64::MAX,
         };
         let waited: Vec<u64> = parcels.try_iter().map(number).collect();
         assert!(waited.len() >= STATES && waited.iter().copied().eq(0..waited.len() as u64));
-        outbox.close();
-        assert_eq!(parcels.iter().map(number).collect::<Vec<_>>(), [499]);
+        std::thread::scope(|scope| {
+            scope.spawn(|| outbox.close());
+            assert!(parcels.iter().map(number).eq(5000 - LATE as u64..5000));
+        });
     }
 }

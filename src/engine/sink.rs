@@ -1,7 +1,7 @@
 //! Where finished frames go.
 
 use crate::fault::{Kind, OfKind};
-use crate::record::{EndRecord, FrameRecord, StateRecord};
+use crate::record::{EndRecord, EventRecord, FrameRecord, StateRecord};
 use crate::stream::StreamError;
 use gstreamer as gst;
 use gstreamer_video as gst_video;
@@ -12,10 +12,11 @@ use std::time::{Duration, Instant};
 /// Between two pictures for nobody: who comes then sees one that is not older.
 const GLANCE: Duration = Duration::from_secs(1);
 
-/// A frame that has its boxes, or a change at a live source, the last of which is its end.
+/// A frame that has its boxes, what happened by it, or a change at a live source, the last of which is its end.
 #[derive(Clone)]
 pub enum Message {
     Frame { record: Arc<FrameRecord>, picture: Option<Picture> },
+    Event(Arc<EventRecord>),
     State(Arc<StateRecord>),
     End(Arc<EndRecord>),
 }
@@ -46,8 +47,8 @@ pub fn wish_while(is_watched: impl Fn() -> bool + Send + 'static) -> Wish {
     })
 }
 
-/// Takes finished frames on a thread of its own. It may block: then it misses frames of live sources, which are counted, but no change
-/// of state, and nothing else waits.
+/// Takes finished frames on a thread of its own. It may block: then it misses frames of live sources, which are counted, but no event and no
+/// change of state, and nothing else waits.
 pub trait Sink: Send {
     /// Shown in errors and in the status.
     fn name(&self) -> String;

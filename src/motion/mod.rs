@@ -79,6 +79,8 @@ pub struct Evidence {
     pub rgb: Vec<u8>,
     /// `(width, height)` of the small picture.
     pub size: (usize, usize),
+    /// The small picture's luma at half its size, as it came.
+    pub grey: Grey,
     /// How pixels of the view's first picture moved to this one's, in the grey picture's pixels, where the camera shakes.
     pub shake: Option<Movement>,
     /// Of a moving camera: how the grey picture's pixels move to the frame before, where that is clear.
@@ -195,6 +197,7 @@ impl Motion {
         if is_cut {
             self.past.clear();
         }
+        let grey = now.0[0].clone();
         self.past.push_back(Past { grey: now, back: of_frame });
         if self.past.len() > PAST {
             self.past.pop_front();
@@ -208,6 +211,7 @@ impl Motion {
                 None => rgb.to_vec(),
             },
             size: self.size,
+            grey,
             shake,
             back: of_frame.filter(|_| self.camera == Camera::Moving),
             flow: flow.filter(|_| self.camera == Camera::Moving).unwrap_or_default(),

@@ -18,6 +18,6 @@ use crate::engine::sink::{Message, Picture};
 fn picture_of(message: &Message) -> Option<&Picture> {
     match message {
         Message::Frame { picture, .. } => picture.as_ref(),
-        Message::State(_) | Message::End(_) => None,
+        Message::Event(_) | Message::State(_) | Message::End(_) => None,
     }
 }

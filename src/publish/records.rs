@@ -1,4 +1,4 @@
-//! Records of frames, states and ends, as JSON Lines.
+//! Records of frames, states and ends, or of events, as JSON Lines.
 
 use super::jsonl::RecordWriter;
 use crate::engine::sink::{Ending, Message, Sink, SinkError, Wish};
@@ -11,8 +11,17 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 /// record, and complete with the last sink once this is dropped or finished: until then more may come.
 pub struct Records(Arc<Shared>);
 
+/// What is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lines {
+    /// Of frames, states and ends.
+    Frames,
+    Events,
+}
+
 struct Shared {
     path: PathBuf,
+    lines: Lines,
     state: Mutex<State>,
 }
 
@@ -39,13 +48,13 @@ impl Records {
     }
 
     /// To a new file in place of what is there, or to stdout where `path` is `-`.
-    pub fn replace(path: &Path) -> Self {
-        Self(Arc::new(Shared { path: path.to_owned(), state: Mutex::default() }))
+    pub fn replace(path: &Path, lines: Lines) -> Self {
+        Self(Arc::new(Shared { path: path.to_owned(), lines, state: Mutex::default() }))
     }
 
     /// After what is in the file.
-    pub fn append(path: &Path) -> Result<Self, SinkError> {
-        let records = Self::replace(path);
+    pub fn append(path: &Path, lines: Lines) -> Result<Self, SinkError> {
+        let records = Self::replace(path, lines);
         if path != Path::new("-") {
             let writer = RecordWriter::append(path).map_err(|error| records.0.fault(error))?;
             records.0.state().writer = Some(writer);
@@ -116,7 +125,10 @@ impl Sink for RecordsSink {
         };
         let writer = state.writer.insert(writer.map_err(|error| self.0.fault(error))?);
         let written = match message {
+            // Without any it is an empty file.
+            _ if (self.0.lines == Lines::Events) != matches!(message, Message::Event(_)) => Ok(()),
             Message::Frame { record, .. } => writer.write(&**record),
+            Message::Event(record) => writer.write(&**record),
             Message::State(record) => writer.write(&**record),
             Message::End(record) => writer.write(&**record),
         };

@@ -58,7 +58,7 @@ use crate::engine::status::{Board, LaneId, Snapshot, SourceStatus};
 use crate::engine::{Backbones, Ended, Engine, EngineError, Fault, Outcome, Task};
 use crate::fault::{Kind, OfKind};
 use crate::picture::PictureError;
-use crate::publish::records::Records;
+use crate::publish::records::{Lines, Records};
 use crate::publish::rtsp::RtspServer;
 use crate::stream::StreamError;
 use crate::web::{self, WebError};
@@ -201,8 +201,8 @@ impl Prepared {
         let of_run = [&shared.web_token, &shared.groups, &shared.model].into_iter().flatten();
         let read = Vec::from_iter(of_run.filter(|path| path.is_file()).cloned());
         let own = outputs::plan(&planned, &shared, options.observe, &[], &read, faults);
-        if let Some(path) = &shared.records {
-            faults.note(of_all("records"), Records::check(path, is_live));
+        for (path, key) in [(&shared.records, "records"), (&shared.events, "events")] {
+            path.as_ref().and_then(|path| faults.note(of_all(key), Records::check(path, is_live)));
         }
         let feature = faults.note(of_all("feature"), shared.feature()).unwrap_or_default();
         let checkpoint = Arc::new(shared.checkpoint().map_err(|error| of_all("model").wrong(error))?);
@@ -218,7 +218,7 @@ impl Prepared {
         };
         // A camera of which nobody asks anything is shown.
         let is_unseen = |(source, own): (&Planned, &outputs::Own)| {
-            let is_out = shared.records.is_some() || shared.display || shared.rtsp_out.is_some();
+            let is_out = shared.has_lines() || shared.display || shared.rtsp_out.is_some();
             source.is_live() && own.video.is_none() && source.options.push.is_none() && !is_out
         };
         let has_unseen = options.observe == Observe::Nothing && planned.iter().zip(&own).any(is_unseen);
@@ -231,6 +231,7 @@ impl Prepared {
             is_shown: page.is_some() || shared.rtsp_out.is_some(),
             read,
             records: None,
+            events: None,
             rtsp: None,
             web: None,
             observe: options.observe,
@@ -274,11 +275,12 @@ impl Run {
         prepared.serve()?;
         let Prepared { given, each, ready, mut setup, task, models, board, window, .. } = prepared;
         let is_live = ready.iter().any(|ready| ready.source.is_live());
-        setup.records = match &setup.shared.records {
-            Some(path) if is_live => Some(Records::append(path).map_err(RunError::from)?),
-            Some(path) => Some(Records::replace(path)),
-            None => None,
+        let to = |path: &PathBuf, lines: Lines| match is_live {
+            true => Records::append(path, lines).map_err(RunError::from),
+            false => Ok(Records::replace(path, lines)),
         };
+        setup.records = setup.shared.records.as_ref().map(|path| to(path, Lines::Frames)).transpose()?;
+        setup.events = setup.shared.events.as_ref().map(|path| to(path, Lines::Events)).transpose()?;
         let engine = Engine::start(task, Arc::new(models), board, options.stop.clone()).map_err(RunError::from)?;
         let core = Arc::new(Core { engine, state: Mutex::new(State { each, known: Vec::new() }), setup });
         core.begin(&given, ready, &mut core.state().known)?;
@@ -361,7 +363,8 @@ impl Run {
         let has_frames = |source: &&Known| self.board().get(source.id).is_some_and(|now| now.progress().0 > 0);
         let state = self.core.state();
         let own = state.known.iter().filter(has_frames).flat_map(|source| [&source.own.video, &source.own.records]);
-        own.chain([&self.core.setup.shared.records]).flatten().cloned().collect()
+        let shared = &self.core.setup.shared;
+        own.chain([&shared.records, &shared.events]).flatten().cloned().collect()
     }
 
     /// Waits until every source has ended and its outputs are whole. What is observed and not read is lost.
@@ -371,9 +374,10 @@ impl Run {
         drop(self);
         let Some(Core { engine, mut setup, .. }) = Arc::into_inner(core) else { return Err(EngineError::Over.into()) };
         let mut outcome = engine.join()?;
-        let finished = setup.records.take().map_or(Ok(()), Records::finish);
-        if let (Err(error), Some(last)) = (finished, outcome.sources.last_mut()) {
-            last.faults.push(Fault::Sink(error));
+        for lines in [setup.records.take(), setup.events.take()].into_iter().flatten() {
+            if let (Err(error), Some(last)) = (lines.finish(), outcome.sources.last_mut()) {
+                last.faults.push(Fault::Sink(error));
+            }
         }
         Ok(outcome)
     }

@@ -13,7 +13,7 @@ use crate::engine::status::SourceStatus;
 use crate::publish::file::FileSink;
 use crate::publish::mp4::Mp4Sink;
 use crate::publish::push::{PushSink, Target};
-use crate::publish::records::Records;
+use crate::publish::records::{Lines, Records};
 use crate::publish::rtsp::RtspServer;
 use crate::publish::window::WindowSink;
 use crate::stream::decoder::ModelSize;
@@ -37,6 +37,7 @@ pub(super) struct Setup {
     /// Every source, on the page or over RTSP.
     pub is_shown: bool,
     pub records: Option<Records>,
+    pub events: Option<Records>,
     pub rtsp: Option<Arc<RtspServer>>,
     pub web: Option<web::Server>,
     pub observe: Observe,
@@ -83,7 +84,7 @@ impl Setup {
         }
         if let Some(path) = &own.records {
             Records::check(path, false).map_err(|error| at("input").wrong(error))?;
-            sinks.push(Records::replace(path).sink());
+            sinks.push(Records::replace(path, Lines::Frames).sink());
         }
         if let Some(url) = &source.options.push {
             let url = url.replace("{name}", &source.stem.to_string_lossy());
@@ -107,7 +108,7 @@ impl Setup {
     /// With the sinks that sources share.
     pub fn input(&self, ready: Ready, status: Arc<SourceStatus>) -> Input {
         let Ready { source, own, feed, mut sinks } = ready;
-        sinks.extend(self.records.as_ref().map(Records::sink));
+        sinks.extend([&self.records, &self.events].into_iter().flatten().map(Records::sink));
         if let Some(server) = &self.rtsp {
             let sink = server.sink(&source.stem.to_string_lossy());
             info!("{}: {}", source.name, sink.url());
@@ -142,8 +143,7 @@ pub fn pipelines(spec: &RunSpec) -> Result<String, RunError> {
     let mut text = String::new();
     for (source, own) in planned.iter().zip(&own) {
         // Without any target there is the live page.
-        let is_shown =
-            shared.rtsp_out.is_some() || shared.web.is_some() || source.is_live() && shared.records.is_none();
+        let is_shown = shared.rtsp_out.is_some() || shared.web.is_some() || source.is_live() && !shared.has_lines();
         let is_small = !is_shown && !is_drawn(source, own, shared);
         let model_size = is_small.then(|| resolve::decoder_size(shared.model_size(), &checkpoint));
         let lines = match &source.what {

@@ -44,7 +44,9 @@ pub fn plan(
         [(&own.video, "-o", "output"), (&own.records, "records", "input"), (&own.scene, "--scene", "scene")]
             .map(|(path, flag, key)| Some(((path.as_deref()?, flag), Place { source, key: Some(key) })))
     });
-    let of_all = shared.records.as_deref().map(|path| ((path, "--records"), Place::of_all("records")));
+    let of_all = [(&shared.records, "--records", "records"), (&shared.events, "--events", "events")]
+        .into_iter()
+        .filter_map(|(path, flag, key)| Some(((path.as_deref()?, flag), Place::of_all(key))));
     let (all, places): (Vec<_>, Vec<_>) = files.flatten().chain(of_all).unzip();
     faults.0.extend(refused(&all, &read.collect::<Vec<_>>()).map(|(at, error)| places[at].wrong(error)));
     if !shared.force {
@@ -62,7 +64,7 @@ pub fn plan_names(
     faults: &mut Faults,
 ) -> Vec<Own> {
     let is_many = sources.len() + others > 1;
-    let is_usual = shared.records.is_none() && !shared.display && observe == Observe::Nothing;
+    let is_usual = !shared.has_lines() && !shared.display && observe == Observe::Nothing;
     let mut own = |source: &Planned| {
         let mut file = |path: &Path, key| faults.note(Place::of(source.given, key), path_for(path, source, is_many));
         let mut own = Own::default();

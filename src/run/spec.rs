@@ -41,6 +41,8 @@ pub struct RunSpec {
 pub struct Shared {
     /// One JSON object a frame goes here; `-` is stdout.
     pub records: Option<PathBuf>,
+    /// One JSON object an event goes here; `-` is stdout.
+    pub events: Option<PathBuf>,
     /// Files that are there may be overwritten, under the names that outputs have by themselves.
     pub force: bool,
     /// The annotated video is shown in a window.
@@ -359,6 +361,11 @@ impl RunSpec {
 }
 
 impl Shared {
+    /// Whether there is a file for what is found.
+    pub(super) fn has_lines(&self) -> bool {
+        self.records.is_some() || self.events.is_some()
+    }
+
     fn check(&self) -> Result<(), SpecError> {
         let wrong = |key: &str, why: String| Err(SpecError::new(key, why));
         let within = |key: &str, number: Option<u16>, least: u16, most: u16| match number {

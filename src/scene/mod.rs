@@ -198,6 +198,12 @@ impl Scene {
         self.present.as_ref().map(|(_, view)| view.maps())
     }
 
+    /// Where the last frame shows the ground that something had stood on since the camera saw it, `[xmin, ymin, xmax, ymax]` in pixels of the
+    /// small picture, before a still camera.
+    pub fn holes(&self) -> &[[f32; 4]] {
+        self.present.as_ref().map_or(&[], |(_, view)| &view.holes)
+    }
+
     /// Bytes that it holds.
     pub fn bytes(&self) -> usize {
         let present = self.present.as_ref().map_or(0, |(_, view)| view.bytes());
@@ -241,6 +247,7 @@ impl Scene {
         let without = self.without;
         if evidence.camera == Camera::Moving {
             let against = evidence.against.as_ref().filter(|_| !without.has(Sense::Motion));
+            self.present.iter_mut().for_each(|(_, view)| view.holes.clear());
             let candidates = if without.has(Sense::Appearance) { &[] } else { candidates };
             return moving::objects(against, candidates, evidence.size);
         }

@@ -62,6 +62,8 @@ pub struct View {
     restless: Vec<u8>,
     recent: VecDeque<(u64, Vec<u8>)>,
     pub(super) frames: u32,
+    /// What the last picture shows the ground of, where something stood: `[xmin, ymin, xmax, ymax]` in pixels.
+    pub(super) holes: Vec<[f32; 4]>,
     last_ns: Option<u64>,
     looked_ns: Option<u64>,
     /// Seconds since the scene's picture followed, and since unrest was looked at.
@@ -125,6 +127,7 @@ impl View {
             restless: vec![0; count],
             recent: VecDeque::new(),
             frames,
+            holes: Vec::new(),
             last_ns: None,
             looked_ns: None,
             unfollowed: 0.0,
@@ -247,13 +250,14 @@ impl View {
     }
 
     /// Takes holes out of the foreground; says where they are.
-    fn without_holes(&self, rgb: &[u8], moving: &[u8], parts: &[Part], closed: &mut [u8]) -> Vec<u8> {
+    fn without_holes(&mut self, rgb: &[u8], moving: &[u8], parts: &[Part], closed: &mut [u8]) -> Vec<u8> {
         let parts = parts.iter().filter(|part| self.is_novel(part));
         let compared = Compared { now: rgb, scene: &self.scene, moving, size: self.size };
         let found = match self.recent.front() {
             Some(_) => ghosts::find(parts, &compared, LEAST_PIECE * closed.len() as f32),
             None => Vec::new(),
         };
+        self.holes = found.iter().map(Part::bounds).collect();
         let mut holes = vec![0; closed.len()];
         for at in found.iter().flat_map(|hole| hole.pixels(self.size.0)) {
             (closed[at], holes[at]) = (0, 255);

@@ -168,6 +168,7 @@ impl Sink for WebSink {
                 }
                 self.tell(record.as_ref())
             }
+            Message::Event(_) => Ok(()),
             Message::State(state) => {
                 let why = state.why.as_deref().map(redact);
                 self.tell(&StateRecord { why, ..state.as_ref().clone() })

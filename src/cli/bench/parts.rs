@@ -11,7 +11,7 @@ use mostream::localize::affinity::SignMatrix;
 use mostream::localize::{Detection, Features, PatchOutput};
 use mostream::overlay::Overlay;
 use mostream::publish::mp4::Mp4Sink;
-use mostream::publish::records::Records;
+use mostream::publish::records::{Lines, Records};
 use mostream::record::{FrameRecord, ObjectRecord};
 use mostream::stream::canvas::{Canvas, CanvasCount};
 use mostream::stream::feed::Files;
@@ -183,7 +183,7 @@ impl Bench {
             let path = self.scratch.file("boxes.mp4");
             sinks.push(Box::new(Mp4Sink::new(&path, self.source.clone(), Arc::default())?));
         }
-        sinks.push(Records::replace(&self.scratch.file("records.jsonl")).sink());
+        sinks.push(Records::replace(&self.scratch.file("records.jsonl"), Lines::Frames).sink());
         sinks.push(Box::new(Meter { frames: self.frames, stop: stop.clone(), seen: seen.clone() }));
         let board = Board::default();
         let status = board.enter(self.source.name.clone());

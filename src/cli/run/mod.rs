@@ -24,7 +24,7 @@ use std::time::Duration;
 #[command(
     after_help = "Inputs: files, folders of pictures or videos, cam or /dev/video0, rtsp://, rtsps://, http:// (HLS, MJPEG), srt://, \
 udp://, rtp://, raw frames on stdin (- with --mode), or a pipeline \"... ! appsink name=frames\". Passwords are better in \
-MOSTREAM_RTSP_USER and MOSTREAM_RTSP_PASSWORD, or in a file (--credentials), than in a URL.\n\nWith none of -o, --records and --display, \
+MOSTREAM_RTSP_USER and MOSTREAM_RTSP_PASSWORD, or in a file (--credentials), than in a URL.\n\nWith none of -o, --records, --events and --display, \
 the annotated video and records of every file, and of a folder of pictures, are written to the current folder, as NAME.boxes.mp4 and \
 NAME.boxes.jsonl; --force overwrites those that are there. A camera without any output is shown on the live page. Files follow one \
 another.\n\nExamples:\n  mostream run street.mp4\n  mostream run videos/\n  mostream run street.mp4 -o \
@@ -69,6 +69,9 @@ struct Shared {
     /// Write one JSON object per frame here; - is stdout. What is there is replaced, or added to where a source is live
     #[arg(long, value_name = "FILE.jsonl")]
     records: Option<PathBuf>,
+    /// Write what happens here, one JSON object per event: who came and left, stopped, crossed a line, was left behind; - is stdout
+    #[arg(long, value_name = "FILE.jsonl")]
+    events: Option<PathBuf>,
     /// Overwrite files that are there under the names that outputs have by themselves
     #[arg(long)]
     force: bool,

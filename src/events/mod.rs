@@ -1,0 +1,578 @@
+//! What happens: things appear, stop, move on and leave, are at zones and lines, are left behind and taken away; the picture itself changes.
+//!
+//! [`Events::update`] takes one frame's tracks after the other, and says what happened; where each event begins and ends, `docs/events.md`
+//! says. It knows numbers alone, and no time but the frames' time stamps.
+
+mod glance;
+mod thing;
+mod upset;
+
+use crate::record::{EventName, EventRecord, FrameRecord, Phase, VERSION};
+use crate::track::State;
+use crate::zones::{Counts, Regions, Side};
+pub use glance::Glance;
+use std::sync::Arc;
+use thing::{AtZone, Step, Turn, Way, area, grown, is_at_edge, overlap, share_in};
+use upset::{Change, Upset};
+
+/// A thing is told of when it was seen for so long, has gone so far (shares of the picture's width, or of its own size) ...
+const AGE_NS: u64 = 400_000_000;
+const GONE: f32 = 0.025;
+const GONE_OWN: f32 = 0.3;
+/// ... and is whole in the picture, or was not for so long.
+const WHOLE_NS: u64 = 2_000_000_000;
+/// Mostly in another's box it is a piece of that.
+const PIECE: f32 = 0.6;
+/// A new track that overlaps so much with who is not seen any more is that one's.
+const SAME: f32 = 0.3;
+/// What stands where it was first seen for so long, with nobody at it, was left there.
+const ALONE_NS: u64 = 2_000_000_000;
+/// Who is not seen for so long at the picture's edge has left; elsewhere it may be hidden for so long.
+const OUT_NS: u64 = 700_000_000;
+const HIDDEN_NS: u64 = 3_500_000_000;
+/// What rests and is not seen is looked for after so long: it is there as long as its place looks like it.
+const UNSEEN_NS: u64 = 1_500_000_000;
+const LIKE: f32 = 0.6;
+/// A hole is spoken of after so long; who was at it in this time before and after is asked.
+const HOLE_NS: u64 = 1_500_000_000;
+const HOLE_BEFORE_NS: u64 = 4_000_000_000;
+/// A smaller hole is none.
+const LEAST_HOLE: f32 = 0.002;
+/// A scene is known after so long.
+const KNOWN_NS: u64 = 2_000_000_000;
+/// Things at once; those not seen for longest go first.
+const MOST: usize = 512;
+/// Tracks of one thing that are remembered.
+const TRACKS: usize = 16;
+
+/// A track's box in one frame, in shares of the picture.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Sight {
+    pub track: u64,
+    /// `[xmin, ymin, xmax, ymax]`.
+    pub bbox: [f32; 4],
+    pub score: f32,
+}
+
+/// One frame.
+#[derive(Clone, Copy, Debug)]
+pub struct Moment<'a> {
+    pub pts_ns: u64,
+    /// Nanoseconds since 1970, UTC.
+    pub unix_ns: Option<u64>,
+    /// The picture's width over its height.
+    pub across: f32,
+    pub sights: &'a [Sight],
+    /// Where the past is asked.
+    pub glance: Option<&'a Glance>,
+}
+
+/// Something that happened; see [`crate::record::EventRecord`].
+#[derive(Clone, Debug, PartialEq)]
+pub struct Event {
+    pub id: u64,
+    pub name: EventName,
+    pub phase: Phase,
+    pub pts_ns: u64,
+    pub since_ns: u64,
+    pub tracks: Vec<u64>,
+    pub zone: Option<String>,
+    pub side: Option<Side>,
+    /// In shares of the picture.
+    pub bbox: Option<[f32; 4]>,
+    pub interrupted: bool,
+}
+
+/// An event that goes on.
+#[derive(Clone, Debug)]
+struct Open {
+    id: u64,
+    name: EventName,
+    since_ns: u64,
+    /// The zone's number.
+    zone: Option<usize>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Being {
+    /// Not yet told of.
+    New,
+    Moving,
+    /// It was left where it stands.
+    Left,
+}
+
+struct Thing {
+    /// The latest last.
+    tracks: Vec<u64>,
+    way: Way,
+    seen_ns: u64,
+    score: f32,
+    being: Being,
+    open: Vec<Open>,
+    zones: Vec<AtZone>,
+    /// When another thing was last at it.
+    touched_ns: Option<u64>,
+}
+
+/// Something that was there and is not.
+struct Hole {
+    ns: u64,
+    bbox: [f32; 4],
+}
+
+/// What happens before one camera.
+#[derive(Default)]
+pub struct Events {
+    regions: Arc<Regions>,
+    things: Vec<Thing>,
+    upset: Upset,
+    whole: Option<Open>,
+    holes: Vec<Hole>,
+    given: u64,
+}
+
+impl Events {
+    pub fn new(regions: Arc<Regions>) -> Self {
+        Self { regions, ..Self::default() }
+    }
+
+    /// Zones and lines from now on; what goes on at the old ones is over.
+    pub fn watch(&mut self, regions: Arc<Regions>, pts_ns: u64) -> Vec<Event> {
+        let mut told = Vec::new();
+        if self.regions != regions {
+            for thing in &mut self.things {
+                let of_zone = |open: &Open| open.zone.is_some();
+                let over: Vec<Open> = thing.open.extract_if(.., |open| of_zone(open)).collect();
+                told.extend(over.iter().map(|open| thing.tell(open, Phase::End, pts_ns, &self.regions, true)));
+                thing.zones.clear();
+                thing.way.forget_lines();
+            }
+            self.regions = regions;
+        }
+        told
+    }
+
+    /// What happened by the next frame, whose record this is.
+    pub fn follow(&mut self, record: &FrameRecord, glance: &Glance) -> Vec<EventRecord> {
+        let size = [record.width, record.height].map(|side| side as f32);
+        let share = |bbox: [u32; 4]| [0, 1, 2, 3].map(|edge| bbox[edge] as f32 / size[edge % 2]);
+        let sights = record.objects.iter().filter_map(|object| {
+            let track = object.track.filter(|track| track.state != State::Lost)?;
+            Some(Sight { track: track.id, bbox: share(object.bbox), score: object.score })
+        });
+        let moment = Moment {
+            pts_ns: record.pts_ns,
+            unix_ns: taken_unix_ns(record),
+            across: size[0] / size[1],
+            sights: &sights.collect::<Vec<_>>(),
+            glance: Some(glance),
+        };
+        self.update(&moment).into_iter().map(|event| event.record(record)).collect()
+    }
+
+    /// The source ends with this frame: what goes on does not end by itself.
+    pub fn end(&mut self, last: &FrameRecord) -> Vec<EventRecord> {
+        self.break_off(last.pts_ns).into_iter().map(|event| event.record(last)).collect()
+    }
+
+    /// What happened by this frame.
+    pub fn update(&mut self, moment: &Moment) -> Vec<Event> {
+        let (ns, mut told) = (moment.pts_ns, Vec::new());
+        let change = moment.glance.and_then(|glance| self.upset.update(ns, glance));
+        change.into_iter().for_each(|change| self.of_whole(change, &mut told));
+        self.see(moment, &mut told);
+        let calm = self.upset.calm_since(ns).filter(|_| moment.glance.is_some());
+        self.announce(moment, calm, &mut told);
+        self.places(moment, &mut told);
+        self.note_holes(moment, calm, &mut told);
+        self.lose(moment, calm, &mut told);
+        told.sort_by_key(|event| event.id);
+        told
+    }
+
+    /// What goes on does not end by itself.
+    pub fn break_off(&mut self, pts_ns: u64) -> Vec<Event> {
+        let mut told = Vec::new();
+        if let Some(open) = self.whole.take() {
+            told.push(Event { interrupted: true, ..of_scene(&open, Phase::End, pts_ns) });
+        }
+        for thing in std::mem::take(&mut self.things) {
+            told.extend(thing.open.iter().map(|open| thing.tell(open, Phase::End, pts_ns, &self.regions, true)));
+        }
+        told.sort_by_key(|event| event.id);
+        told
+    }
+
+    /// Events that go on, and bytes that are held.
+    pub fn bytes(&self) -> usize {
+        self.things.len() * (size_of::<Thing>() + 160 * size_of::<Step>())
+    }
+
+    fn of_whole(&mut self, change: Change, told: &mut Vec<Event>) {
+        match change {
+            Change::Starts(name, since_ns) => {
+                let open = open(&mut self.given, name, since_ns, None);
+                told.push(of_scene(&open, Phase::Start, since_ns));
+                self.whole = Some(open);
+                if name == EventName::CameraMoved {
+                    // Nobody is where he was.
+                    for thing in std::mem::take(&mut self.things) {
+                        told.extend(
+                            thing.open.iter().map(|open| thing.tell(open, Phase::End, since_ns, &self.regions, true)),
+                        );
+                    }
+                }
+            }
+            Change::Ends(_, ns) => told.extend(self.whole.take().map(|open| of_scene(&open, Phase::End, ns))),
+            Change::Is(name, ns) => {
+                let open = open(&mut self.given, name, ns, None);
+                told.push(of_scene(&open, Phase::End, ns));
+            }
+        }
+    }
+
+    /// Whose each box is.
+    fn see(&mut self, moment: &Moment, told: &mut Vec<Event>) {
+        let ns = moment.pts_ns;
+        for sight in moment.sights {
+            let known = self.things.iter().position(|thing| thing.tracks.contains(&sight.track));
+            // A thing that was thought to be one may be two.
+            let parted = known.filter(|&at| self.things[at].seen_ns == ns);
+            parted.into_iter().for_each(|at| self.things[at].tracks.retain(|track| *track != sight.track));
+            let at = known.filter(|_| parted.is_none()).or_else(|| self.unseen(moment, sight));
+            let Some(at) = at else {
+                self.things.push(Thing::new(ns, sight));
+                continue;
+            };
+            let thing = &mut self.things[at];
+            if !thing.tracks.contains(&sight.track) {
+                thing.tracks.push(sight.track);
+                if thing.tracks.len() > TRACKS {
+                    thing.tracks.remove(0);
+                }
+            }
+            thing.seen_ns = ns;
+            thing.score = sight.score;
+            if let Some(moved_ns) = thing.way.go(ns, sight.bbox, moment.across) {
+                let is_stop = |open: &mut Open| matches!(open.name, EventName::Stopped | EventName::LeftBehind);
+                let over: Vec<Open> = thing.open.extract_if(.., is_stop).collect();
+                told.extend(over.iter().map(|open| thing.tell(open, Phase::End, moved_ns, &self.regions, false)));
+                if thing.being == Being::Left {
+                    // Somebody carries it, or it was no bag.
+                    thing.being = Being::New;
+                    thing.way.first = Step { ns: moved_ns, bbox: sight.bbox };
+                    thing.way.farthest = 0.0;
+                }
+            }
+        }
+        self.inherit(ns);
+        let boxes: Vec<(usize, [f32; 4], bool)> = (self.things.iter().enumerate())
+            .filter(|(_, thing)| thing.seen_ns == ns)
+            .map(|(at, thing)| (at, thing.way.last().bbox, thing.way.rest.is_none()))
+            .collect();
+        for (at, thing) in self.things.iter_mut().enumerate() {
+            let own = grown(&thing.way.last().bbox, 0.1);
+            if boxes.iter().any(|(other, bbox, moves)| *other != at && *moves && share_in(&own, bbox) > 0.0) {
+                thing.touched_ns = Some(ns);
+            }
+        }
+    }
+
+    /// The thing that was here and is not seen, whose track this is then.
+    fn unseen(&self, moment: &Moment, sight: &Sight) -> Option<usize> {
+        let is_same = |thing: &Thing| {
+            let is_free = !moment.sights.iter().any(|other| thing.tracks.contains(&other.track));
+            is_free && overlap(&thing.way.last().bbox, &sight.bbox) > SAME
+        };
+        self.things.iter().position(is_same)
+    }
+
+    /// Things whose place new ones have taken go on as these: a box that grew from a part to the whole has another track.
+    fn inherit(&mut self, ns: u64) {
+        let mut at = 0;
+        while at < self.things.len() {
+            let Thing { being, seen_ns, way, .. } = &self.things[at];
+            let bbox = way.last().bbox;
+            let is_heir = *being == Being::New && *seen_ns == ns && ns.saturating_sub(way.first.ns) >= AGE_NS;
+            let left = self.things.iter().position(|other| {
+                let own = other.way.last().bbox;
+                let is_lost =
+                    other.being != Being::New && other.seen_ns != ns && other.seen_ns + AGE_NS >= way.first.ns;
+                is_heir && is_lost && share_in(&own, &grown(&bbox, 0.1)).max(share_in(&bbox, &grown(&own, 0.1))) > PIECE
+            });
+            let Some(left) = left else {
+                at += 1;
+                continue;
+            };
+            let heir = self.things.remove(at);
+            let left = &mut self.things[left - usize::from(left > at)];
+            left.tracks.extend(heir.tracks);
+            (left.seen_ns, left.score) = (ns, heir.score);
+            left.way.jump(ns, bbox);
+        }
+    }
+
+    /// Those that are told of from now on.
+    fn announce(&mut self, moment: &Moment, calm: Option<u64>, told: &mut Vec<Event>) {
+        let (ns, Some(calm_ns)) = (moment.pts_ns, calm) else { return };
+        let others: Vec<(usize, [f32; 4])> = (self.things.iter().enumerate())
+            .filter(|(_, thing)| thing.being != Being::New && ns.saturating_sub(thing.seen_ns) < HIDDEN_NS)
+            .map(|(at, thing)| (at, thing.way.last().bbox))
+            .collect();
+        for (at, thing) in self.things.iter_mut().enumerate() {
+            if thing.being != Being::New || thing.seen_ns != ns {
+                continue;
+            }
+            let Step { bbox, .. } = *thing.way.last();
+            let age = ns.saturating_sub(thing.way.first.ns);
+            let is_piece =
+                others.iter().any(|(other, whole)| *other != at && share_in(&bbox, &grown(whole, 0.1)) > PIECE);
+            if is_piece || age < AGE_NS {
+                continue;
+            }
+            let own = (bbox[2] - bbox[0]).min((bbox[3] - bbox[1]) / moment.across);
+            let has_gone = thing.way.farthest > GONE.max(GONE_OWN * own);
+            if has_gone && (!is_at_edge(&bbox) || age >= WHOLE_NS) {
+                thing.being = Being::Moving;
+                let since_ns = thing.way.half_seen(true);
+                thing.start(EventName::Object, since_ns, None, &mut self.given, &self.regions, told);
+                continue;
+            }
+            let stands = thing.way.rest.as_ref().filter(|_| !has_gone);
+            let is_known = thing.way.first.ns.saturating_sub(calm_ns) >= KNOWN_NS;
+            let alone_ns = thing.touched_ns.unwrap_or(thing.way.first.ns);
+            if stands.is_some() && is_known && ns.saturating_sub(alone_ns) >= ALONE_NS {
+                thing.being = Being::Left;
+                thing.start(EventName::LeftBehind, alone_ns, None, &mut self.given, &self.regions, told);
+            }
+        }
+    }
+
+    /// What changed at rests, zones and lines.
+    fn places(&mut self, moment: &Moment, told: &mut Vec<Event>) {
+        let (ns, across, regions) = (moment.pts_ns, moment.across, self.regions.clone());
+        for thing in self.things.iter_mut().filter(|thing| thing.seen_ns == ns) {
+            let patch = |bbox: &[f32; 4]| moment.glance.map(|glance| glance.patch(bbox));
+            let bbox = thing.way.last().bbox;
+            if let Some(rest) = thing.way.rest.as_mut().filter(|rest| rest.patch.is_none()) {
+                rest.patch = patch(&bbox);
+            }
+            let is_new_rest = thing.being == Being::Moving && !thing.has(EventName::Stopped, None);
+            if let Some(since_ns) = thing.way.rest.as_ref().filter(|_| is_new_rest).map(|rest| rest.since_ns) {
+                thing.start(EventName::Stopped, since_ns, None, &mut self.given, &regions, told);
+            }
+            thing.zones.resize(regions.zones.len(), AtZone::default());
+            let crossed = thing.way.over_lines(&regions.lines, across);
+            let counts = |counts: Counts, thing: &Thing| {
+                area(&bbox) >= counts.min_size
+                    && ns.saturating_sub(thing.way.first.ns) as f32 >= 1e9 * counts.min_age
+                    && thing.score >= counts.min_score
+                    && counts.holds(moment.unix_ns)
+            };
+            for (number, zone) in regions.zones.iter().enumerate() {
+                let mut at = thing.zones[number];
+                let turn = thing.way.at_zone(zone, &mut at, across);
+                thing.zones[number] = at;
+                if let Some(Turn::Left(left_ns)) = turn {
+                    let is_of_zone = |open: &mut Open| open.zone == Some(number);
+                    let over: Vec<Open> = thing.open.extract_if(.., is_of_zone).collect();
+                    told.extend(over.iter().map(|open| thing.tell(open, Phase::End, left_ns, &regions, false)));
+                }
+                if !at.is_inside || thing.being == Being::New || !counts(zone.counts(), thing) {
+                    continue;
+                }
+                if !thing.has(EventName::Zone, Some(number)) {
+                    thing.start(EventName::Zone, at.since_ns, Some(number), &mut self.given, &regions, told);
+                }
+                let stay_ns = zone.stay.map(|stay| at.since_ns + (1e9 * stay) as u64).filter(|stay| *stay <= ns);
+                if let Some(stay_ns) = stay_ns.filter(|_| !thing.has(EventName::Stay, Some(number))) {
+                    thing.start(EventName::Stay, stay_ns, Some(number), &mut self.given, &regions, told);
+                }
+            }
+            for (number, side, at_ns) in crossed {
+                let line = &regions.lines[number];
+                if thing.being == Being::New || !counts(line.counts(), thing) {
+                    continue;
+                }
+                let open = open(&mut self.given, EventName::Line, at_ns, None);
+                let event = thing.tell(&open, Phase::End, at_ns, &regions, false);
+                told.push(Event { zone: Some(line.name.clone()), side: Some(side), ..event });
+            }
+        }
+    }
+
+    /// What was there and is not.
+    fn note_holes(&mut self, moment: &Moment, calm: Option<u64>, told: &mut Vec<Event>) {
+        let ns = moment.pts_ns;
+        let Some(calm_ns) = calm else { return self.holes.clear() };
+        let is_known = ns.saturating_sub(calm_ns) >= KNOWN_NS;
+        let found =
+            moment.glance.iter().flat_map(|glance| &glance.holes).filter(|hole| is_known && area(hole) >= LEAST_HOLE);
+        for bbox in found {
+            match self.holes.iter_mut().find(|hole| share_in(bbox, &grown(&hole.bbox, 0.3)) > 0.0) {
+                Some(hole) => {
+                    let known = hole.bbox;
+                    hole.bbox =
+                        [0, 1, 2, 3].map(|at| if at < 2 { known[at].min(bbox[at]) } else { known[at].max(bbox[at]) });
+                }
+                None => self.holes.push(Hole { ns, bbox: *bbox }),
+            }
+        }
+        for hole in self.holes.extract_if(.., |hole| ns.saturating_sub(hole.ns) >= HOLE_NS) {
+            // Where something was known to stand, that tells.
+            let stood = |thing: &Thing| {
+                let bbox = &thing.way.last().bbox;
+                thing.being != Being::New && thing.way.rest.is_some() && share_in(&hole.bbox, &grown(bbox, 0.1)) > 0.5
+            };
+            if self.things.iter().any(stood) {
+                continue;
+            }
+            // Who came to it and took it; who began there was it.
+            let came = |thing: &&Thing| {
+                thing.being == Being::Moving
+                    && thing.way.passed(&grown(&hole.bbox, 0.2), hole.ns.saturating_sub(HOLE_BEFORE_NS))
+                    && share_in(&thing.way.first.bbox, &grown(&hole.bbox, 0.2)) < 0.3
+            };
+            if let Some(thing) = self.things.iter().find(came) {
+                let open = open(&mut self.given, EventName::TakenAway, hole.ns, None);
+                told.push(Event {
+                    bbox: Some(hole.bbox),
+                    ..thing.tell(&open, Phase::End, hole.ns, &self.regions, false)
+                });
+            }
+        }
+    }
+
+    /// Those that this frame does not show.
+    fn lose(&mut self, moment: &Moment, calm: Option<u64>, told: &mut Vec<Event>) {
+        let ns = moment.pts_ns;
+        // While the whole picture is upset nobody is gone.
+        if calm.is_none() && moment.glance.is_some() {
+            return;
+        }
+        let seen: Vec<[f32; 4]> =
+            (self.things.iter()).filter(|thing| thing.seen_ns == ns).map(|thing| thing.way.last().bbox).collect();
+        let regions = self.regions.clone();
+        self.things.retain_mut(|thing| {
+            let unseen = ns.saturating_sub(thing.seen_ns);
+            let bbox = thing.way.last().bbox;
+            let is_gone = match &thing.way.rest {
+                Some(rest) if thing.being != Being::New => {
+                    let is_hidden = seen.iter().any(|other| share_in(&bbox, other) > 0.2);
+                    let looks = || moment.glance.map(|glance| glance.patch(&bbox));
+                    let is_there =
+                        || rest.patch.as_ref().zip(looks()).is_some_and(|(then, now)| then.alike(&now) > LIKE);
+                    unseen >= UNSEEN_NS && !is_hidden && !is_there()
+                }
+                _ => unseen >= if is_at_edge(&bbox) { OUT_NS } else { HIDDEN_NS },
+            };
+            if is_gone {
+                let is_out = is_at_edge(&bbox);
+                let at_ns = if is_out { thing.way.half_seen(false) } else { thing.seen_ns };
+                for open in &thing.open {
+                    told.push(thing.tell(open, Phase::End, at_ns.max(open.since_ns), &regions, false));
+                }
+            }
+            !is_gone
+        });
+        while self.things.len() > MOST {
+            let oldest = (0..self.things.len()).min_by_key(|&at| self.things[at].seen_ns);
+            if let Some(thing) = oldest.map(|at| self.things.remove(at)) {
+                told.extend(thing.open.iter().map(|open| thing.tell(open, Phase::End, thing.seen_ns, &regions, true)));
+            }
+        }
+    }
+}
+
+impl Event {
+    /// As it is published, told by this frame.
+    fn record(self, frame: &FrameRecord) -> EventRecord {
+        let size = [frame.width, frame.height].map(|side| side as f32);
+        let pixels = |bbox: [f32; 4]| [0, 1, 2, 3].map(|edge| (bbox[edge] * size[edge % 2]).round() as u32);
+        let ago_ns = frame.pts_ns.saturating_sub(self.pts_ns);
+        EventRecord {
+            version: VERSION,
+            run: frame.run.clone(),
+            source: frame.source.clone(),
+            id: self.id,
+            event: self.name,
+            phase: self.phase,
+            pts_ns: self.pts_ns,
+            at_unix_ns: taken_unix_ns(frame).map(|unix_ns| unix_ns.saturating_sub(ago_ns)),
+            told_ns: frame.pts_ns,
+            since_ns: self.since_ns,
+            tracks: self.tracks,
+            zone: self.zone,
+            side: self.side,
+            bbox: self.bbox.map(pixels),
+            interrupted: self.interrupted,
+        }
+    }
+}
+
+/// By the camera's clock, or by the file's.
+fn taken_unix_ns(frame: &FrameRecord) -> Option<u64> {
+    frame.live.map(|live| live.captured_unix_ns).or(frame.captured_unix_ns)
+}
+
+fn open(given: &mut u64, name: EventName, since_ns: u64, zone: Option<usize>) -> Open {
+    *given += 1;
+    Open { id: *given, name, since_ns, zone }
+}
+
+/// Of the whole picture.
+fn of_scene(open: &Open, phase: Phase, pts_ns: u64) -> Event {
+    let &Open { id, name, since_ns, .. } = open;
+    Event {
+        id,
+        name,
+        phase,
+        pts_ns,
+        since_ns,
+        tracks: Vec::new(),
+        zone: None,
+        side: None,
+        bbox: None,
+        interrupted: false,
+    }
+}
+
+impl Thing {
+    fn new(ns: u64, sight: &Sight) -> Self {
+        Self {
+            tracks: vec![sight.track],
+            way: Way::new(ns, sight.bbox),
+            seen_ns: ns,
+            score: sight.score,
+            being: Being::New,
+            open: Vec::new(),
+            zones: Vec::new(),
+            touched_ns: None,
+        }
+    }
+
+    fn has(&self, name: EventName, zone: Option<usize>) -> bool {
+        self.open.iter().any(|open| open.name == name && open.zone == zone)
+    }
+
+    fn start(
+        &mut self,
+        name: EventName,
+        since_ns: u64,
+        zone: Option<usize>,
+        given: &mut u64,
+        regions: &Regions,
+        told: &mut Vec<Event>,
+    ) {
+        let open = open(given, name, since_ns, zone);
+        told.push(self.tell(&open, Phase::Start, since_ns, regions, false));
+        self.open.push(open);
+    }
+
+    fn tell(&self, open: &Open, phase: Phase, pts_ns: u64, regions: &Regions, interrupted: bool) -> Event {
+        let zone = open.zone.and_then(|zone| Some(regions.zones.get(zone)?.name.clone()));
+        let (tracks, bbox) = (self.tracks.clone(), Some(self.way.last().bbox));
+        Event { tracks, zone, bbox, interrupted, ..of_scene(open, phase, pts_ns) }
+    }
+}
