@@ -1,7 +1,7 @@
 //! One view of a still camera: its pixels, its patches, and what in a frame does not belong to it.
 
 use super::again::Again;
-use super::ghosts::{self, Compared, contour};
+use super::ghosts::{self, Compared, Contour, contour};
 use super::grid::{UNITS, gather, spread};
 use super::mask::{self, Size};
 use super::memory::Memory;
@@ -32,6 +32,10 @@ const LEARN: f32 = 1.5;
 const LEARN_CALM: f32 = 5.0;
 const LEARN_NOVEL: f32 = 0.0125;
 const FRAME_S: f32 = 1.0 / 24.0;
+/// A shadow is at what throws it: a dark part with less foreground than this share of it, and an outline sharper by so much (sum over the
+/// colours), is a thing.
+const THROWN: f32 = 0.15;
+const OUTLINE: f32 = 20.0;
 const CALM: f32 = 0.5;
 const NOVEL: f32 = 1.0;
 /// So long ago a picture is compared with to see what moves, at least, and so many grey values are a movement.
@@ -193,6 +197,7 @@ impl View {
             let is_novel = |z: &u8| if f32::from(*z) > NOVEL * UNITS { 255 } else { 0 };
             self.seen.foreground = self.novelty.iter().map(is_novel).collect();
         }
+        self.undo_shadows(rgb);
         let mut foreground = Vec::new();
         mask::majority(&self.seen.foreground, self.size, &mut foreground);
         let mut closed = foreground.clone();
@@ -228,6 +233,24 @@ impl View {
             self.see_unrest(foreground, seconds, layout);
         }
         objects
+    }
+
+    /// A dark thing is no shadow of another: it is new to the features by itself, and has an outline of its own.
+    fn undo_shadows(&mut self, rgb: &[u8]) {
+        let mut dark = vec![0; self.novelty.len()];
+        dark_and_new(&self.novelty, &self.seen.new, &mut dark);
+        let mut smooth = Vec::new();
+        mask::majority(&dark, self.size, &mut smooth);
+        let compared = Compared { now: rgb, scene: &self.scene, moving: &[], size: self.size };
+        for part in components(&smooth, self.size) {
+            let foreground = part.pixels(self.size.0).filter(|at| self.seen.foreground[*at] != 0).count();
+            if part.area as f32 >= LEAST * dark.len() as f32
+                && foreground as f32 <= THROWN * part.area as f32
+                && has_own_outline(&contour(&part, &compared, false))
+            {
+                part.pixels(self.size.0).for_each(|at| self.seen.foreground[at] = 255);
+            }
+        }
     }
 
     /// What is other than a moment ago.
@@ -364,6 +387,20 @@ impl View {
         let scaled: Vec<f32> = self.unrest.iter().map(|unrest| RESTLESS / UNITS * unrest).collect();
         spread(&scaled, layout, self.size, &mut self.restless);
     }
+}
+
+vectorized! {
+    /// Where colours are new, darker ones included, and features are.
+    dark_and_new(novelty: &[u8], new: &[u8], dark: &mut [u8]) -> () {
+        for ((z, new), dark) in novelty.iter().zip(new).zip(dark) {
+            *dark = if *z > (NOVEL * UNITS) as u8 { *new } else { 0 };
+        }
+    }
+}
+
+/// Whether a part's outline is sharper than the scene and its surroundings are.
+fn has_own_outline(outline: &Contour) -> bool {
+    outline.now > outline.scene.max(outline.around) + OUTLINE
 }
 
 vectorized! {
