@@ -16,6 +16,8 @@ pub struct Glance {
     pub view: u32,
     /// What in it was there before and is not now, `[xmin, ymin, xmax, ymax]` in shares of the picture.
     pub holes: Vec<[f32; 4]>,
+    /// How far a shaking camera has moved the view in this picture, in shares of it.
+    pub shift: [f32; 2],
     grey: Grey,
     /// Means of [`CELLS`], row by row.
     cells: Vec<f32>,
@@ -29,10 +31,14 @@ impl Glance {
         let size = [evidence.size.0 as f32, evidence.size.1 as f32];
         let share = |hole: &[f32; 4]| [0, 1, 2, 3].map(|edge| hole[edge] / size[edge % 2]);
         let grey = evidence.grey.clone();
+        let sides = [grey.width as f32, grey.height as f32];
+        let middle = sides.map(|side| side / 2.0);
+        let by = evidence.shake.as_ref().map_or([0.0; 2], |shake| shake.by(middle));
+        let shift = [0, 1].map(|side| by[side] / sides[side]);
         let cells = cells(&grey);
         let detail = differences(&cells).map(f32::abs).sum::<f32>() / cells.len() as f32;
         let holes = holes.iter().map(share).collect();
-        Self { camera: evidence.camera, view: evidence.view, holes, grey, cells, detail }
+        Self { camera: evidence.camera, view: evidence.view, holes, shift, grey, cells, detail }
     }
 
     pub fn detail(&self) -> f32 {
@@ -61,7 +67,12 @@ impl Glance {
         correlation(differences(&self.cells).zip(differences(&other.cells)))
     }
 
-    /// What a box in shares of the picture shows, to be compared with later.
+    /// A box of the picture as it would be without the camera's shaking.
+    pub fn laid_back(&self, bbox: &[f32; 4]) -> [f32; 4] {
+        [0, 1, 2, 3].map(|edge| bbox[edge] - self.shift[edge % 2])
+    }
+
+    /// What a box, as [`Self::laid_back`] has it, shows, to be compared with later.
     pub fn patch(&self, bbox: &[f32; 4]) -> Patch {
         const SIDE: usize = 10;
         // With what is around it: a thing is known by its outline, too.
@@ -70,7 +81,7 @@ impl Glance {
             if edge < 2 { bbox[edge] - reach } else { bbox[edge] + reach }
         });
         let at = |side: usize, step: usize| {
-            grown[side] + (step as f32 + 0.5) / SIDE as f32 * (grown[side + 2] - grown[side])
+            self.shift[side] + grown[side] + (step as f32 + 0.5) / SIDE as f32 * (grown[side + 2] - grown[side])
         };
         let size = [self.grey.width as f32, self.grey.height as f32];
         let value =

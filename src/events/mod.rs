@@ -33,9 +33,8 @@ const HIDDEN_NS: u64 = 3_500_000_000;
 /// What rests and is not seen is looked for after so long: it is there as long as its place looks like it.
 const UNSEEN_NS: u64 = 1_500_000_000;
 const LIKE: f32 = 0.6;
-/// A hole is spoken of after so long; who was at it in this time before and after is asked.
-const HOLE_NS: u64 = 1_500_000_000;
-const HOLE_BEFORE_NS: u64 = 4_000_000_000;
+/// A hole is spoken of when it has been bare for so long.
+const HOLE_NS: u64 = 1_000_000_000;
 /// A smaller hole is none.
 const LEAST_HOLE: f32 = 0.002;
 /// A scene is known after so long.
@@ -117,8 +116,11 @@ struct Thing {
 
 /// Something that was there and is not.
 struct Hole {
+    /// When it was last seen to be one.
     ns: u64,
     bbox: [f32; 4],
+    /// Who was last before it, having come from elsewhere, and until when.
+    taken: Option<(u64, Vec<u64>)>,
 }
 
 /// What happens before one camera.
@@ -159,7 +161,7 @@ impl Events {
         let share = |bbox: [u32; 4]| [0, 1, 2, 3].map(|edge| bbox[edge] as f32 / size[edge % 2]);
         let sights = record.objects.iter().filter_map(|object| {
             let track = object.track.filter(|track| track.state != State::Lost)?;
-            Some(Sight { track: track.id, bbox: share(object.bbox), score: object.score })
+            Some(Sight { track: track.id, bbox: glance.laid_back(&share(object.bbox)), score: object.score })
         });
         let moment = Moment {
             pts_ns: record.pts_ns,
@@ -266,7 +268,7 @@ impl Events {
                 }
             }
         }
-        self.inherit(ns);
+        self.inherit(ns, moment.across);
         let boxes: Vec<(usize, [f32; 4], bool)> = (self.things.iter().enumerate())
             .filter(|(_, thing)| thing.seen_ns == ns)
             .map(|(at, thing)| (at, thing.way.last().bbox, thing.way.rest.is_none()))
@@ -288,20 +290,27 @@ impl Events {
         self.things.iter().position(is_same)
     }
 
-    /// Things whose place new ones have taken go on as these: a box that grew from a part to the whole has another track.
-    fn inherit(&mut self, ns: u64) {
+    /// Things that are not seen any more go on as new ones: a box that grew from a part to the whole has another track, and so has who comes out
+    /// from behind something.
+    fn inherit(&mut self, ns: u64, across: f32) {
         let mut at = 0;
         while at < self.things.len() {
             let Thing { being, seen_ns, way, .. } = &self.things[at];
-            let bbox = way.last().bbox;
-            let is_heir = *being == Being::New && *seen_ns == ns && ns.saturating_sub(way.first.ns) >= AGE_NS;
-            let left = self.things.iter().position(|other| {
-                let own = other.way.last().bbox;
-                let is_lost =
-                    other.being != Being::New && other.seen_ns != ns && other.seen_ns + AGE_NS >= way.first.ns;
-                is_heir && is_lost && share_in(&own, &grown(&bbox, 0.1)).max(share_in(&bbox, &grown(&own, 0.1))) > PIECE
-            });
-            let Some(left) = left else {
+            let (first, bbox) = (way.first, way.last().bbox);
+            let is_heir = *being == Being::New && *seen_ns == ns && ns.saturating_sub(first.ns) >= AGE_NS;
+            let is_part =
+                |own: &[f32; 4]| share_in(own, &grown(&bbox, 0.1)).max(share_in(&bbox, &grown(own, 0.1))) > PIECE;
+            let went = |other: &Thing| {
+                let was_hidden = other.seen_ns < first.ns && !is_at_edge(&other.way.last().bbox);
+                let is_lost = other.being != Being::New && other.seen_ns != ns && other.seen_ns + AGE_NS >= first.ns;
+                if was_hidden && other.being == Being::Moving && other.way.may_be(way, across) {
+                    return Some(true);
+                }
+                (is_lost && is_part(&other.way.last().bbox)).then_some(false)
+            };
+            let left =
+                self.things.iter().enumerate().find_map(|(left, other)| Some((left, went(other).filter(|_| is_heir)?)));
+            let Some((left, was_hidden)) = left else {
                 at += 1;
                 continue;
             };
@@ -309,7 +318,11 @@ impl Events {
             let left = &mut self.things[left - usize::from(left > at)];
             left.tracks.extend(heir.tracks);
             (left.seen_ns, left.score) = (ns, heir.score);
-            left.way.jump(ns, bbox);
+            if was_hidden {
+                left.way.go(ns, bbox, across);
+            } else {
+                left.way.jump(ns, bbox)
+            }
         }
     }
 
@@ -353,10 +366,10 @@ impl Events {
     fn places(&mut self, moment: &Moment, told: &mut Vec<Event>) {
         let (ns, across, regions) = (moment.pts_ns, moment.across, self.regions.clone());
         for thing in self.things.iter_mut().filter(|thing| thing.seen_ns == ns) {
-            let patch = |bbox: &[f32; 4]| moment.glance.map(|glance| glance.patch(bbox));
+            let patch = |bbox: [f32; 4]| moment.glance.map(|glance| (bbox, glance.patch(&bbox)));
             let bbox = thing.way.last().bbox;
             if let Some(rest) = thing.way.rest.as_mut().filter(|rest| rest.patch.is_none()) {
-                rest.patch = patch(&bbox);
+                rest.patch = patch(bbox);
             }
             let is_new_rest = thing.being == Being::Moving && !thing.has(EventName::Stopped, None);
             if let Some(since_ns) = thing.way.rest.as_ref().filter(|_| is_new_rest).map(|rest| rest.since_ns) {
@@ -413,13 +426,28 @@ impl Events {
             match self.holes.iter_mut().find(|hole| share_in(bbox, &grown(&hole.bbox, 0.3)) > 0.0) {
                 Some(hole) => {
                     let known = hole.bbox;
+                    hole.ns = ns;
                     hole.bbox =
                         [0, 1, 2, 3].map(|at| if at < 2 { known[at].min(bbox[at]) } else { known[at].max(bbox[at]) });
                 }
-                None => self.holes.push(Hole { ns, bbox: *bbox }),
+                None => self.holes.push(Hole { ns, bbox: *bbox, taken: None }),
             }
         }
-        for hole in self.holes.extract_if(.., |hole| ns.saturating_sub(hole.ns) >= HOLE_NS) {
+        for hole in &mut self.holes {
+            // Who came to it; who began there was it.
+            let place = grown(&hole.bbox, 0.2);
+            let came = |thing: &&Thing| thing.being == Being::Moving && share_in(&thing.way.first.bbox, &place) < 0.3;
+            let took = self.things.iter().filter(came).filter_map(|thing| Some((thing.way.covered(&place)?, thing)));
+            if let Some((at_ns, thing)) = took.max_by_key(|(at_ns, _)| *at_ns) {
+                hole.taken = Some((at_ns, thing.tracks.clone()));
+            }
+        }
+        // Who still stands before it may take more.
+        let is_bare = |hole: &Hole| {
+            let covered = hole.taken.as_ref().map_or(0, |(at_ns, _)| *at_ns);
+            ns.saturating_sub(hole.ns.max(covered)) >= HOLE_NS
+        };
+        for hole in self.holes.extract_if(.., |hole| is_bare(hole)) {
             // Where something was known to stand, that tells.
             let stood = |thing: &Thing| {
                 let bbox = &thing.way.last().bbox;
@@ -428,18 +456,9 @@ impl Events {
             if self.things.iter().any(stood) {
                 continue;
             }
-            // Who came to it and took it; who began there was it.
-            let came = |thing: &&Thing| {
-                thing.being == Being::Moving
-                    && thing.way.passed(&grown(&hole.bbox, 0.2), hole.ns.saturating_sub(HOLE_BEFORE_NS))
-                    && share_in(&thing.way.first.bbox, &grown(&hole.bbox, 0.2)) < 0.3
-            };
-            if let Some(thing) = self.things.iter().find(came) {
-                let open = open(&mut self.given, EventName::TakenAway, hole.ns, None);
-                told.push(Event {
-                    bbox: Some(hole.bbox),
-                    ..thing.tell(&open, Phase::End, hole.ns, &self.regions, false)
-                });
+            if let Some((at_ns, tracks)) = hole.taken {
+                let open = open(&mut self.given, EventName::TakenAway, at_ns, None);
+                told.push(Event { tracks, bbox: Some(hole.bbox), ..of_scene(&open, Phase::End, at_ns) });
             }
         }
     }
@@ -460,10 +479,11 @@ impl Events {
             let is_gone = match &thing.way.rest {
                 Some(rest) if thing.being != Being::New => {
                     let is_hidden = seen.iter().any(|other| share_in(&bbox, other) > 0.2);
-                    let looks = || moment.glance.map(|glance| glance.patch(&bbox));
-                    let is_there =
-                        || rest.patch.as_ref().zip(looks()).is_some_and(|(then, now)| then.alike(&now) > LIKE);
-                    unseen >= UNSEEN_NS && !is_hidden && !is_there()
+                    let is_there = || {
+                        let (glance, (place, then)) = moment.glance.zip(rest.patch.as_ref())?;
+                        Some(then.alike(&glance.patch(place)) > LIKE)
+                    };
+                    unseen >= UNSEEN_NS && !is_hidden && is_there() != Some(true)
                 }
                 _ => unseen >= if is_at_edge(&bbox) { OUT_NS } else { HIDDEN_NS },
             };
@@ -489,7 +509,8 @@ impl Event {
     /// As it is published, told by this frame.
     fn record(self, frame: &FrameRecord) -> EventRecord {
         let size = [frame.width, frame.height].map(|side| side as f32);
-        let pixels = |bbox: [f32; 4]| [0, 1, 2, 3].map(|edge| (bbox[edge] * size[edge % 2]).round() as u32);
+        let pixels =
+            |bbox: [f32; 4]| [0, 1, 2, 3].map(|edge| (bbox[edge].clamp(0.0, 1.0) * size[edge % 2]).round() as u32);
         let ago_ns = frame.pts_ns.saturating_sub(self.pts_ns);
         EventRecord {
             version: VERSION,

@@ -19,8 +19,14 @@ const MOVE_NS: u64 = 500_000_000;
 /// Nearer to an outline than this share of the picture's height, or of its own, a thing is where it was.
 const NEAR: f32 = 0.01;
 const NEAR_OWN: f32 = 0.06;
+/// More than this share of a place is covered by who is before it.
+const COVERS: f32 = 0.2;
 /// For so long it is on the other side before that is believed.
 const SURE_NS: u64 = 300_000_000;
+/// A new box is that of a part, or of several, for so long.
+const NEW_NS: u64 = 300_000_000;
+/// A thing's speed is that over so long.
+const SPEED_NS: u64 = 2_500_000_000;
 /// Nearer than this share of the picture, a box is at its edge.
 const EDGE: f32 = 0.015;
 
@@ -38,8 +44,8 @@ pub struct Step {
 pub struct Rest {
     pub at: Point,
     pub since_ns: u64,
-    /// What it looks like there.
-    pub patch: Option<Patch>,
+    /// What it looks like there, and in which box.
+    pub patch: Option<([f32; 4], Patch)>,
 }
 
 /// How it is at a zone.
@@ -68,8 +74,9 @@ pub struct Way {
     away_ns: Option<u64>,
     /// Where it was last far enough from each line to be on a side of it.
     anchors: Vec<Option<Step>>,
-    /// The farthest from where it was first seen.
+    /// The farthest from where it was when it had been seen for a moment.
     pub farthest: f32,
+    from: Step,
 }
 
 /// The bottom's centre, where a thing stands.
@@ -109,7 +116,15 @@ pub fn is_at_edge(bbox: &[f32; 4]) -> bool {
 impl Way {
     pub fn new(ns: u64, bbox: [f32; 4]) -> Self {
         let first = Step { ns, bbox };
-        Self { steps: VecDeque::from([first]), first, rest: None, away_ns: None, anchors: Vec::new(), farthest: 0.0 }
+        Self {
+            steps: VecDeque::from([first]),
+            first,
+            rest: None,
+            away_ns: None,
+            anchors: Vec::new(),
+            farthest: 0.0,
+            from: first,
+        }
     }
 
     pub fn last(&self) -> &Step {
@@ -126,7 +141,10 @@ impl Way {
             self.steps.pop_front();
         }
         let foot = foot(&bbox);
-        self.farthest = self.farthest.max(apart(self::foot(&self.first.bbox), foot, across));
+        if ns.saturating_sub(self.first.ns) <= NEW_NS {
+            self.from = Step { ns, bbox };
+        }
+        self.farthest = self.farthest.max(apart(self::foot(&self.from.bbox), foot, across));
         match &self.rest {
             Some(rest) => {
                 let is_away = apart(rest.at, foot, across) > MOVE.max(MOVE_OWN * (bbox[2] - bbox[0]));
@@ -148,6 +166,20 @@ impl Way {
         }
     }
 
+    /// It is not seen any more: whether it may be who came later, by where it was going and how large both were at most.
+    pub fn may_be(&self, heir: &Self, across: f32) -> bool {
+        let (last, first) = (self.last(), heir.first);
+        let before = self.steps.iter().find(|step| step.ns + SPEED_NS >= last.ns).unwrap_or(last);
+        let [from, to, at] = [&before.bbox, &last.bbox, &first.bbox].map(foot);
+        let gone = first.ns.saturating_sub(last.ns) as f32 / last.ns.saturating_sub(before.ns).max(STEP_NS) as f32;
+        let ahead = [0, 1].map(|side| to[side] + gone * (to[side] - from[side]));
+        let [own, others] = [self, heir].map(|way| way.steps.iter().map(|step| area(&step.bbox)).fold(0.0, f32::max));
+        let widths =
+            [self, heir].map(|way| way.steps.iter().map(|step| step.bbox[2] - step.bbox[0]).fold(0.0, f32::max));
+        let reach = 0.8 * apart(to, ahead, across) + widths[0].max(widths[1]);
+        (0.4..2.5).contains(&(others / own.max(f32::MIN_POSITIVE))) && apart(ahead, at, across) <= reach
+    }
+
     /// Its place, known better from now on: it has not moved there.
     pub fn jump(&mut self, ns: u64, bbox: [f32; 4]) {
         self.steps.clear();
@@ -167,9 +199,9 @@ impl Way {
         found.unwrap_or(&self.first).ns
     }
 
-    /// Whether it was at a place since then.
-    pub fn passed(&self, place: &[f32; 4], since_ns: u64) -> bool {
-        self.steps.iter().any(|step| step.ns >= since_ns && share_in(place, &step.bbox) > 0.0)
+    /// When it last covered a place.
+    pub fn covered(&self, place: &[f32; 4]) -> Option<u64> {
+        self.steps.iter().rev().find(|step| share_in(place, &step.bbox) > COVERS).map(|step| step.ns)
     }
 
     /// What has changed at a zone.

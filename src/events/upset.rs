@@ -1,7 +1,7 @@
 //! What happens to the whole picture: the camera is moved or covered, the light changes at once.
 
 use super::glance::Glance;
-use crate::motion::Camera;
+use crate::motion::{Camera, SETTLED_NS};
 use crate::record::EventName;
 
 /// A camera that looks at one thing for so long is a still one, whose view is something to lose.
@@ -44,6 +44,7 @@ enum State {
     /// It goes on; since when it seems to be over.
     Upset {
         name: EventName,
+        since_ns: u64,
         over_ns: Option<u64>,
     },
 }
@@ -55,6 +56,7 @@ pub struct Upset {
     detail: f32,
     /// Since when the camera is still.
     still_ns: Option<u64>,
+    has_moved: bool,
     /// When something was last other than usual.
     last_upset_ns: Option<u64>,
     last_ns: u64,
@@ -62,7 +64,15 @@ pub struct Upset {
 
 impl Default for Upset {
     fn default() -> Self {
-        Self { state: State::Unknown, reference: None, detail: 0.0, still_ns: None, last_upset_ns: None, last_ns: 0 }
+        Self {
+            state: State::Unknown,
+            reference: None,
+            detail: 0.0,
+            still_ns: None,
+            has_moved: false,
+            last_upset_ns: None,
+            last_ns: 0,
+        }
     }
 }
 
@@ -77,7 +87,10 @@ impl Upset {
         let seconds = ns.saturating_sub(self.last_ns) as f32 / 1e9;
         self.last_ns = ns;
         let is_still = now.camera != Camera::Moving;
-        self.still_ns = if is_still { self.still_ns.or(Some(ns)) } else { None };
+        // Whether a camera has come to rest is known a while after it has.
+        let since = ns.saturating_sub(if self.has_moved { SETTLED_NS } else { 0 });
+        self.still_ns = self.still_ns.filter(|_| is_still).or(is_still.then_some(since));
+        self.has_moved = !is_still;
         let is_dark = now.detail() < COVERED * self.detail;
         let reference = self.reference.as_ref().map(|(_, reference)| &**reference);
         let is_other = |before: &Glance| !is_still || now.view != before.view;
@@ -124,7 +137,7 @@ impl Upset {
                 };
                 match name {
                     Some(name @ (EventName::Covered | EventName::CameraMoved)) => {
-                        self.state = State::Upset { name, over_ns: None };
+                        self.state = State::Upset { name, since_ns, over_ns: None };
                         Some(Change::Starts(name, since_ns))
                     }
                     name => {
@@ -133,13 +146,14 @@ impl Upset {
                     }
                 }
             }
-            State::Upset { name, over_ns } => {
-                let name = *name;
+            State::Upset { name, since_ns, over_ns } => {
+                let (name, since_ns) = (*name, *since_ns);
                 let is_over = match name {
                     EventName::Covered => now.detail() > UNCOVERED * self.detail,
                     _ => is_still,
                 };
-                *over_ns = over_ns.filter(|_| is_over).or(is_over.then_some(ns));
+                let since = if name == EventName::Covered { ns } else { self.still_ns.unwrap_or(ns).max(since_ns) };
+                *over_ns = over_ns.filter(|_| is_over).or(is_over.then_some(since));
                 let over_ns = over_ns.filter(|since| ns.saturating_sub(*since) >= DOUBT_NS)?;
                 self.settle(ns, now);
                 Some(Change::Ends(name, over_ns))

@@ -39,7 +39,7 @@ const FITTING: f32 = 0.4;
 /// ... and of a moving one's, where much may be what moves against it.
 const FITTING_MOVING: f32 = 0.25;
 /// A moving camera is still again after so long.
-const SETTLED_NS: u64 = 1_000_000_000;
+pub const SETTLED_NS: u64 = 1_000_000_000;
 /// ... in which no frame moved by more than this, in pixels of the grey picture.
 const SETTLED: f32 = 0.5;
 /// A new picture in place of the last one: nothing fits, and grey values differ by this in the mean.

@@ -9,6 +9,7 @@ mod support;
 mod backbone;
 #[cfg(feature = "evaluate")]
 mod datasets;
+mod events;
 #[cfg(feature = "evaluate")]
 mod films;
 mod golden;
