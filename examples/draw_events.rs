@@ -19,6 +19,9 @@ use play::Play;
 use std::error::Error;
 use std::path::PathBuf;
 
+/// About as much as cameras lose.
+const X264: &str = "-c:v libx264 -preset veryfast -crf 20 -pix_fmt yuv420p";
+
 fn main() -> Result<(), Box<dyn Error>> {
     const USAGE: &str = "usage: draw_events FOLDER (COUNT | FIRST END | --still SECONDS)";
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -35,7 +38,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     std::fs::create_dir_all(&folder)?;
     for play in plays {
         let clip = folder.join(format!("{}.mp4", play.name()));
-        clips::film_at(play.rate, clip.clone(), (play::WIDTH, play::HEIGHT), play.pictures(), clips::X264);
+        clips::film_at(play.rate, clip.clone(), (play::WIDTH, play::HEIGHT), play.pictures(), X264);
         let truth = play.truth();
         std::fs::write(clip.with_extension("events.json"), format!("{truth:#}\n"))?;
         println!("{}: {} frames, {} events", clip.display(), play.frames, truth["events"].as_array().unwrap().len());

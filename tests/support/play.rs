@@ -479,6 +479,12 @@ impl Play {
         (size, lane)
     }
 
+    /// So far outside nothing is to be seen of one of this size.
+    fn out(&self, size: Point) -> f32 {
+        let has_shadow = matches!(self.disturbance, Disturbance::Shadows | Disturbance::Mixed);
+        size[0] / 2.0 + 10.0 + if has_shadow { 2.0 * shadow_length(size) } else { 0.0 }
+    }
+
     fn dress(&self, random: &mut Random, kind: Kind, lane: f32) -> Look {
         let ground = self.grey_at(lane);
         let strong = random.within(24.0, 115.0);
@@ -535,7 +541,7 @@ impl Play {
         }
         let lane = lane.max(size[1] + 6.0).min(0.94 * H);
         let look = self.dress(random, kind, lane);
-        let out = [-size[0] / 2.0 - 4.0, W + size[0] / 2.0 + 4.0];
+        let out = [-self.out(size), W + self.out(size)];
         let (enter, leave) = ([out[0], lane], [out[1], lane]);
         let x = |share: f32| share * W;
         let walk = Course::from(enter, start);
@@ -548,9 +554,9 @@ impl Play {
                 let (other_size, _) = self.cast(random, kind, 0.06);
                 let lane = (lane - random.within(0.1, 0.35) * size[1].min(other_size[1])).max(other_size[1] + 4.0);
                 let look = self.dress(random, kind, lane);
-                let from = [W + other_size[0] / 2.0 + 4.0, lane];
+                let from = [W + self.out(other_size), lane];
                 let course = Course::from(from, start + random.within(0.0, 1.5));
-                let course = course.go([-other_size[0] / 2.0 - 4.0, lane], random.within(0.06, 0.2), [false; 2]);
+                let course = course.go([-self.out(other_size), lane], random.within(0.06, 0.2), [false; 2]);
                 self.actors.push(Actor { look, size: other_size, course, bends: None, wobble: 0.0 });
             }
             Situation::Line => {
@@ -647,15 +653,15 @@ impl Play {
             Situation::Upset => {
                 actor.course = walk.go(leave, random.within(0.12, 0.2), [false; 2]);
                 let upset = actor.course.here().1 + random.within(2.0, 3.0);
-                if self.number / 12 % 2 == 0 {
+                if (self.number / 12 + self.number / 120).is_multiple_of(2) {
                     let far = [random.within(0.2, 0.35) * W, random.within(0.02, 0.1) * H];
                     let far = if random.flip() { far } else { far.map(|step| -step) };
                     self.weather.knocked = Some((upset, far));
                     // In the new view somebody comes, too, when that is known.
                     let (size, lane) = self.cast(random, Kind::Person, 0.06);
                     let look = self.dress(random, Kind::Person, lane);
-                    let course = Course::from([-size[0] / 2.0 - 4.0, lane], upset + 7.0);
-                    let course = course.go([W + size[0] / 2.0 + 4.0, lane], random.within(0.12, 0.2), [false; 2]);
+                    let course = Course::from([-self.out(size), lane], upset + 7.0);
+                    let course = course.go([W + self.out(size), lane], random.within(0.12, 0.2), [false; 2]);
                     self.actors.push(Actor { look, size, course, bends: None, wobble: 0.0 });
                 } else {
                     let until = upset + random.within(3.0, 6.0);
@@ -1123,10 +1129,15 @@ impl Leaves {
     }
 }
 
+/// Of one of this size, from the middle to where it fades.
+fn shadow_length(size: Point) -> f32 {
+    0.35 * size[1] + 0.5 * size[0]
+}
+
 /// Soft, to the lower right of its feet.
 fn cast_shadow(pose: &Pose, dark: f32, rgb: &mut [u8]) {
     let Pose { foot: [x, y], size: [width, height], .. } = *pose;
-    let (long, thick) = (0.35 * height + 0.5 * width, (0.12 * width + 0.04 * height).max(2.0));
+    let (long, thick) = (shadow_length(pose.size), (0.12 * width + 0.04 * height).max(2.0));
     let (cx, cy) = (x + 0.6 * long, y - 0.3 * thick);
     let rows = (cy - 2.0 * thick).max(0.0) as u32..(cy + 2.0 * thick).clamp(0.0, H) as u32;
     let columns = (cx - 2.0 * long).max(0.0) as u32..(cx + 2.0 * long).clamp(0.0, W) as u32;
