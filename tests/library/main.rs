@@ -10,11 +10,14 @@ mod backbone;
 #[cfg(feature = "evaluate")]
 mod datasets;
 #[cfg(feature = "evaluate")]
+mod events;
+#[cfg(feature = "evaluate")]
 mod films;
 mod golden;
 #[cfg(feature = "evaluate")]
 mod measures;
 mod oracle;
+mod plays;
 mod record;
 mod time;
 #[cfg(feature = "evaluate")]
