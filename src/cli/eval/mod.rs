@@ -176,8 +176,8 @@ pub fn run(mut args: Args) -> Outcome {
     if let Some(path) = &args.json {
         output::write(path, &(serde_json::to_string_pretty(&report).map_err(Failure::internal)? + "\n"))?;
     }
-    if let Some(path) = &args.csv {
-        output::write(path, &evaluated.csv)?;
+    if let (Some(path), Some(csv)) = (&args.csv, &evaluated.csv) {
+        output::write(path, csv)?;
     }
     output::print(&report)?;
     tell_failures(&report.failures);
@@ -189,8 +189,8 @@ struct Evaluated {
     dataset: DatasetSummary,
     results: Vec<report::Outcome>,
     events: Option<Measured>,
-    /// For `--csv`.
-    csv: String,
+    /// Where `--csv` asks for it.
+    csv: Option<String>,
     failures: Vec<String>,
 }
 
@@ -205,7 +205,7 @@ fn boxes(args: &Args, dataset: DatasetSummary, plan: &Plan, threads: usize) -> R
         dataset: output::count(dataset, plan, &findings),
         results: output::results(plan, &findings),
         events: None,
-        csv: output::csv(plan, &findings),
+        csv: args.csv.as_ref().map(|_| output::csv(plan, &findings)),
         failures: findings.failures,
     }))
 }
@@ -224,7 +224,7 @@ fn events(args: &Args, dataset: DatasetSummary, plan: &Plan) -> Result<Option<Ev
             dataset: DatasetSummary { items: clips, clips, events: measured.all.truth, ..dataset },
             results: Vec::new(),
             events: Some(measured),
-            csv: String::new(),
+            csv: None,
             failures,
         }
     }))
