@@ -36,7 +36,7 @@ const fn target(name: &'static str, run: fn(&[u8])) -> Target {
     Target { name, run, most_mib: 64, rounds: 10_000 }
 }
 
-pub const TARGETS: [Target; 20] = [
+pub const TARGETS: [Target; 21] = [
     target("pickle", pickle),
     target("pth", checkpoint),
     target("safetensors", checkpoint),
