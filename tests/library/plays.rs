@@ -201,20 +201,22 @@ fn mean(picture: &Picture) -> f64 {
     picture.rgb.iter().map(|value| f64::from(*value)).sum::<f64>() / picture.rgb.len() as f64
 }
 
-/// The means of squares of 16 pixels, in which there is little noise.
-fn coarse(picture: &Picture) -> Vec<f64> {
-    let mut means = vec![0.0; (WIDTH / 16 * HEIGHT / 16) as usize];
+/// The means of squares of so many pixels, in which there is little noise, row by row.
+fn coarse(picture: &Picture, side: u32) -> Vec<f64> {
+    let mut means = vec![0.0; (WIDTH / side * HEIGHT / side) as usize];
     for (at, pixel) in picture.rgb.chunks_exact(3).enumerate() {
         let (x, y) = (at as u32 % WIDTH, at as u32 / WIDTH);
-        means[(y / 16 * (WIDTH / 16) + x / 16) as usize] += f64::from(pixel[1]) / 256.0;
+        means[(y / side * (WIDTH / side) + x / side) as usize] += f64::from(pixel[1]) / f64::from(side * side);
     }
     means
 }
 
-/// How much there is to see: the mean difference of neighbours.
+/// How much there is to see: the mean difference of neighbouring squares.
 fn detail(picture: &Picture) -> f64 {
-    let steps = picture.rgb.windows(4).map(|four| f64::from(four[0].abs_diff(four[3])));
-    steps.sum::<f64>() / picture.rgb.len() as f64
+    let means = coarse(picture, 8);
+    let steps =
+        means.chunks_exact((WIDTH / 8) as usize).flat_map(|row| row.windows(2).map(|two| (two[0] - two[1]).abs()));
+    steps.sum::<f64>() / means.len() as f64
 }
 
 #[test]
@@ -243,7 +245,7 @@ fn the_whole_picture_changes_when_it_is_told() {
                 "camera_moved" => {
                     let end = frame(&event["end_ns"]);
                     let apart = |a: u32, b: u32| {
-                        let [a, b] = [a, b].map(|frame| coarse(&play.draw(frame)));
+                        let [a, b] = [a, b].map(|frame| coarse(&play.draw(frame), 16));
                         a.iter().zip(&b).map(|(a, b)| (a - b).abs()).sum::<f64>() / a.len() as f64
                     };
                     let usual = apart(start - 3, start - 2).max(apart(end + 1, end + 2));
