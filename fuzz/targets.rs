@@ -36,7 +36,7 @@ const fn target(name: &'static str, run: fn(&[u8])) -> Target {
     Target { name, run, most_mib: 64, rounds: 10_000 }
 }
 
-pub const TARGETS: [Target; 20] = [
+pub const TARGETS: [Target; 21] = [
     target("pickle", pickle),
     target("pth", checkpoint),
     target("safetensors", checkpoint),
@@ -51,6 +51,7 @@ pub const TARGETS: [Target; 20] = [
     target("yolo", |bytes| dataset(Format::Yolo, "labels/a.txt", bytes)),
     target("yolo_names", |bytes| dataset(Format::Yolo, "data.yaml", bytes)),
     target("clips", |bytes| dataset(Format::Clips, "a.boxes.json", bytes)),
+    target("events", |bytes| dataset(Format::Events, "a.events.json", bytes)),
     target("mot", |bytes| dataset(Format::Mot, "a/gt/gt.txt", bytes)),
     Target { most_mib: 600, ..target("davis", |bytes| dataset(Format::Davis, "Annotations/480p/a/00000.png", bytes)) },
     target("groups", groups),
@@ -155,7 +156,7 @@ fn dataset(format: Format, name: &str, bytes: &[u8]) {
         Format::Voc => "JPEGImages/a.png",
         Format::Davis => "JPEGImages/480p/a/00000.png",
         Format::Mot => "a/img1/000001.png",
-        Format::Clips => "a.mp4",
+        Format::Clips | Format::Events => "a.mp4",
     };
     let root_path = folder().join(&root);
     if !root_path.join(media).exists() {

@@ -544,6 +544,24 @@ impl MaskRecord {
     }
 }
 
+impl EventName {
+    /// As in the records.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Object => "object",
+            Self::Stopped => "stopped",
+            Self::Zone => "zone",
+            Self::Stay => "stay",
+            Self::Line => "line",
+            Self::LeftBehind => "left_behind",
+            Self::TakenAway => "taken_away",
+            Self::CameraMoved => "camera_moved",
+            Self::Covered => "covered",
+            Self::Light => "light",
+        }
+    }
+}
+
 impl SourceState {
     /// As in the records.
     pub fn name(self) -> &'static str {

@@ -159,7 +159,7 @@ macro_rules! targets {
 }
 
 targets! {
-    pickle pth safetensors onnx installed models npy picture coco voc yolo yolo_names clips mot davis groups scene record address config http sdp
+    pickle pth safetensors onnx installed models npy picture coco voc yolo yolo_names clips events mot davis groups scene record address config http sdp
 }
 
 #[test]

@@ -115,15 +115,15 @@ const FLOORS: [(&str, &[&str]); 28] = [
     ("analyzer", &["backbone", "geometry", "localize", "picture", "fit"]),
     ("stream", &["fit", "geometry", "partial", "picture", "record"]),
     ("overlay", &["geometry", "localize", "record"]),
-    ("evaluate", &["assign", "geometry", "localize", "markup", "picture", "scene"]),
+    ("evaluate", &["assign", "geometry", "localize", "markup", "picture", "record", "scene", "zones"]),
     ("discover", &["geometry", "localize", "partial", "picture"]),
     ("inspect", &["analyzer", "geometry", "localize", "markup", "motion", "picture", "record", "scene"]),
     ("label", &["geometry", "localize", "markup", "partial", "picture", "record"]),
     (
         "engine",
         &[
-            "analyzer", "backbone", "discover", "geometry", "localize", "motion", "overlay", "record", "scene",
-            "stream", "track",
+            "analyzer", "backbone", "discover", "events", "geometry", "localize", "motion", "overlay", "record",
+            "scene", "stream", "track",
         ],
     ),
     ("publish", &["engine", "partial", "stream"]),

@@ -147,7 +147,7 @@ fn evaluation(name: &str, report: &Report) -> String {
 fn rules(choices: &Choices) -> String {
     format!(
         "\n## Rules\n\n- A box is right at an IoU of {} with an object.\n- CorLoc: {}.\n- AP: {}.\n- Recall: {}.\n- AUC: {}.\n- Jitter: \
-         {}.\n- Tracks: {}.\n- Intervals: {}, {} draws, {} % of them, seed {}.\n",
+         {}.\n- Tracks: {}.\n- Events: {}.\n- Intervals: {}, {} draws, {} % of them, seed {}.\n",
         choices.right_iou,
         choices.corloc,
         choices.average_precision,
@@ -155,6 +155,7 @@ fn rules(choices: &Choices) -> String {
         choices.score_auc,
         choices.jitter,
         choices.tracking,
+        choices.events,
         choices.intervals,
         choices.resamples,
         100.0 * choices.confidence,

@@ -5,6 +5,7 @@ use super::auc::auc;
 use super::average_precision::{MAX_BOXES, Matches, Size};
 use super::bootstrap::{LEVEL, RESAMPLES, SEED};
 use super::corloc::{Boxes, Objects, corloc};
+use super::events::Measured;
 use super::sample::{Estimate, RIGHT_IOU, Ratio, Sample};
 use super::tracking::{self, Tally, Tracking};
 use super::video::{self, ClipFound};
@@ -31,6 +32,9 @@ pub struct Report {
     pub choices: Choices,
     /// One for each size of input and method.
     pub results: Vec<Outcome>,
+    /// Of clips of which it is known what happens; there are no results then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub events: Option<Measured>,
     /// What could not be read, one line each.
     pub failures: Vec<String>,
 }
@@ -91,6 +95,9 @@ pub struct DatasetSummary {
     pub crowds: u64,
     pub difficult: u64,
     pub truncated: u64,
+    /// True events of clips.
+    #[serde(default)]
+    pub events: u64,
 }
 
 /// The rules behind the numbers, in words and numbers.
@@ -105,6 +112,8 @@ pub struct Choices {
     pub jitter: String,
     #[serde(default = "tracking_rule")]
     pub tracking: String,
+    #[serde(default = "events_rule")]
+    pub events: String,
     pub intervals: String,
     pub confidence: f64,
     pub resamples: u32,
@@ -139,6 +148,7 @@ impl Default for Choices {
                  found boxes, less 1 - IoU between their two drawn boxes",
             ),
             tracking: tracking_rule(),
+            events: events_rule(),
             intervals: text("percentile bootstrap over pictures, clips as a whole"),
             confidence: LEVEL,
             resamples: RESAMPLES,
@@ -152,6 +162,13 @@ fn tracking_rule() -> String {
     "HOTA, DetA, AssA, LocA and OWTA are means over IoU 0.05:0.05:0.95, as in TrackEval; IDF1, IDP, IDR, MOTA and switches at IoU 0.5; \
      class-agnostic, of the frames that are counted; only clips with every object annotated and each with its identity; crowds, \
      difficult objects and the boxes on them are left out; pooled are the counts of all clips"
+        .to_owned()
+}
+
+/// Also of reports that are older: they have none.
+fn events_rule() -> String {
+    "a told event is right that is of the same kind, zone and side as a true one and begins at most 1 s from it; as many pairs as can be, none \
+     has two; an end is right at most 1 s from the true one, or where both go on"
         .to_owned()
 }
 

@@ -1,5 +1,6 @@
 //! A report as tables, for the terminal and for Markdown.
 
+use super::events::{Measured, Row};
 use super::report::{Cue, Measures, Outcome, Quality, Report, Share, Tenth};
 use super::sample::Estimate;
 use crate::localize::Method;
@@ -19,6 +20,7 @@ pub struct Table {
 /// What the report says; tables that the data gives nothing for are left out. Shares are in percent, intervals in brackets.
 pub fn tables(report: &Report) -> Vec<Table> {
     let results = &report.results;
+    let of_events = report.events.iter().flat_map(events);
     let all = [
         curve(results),
         corloc(results),
@@ -29,7 +31,7 @@ pub fn tables(report: &Report) -> Vec<Table> {
         tracks(results),
         speed(results),
     ];
-    all.into_iter().filter(|table| !table.rows.is_empty()).collect()
+    all.into_iter().chain(of_events).filter(|table| !table.rows.is_empty()).collect()
 }
 
 /// In one line: what was evaluated.
@@ -45,11 +47,15 @@ pub fn summary(report: &Report) -> String {
         plural(set.items, "item", "items"),
         plural(set.objects, "object", "objects"),
     );
+    if set.format == "events" {
+        text = format!("{} ({}): {}", set.name, set.format, plural(set.clips, "clip", "clips"));
+    }
     let mut more = |count: u64, what: &str| {
         if count > 0 {
             text += &format!(", {count} {what}");
         }
     };
+    more(set.events, "events");
     more(set.difficult, "difficult");
     more(set.truncated, "truncated");
     more(set.crowds, "crowds besides");
@@ -278,6 +284,35 @@ fn speed(results: &[Outcome]) -> Table {
     };
     let header = vec!["input", "method", "decode", "motion", "scale", "infer", "localize", "scene", "sum"];
     Table { title: "Milliseconds per picture (medians)", header, rows: results.iter().map(row).collect() }
+}
+
+fn events(measured: &Measured) -> [Table; 4] {
+    let row = |row: &Row| {
+        let share = |share: Option<Estimate>| share.map_or("-".into(), percent);
+        let ends = if row.lasting > 0 { format!("{} of {}", row.ends, row.lasting) } else { "-".into() };
+        let delay = row.delay.map_or("-".into(), |delay| format!("{delay:.1}"));
+        let counts = [row.truth, row.told, row.right].map(|count| count.to_string());
+        let cells = counts.into_iter().chain([share(row.recall), share(row.precision), ends, delay]);
+        std::iter::once(row.name.clone()).chain(cells).collect::<Vec<_>>()
+    };
+    let table = |title: &'static str, name: &'static str, rows: &mut dyn Iterator<Item = &Row>| {
+        let header = vec![name, "true", "told", "right", "recall", "precision", "ends right", "told after s"];
+        Table { title, header, rows: rows.map(row).collect() }
+    };
+    let empty = measured.empty.iter();
+    let empty = empty.map(|empty| {
+        vec![format!("{:.1}", empty.minutes), empty.wrong.to_string(), format!("{:.2}", empty.per_minute)]
+    });
+    [
+        table("Events", "event", &mut measured.kinds.iter().chain([&measured.all])),
+        table("Events by situation", "situation", &mut measured.situations.iter()),
+        table("Events by disturbance", "disturbance", &mut measured.disturbances.iter()),
+        Table {
+            title: "Events where nobody is",
+            header: vec!["minutes", "events that are not true", "a minute"],
+            rows: empty.collect(),
+        },
+    ]
 }
 
 fn name(outcome: &Outcome) -> Vec<String> {

@@ -9,6 +9,8 @@ mod support;
 mod backbone;
 #[cfg(feature = "evaluate")]
 mod datasets;
+#[cfg(feature = "evaluate")]
+mod event_measures;
 mod events;
 #[cfg(feature = "evaluate")]
 mod films;
@@ -16,6 +18,7 @@ mod golden;
 #[cfg(feature = "evaluate")]
 mod measures;
 mod oracle;
+mod plays;
 mod record;
 mod time;
 #[cfg(feature = "evaluate")]

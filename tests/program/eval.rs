@@ -1,6 +1,7 @@
 //! `mostream eval` as its users meet it, on drawn data sets; and the page of results.
 
 use crate::support::clips;
+use crate::support::play::{self, Play};
 use crate::support::program::{PROGRAM, records, stderr};
 use crate::support::scene::{self, Shape, Texture, Thing};
 use mostream::evaluate::report::Report;
@@ -344,4 +345,48 @@ fn the_page_of_results_is_what_the_stored_reports_make() {
         page == crate::results::markdown(&docs.join("results")).unwrap(),
         "docs/RESULTS.md is stale: run `make results`"
     );
+}
+
+#[test]
+fn clips_of_which_it_is_known_what_happens() {
+    let folder = tempfile::tempdir().unwrap();
+    let set = folder.path().join("set");
+    std::fs::create_dir(&set).unwrap();
+    // Somebody stops; and nothing happens.
+    for play in [2, 11].map(Play::new) {
+        let clip = set.join(format!("{}.mp4", play.name()));
+        clips::film_at(play.rate, clip.clone(), (play::WIDTH, play::HEIGHT), play.pictures(), clips::X264);
+        std::fs::write(clip.with_extension("events.json"), play.truth().to_string()).unwrap();
+    }
+    let json = folder.path().join("events.json");
+    let patches = ["--patches", "300", "--infer-every", "5"];
+    let run = |more: &[&str]| {
+        let mut command = Command::new(PROGRAM);
+        command.args(["eval", "--quiet"]).arg(&set).args(patches).args(more).output().unwrap()
+    };
+    let ran = run(&["--json", json.to_str().unwrap()]);
+    assert_eq!(code(&ran), Some(0), "{}", stderr(&ran));
+    let told = String::from_utf8_lossy(&ran.stdout).into_owned();
+    let report: Report = serde_json::from_value(report(&json)).unwrap();
+    let events = report.events.unwrap();
+    assert_eq!((report.results.len(), report.dataset.clips, report.dataset.events), (0, 2, 2));
+    let row = |name: &str| events.kinds.iter().find(|row| row.name == name).unwrap();
+    for name in ["object", "stopped"] {
+        let row = row(name);
+        assert_eq!((row.truth, row.told, row.right, row.lasting, row.ends), (1, 1, 1, 1, 1), "{events:?}");
+    }
+    assert_eq!(events.empty.unwrap().wrong, 0);
+    assert!(events.empty.unwrap().minutes > 0.3 && row("stopped").delay.unwrap() >= 2.0, "{events:?}");
+    for word in ["2 clips, 2 events", "Events by situation", "stopped", "Events where nobody is"] {
+        assert!(told.contains(word), "{word}: {told}");
+    }
+    for (arguments, why) in [
+        (&["--cue", "appearance"][..], "known by the past"),
+        (&["--method", "all"], "one --method"),
+        (&["--csv", "rows.csv"], "--json"),
+    ] {
+        let ran = run(arguments);
+        assert_eq!(code(&ran), Some(2), "{arguments:?}: {}", stderr(&ran));
+        assert!(stderr(&ran).contains(why), "{arguments:?}: {}", stderr(&ran));
+    }
 }

@@ -49,9 +49,20 @@ pub fn make(path: PathBuf, size: (u32, u32), frames: u32, jumps: bool, arguments
 
 /// The same of pictures of the caller's own, of the one object in each; where there is none, its box is empty.
 pub fn film(path: PathBuf, size: (u32, u32), pictures: impl Iterator<Item = scene::Picture>, arguments: &str) -> Clip {
+    film_at(25.0, path, size, pictures, arguments)
+}
+
+/// The same at another rate, in frames a second.
+pub fn film_at(
+    rate: f32,
+    path: PathBuf,
+    size: (u32, u32),
+    pictures: impl Iterator<Item = scene::Picture>,
+    arguments: &str,
+) -> Clip {
     let (width, height) = size;
     let mut ffmpeg = Command::new("ffmpeg")
-        .args(["-v", "error", "-y", "-f", "rawvideo", "-pix_fmt", "rgb24", "-framerate", "25"])
+        .args(["-v", "error", "-y", "-f", "rawvideo", "-pix_fmt", "rgb24", "-framerate", &rate.to_string()])
         .args(["-video_size", &format!("{width}x{height}"), "-i", "-"])
         .args(arguments.split_whitespace())
         .arg(&path)

@@ -9,6 +9,7 @@ pub mod clips;
 pub mod feed;
 #[cfg(feature = "cli")]
 pub mod log;
+pub mod play;
 pub mod program;
 pub mod scene;
 pub mod server;

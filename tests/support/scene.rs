@@ -101,7 +101,7 @@ impl Shape {
 
 impl Texture {
     /// Whether the thing has its second colour there, in its own coordinates.
-    fn second(self, u: f32, v: f32) -> bool {
+    pub fn second(self, u: f32, v: f32) -> bool {
         match self {
             Self::Stripes => (u * 3.5).rem_euclid(1.0) < 0.4,
             Self::Checks => ((u * 3.0).floor() + (v * 3.0).floor()).rem_euclid(2.0) == 1.0,
@@ -120,7 +120,7 @@ fn lawn(x: f32, y: f32) -> [f32; 3] {
 }
 
 /// Smooth noise in 0..=1, one random value per unit square.
-fn noise(x: f32, y: f32) -> f32 {
+pub fn noise(x: f32, y: f32) -> f32 {
     let (left, top) = (x.floor(), y.floor());
     let smooth = |t: f32| t * t * (3.0 - 2.0 * t);
     let (s, t) = (smooth(x - left), smooth(y - top));

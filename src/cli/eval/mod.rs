@@ -1,5 +1,6 @@
 //! `mostream eval`: how near the boxes come to those that people drew.
 
+mod events;
 mod output;
 mod state;
 mod work;
@@ -11,9 +12,10 @@ use super::log;
 use super::model::{CheckpointArgs, DeviceArgs, FeatureArg, ModelArgs};
 use super::progress::Progress;
 use mostream::analyzer::Analyzer;
-use mostream::backbone::{self, Checkpoint, DEFAULT_MAX_PATCHES, Feature};
+use mostream::backbone::{self, DEFAULT_MAX_PATCHES, Feature};
 use mostream::engine::Sparing;
 use mostream::evaluate::dataset::{Dataset, Format, Item, Media, Options};
+use mostream::evaluate::events::Measured;
 use mostream::evaluate::report::{self, Choices, DatasetSummary, Machine, Model, Report};
 use mostream::fault::Kind;
 use mostream::localize::Method;
@@ -25,7 +27,7 @@ use std::collections::HashSet;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::SystemTime;
 use tracing::{info, warn};
 use work::{Findings, Models, Plan};
@@ -42,10 +44,10 @@ complete where files could not be read, and names them; the exit code is then 3.
 coco.csv\n  mostream eval clips --every 5"
 )]
 pub struct Args {
-    /// A data set: a folder in the layout of VOC, COCO, YOLO, DAVIS or MOT, or of clips with NAME.boxes.json beside them; or a
-    /// COCO JSON file
+    /// A data set: a folder in the layout of VOC, COCO, YOLO, DAVIS or MOT, or of clips with NAME.boxes.json or
+    /// NAME.events.json beside them; or a COCO JSON file
     dataset: PathBuf,
-    /// Layout of the data set: voc, coco, yolo, clips, davis or mot [default: what it looks like]
+    /// Layout of the data set: voc, coco, yolo, clips, events, davis or mot [default: what it looks like]
     #[arg(long, value_name = "FORMAT")]
     format: Option<Format>,
     /// The part to evaluate, by the data set's own name (trainval, val2017) [default: all of it]
@@ -144,18 +146,19 @@ pub fn run(mut args: Args) -> Outcome {
         Model { id: checkpoint.id().to_owned(), patch: checkpoint.patch(), feature: args.feature.name().to_owned() };
     let models = Models { checkpoint: &checkpoint, args: args.model_args(), stop: &stop };
     let plan = plan(&args, &items, &model, &machine, models)?;
-    let state = match args.json.as_ref().or(args.csv.as_ref()) {
-        Some(path) => State::open(&path.with_extension("state.jsonl"))?,
-        None => State::none(),
+    let is_of_events = items.iter().any(|item| item.story.is_some());
+    let evaluated = match is_of_events {
+        true => events(&args, dataset, &plan)?,
+        false => boxes(&args, dataset, &plan, machine.threads)?,
     };
-    let Some(mut findings) = work(&args, &plan, &checkpoint, machine.threads, state, &stop)? else {
-        let kept = if args.json.is_some() || args.csv.is_some() { "; the same command goes on" } else { "" };
-        info!("interrupted, no report is written{kept}");
+    let Some(mut evaluated) = evaluated else {
+        let is_kept = !is_of_events && (args.json.is_some() || args.csv.is_some());
+        info!("interrupted, no report is written{}", if is_kept { "; the same command goes on" } else { "" });
         return Ok(Exit::Interrupted);
     };
-    findings.failures.splice(0..0, failures);
-    if findings.found.is_empty() {
-        let first = findings.failures.first().map_or("no picture is annotated", String::as_str);
+    evaluated.failures.splice(0..0, failures);
+    if evaluated.dataset.items == 0 {
+        let first = evaluated.failures.first().map_or("no picture is annotated", String::as_str);
         return Err(Failure::new(Kind::Input, format!("{}: nothing to evaluate: {first}", args.dataset.display())));
     }
     let report = Report {
@@ -164,20 +167,67 @@ pub fn run(mut args: Args) -> Outcome {
         date: humantime::format_rfc3339_seconds(SystemTime::now()).to_string(),
         machine,
         model,
-        dataset: output::count(dataset, &plan, &findings),
+        dataset: evaluated.dataset,
         choices: Choices::default(),
-        results: output::results(&plan, &findings),
-        failures: findings.failures.clone(),
+        results: evaluated.results,
+        events: evaluated.events,
+        failures: evaluated.failures,
     };
     if let Some(path) = &args.json {
         output::write(path, &(serde_json::to_string_pretty(&report).map_err(Failure::internal)? + "\n"))?;
     }
-    if let Some(path) = &args.csv {
-        output::write(path, &output::csv(&plan, &findings))?;
+    if let (Some(path), Some(csv)) = (&args.csv, &evaluated.csv) {
+        output::write(path, csv)?;
     }
     output::print(&report)?;
-    tell_failures(&findings);
-    Ok(if findings.failures.is_empty() { Exit::Done } else { Exit::Input })
+    tell_failures(&report.failures);
+    Ok(if report.failures.is_empty() { Exit::Done } else { Exit::Input })
+}
+
+/// What came of it.
+struct Evaluated {
+    dataset: DatasetSummary,
+    results: Vec<report::Outcome>,
+    events: Option<Measured>,
+    /// Where `--csv` asks for it.
+    csv: Option<String>,
+    failures: Vec<String>,
+}
+
+/// None where it was interrupted.
+fn boxes(args: &Args, dataset: DatasetSummary, plan: &Plan, threads: usize) -> Result<Option<Evaluated>, Failure> {
+    let state = match args.json.as_ref().or(args.csv.as_ref()) {
+        Some(path) => State::open(&path.with_extension("state.jsonl"))?,
+        None => State::none(),
+    };
+    let found = work(args, plan, threads, state)?;
+    Ok(found.map(|findings| Evaluated {
+        dataset: output::count(dataset, plan, &findings),
+        results: output::results(plan, &findings),
+        events: None,
+        csv: args.csv.as_ref().map(|_| output::csv(plan, &findings)),
+        failures: findings.failures,
+    }))
+}
+
+/// The same of clips of which it is known what happens.
+fn events(args: &Args, dataset: DatasetSummary, plan: &Plan) -> Result<Option<Evaluated>, Failure> {
+    if args.csv.is_some() {
+        return Err(Failure::new(Kind::Usage, "--csv has a row per picture, and events are of clips: give --json"));
+    }
+    let mut progress = Progress::of(Some(plan.items.len() as u64), "clips");
+    let measured = events::run(plan, |clips, events| progress.update(clips, events))?;
+    progress.finish();
+    Ok(measured.map(|(measured, failures)| {
+        let clips = measured.clips.len() as u64;
+        Evaluated {
+            dataset: DatasetSummary { items: clips, clips, events: measured.all.truth, ..dataset },
+            results: Vec::new(),
+            events: Some(measured),
+            csv: None,
+            failures,
+        }
+    }))
 }
 
 /// What is to be evaluated, and what could not be read.
@@ -304,14 +354,8 @@ fn plan<'a>(
     })
 }
 
-fn work(
-    args: &Args,
-    plan: &Plan,
-    checkpoint: &Arc<Checkpoint>,
-    threads: usize,
-    state: State,
-    stop: &AtomicBool,
-) -> Result<Option<Findings>, Failure> {
+fn work(args: &Args, plan: &Plan, threads: usize, state: State) -> Result<Option<Findings>, Failure> {
+    let Models { checkpoint, stop, .. } = plan.models;
     let analyzers = || -> Vec<Analyzer> {
         plan.models.args.iter().map(|args| args.analyzer_of(checkpoint.clone(), threads)).collect()
     };
@@ -325,10 +369,10 @@ fn work(
     }
 }
 
-fn tell_failures(findings: &Findings) {
-    if !findings.failures.is_empty() {
-        warn!("{} could not be used:", findings.failures.len());
-        findings.failures.iter().for_each(|why| warn!("{why}"));
+fn tell_failures(failures: &[String]) {
+    if !failures.is_empty() {
+        warn!("{} could not be used:", failures.len());
+        failures.iter().for_each(|why| warn!("{why}"));
     }
 }
 

@@ -3,7 +3,7 @@
 use super::json::Entry;
 use super::{DatasetError, FrameTruth, Item, Media, Report, TruthBox, fault, files, mot};
 use crate::geometry;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 const MAX_BYTES: u64 = 64 << 20;
 const ENDING: &str = ".boxes.json";
@@ -60,10 +60,7 @@ fn name(path: &Path) -> Option<&str> {
 fn item(root: &Path, path: &Path, name: &str, report: &mut Report) -> Result<Item, DatasetError> {
     let Boxes { clip, frames, exhaustive } =
         serde_json::from_reader(files::open(path, MAX_BYTES)?).map_err(|error| fault(path, error))?;
-    let video = files::inside(root, &clip.unwrap_or_else(|| format!("{name}.mp4")))?;
-    if !video.is_file() {
-        return Err(fault(path, format!("there is no clip {}", video.display())));
-    }
+    let video = video(root, path, clip, name)?;
     let mut truths = Vec::with_capacity(frames.len());
     for (index, Entry(frame)) in frames.into_iter().enumerate() {
         let said = |why| fault(path, format!("frame {index} (counted from 0): {why}"));
@@ -78,7 +75,16 @@ fn item(root: &Path, path: &Path, name: &str, report: &mut Report) -> Result<Ite
     if identities.is_file() {
         identify(&mut truths, &identities, report)?;
     }
-    Ok(Item { id: name.to_owned(), media: Media::Video(video), frames: truths, is_exhaustive: exhaustive })
+    Ok(Item { id: name.to_owned(), media: Media::Video(video), frames: truths, is_exhaustive: exhaustive, story: None })
+}
+
+/// The video that the JSON file at `path` is about: the one that it names, or that of its own name.
+pub fn video(root: &Path, path: &Path, clip: Option<String>, name: &str) -> Result<PathBuf, DatasetError> {
+    let video = files::inside(root, &clip.unwrap_or_else(|| format!("{name}.mp4")))?;
+    if !video.is_file() {
+        return Err(fault(path, format!("there is no clip {}", video.display())));
+    }
+    Ok(video)
 }
 
 /// Whose the boxes are, by lines as in a MOT Challenge's truth: each names the box of its frame that it overlaps most.

@@ -110,5 +110,6 @@ fn sequence(name: String, pictures: &Path, masks: &Path, report: &mut Report) ->
         frames: frames.collect(),
         media: Media::Sequence(pictures.into_values().collect()),
         is_exhaustive: true,
+        story: None,
     })
 }

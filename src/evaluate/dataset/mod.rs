@@ -6,6 +6,7 @@
 mod clips;
 mod coco;
 mod davis;
+mod events;
 mod files;
 mod json;
 mod mask;
@@ -13,6 +14,7 @@ mod mot;
 mod voc;
 mod yolo;
 
+use super::events::Story;
 use crate::fault::{Kind, OfKind};
 use crate::markup;
 use std::fmt::Display;
@@ -45,6 +47,8 @@ pub struct Item {
     pub frames: Vec<FrameTruth>,
     /// Whether every object is annotated; where only some are, a box that meets none is not a false one.
     pub is_exhaustive: bool,
+    /// What happens in a clip, where that is what is known of it.
+    pub story: Option<Story>,
 }
 
 /// Where the pixels are.
@@ -93,6 +97,8 @@ pub enum Format {
     Yolo,
     /// `NAME.mp4` with `NAME.boxes.json`: `{"frames": [[[xmin, ymin, xmax, ymax], …], …]}`, pixels as displayed.
     Clips,
+    /// `NAME.mp4` with `NAME.events.json`: what happens in it, and its zones and lines.
+    Events,
     /// DAVIS 2016, 2017: `JPEGImages/480p/NAME/*.jpg`, masks in `Annotations/480p/NAME/*.png`, `ImageSets/YEAR/SPLIT.txt`.
     Davis,
     /// MOT Challenge: `NAME/img1/*.jpg`, `NAME/gt/gt.txt`, `NAME/seqinfo.ini`.
@@ -121,7 +127,7 @@ impl OfKind for DatasetError {
 }
 
 impl Format {
-    pub const ALL: [Self; 6] = [Self::Voc, Self::Coco, Self::Yolo, Self::Clips, Self::Davis, Self::Mot];
+    pub const ALL: [Self; 7] = [Self::Voc, Self::Coco, Self::Yolo, Self::Clips, Self::Events, Self::Davis, Self::Mot];
 
     /// The name the format goes by on the command line.
     pub fn name(self) -> &'static str {
@@ -130,6 +136,7 @@ impl Format {
             Self::Coco => "coco",
             Self::Yolo => "yolo",
             Self::Clips => "clips",
+            Self::Events => "events",
             Self::Davis => "davis",
             Self::Mot => "mot",
         }
@@ -142,6 +149,7 @@ impl Format {
             Self::Coco => "annotations.json or annotations/*.json",
             Self::Yolo => "images/ with labels/",
             Self::Clips => "*.boxes.json",
+            Self::Events => "*.events.json",
             Self::Davis => "JPEGImages/480p/ with Annotations/480p/",
             Self::Mot => "*/gt/gt.txt",
         }
@@ -153,6 +161,7 @@ impl Format {
             Self::Coco => coco::is_at(root),
             Self::Yolo => yolo::is_at(root),
             Self::Clips => clips::is_at(root),
+            Self::Events => events::is_at(root),
             Self::Davis => davis::is_at(root),
             Self::Mot => mot::is_at(root),
         }
@@ -217,6 +226,7 @@ impl Dataset {
             Format::Coco => coco::read(path, split, &mut report),
             Format::Yolo => yolo::read(path, split, &mut report),
             Format::Clips => clips::read(path, split, &mut report),
+            Format::Events => events::read(path, split, &mut report),
             Format::Davis => davis::read(path, split, &mut report),
             Format::Mot => mot::read(path, split, &mut report),
         }?;
@@ -233,7 +243,7 @@ impl Dataset {
 impl Item {
     fn still(id: String, picture: PathBuf, boxes: Vec<TruthBox>) -> Self {
         let frames = vec![FrameTruth { is_annotated: true, boxes }];
-        Self { id, media: Media::Still(picture), frames, is_exhaustive: true }
+        Self { id, media: Media::Still(picture), frames, is_exhaustive: true, story: None }
     }
 }
 

@@ -90,7 +90,7 @@ fn sequence(folder: &Path, report: &mut Report) -> Result<Item, DatasetError> {
     // A name such as `.` has none of its own.
     let name = std::path::absolute(folder).map_err(|error| fault(folder, error))?;
     let id = name.file_name().and_then(|name| name.to_str()).ok_or_else(|| fault(folder, "its name is not UTF-8"))?;
-    Ok(Item { id: id.to_owned(), media, frames, is_exhaustive: true })
+    Ok(Item { id: id.to_owned(), media, frames, is_exhaustive: true, story: None })
 }
 
 /// `img1`, or what `imDir` of `seqinfo.ini` says.

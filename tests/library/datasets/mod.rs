@@ -200,7 +200,7 @@ fn what_else_is_known_of_an_object_is_kept() {
 fn what_is_no_data_set_is_refused_with_what_was_looked_for() {
     let folder = tempfile::tempdir().unwrap();
     let empty = refusal(&folder, None, None);
-    for sign in ["JPEGImages/", "annotations.json", "labels/", "*.boxes.json", "480p", "gt/gt.txt"] {
+    for sign in ["JPEGImages/", "annotations.json", "labels/", "*.boxes.json", "*.events.json", "480p", "gt/gt.txt"] {
         assert!(empty.contains(sign), "{sign}: {empty}");
     }
     for format in Format::ALL {
@@ -209,7 +209,10 @@ fn what_is_no_data_set_is_refused_with_what_was_looked_for() {
         assert_eq!(format.to_string().parse(), Ok(format));
         assert!(Dataset::open(&folder.path().join("none"), Some(format), &Options::default()).is_err(), "{format}");
     }
-    assert_eq!("vco".parse::<Format>().unwrap_err(), "no format \"vco\" (expected voc, coco, yolo, clips, davis, mot)");
+    assert_eq!(
+        "vco".parse::<Format>().unwrap_err(),
+        "no format \"vco\" (expected voc, coco, yolo, clips, events, davis, mot)"
+    );
 
     // A folder of data sets says which there are.
     for year in ["VOC2007", "VOC2012"] {
