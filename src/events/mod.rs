@@ -21,7 +21,7 @@ const GONE: f32 = 0.025;
 const GONE_OWN: f32 = 0.3;
 /// ... and is whole in the picture, or was not for so long.
 const WHOLE_NS: u64 = 2_000_000_000;
-/// Mostly in another's box it is a piece of that.
+/// Mostly in another's box it is that one.
 const PIECE: f32 = 0.6;
 /// A new track that overlaps so much with who is not seen any more is that one's.
 const SAME: f32 = 0.3;
@@ -329,21 +329,21 @@ impl Events {
     /// Those that are told of from now on.
     fn announce(&mut self, moment: &Moment, calm: Option<u64>, told: &mut Vec<Event>) {
         let (ns, Some(calm_ns)) = (moment.pts_ns, calm) else { return };
-        let others: Vec<(usize, [f32; 4])> = (self.things.iter().enumerate())
-            .filter(|(_, thing)| thing.being != Being::New && ns.saturating_sub(thing.seen_ns) < HIDDEN_NS)
-            .map(|(at, thing)| (at, thing.way.last().bbox))
-            .collect();
-        for (at, thing) in self.things.iter_mut().enumerate() {
-            if thing.being != Being::New || thing.seen_ns != ns {
+        let known = self
+            .things
+            .iter()
+            .filter(|thing| thing.being != Being::New && ns.saturating_sub(thing.seen_ns) < HIDDEN_NS);
+        let known = Vec::from_iter(known);
+        let is_new = |thing: &Thing| thing.being == Being::New && thing.seen_ns == ns;
+        let is_piece = |thing: &Thing| known.iter().any(|known| thing.way.is_piece_of(&known.way, moment.across));
+        let news = self.things.iter().map(|thing| is_new(thing) && !is_piece(thing));
+        for (at, is_new) in news.collect::<Vec<_>>().into_iter().enumerate() {
+            let thing = &mut self.things[at];
+            let age = ns.saturating_sub(thing.way.first.ns);
+            if !is_new || age < AGE_NS {
                 continue;
             }
             let Step { bbox, .. } = *thing.way.last();
-            let age = ns.saturating_sub(thing.way.first.ns);
-            let is_piece =
-                others.iter().any(|(other, whole)| *other != at && share_in(&bbox, &grown(whole, 0.1)) > PIECE);
-            if is_piece || age < AGE_NS {
-                continue;
-            }
             let own = (bbox[2] - bbox[0]).min((bbox[3] - bbox[1]) / moment.across);
             let has_gone = thing.way.farthest > GONE.max(GONE_OWN * own);
             if has_gone && (!is_at_edge(&bbox) || age >= WHOLE_NS) {

@@ -19,6 +19,11 @@ const MOVE_NS: u64 = 500_000_000;
 /// Nearer to an outline than this share of the picture's height, or of its own, a thing is where it was.
 const NEAR: f32 = 0.01;
 const NEAR_OWN: f32 = 0.06;
+/// Mostly in another's box it is a piece of that, and also at it where both went the same way but for so much, in shares of the picture's
+/// width or of its own.
+const PIECE: f32 = 0.6;
+const TOGETHER: f32 = 0.015;
+const TOGETHER_OWN: f32 = 0.3;
 /// More than this share of a place is covered by who is before it.
 const COVERS: f32 = 0.2;
 /// For so long it is on the other side before that is believed.
@@ -178,6 +183,21 @@ impl Way {
             [self, heir].map(|way| way.steps.iter().map(|step| step.bbox[2] - step.bbox[0]).fold(0.0, f32::max));
         let reach = 0.8 * apart(to, ahead, across) + widths[0].max(widths[1]);
         (0.4..2.5).contains(&(others / own.max(f32::MIN_POSITIVE))) && apart(ahead, at, across) <= reach
+    }
+
+    /// Whether it is a piece of another: mostly in its box, or at it and going the same way.
+    pub fn is_piece_of(&self, other: &Self, across: f32) -> bool {
+        let (own, whole) = (self.last(), other.last());
+        let share = share_in(&own.bbox, &grown(&whole.bbox, 0.1));
+        let at = |step: &Step| foot(&step.bbox);
+        let together = || {
+            let then = other.steps.iter().find(|step| step.ns >= self.first.ns)?;
+            let own_then = self.steps.iter().find(|step| step.ns >= then.ns)?;
+            let [from, to, own_from, own_to] = [at(then), at(whole), at(own_then), at(own)];
+            let apart = [0, 1].map(|side| (own_to[side] - own_from[side]) - (to[side] - from[side]));
+            Some(apart[0].abs().max(apart[1].abs() / across) < TOGETHER.max(TOGETHER_OWN * (own.bbox[2] - own.bbox[0])))
+        };
+        share > PIECE || share > 0.0 && whole.ns == own.ns && together() == Some(true)
     }
 
     /// Its place, known better from now on: it has not moved there.

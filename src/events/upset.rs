@@ -13,8 +13,8 @@ const CALM_NS: u64 = 1_500_000_000;
 /// The picture is compared with one that is older than this.
 const REFERENCE_NS: u64 = 1_000_000_000;
 /// A picture with less than this share of the usual detail shows nothing; with more than the other, something again.
-const COVERED: f32 = 0.3;
-const UNCOVERED: f32 = 0.5;
+const COVERED: f32 = 0.45;
+const UNCOVERED: f32 = 0.65;
 /// So many times brighter or darker at once is another light.
 const LIGHT: f32 = 1.18;
 /// A picture whose structure is less like that before is of another view.

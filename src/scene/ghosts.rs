@@ -17,6 +17,9 @@ const MOVING: f32 = 0.4;
 /// The smallest of them, as a share of the part.
 const PIECE: f32 = 0.1;
 
+/// Steps from pixel to pixel of fewer grey values are noise.
+const TEXTURE: f32 = 2.5;
+
 /// What is compared: packed RGB now and of the scene, and a mask of what moves.
 pub struct Compared<'a> {
     pub now: &'a [u8],
@@ -67,6 +70,25 @@ pub struct Contour {
     pub around: f32,
     /// The share of the outline that was looked at.
     pub free: f32,
+}
+
+/// How much of the scene's texture a part keeps: the correlation of neighbouring pixels' differences, now and in the scene, -1 to 1; none
+/// where there is too little of it to tell. Light and shadow keep what is under them, a thing hides it.
+pub fn kept_texture(part: &Part, now: &[u8], scene: &[u8], (width, height): Size) -> Option<f32> {
+    // Green is most of what is seen.
+    let step =
+        |picture: &[u8], from: usize, to: usize| f32::from(picture[3 * to + 1]) - f32::from(picture[3 * from + 1]);
+    let [mut both, mut of_now, mut of_scene] = [0.0f32; 3];
+    for at in part.pixels(width) {
+        let right = (at % width + 1 < width).then_some(at + 1);
+        let below = (at / width + 1 < height).then_some(at + width);
+        for next in right.into_iter().chain(below) {
+            let (a, b) = (step(now, at, next), step(scene, at, next));
+            (both, of_now, of_scene) = (both + a * b, of_now + a * a, of_scene + b * b);
+        }
+    }
+    let least = 2.0 * TEXTURE * TEXTURE * part.area as f32;
+    (of_scene >= least && of_now > 0.0).then(|| both / (of_now * of_scene).sqrt())
 }
 
 /// Compares both sides of a part's outline; `without_moving` leaves out where it borders on what moves.

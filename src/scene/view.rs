@@ -1,7 +1,7 @@
 //! One view of a still camera: its pixels, its patches, and what in a frame does not belong to it.
 
 use super::again::Again;
-use super::ghosts::{self, Compared, Contour, contour};
+use super::ghosts::{self, Compared, Contour, contour, kept_texture};
 use super::grid::{UNITS, gather, spread};
 use super::mask::{self, Size};
 use super::memory::Memory;
@@ -32,6 +32,8 @@ const LEARN: f32 = 1.5;
 const LEARN_CALM: f32 = 5.0;
 const LEARN_NOVEL: f32 = 0.0125;
 const FRAME_S: f32 = 1.0 / 24.0;
+/// What keeps so much of the scene's texture is light or shadow on it.
+const KEPT_TEXTURE: f32 = 0.5;
 /// A shadow is at what throws it: a dark part with less foreground than this share of it, and an outline sharper by so much (sum over the
 /// colours), is a thing.
 const THROWN: f32 = 0.15;
@@ -247,10 +249,16 @@ impl View {
             if part.area as f32 >= LEAST * dark.len() as f32
                 && foreground as f32 <= THROWN * part.area as f32
                 && has_own_outline(&contour(&part, &compared, false))
+                && !self.is_light(&part, rgb)
             {
                 part.pixels(self.size.0).for_each(|at| self.seen.foreground[at] = 255);
             }
         }
+    }
+
+    /// Whether a part is the scene itself in another light.
+    fn is_light(&self, part: &Part, rgb: &[u8]) -> bool {
+        kept_texture(part, rgb, &self.scene, self.size).is_some_and(|kept| kept > KEPT_TEXTURE)
     }
 
     /// What is other than a moment ago.
@@ -300,6 +308,7 @@ impl View {
         for part in pieces {
             split(part, LEAST_PIECE * count, &mut parts);
         }
+        parts.retain(|part| !self.is_light(part, rgb));
         let compared = Compared { now: rgb, scene: &self.scene, moving, size: self.size };
         let gap = GAP * self.size.1 as f32 / layout.grid.rows as f32;
         let joined = |parts: Vec<&Part>| {
