@@ -123,8 +123,8 @@ const FLOORS: [(&str, &[&str]); 28] = [
     (
         "engine",
         &[
-            "analyzer", "backbone", "discover", "geometry", "localize", "motion", "overlay", "record", "scene",
-            "stream", "track", "zones",
+            "analyzer", "backbone", "discover", "events", "geometry", "localize", "motion", "overlay", "record",
+            "scene", "stream", "track", "zones",
         ],
     ),
     ("publish", &["engine", "partial", "stream"]),

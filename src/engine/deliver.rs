@@ -244,7 +244,7 @@ impl<'a> Delivery<'a> {
     }
 
     fn deliver(&self, outbox: &mut Outbox, past: Past, end: &mut End) {
-        let mut out = Out { outbox, past, end, events: Events::default(), drawing: None };
+        let mut out = Out { outbox, past, end, events: Events::new(self.status.regions()), drawing: None };
         let mut follow = Follow::new(self.wait.as_nanos() as u64);
         self.receive(&mut follow, &mut out);
         self.send_all(&mut follow, &mut out);

@@ -1,8 +1,9 @@
 //! What a picture is parted into: masks in every picture that leaves the program, ignored areas, and their change while a source runs.
 
 use crate::support::camera::free_port;
-use crate::support::clips::{X264, luma, make, pan};
+use crate::support::clips::{X264, film, luma, make, pan};
 use crate::support::program::until;
+use crate::support::scene::{self, Shape, Texture, Thing};
 use crate::support::site::ask;
 use gstreamer_video as gst_video;
 use gstreamer_video::prelude::*;
@@ -12,8 +13,6 @@ use mostream::run::{Observe, Options, Run, RunSpec, SourceSpec};
 use mostream::zones::{Area, Polygon, Regions};
 use std::path::Path;
 use std::process::Command;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 const SIZE: (u32, u32) = (160, 120);
@@ -106,60 +105,45 @@ fn nothing_under_a_mask_is_in_any_picture_that_leaves_the_program() {
     spec.shared.rtsp_out = rtsp.parse().ok();
     let run = Run::start(spec, pictures()).unwrap();
     let page = run.page().unwrap();
-    let (names, is_over) = (Mutex::new(Vec::new()), AtomicBool::new(false));
-    std::thread::scope(|scope| {
-        // A run's own pictures, all of them, as they are in memory.
-        let own = scope.spawn(|| {
-            while !is_over.load(Ordering::Relaxed) {
-                let Some(message) = run.next_message() else { return };
-                let Message::Frame { record, picture: Some(picture) } = message else { continue };
-                is_masked("a picture of the run", &own_luma(&picture));
-                let covered = own_luma(&picture).into_iter().zip(depths(&masked(), SIZE));
-                assert!(covered.filter(|(_, depth)| *depth > 0.0).all(|(luma, _)| luma == 16));
-                names.lock().unwrap().push(record.source.clone());
-            }
-        });
-        for path in ["picture.jpg", "snapshot"] {
-            let url = format!("http://{page}/sources/0/{path}");
-            until(path, || ask(&url, &[]).status() == 200);
-            let jpeg = at(path).with_extension("jpg");
-            std::fs::write(&jpeg, ask(&url, &[]).body_mut().read_to_vec().unwrap()).unwrap();
-            is_masked(path, &luma(&jpeg, 0, SIZE));
-        }
-        let url = format!("rtsp://{rtsp}/door");
-        until("RTSP", || {
-            seen(&["-rtsp_transport", "tcp", "-i", &url]).is_some_and(|grey| {
-                is_masked("RTSP", &grey);
-                true
-            })
-        });
-        let url = format!("{push}?timeout=5000000");
-        until("the push", || {
-            seen(&["-f", "mpegts", "-i", &url]).is_some_and(|grey| {
-                is_masked("the push", &grey);
-                true
-            })
-        });
-        let has_both = || ["door", "clip"].iter().all(|name| names.lock().unwrap().iter().any(|other| other == name));
-        until("pictures of both", has_both);
-        let segments = || std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name());
-        until("segments", || segments().filter(|name| name.to_string_lossy().starts_with("door-")).count() > 2);
-        until("the clip's video", || at("clip-out.mp4").exists());
-        is_over.store(true, Ordering::Relaxed);
-        own.join().unwrap();
-    });
-    run.stop();
-    run.join().unwrap();
-    let mut videos = 0;
-    for entry in std::fs::read_dir(folder.path()).unwrap() {
-        let path = entry.unwrap().path();
-        let name = path.file_name().unwrap().to_string_lossy().into_owned();
-        if name.starts_with("door-") || name == "clip-out.mp4" {
-            [0, 9].into_iter().for_each(|frame| is_masked(&name, &luma(&path, frame, SIZE)));
-            videos += 1;
+    // A run's own pictures, as they are in memory.
+    let mut left = [("door", 10), ("clip", 40)];
+    for message in run.messages() {
+        let Message::Frame { record, picture: Some(picture) } = message else { continue };
+        let luma = own_luma(&picture);
+        is_masked("a picture of the run", &luma);
+        let mut covered = luma.into_iter().zip(depths(&masked(), SIZE)).filter(|(_, depth)| *depth > 0.0);
+        assert!(covered.all(|(luma, _)| luma == 16));
+        left.iter_mut().filter(|(name, _)| *name == record.source).for_each(|(_, frames)| *frames -= 1);
+        if left.iter().all(|(_, frames)| *frames <= 0) {
+            break;
         }
     }
-    assert!(videos > 3, "{videos}");
+    assert!(left.iter().all(|(_, frames)| *frames <= 0), "{left:?}");
+    for path in ["picture.jpg", "snapshot"] {
+        let url = format!("http://{page}/sources/0/{path}");
+        until(path, || ask(&url, &[]).status() == 200);
+        let jpeg = at(path).with_extension("jpg");
+        std::fs::write(&jpeg, ask(&url, &[]).body_mut().read_to_vec().unwrap()).unwrap();
+        is_masked(path, &luma(&jpeg, 0, SIZE));
+    }
+    let (watched, pushed) = (format!("rtsp://{rtsp}/door"), format!("{push}?timeout=5000000"));
+    for input in [["-rtsp_transport", "tcp", "-i", &watched], ["-f", "mpegts", "-i", &pushed]] {
+        let mut grey = None;
+        until(input[3], || {
+            grey = seen(&input);
+            grey.is_some()
+        });
+        is_masked(input[3], &grey.unwrap());
+    }
+    let names = || std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name());
+    until("segments", || names().filter(|name| name.to_string_lossy().starts_with("door-")).count() > 2);
+    until("the clip's video", || at("clip-out.mp4").exists());
+    run.stop();
+    run.join().unwrap();
+    is_masked("the clip", &luma(&at("clip-out.mp4"), 39, SIZE));
+    let segments = Vec::from_iter(names().filter(|name| name.to_string_lossy().starts_with("door-")));
+    assert!(segments.len() > 2, "{segments:?}");
+    segments.iter().for_each(|name| is_masked(&name.to_string_lossy(), &luma(&folder.path().join(name), 0, SIZE)));
 }
 
 #[test]
@@ -198,16 +182,24 @@ fn what_is_beside_a_mask_is_as_the_decoder_made_it_also_in_frames_that_refer_to_
 #[test]
 fn nothing_is_found_under_a_mask_and_what_stands_in_an_ignored_area_is_no_object() {
     let folder = tempfile::tempdir().unwrap();
-    // A disc on a lawn, to the left and to the right in turn.
-    let clip = make(folder.path().join("a.mp4"), (320, 240), 60, true, X264);
-    let [xmin, ymin, xmax, ymax] = clip.boxes[0];
-    let (left, top, right, bottom) = (
-        xmin as f32 / 320.0 - 0.02,
-        ymin as f32 / 240.0 - 0.02,
-        xmax as f32 / 320.0 + 0.02,
-        ymax as f32 / 240.0 + 0.02,
-    );
-    let around = || polygon(&[[left, top], [right, top], [right, bottom], [left, bottom]]);
+    // On a lawn, two discs that go towards each other, after a while without any.
+    let size = (320, 240);
+    let ground = scene::ground(size.0, size.1);
+    let disc = |x: f32, turn: f32| Thing {
+        shape: Shape::Blob,
+        texture: Texture::Dots,
+        colours: [[246.0, 214.0, 70.0], [150.0, 34.0, 30.0]],
+        centre: [x, 130.0],
+        radius: 36.0,
+        turn,
+    };
+    let picture = |frame: u32| {
+        let way = frame.saturating_sub(15) as f32;
+        let discs = [disc(50.0 + way, 0.3), disc(270.0 - way, 1.3)];
+        scene::draw(&ground, size.0, size.1, if frame < 15 { &[] } else { &discs })
+    };
+    let clip = film(folder.path().join("a.mp4"), size, (0..60).map(picture), X264);
+    let left_half = || polygon(&[[0.0, 0.0], [0.5, 0.0], [0.5, 1.0], [0.0, 1.0]]);
     let found = |cue: Option<&str>, regions: Regions| {
         let areas = |polygons: Vec<Polygon>| Some(polygons.into_iter().map(|polygon| Area { polygon }).collect());
         let mut source = SourceSpec::new(&clip.path).named("a");
@@ -223,14 +215,13 @@ fn nothing_is_found_under_a_mask_and_what_stands_in_an_ignored_area_is_no_object
         let middles = |record: &FrameRecord| Vec::from_iter(record.objects.iter().map(|o| (o.bbox[0] + o.bbox[2]) / 2));
         Vec::from_iter(records.iter().flat_map(|record| middles(record)))
     };
-    // By where their middles are.
     let sides = |middles: Vec<u32>| {
-        let of_left = middles.iter().copied().filter(|middle| (xmin..xmax).contains(middle)).count();
+        let of_left = middles.iter().filter(|middle| **middle < size.0 / 2).count();
         (of_left, middles.len() - of_left)
     };
     let of = |ignored: bool, masks: bool| Regions {
-        ignored: ignored.then(around).into_iter().collect(),
-        masks: masks.then(around).into_iter().collect(),
+        ignored: ignored.then(left_half).into_iter().collect(),
+        masks: masks.then(left_half).into_iter().collect(),
         ..Regions::default()
     };
     for cue in [None, Some("appearance")] {
