@@ -123,7 +123,7 @@ mod tests {
         let mut offsets = vec![0];
         for plane in 0..known.n_planes() {
             let component = known.plane().iter().position(|of| *of == plane).unwrap() as u8;
-            let rows = known.scale_height(component, height) as usize;
+            let rows = known.scale_height(component, height.next_multiple_of(2)) as usize;
             offsets.push(offsets[plane as usize] + strides[plane as usize] as usize * rows);
         }
         let size = offsets.pop().unwrap();
