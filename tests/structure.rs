@@ -5,8 +5,9 @@
 use std::path::{Path, PathBuf};
 
 /// A crate, and the files and folders of `src` that may name it.
-const RULES: [(&str, &[&str]); 49] = [
+const RULES: [(&str, &[&str]); 50] = [
     ("serde", &[""]),
+    ("jiff", &["zones/schedule.rs"]),
     ("pathfinding", &["assign.rs"]),
     ("thiserror", &[""]),
     ("ndarray", &["backbone", "cli", "discover", "engine", "inspect", "localize", "npy.rs"]),
@@ -113,7 +114,7 @@ const FLOORS: [(&str, &[&str]); 28] = [
     ("zoo", &["backbone", "markup", "partial"]),
     ("picture", &["fit", "partial"]),
     ("analyzer", &["backbone", "geometry", "localize", "picture", "fit"]),
-    ("stream", &["fit", "geometry", "partial", "picture", "record"]),
+    ("stream", &["fit", "geometry", "partial", "picture", "record", "zones"]),
     ("overlay", &["geometry", "localize", "record"]),
     ("evaluate", &["assign", "geometry", "localize", "markup", "picture", "record", "scene", "zones"]),
     ("discover", &["geometry", "localize", "partial", "picture"]),
@@ -123,7 +124,7 @@ const FLOORS: [(&str, &[&str]); 28] = [
         "engine",
         &[
             "analyzer", "backbone", "discover", "events", "geometry", "localize", "motion", "overlay", "record",
-            "scene", "stream", "track",
+            "scene", "stream", "track", "zones",
         ],
     ),
     ("publish", &["engine", "partial", "stream"]),
@@ -132,7 +133,7 @@ const FLOORS: [(&str, &[&str]); 28] = [
         "run",
         &[
             "analyzer", "backbone", "discover", "engine", "geometry", "localize", "partial", "publish", "record",
-            "scene", "stream", "web", "zoo", "picture",
+            "scene", "stream", "web", "zones", "zoo", "picture",
         ],
     ),
 ];

@@ -244,7 +244,7 @@ impl<'a> Delivery<'a> {
     }
 
     fn deliver(&self, outbox: &mut Outbox, past: Past, end: &mut End) {
-        let mut out = Out { outbox, past, end, events: Events::default(), drawing: None };
+        let mut out = Out { outbox, past, end, events: Events::new(self.status.regions()), drawing: None };
         let mut follow = Follow::new(self.wait.as_nanos() as u64);
         self.receive(&mut follow, &mut out);
         self.send_all(&mut follow, &mut out);
@@ -395,7 +395,7 @@ impl<'a> Delivery<'a> {
     ) -> (FrameRecord, Vec<Vec<f32>>) {
         let (task, answer) = (self.shared.task, held.answer());
         let start = Instant::now();
-        let (objects, keys) = match &order.evidence {
+        let (mut objects, mut keys) = match &order.evidence {
             Some(evidence) => {
                 eyes::objects(scene, evidence, (held, is_inferred, again), &order.layout, order.size, task)
             }
@@ -407,6 +407,14 @@ impl<'a> Delivery<'a> {
                 (found.map(object).collect(), Vec::new())
             }
         };
+        let regions = self.status.regions();
+        if !regions.ignored.is_empty() {
+            let counts = Vec::from_iter(objects.iter().map(|object| !regions.ignores(object.bbox, order.size)));
+            let (mut of_objects, mut of_keys) = (counts.iter(), counts.iter());
+            objects.retain(|_| of_objects.next() == Some(&true));
+            // None where the model did not see the frame.
+            keys.retain(|_| of_keys.next() == Some(&true));
+        }
         let known = microseconds(start);
         let live = order.capture.map(|capture| LiveRecord {
             captured_unix_ns: capture.unix_ns,

@@ -257,6 +257,7 @@ impl<'scope, 'env> Lanes<'scope, 'env> {
             adaptive,
             eyes: matches!(shared.task.cue, Cue::Time { .. }).then_some(eyes),
             crops: Allowance::default(),
+            mask: Default::default(),
             wishes: sinks.iter().map(|sink| sink.wish()).collect(),
             room: room.clone(),
             is_live,

@@ -15,12 +15,17 @@ use super::task::Fault;
 use crate::backbone::BackboneError;
 use crate::geometry::PatchLayout;
 use crate::motion::{Camera, Evidence, Need};
+use crate::stream::StreamError;
+use crate::stream::canvas::CanvasCount;
 use crate::stream::feed::{Event, Feed};
 use crate::stream::frame::Frame;
+use crate::stream::mask::Mask;
+use crate::zones::Regions;
 use crossbeam_channel::{Sender, TrySendError, bounded};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
+use tracing::warn;
 
 /// How often a paused source looks whether to go on.
 const LOOK: Duration = Duration::from_millis(20);
@@ -37,6 +42,8 @@ pub(super) struct Source<'a> {
     pub adaptive: Option<Adaptive>,
     pub eyes: Option<Eyes>,
     pub crops: Allowance,
+    /// Over its last frames, and what it cost to lay it there.
+    pub mask: (Option<Mask>, CanvasCount),
     /// Of the sinks.
     pub wishes: Vec<Wish>,
     /// For the pictures on their way to the delivery.
@@ -55,7 +62,7 @@ impl Source<'_> {
         let is_over = move || shared.is_over() || is_broken.load(Ordering::Relaxed) || status.is_stopped();
         // The last frame that was not let go, where the source is or was paused since.
         let (mut last, mut was_paused) = (None, false);
-        let mut broken = 0;
+        let (mut broken, mut has_told) = (0, false);
         // How the model sees frames of the last one's size, and parts of them.
         let mut seen: Option<((u32, u32), [PatchLayout; 2])> = None;
         loop {
@@ -97,6 +104,17 @@ impl Source<'_> {
                 }
                 last = instant;
             }
+            let regions = self.status.regions();
+            // Before anything looks at the frame.
+            if let Err(error) = self.mask(&mut frame, &regions) {
+                return Some(self.fail(Fault::Source(error)));
+            }
+            let has_clock = frame.capture.is_some() || frame.captured_unix_ns.is_some();
+            if !has_told && !has_clock && regions.has_schedule() {
+                let source = &self.status.name;
+                warn!(source, "{source}: nobody knows when its frames were taken: schedules are taken to hold");
+                has_told = true;
+            }
             let size = frame.display_size();
             self.status.arrived(size);
             let layout = match seen.filter(|(known, _)| *known == size) {
@@ -105,12 +123,7 @@ impl Source<'_> {
             };
             let [layout, of_part] = match layout {
                 Ok(layouts) => seen.insert((size, layouts)).1,
-                Err(error) => {
-                    let fault = Fault::Model(error);
-                    fault.tell(&self.status.name);
-                    self.is_broken.store(true, Ordering::Relaxed);
-                    return Some(fault);
-                }
+                Err(error) => return Some(self.fail(Fault::Model(error))),
             };
             let arrived = frame.capture.map_or_else(Instant::now, |capture| capture.instant);
             // Pictures one after the other have no past.
@@ -150,6 +163,24 @@ impl Source<'_> {
             }
         }
         self.feed.fault().map(Fault::Source)
+    }
+
+    /// It goes no further.
+    fn fail(&self, fault: Fault) -> Fault {
+        fault.tell(&self.status.name);
+        self.is_broken.store(true, Ordering::Relaxed);
+        fault
+    }
+
+    fn mask(&mut self, frame: &mut Frame, regions: &Regions) -> Result<(), StreamError> {
+        if regions.masks.is_empty() {
+            return Ok(());
+        }
+        let (mask, count) = &mut self.mask;
+        mask.take_if(|mask| !mask.is_for(&regions.masks, frame));
+        mask.get_or_insert_with(|| Mask::new(&regions.masks, frame)).cover(frame, count)?;
+        self.status.masked(*count);
+        Ok(())
     }
 
     /// A part of the frame for the model to see again, and where its answer comes.

@@ -5,6 +5,7 @@ use crate::record::{FrameRecord, SourceState};
 use crate::stream::canvas::CanvasCount;
 use crate::stream::decoder::Decoder;
 use crate::stream::feed::StateChange;
+use crate::zones::Regions;
 use serde::Serialize;
 use std::collections::VecDeque;
 use std::fmt;
@@ -47,6 +48,7 @@ pub struct SourceStatus {
     pub name: String,
     is_paused: AtomicBool,
     is_stopped: AtomicBool,
+    regions: Mutex<Arc<Regions>>,
     now: Mutex<Now>,
 }
 
@@ -73,6 +75,7 @@ struct Now {
     motion_bytes: usize,
     scene_bytes: usize,
     drawn: CanvasCount,
+    masked: CanvasCount,
     decoder: Option<Decoder>,
     latencies: VecDeque<Duration>,
     frame_times: VecDeque<Instant>,
@@ -145,9 +148,9 @@ impl Board {
     /// One more source, the last of all.
     pub fn enter(&self, name: String) -> Arc<SourceStatus> {
         let mut sources = self.locked();
-        let (is_paused, is_stopped) = Default::default();
+        let (is_paused, is_stopped, regions) = Default::default();
         let (id, now) = (LaneId(sources.next), Mutex::new(Now::new()));
-        let status = Arc::new(SourceStatus { id, name, is_paused, is_stopped, now });
+        let status = Arc::new(SourceStatus { id, name, is_paused, is_stopped, regions, now });
         sources.next += 1;
         sources.all.push(status.clone());
         status
@@ -221,6 +224,16 @@ impl SourceStatus {
 
     pub fn is_paused(&self) -> bool {
         self.is_paused.load(Ordering::Relaxed)
+    }
+
+    /// What its picture is parted into, for the frames that come now.
+    pub fn regions(&self) -> Arc<Regions> {
+        self.regions.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Holds from the next frame on.
+    pub fn set_regions(&self, regions: Regions) {
+        *self.regions.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(regions);
     }
 
     /// It is to end, whole.
@@ -317,6 +330,11 @@ impl SourceStatus {
         self.with(|now| now.drawn = count);
     }
 
+    /// How its frames were masked so far.
+    pub fn masked(&self, count: CanvasCount) {
+        self.with(|now| now.masked = count);
+    }
+
     /// Frames with a record; about how many there will be, where that is known; boxes in them so far.
     pub fn progress(&self) -> (u64, Option<u64>, u64) {
         self.with(|now| (now.finished, now.expected, now.boxes))
@@ -330,6 +348,11 @@ impl SourceStatus {
     /// See [`Self::drawn`].
     pub fn canvas(&self) -> CanvasCount {
         self.with(|now| now.drawn)
+    }
+
+    /// See [`Self::masked`].
+    pub fn masks(&self) -> CanvasCount {
+        self.with(|now| now.masked)
     }
 
     /// It has ended: what is known of its last moments goes, since there may be a thousand more.
@@ -410,6 +433,7 @@ impl Now {
             motion_bytes: 0,
             scene_bytes: 0,
             drawn: CanvasCount::default(),
+            masked: CanvasCount::default(),
             decoder: None,
             latencies: VecDeque::new(),
             frame_times: VecDeque::new(),

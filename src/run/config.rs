@@ -37,7 +37,7 @@ impl RunSpec {
         })?;
         let root = document.as_table();
         let of_spec = |error: SpecError| {
-            let at = place(root, error.source_number, error.key.as_deref());
+            let at = place(root, error.source_number, error.key.as_deref(), error.table);
             ConfigError { line: line(at), why: error.to_string() }
         };
         let spec = table(root).and_then(Self::from_table).map_err(of_spec)?;
@@ -48,22 +48,23 @@ impl RunSpec {
     /// The text of a file that says the same, with nothing that is as usual. User names and passwords in addresses are left out, which a
     /// comment says.
     pub fn to_toml(&self) -> Result<String, SpecError> {
-        let fail = |why: String| SpecError { source_number: None, key: None, why };
-        let Value::Object(mut root) = serde_json::to_value(self).map_err(|error| fail(error.to_string()))? else {
-            return Err(fail("it is no table".into()));
-        };
+        let fail = |why: String| SpecError { why, ..SpecError::default() };
+        // As text each number has as few digits as tell it.
+        let written = serde_json::to_string(self).and_then(|text| serde_json::from_str(&text));
+        let mut root: Map<String, Value> = written.map_err(|error| fail(error.to_string()))?;
         let sources = root.remove("source");
-        let mut text = lines(&root, false);
+        let mut text = lines(&root, "", false);
         for source in sources.iter().filter_map(Value::as_array).flatten().filter_map(Value::as_object) {
-            text.push_str(&format!("\n[[source]]\n{}", lines(source, true)));
+            text.push_str(&format!("\n[[source]]\n{}", lines(source, "source.", true)));
         }
         Ok(text)
     }
 }
 
-/// Of what is said: nothing else is as usual. A source's own `false` counts: what holds for all may be `true`.
-fn lines(table: &Map<String, Value>, is_source: bool) -> String {
-    let mut text = String::new();
+/// Of what is said: nothing else is as usual. A source's own `false` counts: what holds for all may be `true`. Tables are named after what
+/// they are `of`.
+fn lines(table: &Map<String, Value>, of: &str, is_source: bool) -> String {
+    let (mut text, mut tables) = (String::new(), String::new());
     for (key, value) in table {
         let value = match value {
             Value::Null => continue,
@@ -75,18 +76,24 @@ fn lines(table: &Map<String, Value>, is_source: bool) -> String {
                 }
                 toml_edit::Value::from(shown).to_string()
             }
+            Value::Array(values) if !values.is_empty() && values.iter().all(Value::is_object) => {
+                for table in values.iter().filter_map(Value::as_object) {
+                    tables.push_str(&format!("\n[[{of}{key}]]\n{}", lines(table, of, is_source)));
+                }
+                continue;
+            }
             other => other.to_string(),
         };
         text.push_str(&format!("{key} = {value}\n"));
     }
-    text
+    text + &tables
 }
 
 /// The line of a file in which this is said, from 1.
 pub(super) fn line_of(file: &Path, at: Place) -> Option<usize> {
     let text = std::fs::read_to_string(file).ok()?;
     let document = Document::parse(&*text).ok()?;
-    place(document.as_table(), at.source, at.key).map(|at| line(&text, at))
+    place(document.as_table(), at.source, at.key, at.table).map(|at| line(&text, at))
 }
 
 /// Of this byte.
@@ -94,13 +101,19 @@ fn line(text: &str, at: usize) -> usize {
     text.as_bytes()[..at.min(text.len())].iter().filter(|byte| **byte == b'\n').count() + 1
 }
 
-/// Where in the file something is said, in bytes: at its key, else at its table.
-fn place(root: &dyn TableLike, source: Option<usize>, key: Option<&str>) -> Option<usize> {
+/// Where in the file something is said, in bytes: at its key, of several tables at the one of this number, else at the source's table.
+fn place(root: &dyn TableLike, source: Option<usize>, key: Option<&str>, number: Option<usize>) -> Option<usize> {
     let tables = root.get("source").and_then(Item::as_array_of_tables);
     let own = source.and_then(|number| tables?.get(number));
     let key = key.unwrap_or_default();
+    let one_of = |item: &Item, number: usize| match item {
+        Item::ArrayOfTables(tables) => tables.get(number)?.span(),
+        Item::Value(toml_edit::Value::Array(values)) => values.get(number)?.span(),
+        _ => None,
+    };
     let of = |table: &dyn TableLike| {
-        let span = table.key(key).and_then(|key| key.span()).or_else(|| table.get(key)?.span());
+        let one = number.and_then(|number| one_of(table.get(key)?, number));
+        let span = one.or_else(|| table.key(key).and_then(|key| key.span())).or_else(|| table.get(key)?.span());
         span.map(|span| span.start)
     };
     // What a source has from all is written above.
@@ -115,7 +128,10 @@ fn value(key: &str, item: &Item) -> Result<Value, SpecError> {
     match item {
         Item::ArrayOfTables(tables) => {
             let tables = tables.iter().enumerate().map(|(number, source)| {
-                table(source).map(Value::Object).map_err(|error| SpecError { source_number: Some(number), ..error })
+                table(source).map(Value::Object).map_err(|error| match key {
+                    "source" => SpecError { source_number: Some(number), ..error },
+                    _ => SpecError::in_table(key, number, error.to_string()),
+                })
             });
             tables.collect()
         }
@@ -131,7 +147,7 @@ fn of_value(key: &str, value: &toml_edit::Value) -> Result<Value, SpecError> {
         toml_edit::Value::Integer(number) => Value::from(*number.value()),
         toml_edit::Value::Float(number) if !number.value().is_finite() => {
             let why = format!("expected a finite number, not {}", number.value());
-            return Err(SpecError { source_number: None, key: Some(key.to_owned()), why });
+            return Err(SpecError { key: Some(key.to_owned()), why, ..SpecError::default() });
         }
         toml_edit::Value::Float(number) => Value::from(*number.value()),
         toml_edit::Value::Boolean(yes) => Value::from(*yes.value()),
@@ -139,7 +155,7 @@ fn of_value(key: &str, value: &toml_edit::Value) -> Result<Value, SpecError> {
         toml_edit::Value::InlineTable(of_key) => Value::Object(table(of_key)?),
         toml_edit::Value::Datetime(time) => {
             let why = format!("{} is a date: write it in quotes, or another value", time.value());
-            return Err(SpecError { source_number: None, key: Some(key.to_owned()), why });
+            return Err(SpecError { key: Some(key.to_owned()), why, ..SpecError::default() });
         }
     })
 }

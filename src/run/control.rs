@@ -1,7 +1,7 @@
 //! Changes that are asked for over HTTP, as far as they may go: whoever asks has the token, and need not be who wrote the spec.
 
 use super::place::Wrong;
-use super::spec::{SourceSpec, SpecError, is_one_word, keys_of};
+use super::spec::{SourceSpec, SpecError, is_one_word, keys_of, shown};
 use super::token::{self, Made};
 use super::{Core, RunError, SourceOptions};
 use crate::engine::status::LaneId;
@@ -14,7 +14,7 @@ use std::sync::{Arc, Weak};
 use tracing::{info, warn};
 
 /// What may be said of a source. The other keys name files, programs or receivers of this machine's pictures.
-const KEYS: [&str; 11] = [
+const KEYS: [&str; 15] = [
     "input",
     "name",
     "every",
@@ -26,6 +26,10 @@ const KEYS: [&str; 11] = [
     "latency",
     "stall-after",
     "retry-for",
+    "zone",
+    "line",
+    "ignore",
+    "mask",
 ];
 
 /// Sources at a time that were added over HTTP, those that have ended included.
@@ -111,8 +115,8 @@ impl Control for Door {
     }
 }
 
-fn wrong(SpecError { key, why, .. }: SpecError) -> Refusal {
-    Refusal::new(key.unwrap_or("body".into()), None, why)
+fn wrong(SpecError { key, table, why, .. }: SpecError) -> Refusal {
+    Refusal::new(shown(key.as_deref(), table).unwrap_or("body".into()), None, why)
 }
 
 /// A camera by its address, and how it is read.

@@ -62,6 +62,7 @@ use crate::publish::records::{Lines, Records};
 use crate::publish::rtsp::RtspServer;
 use crate::stream::StreamError;
 use crate::web::{self, WebError};
+use crate::zones::Regions;
 use crate::zoo::ZooError;
 use observe::Window;
 use open::{Ready, Setup};
@@ -310,6 +311,12 @@ impl Run {
         self.core.pause(id, false).is_some()
     }
 
+    /// Parts a source's picture into these zones, lines and areas from its next frame on; the source stays connected. False where there is no
+    /// such source.
+    pub fn set_regions(&self, id: LaneId, regions: Regions) -> bool {
+        self.core.set_regions(id, regions)
+    }
+
     /// How every source is, those that have ended included.
     pub fn snapshot(&self) -> Vec<Snapshot> {
         self.board().sources().iter().map(|source| source.snapshot()).collect()
@@ -414,6 +421,15 @@ impl Core {
         Some(source)
     }
 
+    fn set_regions(&self, id: LaneId, regions: Regions) -> bool {
+        let mut state = self.state();
+        let known = state.known.iter_mut().find(|source| source.id == id);
+        let Some((known, status)) = known.zip(self.board().get(id)) else { return false };
+        known.spec.options = std::mem::take(&mut known.spec.options).with_regions(&regions);
+        status.set_regions(regions);
+        true
+    }
+
     /// What whole sources become beside those that are `known`, opened.
     fn plan(&self, given: &[SourceSpec], known: &[Known]) -> Result<Vec<Ready>, Wrong> {
         given.iter().try_for_each(|source| source.check()).map_err(RunError::from)?;
@@ -436,6 +452,7 @@ impl Core {
             let files = source.files().iter().filter_map(|file| file.file.clone());
             let read = files.chain(source.options.credentials.clone()).collect();
             let status = self.board().enter(name.clone());
+            status.set_regions(source.options.regions());
             if source.options.paused == Some(true) {
                 status.pause();
             }

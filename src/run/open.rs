@@ -58,7 +58,7 @@ impl Setup {
         let shared = &self.shared;
         let at = |key| Place::of(source.given, key);
         let is_observed = self.watcher.as_ref().is_some_and(|watcher| watcher.with_pictures);
-        let is_small = !self.is_shown && !is_observed && !is_drawn(&source, &own, shared);
+        let is_small = !self.is_shown && !is_observed && !is_whole(&source, &own, shared);
         let model_size = is_small.then(|| self.model_size.clone());
         let mut sinks: Vec<Box<dyn Sink>> = Vec::new();
         let mut media = Arc::default();
@@ -127,8 +127,10 @@ impl Setup {
     }
 }
 
-fn is_drawn(source: &Planned, own: &Own, shared: &Shared) -> bool {
-    own.video.is_some() || source.options.push.is_some() || shared.display
+/// Whether its frames are wanted whole: for somebody to see, or to be masked before they are scaled.
+fn is_whole(source: &Planned, own: &Own, shared: &Shared) -> bool {
+    let is_masked = source.options.mask.as_ref().is_some_and(|areas| !areas.is_empty());
+    own.video.is_some() || source.options.push.is_some() || shared.display || is_masked
 }
 
 /// The pipeline of each source, a line each without secrets: of files as it runs, of cameras as it is made for a connection.
@@ -144,7 +146,7 @@ pub fn pipelines(spec: &RunSpec) -> Result<String, RunError> {
     for (source, own) in planned.iter().zip(&own) {
         // Without any target there is the live page.
         let is_shown = shared.rtsp_out.is_some() || shared.web.is_some() || source.is_live() && !shared.has_lines();
-        let is_small = !is_shown && !is_drawn(source, own, shared);
+        let is_small = !is_shown && !is_whole(source, own, shared);
         let model_size = is_small.then(|| resolve::decoder_size(shared.model_size(), &checkpoint));
         let lines = match &source.what {
             What::Live(input) => vec![sources::camera(input, source, model_size)?.pipeline()],

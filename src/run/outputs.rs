@@ -42,7 +42,7 @@ pub fn plan(
     let own = of_known.chain(sources.iter().map(|source| Some(source.given)).zip(&outputs));
     let files = own.flat_map(|(source, own)| {
         [(&own.video, "-o", "output"), (&own.records, "records", "input"), (&own.scene, "--scene", "scene")]
-            .map(|(path, flag, key)| Some(((path.as_deref()?, flag), Place { source, key: Some(key) })))
+            .map(|(path, flag, key)| Some(((path.as_deref()?, flag), Place { source, key: Some(key), table: None })))
     });
     let of_all = [(&shared.records, "--records", "records"), (&shared.events, "--events", "events")]
         .into_iter()

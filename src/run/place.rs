@@ -9,6 +9,8 @@ pub(super) struct Place {
     /// The number of the source, from 0; none where it is of all.
     pub source: Option<usize>,
     pub key: Option<&'static str>,
+    /// Where the key has several tables: the number of one, from 0.
+    pub table: Option<usize>,
 }
 
 /// What is wrong, and where that is said.
@@ -24,11 +26,11 @@ pub(super) struct Faults(pub Vec<Wrong>);
 
 impl Place {
     pub fn of_all(key: &'static str) -> Self {
-        Self { source: None, key: Some(key) }
+        Self { key: Some(key), ..Self::default() }
     }
 
     pub fn of(source: usize, key: &'static str) -> Self {
-        Self { source: Some(source), key: Some(key) }
+        Self { source: Some(source), ..Self::of_all(key) }
     }
 
     pub fn wrong(self, error: impl Into<RunError>) -> Wrong {

@@ -4,6 +4,7 @@ use super::place::{Place, Wrong};
 use super::spec::{RunSpec, SourceOptions, SourceSpec};
 use super::{Core, Known, Run, RunError};
 use crate::fault::OfKind;
+use crate::zones::Regions;
 use serde::Serialize;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -16,16 +17,18 @@ pub struct Changes {
     /// Names of sources.
     pub added: Vec<String>,
     pub removed: Vec<String>,
-    /// Of which nothing else has changed.
+    /// Of which nothing else has changed but what their pictures are parted into.
     pub paused: Vec<String>,
     pub resumed: Vec<String>,
+    /// Of which zones, lines, ignored areas or masks have changed, and nothing that needs a new connection.
+    pub regions: Vec<String>,
     /// Keys that say something else now and hold from the next start on.
     pub need_restart: Vec<String>,
 }
 
 impl Run {
     /// Ends the sources that `spec` has no more, and begins those that it has anew; a source with other options is both, but one that is to
-    /// be paused, or not any more, goes on as it is. A guest stays ([`SourceOptions::is_guest`](super::SourceOptions::is_guest)). What is
+    /// be paused, or not any more, or has other zones, lines, ignored areas or masks, goes on as it is. A guest stays ([`SourceOptions::is_guest`](super::SourceOptions::is_guest)). What is
     /// wrong with the spec, its sources or their outputs is an error before anything changes.
     pub fn reload(&self, spec: &RunSpec) -> Result<Changes, RunError> {
         Ok(self.core.reload(spec)?)
@@ -42,11 +45,11 @@ impl Core {
         let reload = |spec| self.reload(&spec).map_err(|wrong| wrong.told(Some(file)));
         let failed = |error: &RunError| error!(fault = error.kind().name(), "nothing has changed: {error}");
         let changes = RunSpec::read(file).and_then(reload).inspect_err(failed)?;
-        let Changes { added, removed, paused, resumed, need_restart } = &changes;
+        let Changes { added, removed, paused, resumed, regions, need_restart } = &changes;
         let file = file.display();
         let names = |names: &[String]| if names.is_empty() { "none".to_owned() } else { names.join(", ") };
         warn!("{file} is read again: removed {}, added {}", names(removed), names(added));
-        for (what, of) in [("paused", paused), ("resumed", resumed)] {
+        for (what, of) in [("paused", paused), ("resumed", resumed), ("other zones, lines or masks for", regions)] {
             if !of.is_empty() {
                 warn!("{file}: {what} {}", names(of));
             }
@@ -67,7 +70,7 @@ impl Core {
         let mut same = BTreeMap::new();
         gone.retain(|first, source| {
             let at = new.iter().position(|(_, other)| other == source);
-            let at = at.or_else(|| new.iter().position(|(_, other)| playing(other) == playing(source)));
+            let at = at.or_else(|| new.iter().position(|(_, other)| connected(other) == connected(source)));
             same.extend(at.map(|at| (*first, new.remove(at).1)));
             at.is_none()
         });
@@ -91,12 +94,19 @@ impl Core {
         let mut changes = Changes { need_restart, ..Changes::default() };
         for source in &mut state.known {
             let Some(now) = same.get(&source.first).filter(|now| **now != source.spec) else { continue };
-            let (is_paused, names) = match now.options.paused {
-                Some(true) => (true, &mut changes.paused),
-                _ => (false, &mut changes.resumed),
-            };
-            self.pause(source.id, is_paused);
-            names.push(source.name.clone());
+            let (before, options) = (&source.spec.options, &now.options);
+            let is_paused = options.paused == Some(true);
+            if options.paused != before.paused {
+                self.pause(source.id, is_paused);
+                if is_paused { &mut changes.paused } else { &mut changes.resumed }.push(source.name.clone());
+            }
+            let regions = options.regions();
+            if regions != before.regions()
+                && let Some(status) = self.board().get(source.id)
+            {
+                status.set_regions(regions);
+                changes.regions.push(source.name.clone());
+            }
             source.spec = now.clone();
         }
         for source in go {
@@ -109,9 +119,13 @@ impl Core {
     }
 }
 
-/// The same source, whether it is paused or not.
-fn playing(source: &SourceSpec) -> SourceSpec {
-    SourceSpec { options: SourceOptions { paused: None, ..source.options.clone() }, ..source.clone() }
+/// What needs a new connection where it changes.
+fn connected(source: &SourceSpec) -> SourceSpec {
+    let options = source.options.clone();
+    SourceSpec {
+        options: SourceOptions { paused: None, ..options.with_regions(&Regions::default()) },
+        ..source.clone()
+    }
 }
 
 /// The keys whose values differ.

@@ -1,11 +1,13 @@
 //! What a run is asked to do, as plain data: the flags of `mostream run`, the keys of its file, or what a program fills in.
 
-use super::values::{address, as_text, clock, short, span, text};
+use super::sources::is_name;
+use super::values::{address, as_text, clock, span, text};
 use crate::backbone::{Devices, Precision};
 use crate::fault::{Kind, OfKind};
 use crate::localize::Method;
 use crate::record::Every;
 use crate::stream::camera::{Mode, Transport};
+use crate::zones::{Area, Line, Polygon, Regions, Zone};
 use serde::de::{DeserializeOwned, Error as _};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
@@ -56,7 +58,6 @@ pub struct Shared {
     pub rtsp_out: Option<SocketAddr>,
     pub method: Option<Method>,
     /// From 0 to 1.
-    #[serde(serialize_with = "short")]
     pub min_score: Option<f32>,
     /// The paper's boxes as they are.
     pub paper: bool,
@@ -135,6 +136,13 @@ pub struct SourceOptions {
     /// Of files: how much of them is read.
     #[serde(with = "clock")]
     pub duration: Option<Duration>,
+    /// Parts of its picture that are told of.
+    pub zone: Option<Vec<Zone>>,
+    pub line: Option<Vec<Line>>,
+    /// What stands here is no object.
+    pub ignore: Option<Vec<Area>>,
+    /// Black in all that is made of its frames.
+    pub mask: Option<Vec<Area>>,
     /// It came over HTTP, to stay until it is removed or the run ends. It may be anybody's camera, and is shown no user name and no
     /// password but those in its address.
     #[serde(skip)]
@@ -172,17 +180,24 @@ pub enum FeatureName {
 }
 
 /// What cannot be so in a spec.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, thiserror::Error)]
 #[error(
     "{}{}{why}",
     .source_number.map_or_else(String::new, |number| format!("source {}: ", number + 1)),
-    .key.as_ref().map_or_else(String::new, |key| format!("{key}: "))
+    shown(.key.as_deref(), *.table).map_or_else(String::new, |key| format!("{key}: "))
 )]
 pub struct SpecError {
     /// The number of the source it is of, from 0; shown from 1.
     pub source_number: Option<usize>,
     pub key: Option<String>,
+    /// The number of the table that it is of, where the key has several; from 0, shown from 1.
+    pub table: Option<usize>,
     pub why: String,
+}
+
+/// A key; of several tables, which.
+pub(super) fn shown(key: Option<&str>, table: Option<usize>) -> Option<String> {
+    key.map(|key| table.map_or_else(|| key.to_owned(), |table| format!("{key} {}", table + 1)))
 }
 
 impl OfKind for SpecError {
@@ -198,7 +213,11 @@ pub(super) fn is_one_word(text: &str) -> bool {
 
 impl SpecError {
     fn new(key: &str, why: impl Into<String>) -> Self {
-        Self { source_number: None, key: Some(key.to_owned()), why: why.into() }
+        Self { key: Some(key.to_owned()), why: why.into(), ..Self::default() }
+    }
+
+    pub(super) fn in_table(key: &str, table: usize, why: String) -> Self {
+        Self { table: Some(table), ..Self::new(key, why) }
     }
 
     fn of(self, number: usize) -> Self {
@@ -258,6 +277,28 @@ pub fn keys_of<T: Default + Serialize>() -> Vec<String> {
     }
 }
 
+/// The first of several tables that `T` does not read under this key.
+fn unfitting<T: DeserializeOwned>(key: &str, tables: &[Value]) -> Option<SpecError> {
+    let fault = |table: &Map<String, Value>| {
+        let probe = Map::from_iter([(key.to_owned(), Value::from_iter([table.clone()]))]);
+        serde_json::from_value::<T>(Value::Object(probe)).err().map(|error| error.to_string())
+    };
+    let faulty = |table: &Map<String, Value>| {
+        let why = fault(table)?;
+        // It is of the key without which it goes, or changes.
+        let without = |key: &String| {
+            let mut others = table.clone();
+            others.remove(key);
+            fault(&others).as_ref() != Some(&why)
+        };
+        let is_named = why.contains("missing") || why.contains("unknown");
+        let of_key = table.keys().filter(|_| !is_named).find(|key| without(key));
+        Some(of_key.map_or_else(|| why.clone(), |key| format!("{key}: {why}")))
+    };
+    let mut all = tables.iter().map(Value::as_object).enumerate();
+    all.find_map(|(number, table)| Some(SpecError::in_table(key, number, faulty(table?)?)))
+}
+
 /// The value as `T` reads it under this key: numbers may be written as text, and text that is a number without quotes.
 fn fitting<T: DeserializeOwned>(key: &str, value: Value) -> Result<Value, SpecError> {
     let probe = |value: &Value| {
@@ -265,6 +306,11 @@ fn fitting<T: DeserializeOwned>(key: &str, value: Value) -> Result<Value, SpecEr
         serde_json::from_value::<T>(Value::Object(table)).map(drop)
     };
     let Err(error) = probe(&value) else { return Ok(value) };
+    if let Value::Array(tables) = &value
+        && let Some(error) = unfitting::<T>(key, tables)
+    {
+        return Err(error);
+    }
     let other = match &value {
         Value::String(text) => number(text),
         Value::Number(number) => Some(Value::String(number.to_string())),
@@ -286,7 +332,7 @@ fn unknown(key: &str, mut known: Vec<String>) -> SpecError {
 
 /// Each value was read before.
 fn whole<T: DeserializeOwned>(table: Map<String, Value>) -> Result<T, SpecError> {
-    let fail = |error: serde_json::Error| SpecError { source_number: None, key: None, why: error.to_string() };
+    let fail = |error: serde_json::Error| SpecError { why: error.to_string(), ..SpecError::default() };
     serde_json::from_value(Value::Object(table)).map_err(fail)
 }
 
@@ -311,7 +357,7 @@ impl SourceSpec {
                 _ => return Err(unknown(&key, [known, vec!["input".into(), "name".into()]].concat())),
             }
         }
-        let none = || SpecError { source_number: None, key: None, why: "it has no input".into() };
+        let none = || SpecError { why: "it has no input".into(), ..SpecError::default() };
         Ok(Self { input: input.ok_or_else(none)?, name, options: whole(options)? })
     }
 }
@@ -351,7 +397,7 @@ impl RunSpec {
         self.each.check_values()?;
         if self.sources.is_empty() {
             let why = "there is no [[source]]: name at least one input".into();
-            return Err(SpecError { source_number: None, key: None, why });
+            return Err(SpecError { why, ..SpecError::default() });
         }
         for (number, source) in self.sources.iter().enumerate() {
             source.over(&self.each).check().map_err(|error| error.of(number))?;
@@ -431,12 +477,59 @@ impl SourceOptions {
             retry_for: own.retry_for.or(each.retry_for),
             start: own.start.or(each.start),
             duration: own.duration.or(each.duration),
+            zone: own.zone.or(each.zone),
+            line: own.line.or(each.line),
+            ignore: own.ignore.or(each.ignore),
+            mask: own.mask.or(each.mask),
             is_guest: own.is_guest,
         }
     }
 
+    /// What the picture is parted into.
+    pub fn regions(&self) -> Regions {
+        let polygons = |areas: &Option<Vec<Area>>| areas.iter().flatten().map(|area| area.polygon.clone()).collect();
+        Regions {
+            zones: self.zone.clone().unwrap_or_default(),
+            lines: self.line.clone().unwrap_or_default(),
+            ignored: polygons(&self.ignore),
+            masks: polygons(&self.mask),
+        }
+    }
+
+    /// The same, with the picture parted into these.
+    pub(super) fn with_regions(self, regions: &Regions) -> Self {
+        let areas = |polygons: &[Polygon]| Some(polygons.iter().cloned().map(|polygon| Area { polygon }).collect());
+        Self {
+            zone: Some(regions.zones.clone()),
+            line: Some(regions.lines.clone()),
+            ignore: areas(&regions.ignored),
+            mask: areas(&regions.masks),
+            ..self
+        }
+    }
+
+    fn check_regions(&self) -> Result<(), SpecError> {
+        let zones = self.zone.iter().flatten().map(|zone| (zone.name.as_str(), zone.check())).collect();
+        let lines = self.line.iter().flatten().map(|line| (line.name.as_str(), line.check())).collect();
+        let all: [(&str, Vec<(&str, Result<(), String>)>); 2] = [("zone", zones), ("line", lines)];
+        for (key, tables) in all {
+            for (number, (name, checked)) in tables.iter().enumerate() {
+                let why = if !is_name(name) {
+                    Err(format!("the name {name:?} is not 1 to 64 letters, digits, - and _"))
+                } else if tables[..number].iter().any(|(other, _)| other == name) {
+                    Err(format!("the name {name:?} is there twice"))
+                } else {
+                    checked.clone()
+                };
+                why.map_err(|why| SpecError::in_table(key, number, why))?;
+            }
+        }
+        Ok(())
+    }
+
     /// Of each value alone.
     fn check_values(&self) -> Result<(), SpecError> {
+        self.check_regions()?;
         if self.every == Some(Every::Frames(0)) {
             return Err(SpecError::new("every", "expected 1 or more, not 0"));
         }

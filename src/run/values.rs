@@ -75,11 +75,6 @@ pub fn as_text<S: serde::Serializer>(text: &OsString, to: S) -> Result<S::Ok, S:
     to.serialize_str(text.to_str().ok_or_else(none)?)
 }
 
-/// As few digits as tell it.
-pub fn short<S: serde::Serializer>(number: &Option<f32>, to: S) -> Result<S::Ok, S::Error> {
-    number.and_then(|number| number.to_string().parse::<f64>().ok()).serialize(to)
-}
-
 /// What is written as it is shown.
 pub mod text {
     use super::{Deserialize, Deserializer, Serialize};

@@ -6,15 +6,25 @@ use gst_video::VideoFormat;
 use gstreamer as gst;
 use gstreamer_video as gst_video;
 
-/// What making frames drawable cost.
+/// What it cost to have frames that may be drawn on, or masked.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct CanvasCount {
-    /// Frames drawn on in the decoder's own buffer.
+    /// Frames in the decoder's own buffer.
     pub in_place: u64,
     /// Frames copied, because the decoder still held them.
     pub copied: u64,
-    /// Frames converted, because their format or size cannot be drawn on or encoded.
+    /// Frames converted, because their format or size cannot be drawn on or encoded, or their samples not be masked.
     pub converted: u64,
+}
+
+impl std::iter::Sum for CanvasCount {
+    fn sum<I: Iterator<Item = Self>>(all: I) -> Self {
+        all.fold(Self::default(), |sum, one| Self {
+            in_place: sum.in_place + one.in_place,
+            copied: sum.copied + one.copied,
+            converted: sum.converted + one.converted,
+        })
+    }
 }
 
 /// Gives every frame the format and size of the first, made drawable.

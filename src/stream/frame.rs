@@ -130,7 +130,7 @@ impl FrameFit {
 }
 
 /// None of what is converted before it can be lent.
-fn lent_as(info: &gst_video::VideoInfo) -> Option<PixelFormat> {
+pub(super) fn lent_as(info: &gst_video::VideoInfo) -> Option<PixelFormat> {
     match info.format() {
         gst_video::VideoFormat::Rgb => Some(PixelFormat::Rgb),
         gst_video::VideoFormat::Bgr => Some(PixelFormat::Bgr),

@@ -70,6 +70,8 @@ impl Ingest {
             .sync(false)
             .max_buffers(DECODED_FRAMES)
             .build();
+        // It would hold each frame until the next one comes.
+        sink.set_property("enable-last-sample", false);
         accept_native_strides(&sink);
 
         let mut chain = Vec::new();

@@ -15,6 +15,7 @@ pub mod frame;
 pub mod ingest;
 pub mod jpeg;
 pub mod launch;
+pub mod mask;
 pub mod memory;
 pub mod output;
 #[cfg(feature = "picture")]

@@ -4,10 +4,12 @@
 
 mod schedule;
 mod shape;
+mod spans;
 
 pub use schedule::Schedule;
 use serde::{Deserialize, Serialize};
 pub use shape::{Path, Polygon, Side};
+pub use spans::spans;
 
 /// What one source's picture is parted into.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -59,6 +61,13 @@ pub struct Line {
     pub schedule: Option<Schedule>,
 }
 
+/// A part of the picture of which nothing else is to be said.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Area {
+    pub polygon: Polygon,
+}
+
 /// Which things count at a zone or line.
 #[derive(Clone, Copy, Debug)]
 pub struct Counts<'a> {
@@ -71,13 +80,52 @@ pub struct Counts<'a> {
     pub schedule: Option<&'a Schedule>,
 }
 
+/// Says which number is not from 0 to `most`, by its key.
+fn check(numbers: &[(&str, Option<f32>)], most: f32) -> Result<(), String> {
+    let wrong = numbers.iter().find_map(|(key, number)| {
+        let number = number.filter(|number| !(0.0..=most).contains(number))?;
+        Some(match most {
+            f32::MAX => format!("{key}: expected 0 or more seconds, not {number}"),
+            _ => format!("{key}: expected a share from 0 to {most}, not {number}"),
+        })
+    });
+    wrong.map_or(Ok(()), Err)
+}
+
+impl Regions {
+    /// Whether an object with these edges, `[xmin, ymin, xmax, ymax]` in pixels of a picture of `size`, stands where nothing is an object: by
+    /// its lowest row's middle.
+    pub fn ignores(&self, [xmin, _, xmax, ymax]: [u32; 4], (width, height): (u32, u32)) -> bool {
+        let at = [(xmin + xmax) as f32 / 2.0 / width as f32, (ymax as f32 - 0.5) / height as f32];
+        self.ignored.iter().any(|area| area.contains(at))
+    }
+
+    /// Whether one of its zones or lines is watched at times only.
+    pub fn has_schedule(&self) -> bool {
+        let of_zones = self.zones.iter().map(|zone| &zone.schedule);
+        of_zones.chain(self.lines.iter().map(|line| &line.schedule)).any(Option::is_some)
+    }
+}
+
 impl Zone {
+    /// Its numbers, each alone.
+    pub fn check(&self) -> Result<(), String> {
+        check(&[("share", self.share), ("sensitivity", self.sensitivity), ("min-size", self.min_size)], 1.0)?;
+        check(&[("stay", self.stay), ("min-age", self.min_age)], f32::MAX)
+    }
+
     pub fn counts(&self) -> Counts<'_> {
         Counts::new(self.min_size, self.min_age, self.sensitivity, self.schedule.as_ref())
     }
 }
 
 impl Line {
+    /// Its numbers, each alone.
+    pub fn check(&self) -> Result<(), String> {
+        check(&[("sensitivity", self.sensitivity), ("min-size", self.min_size)], 1.0)?;
+        check(&[("min-age", self.min_age)], f32::MAX)
+    }
+
     pub fn counts(&self) -> Counts<'_> {
         Counts::new(self.min_size, self.min_age, self.sensitivity, self.schedule.as_ref())
     }

@@ -173,6 +173,14 @@ fn a_hostile_page_on_the_same_machine_changes_nothing() {
         (r#"{"input": "rtsp://127.0.0.1:1/x", "name": "../../evil"}"#, &["../../evil"]),
         (r#"{"input": ["rtsp://me:s3cret@127.0.0.1/x"]}"#, &["input"]),
         (r#"{"name": "evil"}"#, &["input"]),
+        (
+            r#"{"input": "rtsp://127.0.0.1:1/x", "mask": [{"polygon": [[0, 0], [1, 0], [1, 1]]}, {"polygon": [[0, 0], [1, 1]]}]}"#,
+            &["mask 2", "3 to 128 points"],
+        ),
+        (
+            r#"{"input": "rtsp://127.0.0.1:1/x", "zone": [{"name": "a b", "polygon": [[0, 0], [1, 0], [1, 1]]}]}"#,
+            &["zone 1", "a b"],
+        ),
         ("input=rtsp://127.0.0.1:1/x", &["JSON"]),
         ("[]", &["JSON"]),
         ("", &["JSON"]),

@@ -15,3 +15,4 @@ mod live_outputs;
 mod run_api;
 mod service;
 mod web;
+mod zones;

@@ -296,10 +296,12 @@ fn flags() -> BTreeSet<String> {
 
 #[test]
 fn every_flag_is_a_key_and_every_key_is_in_the_docs() {
+    // Tables are no flags.
+    let tables = ["ignore", "line", "mask", "zone"];
     let of_program = ["config", "help", "print-config", "print-pipeline", "version"];
     let flags: BTreeSet<String> = flags().into_iter().filter(|flag| !of_program.contains(&flag.as_str())).collect();
     let keys = [keys_of::<Shared>(), keys_of::<SourceOptions>()].concat();
-    assert_eq!(flags, keys.iter().cloned().collect());
+    assert_eq!(flags, keys.iter().filter(|key| !tables.contains(&key.as_str())).cloned().collect());
     let docs = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/config.md")).unwrap();
     for key in keys {
         assert!(docs.contains(&format!("`{key}`")), "docs/config.md says nothing of {key}");

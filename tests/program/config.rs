@@ -32,6 +32,13 @@ fn folder() -> tempfile::TempDir {
 fn what_a_run_would_stumble_over_is_told_with_its_line_and_as_the_run_tells_it() {
     let folder = folder();
     let camera = |more: &str| format!("[[source]]\nname = \"door\"\ninput = \"rtsp://127.0.0.1:1/x\"\n{more}");
+    let zone = |name: &str, more: &str| {
+        format!("[[source.zone]]\nname = {name:?}\npolygon = [[0, 0], [1, 0], [1, 1]]\n{more}")
+    };
+    let zoned = {
+        let crossed = "[[source.zone]]\nname = \"b\"\npolygon = [[0, 0], [1, 1], [1, 0], [0, 1]]\n";
+        CLIP.to_owned() + &zone("a", "") + crossed
+    };
     let cases = [
         // Folders that are not there, or take nothing: /proc does not, from root either.
         ("records = \"none/r.jsonl\"\n".to_owned() + CLIP, 1, 4, "none/r.jsonl: there is no such folder"),
@@ -81,6 +88,52 @@ fn what_a_run_would_stumble_over_is_told_with_its_line_and_as_the_run_tells_it()
         (CLIP.to_owned() + "[source.output]\nfile = \"a.mp4\"\n", 3, 2, "output: invalid type: map"),
         (CLIP.to_owned() + "zones = [[0, 0], [1, 1]]\n", 3, 2, "zones: there is no such key"),
         ("records = \"r.jsonl\"\n".to_owned(), 1, 2, "there is no [[source]]"),
+        // Zones and areas, each by its own line.
+        (zoned, 6, 2, "zone 2: polygon: the polygon crosses itself"),
+        (
+            CLIP.to_owned() + "[[source.mask]]\npolygon = [[0, 0], [1, 1]]\n",
+            3,
+            2,
+            "mask 1: polygon: a polygon has 3 to",
+        ),
+        (CLIP.to_owned() + "[[source.mask]]\npolygon = [[0, 0], [1, 0], [1, 1.5]]\n", 3, 2, "[1.0, 1.5] is outside"),
+        (CLIP.to_owned() + "[[source.line]]\nname = \"x\"\n", 3, 2, "line 1: missing field `points`"),
+        (CLIP.to_owned() + "[source.zone]\nname = \"x\"\n", 3, 2, "zone: invalid type: map"),
+        (
+            CLIP.to_owned() + &zone("a", "colour = \"red\"\n"),
+            3,
+            2,
+            "zone 1: unknown field `colour`, expected one of `name`",
+        ),
+        (CLIP.to_owned() + &zone("a", "") + &zone("a", ""), 6, 2, "zone 2: the name \"a\" is there twice"),
+        (CLIP.to_owned() + &zone("a b", ""), 3, 2, "zone 1: the name \"a b\" is not 1 to 64 letters"),
+        (
+            zone("a", "share = 1.5\n").replace("source.", "") + CLIP,
+            1,
+            2,
+            "zone 1: share: expected a share from 0 to 1, not 1.5",
+        ),
+        (CLIP.to_owned() + &zone("a", "min-size = -0.1\n"), 3, 2, "min-size: expected a share from 0 to 1, not -0.1"),
+        (CLIP.to_owned() + &zone("a", "min-age = -1\n"), 3, 2, "min-age: expected 0 or more seconds, not -1"),
+        (CLIP.to_owned() + &zone("a", "stay = \"long\"\n"), 3, 2, "zone 1: stay: invalid type: string \"long\""),
+        (
+            CLIP.to_owned() + &zone("a", "") + &zone("b", "schedule = \"8:00-8:00 UTC\"\n"),
+            6,
+            2,
+            "zone 2: schedule: the schedule \"8:00-8:00 UTC\": 8:00-8:00 never holds",
+        ),
+        (
+            CLIP.to_owned() + &zone("a", "schedule = \"22:00-06:00 Europe/Berln\"\n"),
+            3,
+            2,
+            "there is no time zone \"Europe/Berln\" (near it: Europe/Berlin",
+        ),
+        (
+            "mask = [\n{ polygon = [[0, 0], [1, 0], [1, 1]] },\n{ polygon = 3 },\n]\n".to_owned() + CLIP,
+            3,
+            2,
+            "mask 2: ",
+        ),
         ("feature = \"attention\"\n".to_owned() + CLIP, 1, 2, "attention"),
     ];
     let before = files_in(folder.path());
@@ -141,4 +194,18 @@ fn a_file_that_runs_has_no_fault_and_cameras_are_asked_where_that_is_wanted() {
         code == Some(3) && said.len() == 1 && said[0].starts_with("mostream: c.toml:9: gone: "),
         "{code:?} {said:?}"
     );
+}
+
+#[test]
+fn what_a_picture_is_parted_into_is_printed_and_a_schedule_without_a_clock_is_told_once() {
+    let folder = folder();
+    let text = "records = \"r.jsonl\"\n\n[[mask]]\npolygon = [[0.0,0.0],[0.1,0.0],[0.1,0.2]]\n\n[[source]]\ninput = \"a.mp4\"\nmask = []\n\n[[source.line]]\n\
+                name = \"door\"\npoints = [[0.5,0.1],[0.5,0.9]]\n\n[[source.zone]]\nmin-age = 1.5\nname = \"night\"\n\
+                polygon = [[0.0,0.0],[1.0,0.0],[1.0,1.0]]\nschedule = \"sat,sun 22:00-06:00 UTC\"\n";
+    std::fs::write(folder.path().join("c.toml"), text).unwrap();
+    let printed = mostream(folder.path(), &["run", "--config", "c.toml", "--print-config"]).output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&printed.stdout), text);
+    let (code, said) = outcome(&mostream(folder.path(), &["run", "--config", "c.toml"]).output().unwrap());
+    let told = said.matches("a.mp4: nobody knows when its frames were taken: schedules are taken to hold").count();
+    assert_eq!((code, told), (Some(0), 1), "{said}");
 }

@@ -132,14 +132,14 @@ fn sum_up(board: &Board, files: &[PathBuf]) {
     let decoder = sources.first().filter(|_| count == 1).and_then(|source| source.snapshot().decoder);
     let by = decoder.map_or_else(String::new, |decoder| format!(", decoded by {decoder}"));
     info!("{frames} frames{of}, {boxes} boxes, {rate:.1} frames per second{by}");
-    let drawn = sources.iter().map(|source| source.canvas()).fold(CanvasCount::default(), |sum, one| CanvasCount {
-        in_place: sum.in_place + one.in_place,
-        copied: sum.copied + one.copied,
-        converted: sum.converted + one.converted,
-    });
-    if drawn != CanvasCount::default() {
-        let CanvasCount { in_place, copied, converted } = drawn;
-        info!("drawn in place on {in_place} frames, on a copy of {copied}, after conversion of {converted}");
+    for (what, count) in [
+        ("masked", sources.iter().map(|source| source.masks()).sum::<CanvasCount>()),
+        ("drawn", sources.iter().map(|source| source.canvas()).sum()),
+    ] {
+        if count != CanvasCount::default() {
+            let CanvasCount { in_place, copied, converted } = count;
+            info!("{what} in place on {in_place} frames, on a copy of {copied}, after conversion of {converted}");
+        }
     }
     files.iter().filter(|path| path.exists()).for_each(|path| info!("{}", path.display()));
 }
