@@ -244,7 +244,7 @@ impl<'a> Delivery<'a> {
     }
 
     fn deliver(&self, outbox: &mut Outbox, past: Past, end: &mut End) {
-        let mut out = Out { outbox, past, end, events: Events::new(self.status.regions()), drawing: None };
+        let mut out = Out { outbox, past, end, events: Events::default(), drawing: None };
         let mut follow = Follow::new(self.wait.as_nanos() as u64);
         self.receive(&mut follow, &mut out);
         self.send_all(&mut follow, &mut out);
@@ -346,7 +346,8 @@ impl<'a> Delivery<'a> {
             overlay.follow(&record, drift.map(|drift| move |at| drift.ahead(at)));
         }
         let picture = picture.and_then(|(picture, _share)| draw(&mut out.drawing, picture, &record));
-        let events = glance.map(|glance| out.events.follow(&record, &glance)).unwrap_or_default();
+        let events =
+            glance.map(|glance| out.events.follow(&record, &glance, &self.status.regions())).unwrap_or_default();
         let record = Arc::new(record);
         out.end.last = Some(record.clone());
         out.outbox.send_frame(record, picture, &wanted);

@@ -135,14 +135,10 @@ pub struct Events {
 }
 
 impl Events {
-    pub fn new(regions: Arc<Regions>) -> Self {
-        Self { regions, ..Self::default() }
-    }
-
     /// Zones and lines from now on; what goes on at the old ones is over.
-    pub fn watch(&mut self, regions: Arc<Regions>, pts_ns: u64) -> Vec<Event> {
+    pub fn watch(&mut self, regions: &Arc<Regions>, pts_ns: u64) -> Vec<Event> {
         let mut told = Vec::new();
-        if self.regions != regions {
+        if !Arc::ptr_eq(&self.regions, regions) && self.regions != *regions {
             for thing in &mut self.things {
                 let of_zone = |open: &Open| open.zone.is_some();
                 let over: Vec<Open> = thing.open.extract_if(.., |open| of_zone(open)).collect();
@@ -150,13 +146,13 @@ impl Events {
                 thing.zones.clear();
                 thing.way.forget_lines();
             }
-            self.regions = regions;
+            self.regions = regions.clone();
         }
         told
     }
 
-    /// What happened by the next frame, whose record this is.
-    pub fn follow(&mut self, record: &FrameRecord, glance: &Glance) -> Vec<EventRecord> {
+    /// What happened by the next frame, whose record this is, at these zones and lines.
+    pub fn follow(&mut self, record: &FrameRecord, glance: &Glance, regions: &Arc<Regions>) -> Vec<EventRecord> {
         let size = [record.width, record.height].map(|side| side as f32);
         let share = |bbox: [u32; 4]| [0, 1, 2, 3].map(|edge| bbox[edge] as f32 / size[edge % 2]);
         let sights = record.objects.iter().filter_map(|object| {
@@ -170,7 +166,9 @@ impl Events {
             sights: &sights.collect::<Vec<_>>(),
             glance: Some(glance),
         };
-        self.update(&moment).into_iter().map(|event| event.record(record)).collect()
+        let mut told = self.watch(regions, record.pts_ns);
+        told.extend(self.update(&moment));
+        told.into_iter().map(|event| event.record(record)).collect()
     }
 
     /// The source ends with this frame: what goes on does not end by itself.

@@ -40,8 +40,8 @@ fn told(
 ) -> Vec<Event> {
     let ground = scene::ground(SIZE.0, SIZE.1);
     let mut motion = Motion::new((SIZE.0 as usize, SIZE.1 as usize));
-    let mut events = Events::new(Arc::new(regions));
-    let mut told = Vec::new();
+    let mut events = Events::default();
+    let mut told = events.watch(&Arc::new(regions), 0);
     let frames = (seconds * FPS) as u64;
     let ns = |frame: u64| (1e9 * frame as f32 / FPS) as u64;
     for frame in 0..frames {

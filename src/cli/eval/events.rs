@@ -78,8 +78,9 @@ fn watch(
         Ok(source) => source,
         Err(error) => return Ok((Vec::new(), 0, vec![error.to_string()])),
     };
-    let told = Arc::new(Mutex::new(Told { events: Events::new(Arc::new(regions)), ..Told::default() }));
+    let told = Arc::new(Mutex::new(Told::default()));
     let telling = told.clone();
+    let regions = Arc::new(regions);
     let take = move |seen: Seen| {
         let told = &mut *telling.lock().unwrap_or_else(PoisonError::into_inner);
         match seen {
@@ -87,7 +88,7 @@ fn watch(
                 told.glances.extend(evidence.map(|evidence| Glance::new(evidence, scene.holes())));
             }
             Seen::Record(record) => {
-                let events = told.glances.pop_front().map(|glance| told.events.follow(record, &glance));
+                let events = told.glances.pop_front().map(|glance| told.events.follow(record, &glance, &regions));
                 told.records.extend(events.into_iter().flatten());
                 told.last = Some(record.clone());
             }
