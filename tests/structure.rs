@@ -5,7 +5,7 @@
 use std::path::{Path, PathBuf};
 
 /// A crate, and the files and folders of `src` that may name it.
-const RULES: [(&str, &[&str]); 49] = [
+const RULES: [(&str, &[&str]); 50] = [
     ("serde", &[""]),
     ("pathfinding", &["assign.rs"]),
     ("thiserror", &[""]),
@@ -31,13 +31,14 @@ const RULES: [(&str, &[&str]); 49] = [
     ("opencv", &["overlay.rs"]),
     ("crossbeam_channel", &["engine", "run/observe.rs"]),
     ("toml_edit", &["run/config.rs"]),
-    ("humantime", &["publish/segments.rs", "run/values.rs", "cli"]),
+    ("humantime", &["publish/segments.rs", "run/values.rs", "web/events.rs", "cli"]),
     ("directories", &["backbone/cache.rs", "zoo/mod.rs"]),
     ("indicatif", &["cli/log.rs", "cli/models.rs", "cli/progress.rs"]),
     ("sd_notify", &["cli/run/supervisor.rs"]),
     ("signal_hook", &["cli/interrupt.rs"]),
     ("image", &["picture.rs"]),
     ("png", &["evaluate/dataset/mask.rs"]),
+    ("redb", &["publish/event_store.rs"]),
     ("roxmltree", &["evaluate/dataset/voc.rs"]),
     ("serde_saphyr", &["evaluate/dataset/yolo.rs"]),
     ("ndarray_npy", &["npy.rs", "cli/features.rs"]),
@@ -57,6 +58,7 @@ const RULES: [(&str, &[&str]); 49] = [
         "std::thread",
         &[
             "engine",
+            "publish/event_store.rs",
             "publish/rtsp.rs",
             "stream/stills.rs",
             "stream/camera",
@@ -126,7 +128,7 @@ const FLOORS: [(&str, &[&str]); 28] = [
             "scene", "stream", "track",
         ],
     ),
-    ("publish", &["engine", "partial", "stream"]),
+    ("publish", &["engine", "partial", "record", "stream"]),
     ("web", &["engine", "record", "stream"]),
     (
         "run",

@@ -132,11 +132,18 @@ pub struct Events {
     whole: Option<Open>,
     holes: Vec<Hole>,
     given: u64,
+    /// Boxes, in shares of the picture, of what stood here when the last run ended.
+    standing: Vec<[f32; 4]>,
 }
 
 impl Events {
     pub fn new(regions: Arc<Regions>) -> Self {
         Self { regions, ..Self::default() }
+    }
+
+    /// What stood here when the last run ended, as boxes in shares of the picture: it is nothing new. Some of it may have gone meanwhile.
+    pub fn expect(&mut self, standing: Vec<[f32; 4]>) {
+        self.standing = standing;
     }
 
     /// Zones and lines from now on; what goes on at the old ones is over.
@@ -516,6 +523,7 @@ impl Event {
             version: VERSION,
             run: frame.run.clone(),
             source: frame.source.clone(),
+            seq: None,
             id: self.id,
             event: self.name,
             phase: self.phase,
@@ -527,6 +535,8 @@ impl Event {
             zone: self.zone,
             side: self.side,
             bbox: self.bbox.map(pixels),
+            width: frame.width,
+            height: frame.height,
             interrupted: self.interrupted,
         }
     }

@@ -232,6 +232,7 @@ impl Prepared {
             read,
             records: None,
             events: None,
+            event_store: None,
             rtsp: None,
             web: None,
             observe: options.observe,
@@ -281,6 +282,7 @@ impl Run {
         };
         setup.records = setup.shared.records.as_ref().map(|path| to(path, Lines::Frames)).transpose()?;
         setup.events = setup.shared.events.as_ref().map(|path| to(path, Lines::Events)).transpose()?;
+        setup.event_store = control::keep_events(&setup, is_live)?;
         let engine = Engine::start(task, Arc::new(models), board, options.stop.clone()).map_err(RunError::from)?;
         let core = Arc::new(Core { engine, state: Mutex::new(State { each, known: Vec::new() }), setup });
         core.begin(&given, ready, &mut core.state().known)?;
