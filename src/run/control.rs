@@ -1,14 +1,11 @@
 //! Changes that are asked for over HTTP, as far as they may go: whoever asks has the token, and need not be who wrote the spec.
 
-use super::open::Setup;
 use super::place::Wrong;
 use super::spec::{SourceSpec, SpecError, is_one_word, keys_of};
 use super::token::{self, Made};
-use super::{Core, RunError, SourceOptions, scene};
-use crate::engine::Cue;
+use super::{Core, RunError, SourceOptions};
 use crate::engine::status::LaneId;
 use crate::fault::OfKind;
-use crate::publish::event_store::{EventReader, EventStore};
 use crate::stream::{camera, redact};
 use crate::web::{self, Control, Refusal};
 use serde_json::{Map, Value, json};
@@ -58,32 +55,6 @@ pub(super) fn open(server: &web::Server, core: &Arc<Core>, config: Option<PathBu
             warn!("no token for the page can be kept: {error}; sources cannot be changed over HTTP (web-token)");
             None
         }
-    }
-}
-
-/// What happens is kept where a page shows it, or a source is live, and stands before its camera at the next start, too.
-pub(super) fn keep_events(setup: &Setup, is_live: bool) -> Result<Option<EventStore>, RunError> {
-    let asked = setup.shared.event_store.clone();
-    let file = asked.or_else(|| scene::usual_store().filter(|_| is_live));
-    if setup.shared.cue() == Cue::Appearance || (file.is_none() && setup.web.is_none()) {
-        return Ok(None);
-    }
-    let store = EventStore::open(file.as_deref())?;
-    setup.web.iter().for_each(|server| server.tell(Arc::new(store.reader())));
-    Ok(Some(store))
-}
-
-impl web::Events for EventReader {
-    fn after(&self, seq: u64, see: &mut dyn FnMut(u64, &str) -> bool) -> Result<(), String> {
-        Self::after(self, seq, see).map_err(|error| error.to_string())
-    }
-
-    fn before(&self, seq: u64, see: &mut dyn FnMut(u64, &str) -> bool) -> Result<(), String> {
-        Self::before(self, seq, see).map_err(|error| error.to_string())
-    }
-
-    fn listen(&self, listener: Box<dyn Fn() + Send + Sync>) {
-        Self::listen(self, listener);
     }
 }
 

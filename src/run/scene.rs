@@ -16,11 +16,6 @@ pub fn usual_file(name: &str) -> Option<PathBuf> {
     Some(state_folder()?.join("scenes").join(format!("{name}.scene")))
 }
 
-/// Where events are kept.
-pub(super) fn usual_store() -> Option<PathBuf> {
-    Some(state_folder()?.join("events.redb"))
-}
-
 /// Systemd's `STATE_DIRECTORY`, else the user's; it may not be there yet.
 pub(super) fn state_folder() -> Option<PathBuf> {
     let variable = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);

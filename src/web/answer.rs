@@ -26,6 +26,7 @@ use tokio::sync::{Semaphore, broadcast};
 const PAGE: &str = include_str!("page.html");
 const CSS: &str = include_str!("page.css");
 const JS: &str = include_str!("page.js");
+const TIMELINE_JS: &str = include_str!("timeline.js");
 const DOOR: &str = include_str!("door.html");
 
 pub const TEXT: &str = "text/plain; charset=utf-8";
@@ -137,6 +138,7 @@ impl Site {
             "/healthz" => return answer(StatusCode::OK, TEXT, "ok\n"),
             "/page.css" => return answer(StatusCode::OK, "text/css; charset=utf-8", CSS),
             "/page.js" => return answer(StatusCode::OK, "text/javascript; charset=utf-8", JS),
+            "/timeline.js" => return answer(StatusCode::OK, "text/javascript; charset=utf-8", TIMELINE_JS),
             _ => {}
         }
         let asked: Vec<(Cow<str>, Cow<str>)> =

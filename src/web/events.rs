@@ -114,7 +114,8 @@ impl Kept {
 
 impl Site {
     fn events(&self) -> Result<(Arc<dyn Events>, watch::Receiver<()>), Answer> {
-        let none = || answer(StatusCode::NOT_FOUND, TEXT, "No events are kept in this run.\n");
+        // An answer to who follows that he need not come again.
+        let none = || answer(StatusCode::NO_CONTENT, TEXT, "");
         self.kept.get().map(|kept| (kept.events.clone(), kept.more.clone())).ok_or_else(none)
     }
 
