@@ -16,8 +16,8 @@ use crate::geometry::{PatchLayout, PixelBox};
 use crate::motion::Evidence;
 use crate::overlay::Overlay;
 use crate::record::{
-    EndRecord, EventRecord, Every, FrameMeta, FrameRecord, LiveRecord, ObjectRecord, SourceState, StateRecord, TimingsRecord,
-    VERSION,
+    EndRecord, EventRecord, Every, FrameMeta, FrameRecord, LiveRecord, ObjectRecord, SourceState, StateRecord,
+    TimingsRecord, VERSION,
 };
 use crate::scene::Scene;
 use crate::stream::canvas::Canvas;
@@ -201,7 +201,13 @@ type Faults = Mutex<Vec<Fault>>;
 
 impl<'a> Delivery<'a> {
     /// Until the source ends; gives what went wrong.
-    pub fn run<'scope>(self, scope: &'scope Scope<'scope, '_>, sinks: Vec<Box<dyn Sink>>, past: Past, events: Events) -> Vec<Fault>
+    pub fn run<'scope>(
+        self,
+        scope: &'scope Scope<'scope, '_>,
+        sinks: Vec<Box<dyn Sink>>,
+        past: Past,
+        events: Events,
+    ) -> Vec<Fault>
     where
         'a: 'scope,
     {

@@ -8,7 +8,9 @@
 use crate::engine::sink::{Message, Sink, SinkError, Wish};
 use crate::record::{EventName, EventRecord, FrameRecord, Phase};
 use redb::backends::{FileBackend, InMemoryBackend};
-use redb::{Builder, Database, ReadableDatabase, ReadableTable, ReadableTableMetadata, TableDefinition, WriteTransaction};
+use redb::{
+    Builder, Database, ReadableDatabase, ReadableTable, ReadableTableMetadata, TableDefinition, WriteTransaction,
+};
 use std::collections::BTreeMap;
 use std::fs::{DirBuilder, OpenOptions};
 use std::io;
@@ -118,14 +120,7 @@ impl Known {
             let pts_ns = seen.map_or(begun.told_ns, |stamp| stamp.pts_ns.max(begun.told_ns));
             let at_unix_ns = (seen.and_then(|stamp| stamp.unix_ns))
                 .or(begun.at_unix_ns.map(|at| at.saturating_add(pts_ns.saturating_sub(begun.pts_ns))));
-            EventRecord {
-                phase: Phase::End,
-                pts_ns,
-                told_ns: pts_ns,
-                at_unix_ns,
-                interrupted: true,
-                ..begun.clone()
-            }
+            EventRecord { phase: Phase::End, pts_ns, told_ns: pts_ns, at_unix_ns, interrupted: true, ..begun.clone() }
         };
         self.open.values().map(end).collect()
     }

@@ -122,7 +122,8 @@ pub fn text(board: &Board) -> String {
     for (source, _, happened) in &sources {
         for ((event, zone), count) in &happened.counts {
             let zone = zone.as_deref().map_or_else(String::new, |zone| format!(",zone=\"{}\"", escaped(zone)));
-            writeln!(text, "mostream_events_total{{source=\"{source}\",event=\"{}\"{zone}}} {count}", event.name()).ok();
+            writeln!(text, "mostream_events_total{{source=\"{source}\",event=\"{}\"{zone}}} {count}", event.name())
+                .ok();
         }
     }
     head(&mut text, "events_open", "gauge", gauge);

@@ -184,7 +184,9 @@ fn events_keep_to_the_schema_and_look_like_no_frame_and_no_state() {
         other[field] = value;
         assert!(!STRICT_SCHEMA.is_valid(&other), "{other}");
     }
-    for field in ["version", "run", "source", "id", "event", "phase", "pts_ns", "told_ns", "since_ns", "width", "height"] {
+    for field in
+        ["version", "run", "source", "id", "event", "phase", "pts_ns", "told_ns", "since_ns", "width", "height"]
+    {
         let mut less = line.clone();
         less.as_object_mut().unwrap().remove(field).unwrap();
         assert!(!STRICT_SCHEMA.is_valid(&less), "without {field}");

@@ -1,8 +1,9 @@
 //! What happened, kept and asked for: through kill -9, restarts, damaged and locked files, cut connections and hostile questions.
 
 use crate::support::browser::{Browser, DOWN};
-use crate::support::program::{alone, until};
-use crate::support::site::{NEW_YEAR_NS, Site, ask, event, get};
+use crate::support::camera::{Running, free_port};
+use crate::support::program::{alone, mostream, until};
+use crate::support::site::{NEW_YEAR_NS, Site, agent, ask, event, get};
 use crate::support::strict_line;
 use mostream::engine::sink::Message;
 use mostream::publish::event_store::{EventReader, EventStore, MOST_LINES};
@@ -10,7 +11,7 @@ use mostream::record::{EventName, EventRecord, Phase};
 use mostream::web::Options;
 use mostream::zones::Side;
 use serde_json::Value;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 use std::process::Stdio;
 use std::sync::Arc;
@@ -97,6 +98,62 @@ fn what_was_open_at_a_kill_is_closed_as_interrupted_and_what_stood_is_known() {
     assert!(store.standing("yard").is_empty());
 }
 
+/// The program before a ball that never rests, its page on this port.
+fn watch(folder: &Path, port: u16) -> Running {
+    let camera = "yard=videotestsrc is-live=true pattern=ball background-color=0xff808080 ! \
+                  video/x-raw,width=320,height=240,framerate=10/1 ! appsink name=frames";
+    let mut command = mostream(folder, &["run", camera, "--size", "160x120", &format!("--web=127.0.0.1:{port}")]);
+    Running(command.stderr(Stdio::piped()).spawn().unwrap())
+}
+
+/// What its page lists, the oldest first.
+fn listed(port: u16) -> Vec<EventRecord> {
+    let url = format!("http://127.0.0.1:{port}/events.json");
+    let Some(mut answer) = agent().get(url).call().ok().filter(|answer| answer.status() == 200) else {
+        return Vec::new();
+    };
+    let mut answer: Value = serde_json::from_str(&answer.body_mut().read_to_string().unwrap()).unwrap();
+    let mut lines: Vec<EventRecord> = serde_json::from_value(answer["events"].take()).unwrap();
+    lines.reverse();
+    lines
+}
+
+#[test]
+fn a_killed_run_is_gone_on_with_and_another_beside_it_has_its_own() {
+    let folder = tempfile::tempdir().unwrap();
+    let [first, second, beside] = [(); 3].map(|()| free_port());
+    let run = watch(folder.path(), first);
+    let is_open = |lines: &[EventRecord]| lines.last().is_some_and(|line| line.phase == Phase::Start);
+    let mut before = Vec::new();
+    until("something is there", || {
+        before = listed(first);
+        is_open(&before)
+    });
+    // Killed by the signal that nobody is told of.
+    drop(run);
+    let run = watch(folder.path(), second);
+    let mut after = Vec::new();
+    until("something is there again", || {
+        after = listed(second);
+        after.len() > before.len() + 1
+    });
+    assert_eq!(after[..before.len()], before);
+    let open = before.last().unwrap();
+    let end =
+        after.iter().find(|line| (line.id, &line.run) == (open.id, &open.run) && line.phase == Phase::End).unwrap();
+    assert!(end.interrupted && end.seq > open.seq && end.at_unix_ns >= open.at_unix_ns, "{end:?}");
+    assert!(after.windows(2).all(|pair| pair[0].seq < pair[1].seq));
+    assert_ne!(after.last().unwrap().run, open.run);
+    let mut other = watch(folder.path(), beside);
+    until("its own are listed", || is_open(&listed(beside)));
+    assert!(listed(beside).iter().all(|line| line.run != open.run));
+    other.0.kill().unwrap();
+    let mut said = String::new();
+    other.0.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+    assert_eq!(said.matches("another run").count(), 1, "{said}");
+    drop(run);
+}
+
 #[test]
 fn lines_are_bounded_and_so_is_the_file() {
     let folder = tempfile::tempdir().unwrap();
@@ -122,14 +179,14 @@ fn lines_are_bounded_and_so_is_the_file() {
         });
         std::fs::metadata(&file).unwrap().len()
     };
-    put(1..MOST_LINES + 1);
-    let full = kept(MOST_LINES);
-    put(MOST_LINES + 1..2 * MOST_LINES + 1);
-    let later = kept(2 * MOST_LINES);
+    let sizes = [1, 2, 3].map(|times| {
+        put((times - 1) * MOST_LINES + 1..times * MOST_LINES + 1);
+        kept(times * MOST_LINES)
+    });
     let all = lines(&store.reader());
-    assert_eq!((all.len() as u64, all[0].id), (MOST_LINES, MOST_LINES + 1));
-    println!("{full} bytes full, {later} after as many more");
-    assert!(later < 256 << 20 && later <= 2 * full, "{full} {later}");
+    assert_eq!((all.len() as u64, all[0].id), (MOST_LINES, 2 * MOST_LINES + 1));
+    assert!(sizes[2] <= sizes[1] && sizes[2] < 128 << 20, "{sizes:?} bytes");
+    println!("{sizes:?} bytes");
 }
 
 #[test]
@@ -314,7 +371,7 @@ fn hostile_questions_are_refused() {
         "before=x",
         "event=Zone",
         "event=%00",
-        "event=<script>alert(1)</script>",
+        "event=%3Cscript%3Ealert(1)%3C/script%3E",
         "from=yesterday",
         "from=",
         "to=2026-13-01T00:00:00Z",
@@ -357,13 +414,15 @@ fn the_page_tells_what_happened_in_sentences() {
     browser.visit(&site.url("/"));
     until("sources", || browser.run("return document.querySelectorAll('.tile').length") == 2);
     assert_eq!(browser.run("return document.getElementById('timeline').hidden"), true, "nothing is kept yet");
-    let in_zone = |id, zone: &str, phase| EventRecord {
-        zone: Some(zone.into()),
-        ..event("yard", id, EventName::Zone, phase)
-    };
+    let in_zone =
+        |id, zone: &str, phase| EventRecord { zone: Some(zone.into()), ..event("yard", id, EventName::Zone, phase) };
     put(&store, in_zone(1, "drive", Phase::Start));
     put(&store, event(EVIL, 2, EventName::TakenAway, Phase::End));
-    let line = EventRecord { zone: Some("door".into()), side: Some(Side::Left), ..event("yard", 3, EventName::Line, Phase::End) };
+    let line = EventRecord {
+        zone: Some("door".into()),
+        side: Some(Side::Left),
+        ..event("yard", 3, EventName::Line, Phase::End)
+    };
     put(&store, line);
     site.server.tell(Arc::new(store.reader()));
     // The first answer was that there are none; the page asks again.
@@ -384,7 +443,9 @@ fn the_page_tells_what_happened_in_sentences() {
     let was = "yard|something was in drive|12 s, interrupted";
     let left = "yard|something was left behind|goes on";
     until("more", || rows() == [left, crossed, taken.as_str(), was]);
-    assert!(browser.run("return document.getElementById('said').textContent").as_str().unwrap().contains("left behind"));
+    assert!(
+        browser.run("return document.getElementById('said').textContent").as_str().unwrap().contains("left behind")
+    );
 
     // By keyboard, from the newest to the one before.
     browser.keys(&["e"]);

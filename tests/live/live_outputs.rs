@@ -286,7 +286,11 @@ fn a_full_disk_is_an_error_that_says_so() {
         let failed = failed.to_string();
         assert!(failed.contains(name) && failed.contains("No space left on device"), "{failed}");
     }
-    let failed = Records::append(Path::new("/dev/full"), Lines::Frames).unwrap().sink().take(&scene.message(0, 0, None)).unwrap_err();
+    let failed = Records::append(Path::new("/dev/full"), Lines::Frames)
+        .unwrap()
+        .sink()
+        .take(&scene.message(0, 0, None))
+        .unwrap_err();
     let failed = failed.to_string();
     assert!(failed.starts_with("/dev/full: No space left on device"), "{failed}");
 }
@@ -299,7 +303,11 @@ fn wrong_names_are_refused_before_anything_starts() {
         assert!(failed.starts_with(name) && failed.contains(why), "{failed}");
     }
     assert!(
-        Records::append(Path::new("/nonexistent/records.jsonl"), Lines::Frames).err().unwrap().to_string().starts_with("/nonexistent")
+        Records::append(Path::new("/nonexistent/records.jsonl"), Lines::Frames)
+            .err()
+            .unwrap()
+            .to_string()
+            .starts_with("/nonexistent")
     );
 }
 

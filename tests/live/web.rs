@@ -140,7 +140,9 @@ fn sources_and_readiness_follow_the_states() {
     for path in ["/sources", "/readyz", "/metrics"] {
         assert!(!site.get(path).1.contains("hunter2"), "{path}");
     }
-    for path in ["/", "/page.js", "/timeline.js", "/page.css", "/healthz", "/readyz", "/sources", "/metrics", "/nothing"] {
+    for path in
+        ["/", "/page.js", "/timeline.js", "/page.css", "/healthz", "/readyz", "/sources", "/metrics", "/nothing"]
+    {
         let answer = ask(&site.url(path), &[]);
         assert_eq!(header(&answer, "cache-control"), "no-store", "{path}");
         assert!(header(&answer, "content-security-policy").contains("default-src 'none'"), "{path}");

@@ -5,7 +5,9 @@ use gstreamer_video::{VideoColorimetry, VideoFormat, VideoInfo};
 use mostream::engine::sink::{Message, Picture, Sink};
 use mostream::engine::status::Board;
 use mostream::localize::Method;
-use mostream::record::{EventName, EventRecord, FrameRecord, GridRecord, ObjectRecord, Phase, SourceState, StateRecord, TrackRecord};
+use mostream::record::{
+    EventName, EventRecord, FrameRecord, GridRecord, ObjectRecord, Phase, SourceState, StateRecord, TrackRecord,
+};
 use mostream::stream::feed::StateChange;
 use mostream::track::State;
 use mostream::web::{Options, Server};
