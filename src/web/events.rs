@@ -89,8 +89,24 @@ fn moment(key: &str, text: &str) -> Result<u64, String> {
     if let Ok(ns) = text.parse() {
         return Ok(ns);
     }
+    let (text, ahead) = without_offset(text);
     let time = humantime::parse_rfc3339_weak(text).map_err(|_| wrong())?;
-    time.duration_since(UNIX_EPOCH).map(|since| since.as_nanos() as u64).map_err(|_| wrong())
+    let since = time.duration_since(UNIX_EPOCH).map_err(|_| wrong())?.as_nanos() as i128;
+    u64::try_from(since - i128::from(ahead) * 60_000_000_000).map_err(|_| wrong())
+}
+
+/// A time without its `+02:00`, and how many minutes that is; in an address `+` may have become a blank.
+fn without_offset(text: &str) -> (&str, i32) {
+    let parted = text.len().checked_sub(6).and_then(|at| text.split_at_checked(at)).and_then(|(time, offset)| {
+        let (hours, minutes) = offset.get(1..)?.split_once(':')?;
+        let minutes = 60 * hours.parse::<u8>().ok()? as i32 + minutes.parse::<u8>().ok()? as i32;
+        match offset.as_bytes()[0] {
+            b'+' | b' ' => Some((time, minutes)),
+            b'-' if time.contains('T') => Some((time, -minutes)),
+            _ => None,
+        }
+    });
+    parted.unwrap_or((text, 0))
 }
 
 fn number<T: std::str::FromStr>(key: &str, text: &str) -> Result<T, String> {

@@ -18,7 +18,7 @@ const SAYINGS = {
   covered: [() => "the camera is covered", () => "the camera was covered"],
   light: [null, () => "the light changed"],
 };
-let known = new Map(), chosen = null, stream = null, turn = 0, oldest = null;
+let known = new Map(), chosen = null, stream = null, turn = 0, oldest = null, newest = null, until = null, followed = [];
 
 /** An event; its line is the last that is known of it. */
 class Happening {
@@ -120,12 +120,13 @@ async function list(asked, more) {
 
 /** Asks anew, and follows from there. */
 async function load() {
-  const mine = ++turn, asked = question(), until = filters.to.value && new Date(filters.to.value);
+  const mine = ++turn, asked = question();
   stream?.close();
+  newest = null;
   const listed = await list(asked, { limit: 200 }).catch(() => null);
   if (mine !== turn) return;
   if (!listed) {
-    await wait(3000);
+    await wait(5000);
     return mine === turn ? load() : null;
   }
   [known, chosen] = [new Map(), null];
@@ -133,11 +134,20 @@ async function load() {
   tiles.forEach((tile) => tile.mark(null));
   by("nothing").hidden = false;
   listed.events.reverse().forEach((line) => put(line, false));
-  asked.delete("to");
-  asked.delete("from");
-  stream = new EventSource(`events?${new URLSearchParams([...asked, ["after", listed.newest]])}`);
+  [newest, until] = [listed.newest, filters.to.value && new Date(filters.to.value)];
+  followed = [...asked].filter(([name]) => name !== "from" && name !== "to");
+  follow();
+}
+
+/** From the newest that is known, while somebody can see it: a browser has few connections for all pages of a host. */
+function follow() {
+  stream?.close();
+  if (document.hidden || newest === null) return;
+  const mine = turn;
+  stream = new EventSource(`events?${new URLSearchParams([...followed, ["after", newest]])}`);
   stream.onmessage = (event) => {
     const line = JSON.parse(event.data);
+    newest = line.seq;
     if (until && !(line.at_unix_ns / 1e6 < until)) return;
     const row = put(line, false);
     if (line.phase === "start" || line.since_ns === line.pts_ns) say(`${line.source}: ${row.said}`);
@@ -145,11 +155,12 @@ async function load() {
   stream.onerror = async (event) => {
     // It comes back by itself where it was, unless it was refused.
     if (event.target.readyState !== EventSource.CLOSED) return;
-    await wait(3000);
+    await wait(5000);
     if (mine === turn) load();
   };
 }
 
+document.addEventListener("visibilitychange", follow);
 filters.onchange = load;
 filters.onsubmit = (event) => event.preventDefault();
 filters.onreset = () => setTimeout(load);

@@ -334,6 +334,9 @@ fn events_are_listed_and_followed_as_asked() {
         ("?from=2026-01-01T00:00:04Z", &[4, 3, 2]),
         ("?from=2026-01-01T00:00:04Z&to=2026-01-01T00:00:06.5Z", &[3, 2]),
         ("?to=1767225603000000000", &[1]),
+        ("?from=2026-01-01T02:00:04%2B02:00", &[4, 3, 2]),
+        ("?from=2026-01-01T02:00:04+02:00", &[4, 3, 2]),
+        ("?to=2025-12-31T19:30:03-04:30", &[1]),
     ] {
         assert_eq!(listed(&query.replace(' ', "%20")), ids, "{query}");
     }
@@ -373,6 +376,9 @@ fn hostile_questions_are_refused() {
         "event=%00",
         "event=%3Cscript%3Ealert(1)%3C/script%3E",
         "from=yesterday",
+        "from=2026-01-01T00:00:00%2B0a:00",
+        "from=1970-01-01T00:00:00%2B02:00",
+        "from=%C3%BC%C3%BC%C3%BC%C3%BC:%C3%BC",
         "from=",
         "to=2026-13-01T00:00:00Z",
         "from=1969-01-01T00:00:00Z",
