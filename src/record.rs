@@ -179,6 +179,9 @@ pub struct EventRecord {
     #[serde(default)]
     pub run: String,
     pub source: String,
+    /// Its line in the store of events, and of no other: a later line has a higher one, also in later runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seq: Option<u64>,
     /// Of this source in this run, counted from 1.
     pub id: u64,
     pub event: EventName,
@@ -204,6 +207,9 @@ pub struct EventRecord {
     /// Where, `[xmin, ymin, xmax, ymax]`, half-open, in frame pixels.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bbox: Option<[u32; 4]>,
+    /// Size of the frame, as in [`FrameRecord`].
+    pub width: u32,
+    pub height: u32,
     /// It did not end by itself: the program stopped, or the source went away.
     #[serde(default, skip_serializing_if = "is_false")]
     pub interrupted: bool,
@@ -545,7 +551,20 @@ impl MaskRecord {
 }
 
 impl EventName {
-    /// As in the records.
+    pub const ALL: [Self; 10] = [
+        Self::Object,
+        Self::Stopped,
+        Self::Zone,
+        Self::Stay,
+        Self::Line,
+        Self::LeftBehind,
+        Self::TakenAway,
+        Self::CameraMoved,
+        Self::Covered,
+        Self::Light,
+    ];
+
+    /// As it is written.
     pub fn name(self) -> &'static str {
         match self {
             Self::Object => "object",

@@ -16,8 +16,8 @@ use crate::geometry::{PatchLayout, PixelBox};
 use crate::motion::Evidence;
 use crate::overlay::Overlay;
 use crate::record::{
-    EndRecord, Every, FrameMeta, FrameRecord, LiveRecord, ObjectRecord, SourceState, StateRecord, TimingsRecord,
-    VERSION,
+    EndRecord, EventRecord, Every, FrameMeta, FrameRecord, LiveRecord, ObjectRecord, SourceState, StateRecord,
+    TimingsRecord, VERSION,
 };
 use crate::scene::Scene;
 use crate::stream::canvas::Canvas;
@@ -201,7 +201,13 @@ type Faults = Mutex<Vec<Fault>>;
 
 impl<'a> Delivery<'a> {
     /// Until the source ends; gives what went wrong.
-    pub fn run<'scope>(self, scope: &'scope Scope<'scope, '_>, sinks: Vec<Box<dyn Sink>>, past: Past) -> Vec<Fault>
+    pub fn run<'scope>(
+        self,
+        scope: &'scope Scope<'scope, '_>,
+        sinks: Vec<Box<dyn Sink>>,
+        past: Past,
+        events: Events,
+    ) -> Vec<Fault>
     where
         'a: 'scope,
     {
@@ -227,7 +233,7 @@ impl<'a> Delivery<'a> {
             }
         }
         let mut end = End::default();
-        self.deliver(&mut outbox, past, &mut end);
+        self.deliver(&mut outbox, past, events, &mut end);
         if self.is_live {
             outbox.send_change(&Message::End(Arc::new(self.end_record(end))));
         }
@@ -243,12 +249,12 @@ impl<'a> Delivery<'a> {
         faults
     }
 
-    fn deliver(&self, outbox: &mut Outbox, past: Past, end: &mut End) {
-        let mut out = Out { outbox, past, end, events: Events::default(), drawing: None };
+    fn deliver(&self, outbox: &mut Outbox, past: Past, events: Events, end: &mut End) {
+        let mut out = Out { outbox, past, end, events, drawing: None };
         let mut follow = Follow::new(self.wait.as_nanos() as u64);
         self.receive(&mut follow, &mut out);
         self.send_all(&mut follow, &mut out);
-        Self::end_events(&mut out);
+        self.end_events(&mut out);
     }
 
     /// Those that wait, without what would have come after them.
@@ -351,13 +357,20 @@ impl<'a> Delivery<'a> {
         let record = Arc::new(record);
         out.end.last = Some(record.clone());
         out.outbox.send_frame(record, picture, &wanted);
-        events.into_iter().for_each(|event| out.outbox.send_change(&Message::Event(Arc::new(event))));
+        self.tell(events, out);
+    }
+
+    fn tell(&self, events: Vec<EventRecord>, out: &mut Out) {
+        for event in events {
+            self.status.happened(&event);
+            out.outbox.send_change(&Message::Event(Arc::new(event)));
+        }
     }
 
     /// What goes on when the source ends.
-    fn end_events(out: &mut Out) {
+    fn end_events(&self, out: &mut Out) {
         let events = out.end.last.take().map(|last| out.events.end(&last)).unwrap_or_default();
-        events.into_iter().for_each(|event| out.outbox.send_change(&Message::Event(Arc::new(event))));
+        self.tell(events, out);
     }
 
     /// The answer. It is not waited for any longer (`Empty`) where the orders that wait behind leave no room for more, or their

@@ -15,6 +15,7 @@ use super::status::{Board, LaneId, SourceStatus};
 use super::task::{Cue, Ended, EngineError, Fault, Input, Outcome, Task};
 use crate::backbone::trim;
 use crate::discover::groups::Named;
+use crate::events::Events;
 use crate::geometry::{PatchLayout, PixelBox};
 use crate::localize::PatchOutput;
 use crate::record::TimingsRecord;
@@ -229,7 +230,7 @@ impl<'scope, 'env> Lanes<'scope, 'env> {
     fn spawn(&mut self, input: Input) -> std::io::Result<()> {
         let (shared, scope) = (self.shared, self.scope);
         let wait = input.wait(shared.task.cue);
-        let Input { status, feed, sinks, every, adaptive, mut scene, witness, .. } = input;
+        let Input { status, feed, sinks, every, adaptive, mut scene, standing, witness, .. } = input;
         let is_live = feed.is_live();
         let (to_deliver, orders) = bounded(if is_live { LIVE_ORDERS } else { PATIENT_ORDERS });
         let (to_crowd, crowded) = bounded(1);
@@ -264,6 +265,8 @@ impl<'scope, 'env> Lanes<'scope, 'env> {
             is_broken: is_broken.clone(),
             status: status.clone(),
         };
+        let mut events = Events::default();
+        events.expect(standing);
         let delivery =
             Delivery { status: status.clone(), is_live, every, wait, orders, crowded, room, is_broken, shared };
         let source = spawn(scope, "source", move || source.run())?;
@@ -271,7 +274,7 @@ impl<'scope, 'env> Lanes<'scope, 'env> {
         let end = EndOfLane(has_ended.clone(), self.to_end.clone());
         let delivery = spawn(scope, "deliver", move || {
             let _end = end;
-            delivery.run(scope, sinks, Past::new(past, scene, witness))
+            delivery.run(scope, sinks, Past::new(past, scene, witness), events)
         })?;
         self.open.push(Lane { status, is_live, has_ended, source, delivery, remover: None });
         Ok(())

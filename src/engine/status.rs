@@ -1,13 +1,13 @@
 //! How every source is doing, for whoever asks: the log, the metrics, the page.
 
 use super::crew::Usage;
-use crate::record::{FrameRecord, SourceState};
+use crate::record::{EventName, EventRecord, FrameRecord, Phase, SourceState};
 use crate::stream::canvas::CanvasCount;
 use crate::stream::decoder::Decoder;
 use crate::stream::feed::StateChange;
 use crate::zones::Regions;
 use serde::Serialize;
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
 use std::num::ParseIntError;
@@ -69,6 +69,7 @@ struct Now {
     boxes: u64,
     objects_now: usize,
     connections: u64,
+    happened: Happened,
     expected: Option<u64>,
     is_over: bool,
     /// Bytes that movement and the scene are known by.
@@ -80,6 +81,15 @@ struct Now {
     latencies: VecDeque<Duration>,
     frame_times: VecDeque<Instant>,
     inferred_times: VecDeque<Instant>,
+}
+
+/// What happened at a source.
+#[derive(Clone, Debug, Default)]
+pub struct Happened {
+    /// How often each event began, or was where it does not last, by the zone or line that it is at.
+    pub counts: BTreeMap<(EventName, Option<String>), u64>,
+    /// Ids of those that go on.
+    pub open: BTreeSet<u64>,
 }
 
 /// What is known of a source at one moment.
@@ -302,6 +312,26 @@ impl SourceStatus {
         self.with(|now| now.inferred(objects));
     }
 
+    /// Something began, goes on, ended, or was.
+    pub fn happened(&self, event: &EventRecord) {
+        self.with(|now| {
+            let open = &mut now.happened.open;
+            let is_new = match event.phase {
+                Phase::Start => open.insert(event.id),
+                Phase::Update => false,
+                Phase::End => !open.remove(&event.id),
+            };
+            if is_new {
+                *now.happened.counts.entry((event.event, event.zone.clone())).or_default() += 1;
+            }
+        });
+    }
+
+    /// What happened so far.
+    pub fn events(&self) -> Happened {
+        self.with(|now| now.happened.clone())
+    }
+
     /// The source is in another state.
     pub fn changed(&self, change: &StateChange) {
         self.with(|now| {
@@ -428,6 +458,7 @@ impl Now {
             boxes: 0,
             objects_now: 0,
             connections: 0,
+            happened: Happened::default(),
             expected: None,
             is_over: false,
             motion_bytes: 0,

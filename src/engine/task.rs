@@ -70,6 +70,8 @@ pub struct Input {
     pub adaptive: Option<Adaptive>,
     /// Where the past is asked: what was seen before this run, and where it is kept.
     pub scene: Option<KeptScene>,
+    /// What stood there when the last run ended, as boxes in shares of the picture: nothing that is to be told of again.
+    pub standing: Vec<[f32; 4]>,
     /// Sees what records are made from.
     pub witness: Option<Witness>,
 }
@@ -94,6 +96,7 @@ impl Input {
             delay: None,
             adaptive: None,
             scene: None,
+            standing: Vec::new(),
             witness: None,
         }
     }

@@ -11,8 +11,9 @@ use crate::record::{EventName, EventRecord, FrameRecord, Phase, VERSION};
 use crate::track::State;
 use crate::zones::{Counts, Regions, Side};
 pub use glance::Glance;
+use glance::Patch;
 use std::sync::Arc;
-use thing::{AtZone, Step, Turn, Way, area, grown, is_at_edge, overlap, share_in};
+use thing::{AtZone, Rest, Step, Turn, Way, area, foot, grown, is_at_edge, overlap, share_in};
 use upset::{Change, Upset};
 
 /// A thing is told of when it was seen for so long, has gone so far (shares of the picture's width, or of its own size) ...
@@ -132,9 +133,16 @@ pub struct Events {
     whole: Option<Open>,
     holes: Vec<Hole>,
     given: u64,
+    /// Boxes, in shares of the picture, of what stood here when the last run ended.
+    standing: Vec<[f32; 4]>,
 }
 
 impl Events {
+    /// What stood here when the last run ended, as boxes in shares of the picture: it is nothing new. Some of it may have gone meanwhile.
+    pub fn expect(&mut self, standing: Vec<[f32; 4]>) {
+        self.standing = standing;
+    }
+
     /// Zones and lines from now on; what goes on at the old ones is over.
     pub fn watch(&mut self, regions: &Arc<Regions>, pts_ns: u64) -> Vec<Event> {
         let mut told = Vec::new();
@@ -179,6 +187,10 @@ impl Events {
     /// What happened by this frame.
     pub fn update(&mut self, moment: &Moment) -> Vec<Event> {
         let (ns, mut told) = (moment.pts_ns, Vec::new());
+        for bbox in std::mem::take(&mut self.standing) {
+            let patch = moment.glance.map(|glance| (bbox, glance.patch(&bbox)));
+            self.things.push(Thing::known(ns, bbox, patch));
+        }
         let change = moment.glance.and_then(|glance| self.upset.update(ns, glance));
         change.into_iter().for_each(|change| self.of_whole(change, &mut told));
         self.see(moment, &mut told);
@@ -514,6 +526,7 @@ impl Event {
             version: VERSION,
             run: frame.run.clone(),
             source: frame.source.clone(),
+            seq: None,
             id: self.id,
             event: self.name,
             phase: self.phase,
@@ -525,6 +538,8 @@ impl Event {
             zone: self.zone,
             side: self.side,
             bbox: self.bbox.map(pixels),
+            width: frame.width,
+            height: frame.height,
             interrupted: self.interrupted,
         }
     }
@@ -569,6 +584,15 @@ impl Thing {
             zones: Vec::new(),
             touched_ns: None,
         }
+    }
+
+    /// It stood here before anybody looked.
+    fn known(ns: u64, bbox: [f32; 4], patch: Option<([f32; 4], Patch)>) -> Self {
+        let mut thing = Self::new(ns, &Sight { track: 0, bbox, score: 0.0 });
+        thing.tracks.clear();
+        thing.being = Being::Left;
+        thing.way.rest = Some(Rest { at: foot(&bbox), since_ns: ns, patch });
+        thing
     }
 
     fn has(&self, name: EventName, zone: Option<usize>) -> bool {

@@ -215,7 +215,8 @@ impl Way {
         let size = |step: &Step| [step.bbox[2] - step.bbox[0], step.bbox[3] - step.bbox[1]];
         let most = self.steps.iter().map(size).fold([0.0f32; 2], |most, size| [0, 1].map(|k| most[k].max(size[k])));
         let is_half = |step: &&Step| (0..2).all(|side| size(step)[side] >= 0.5 * most[side]);
-        let found = if is_new { self.steps.iter().find(is_half) } else { self.steps.iter().rev().find(is_half) };
+        let first = |step: &&Step| step.ns >= self.first.ns && is_half(step);
+        let found = if is_new { self.steps.iter().find(first) } else { self.steps.iter().rev().find(is_half) };
         found.unwrap_or(&self.first).ns
     }
 

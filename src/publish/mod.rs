@@ -1,6 +1,8 @@
 //! Where finished frames go, each a plug of the engine: annotated video in one file ([`mp4`]) or in files as long as the source lives
-//! ([`mod@file`]), over RTSP ([`rtsp`]), pushed to an address ([`push`]), in a window ([`window`]), and the records ([`records`]).
+//! ([`mod@file`]), over RTSP ([`rtsp`]), pushed to an address ([`push`]), in a window ([`window`]), the records ([`records`]), and what
+//! happened ([`event_store`]).
 
+pub mod event_store;
 pub mod file;
 pub mod jsonl;
 pub mod mp4;

@@ -32,6 +32,7 @@
 mod check;
 pub mod config;
 mod control;
+mod events;
 pub mod guard;
 pub mod inputs;
 mod observe;
@@ -233,6 +234,7 @@ impl Prepared {
             read,
             records: None,
             events: None,
+            event_store: None,
             rtsp: None,
             web: None,
             observe: options.observe,
@@ -282,6 +284,7 @@ impl Run {
         };
         setup.records = setup.shared.records.as_ref().map(|path| to(path, Lines::Frames)).transpose()?;
         setup.events = setup.shared.events.as_ref().map(|path| to(path, Lines::Events)).transpose()?;
+        setup.event_store = events::keep(&setup, is_live)?;
         let engine = Engine::start(task, Arc::new(models), board, options.stop.clone()).map_err(RunError::from)?;
         let core = Arc::new(Core { engine, state: Mutex::new(State { each, known: Vec::new() }), setup });
         core.begin(&given, ready, &mut core.state().known)?;

@@ -10,6 +10,7 @@ use crate::engine::Input;
 use crate::engine::adaptive::Adaptive;
 use crate::engine::sink::Sink;
 use crate::engine::status::SourceStatus;
+use crate::publish::event_store::EventStore;
 use crate::publish::file::FileSink;
 use crate::publish::mp4::Mp4Sink;
 use crate::publish::push::{PushSink, Target};
@@ -38,6 +39,7 @@ pub(super) struct Setup {
     pub is_shown: bool,
     pub records: Option<Records>,
     pub events: Option<Records>,
+    pub event_store: Option<EventStore>,
     pub rtsp: Option<Arc<RtspServer>>,
     pub web: Option<web::Server>,
     pub observe: Observe,
@@ -109,18 +111,22 @@ impl Setup {
     pub fn input(&self, ready: Ready, status: Arc<SourceStatus>) -> Input {
         let Ready { source, own, feed, mut sinks } = ready;
         sinks.extend([&self.records, &self.events].into_iter().flatten().map(Records::sink));
+        sinks.extend(self.event_store.as_ref().map(EventStore::sink));
         if let Some(server) = &self.rtsp {
             let sink = server.sink(&source.stem.to_string_lossy());
             info!("{}: {}", source.name, sink.url());
             sinks.push(Box::new(sink));
         }
         sinks.extend(self.watcher.as_ref().map(|watcher| watcher.sink(status.clone())));
+        // A file begins as it began before.
+        let store = self.event_store.as_ref().filter(|_| source.is_live());
         sinks.extend(self.web.as_ref().map(|server| server.sink(&status)));
         Input {
             sinks,
             every: source.options.every.unwrap_or_default(),
             delay: source.options.delay,
             adaptive: (source.options.adaptive == Some(true)).then(Adaptive::default),
+            standing: store.map_or_else(Vec::new, |store| store.standing(&source.name)),
             scene: own.scene.as_deref().map(|file| scene::kept(file, &self.by)),
             ..Input::new(status, feed)
         }

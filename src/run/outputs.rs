@@ -44,9 +44,13 @@ pub fn plan(
         [(&own.video, "-o", "output"), (&own.records, "records", "input"), (&own.scene, "--scene", "scene")]
             .map(|(path, flag, key)| Some(((path.as_deref()?, flag), Place { source, key: Some(key), table: None })))
     });
-    let of_all = [(&shared.records, "--records", "records"), (&shared.events, "--events", "events")]
-        .into_iter()
-        .filter_map(|(path, flag, key)| Some(((path.as_deref()?, flag), Place::of_all(key))));
+    let of_all = [
+        (&shared.records, "--records", "records"),
+        (&shared.events, "--events", "events"),
+        (&shared.event_store, "--event-store", "event-store"),
+    ];
+    let of_all =
+        of_all.into_iter().filter_map(|(path, flag, key)| Some(((path.as_deref()?, flag), Place::of_all(key))));
     let (all, places): (Vec<_>, Vec<_>) = files.flatten().chain(of_all).unzip();
     faults.0.extend(refused(&all, &read.collect::<Vec<_>>()).map(|(at, error)| places[at].wrong(error)));
     if !shared.force {

@@ -45,6 +45,8 @@ pub struct Shared {
     pub records: Option<PathBuf>,
     /// One JSON object an event goes here; `-` is stdout.
     pub events: Option<PathBuf>,
+    /// Events are kept here for the page, and for the next start.
+    pub event_store: Option<PathBuf>,
     /// Files that are there may be overwritten, under the names that outputs have by themselves.
     pub force: bool,
     /// The annotated video is shown in a window.

@@ -2,6 +2,7 @@
 
 use super::change::{Control, methods, not_so};
 use super::content::Content;
+use super::events::Kept;
 use super::guard::Guard;
 use super::source::{Shown, Source, Told, WebSink};
 use super::{Options, metrics};
@@ -16,7 +17,7 @@ use serde::Serialize;
 use serde_json::json;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::mpsc::Sender;
@@ -25,9 +26,10 @@ use tokio::sync::{Semaphore, broadcast};
 const PAGE: &str = include_str!("page.html");
 const CSS: &str = include_str!("page.css");
 const JS: &str = include_str!("page.js");
+const TIMELINE_JS: &str = include_str!("timeline.js");
 const DOOR: &str = include_str!("door.html");
 
-const TEXT: &str = "text/plain; charset=utf-8";
+pub const TEXT: &str = "text/plain; charset=utf-8";
 const HTML: &str = "text/html; charset=utf-8";
 pub const JSON: &str = "application/json";
 
@@ -60,6 +62,8 @@ pub struct Site {
     sources: Mutex<BTreeMap<LaneId, Arc<Source>>>,
     records: broadcast::Sender<Told>,
     pub guard: Guard,
+    /// None before there are events, and where none are kept.
+    pub kept: OnceLock<Kept>,
     streams: Arc<Semaphore>,
     /// None before the run has begun, and once it ends.
     pub control: Mutex<Option<Box<dyn Control>>>,
@@ -84,6 +88,7 @@ impl Site {
             sources: Mutex::default(),
             records: broadcast::Sender::new(options.queued_records),
             guard,
+            kept: OnceLock::new(),
             streams: Arc::new(Semaphore::new(options.streams)),
             control: Mutex::default(),
             changing: Arc::new(Semaphore::new(1)),
@@ -133,6 +138,7 @@ impl Site {
             "/healthz" => return answer(StatusCode::OK, TEXT, "ok\n"),
             "/page.css" => return answer(StatusCode::OK, "text/css; charset=utf-8", CSS),
             "/page.js" => return answer(StatusCode::OK, "text/javascript; charset=utf-8", JS),
+            "/timeline.js" => return answer(StatusCode::OK, "text/javascript; charset=utf-8", TIMELINE_JS),
             _ => {}
         }
         let asked: Vec<(Cow<str>, Cow<str>)> =
@@ -169,6 +175,14 @@ impl Site {
             "/readyz" => return self.readiness(),
             "/sources" => return self.listing(self.guard.may_change(request.headers())),
             "/records" => return self.follow(asked("source").map(str::to_owned)),
+            "/events.json" => return self.events_listed(asked).await,
+            "/events" => {
+                let last = request.headers().get("last-event-id").map(HeaderValue::to_str);
+                return match last.transpose() {
+                    Ok(last) => self.events_followed(last, asked).await,
+                    Err(_) => answer(StatusCode::BAD_REQUEST, TEXT, "Last-Event-ID: expected a whole number\n"),
+                };
+            }
             _ => {}
         }
         let of_source = path.strip_prefix("/sources/").and_then(|rest| rest.split_once('/'));
@@ -288,7 +302,7 @@ impl Site {
         self.live("text/event-stream", make)
     }
 
-    fn live<M: Future<Output = ()> + Send + 'static>(
+    pub fn live<M: Future<Output = ()> + Send + 'static>(
         &self,
         kind: &str,
         make: impl FnOnce(Sender<Bytes>) -> M,

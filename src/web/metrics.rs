@@ -60,7 +60,7 @@ pub fn text(board: &Board) -> String {
             name = format!("{} #{number}", snapshot.name);
             number += 1;
         }
-        sources.push((escaped(&name), snapshot));
+        sources.push((escaped(&name), snapshot, source.events()));
     }
 
     let mut text = String::new();
@@ -83,7 +83,7 @@ pub fn text(board: &Board) -> String {
     for (kind, metrics) in [("counter", &COUNTERS[..]), ("gauge", &GAUGES[..])] {
         for (name, help, value) in metrics {
             head(&mut text, name, kind, help);
-            for (source, snapshot) in &sources {
+            for (source, snapshot, _) in &sources {
                 writeln!(text, "mostream_{name}{{source=\"{source}\"}} {}", value(snapshot)).ok();
             }
         }
@@ -111,14 +111,27 @@ pub fn text(board: &Board) -> String {
         }
     }
     head(&mut text, "source_state", "gauge", "1 for the state the source is in.");
-    for (source, snapshot) in &sources {
+    for (source, snapshot, _) in &sources {
         for state in STATES {
             let (name, is) = (format!("{state:?}").to_lowercase(), u8::from(snapshot.state == state));
             writeln!(text, "mostream_source_state{{source=\"{source}\",state=\"{name}\"}} {is}").ok();
         }
     }
+    let (counter, gauge) = ("What happened: what began, and what does not last.", "Events that go on.");
+    head(&mut text, "events_total", "counter", counter);
+    for (source, _, happened) in &sources {
+        for ((event, zone), count) in &happened.counts {
+            let zone = zone.as_deref().map_or_else(String::new, |zone| format!(",zone=\"{}\"", escaped(zone)));
+            writeln!(text, "mostream_events_total{{source=\"{source}\",event=\"{}\"{zone}}} {count}", event.name())
+                .ok();
+        }
+    }
+    head(&mut text, "events_open", "gauge", gauge);
+    for (source, _, happened) in &sources {
+        writeln!(text, "mostream_events_open{{source=\"{source}\"}} {}", happened.open.len()).ok();
+    }
     head(&mut text, "decoder_info", "gauge", "1 for the decoder that runs, and the memory its frames are in.");
-    for (source, snapshot) in &sources {
+    for (source, snapshot, _) in &sources {
         if let (Some(decoder), Some(memory)) = (&snapshot.decoder, &snapshot.decoder_memory) {
             let (decoder, memory) = (escaped(decoder), escaped(memory));
             let labels = format!("source=\"{source}\",decoder=\"{decoder}\",memory=\"{memory}\"");
@@ -131,7 +144,7 @@ pub fn text(board: &Board) -> String {
         "gauge",
         "From a frame's clock time to its record, of the last inferred frames.",
     );
-    for (source, snapshot) in &sources {
+    for (source, snapshot, _) in &sources {
         for (quantile, value) in QUANTILES {
             if let Some(latency) = &snapshot.latency_ms {
                 let seconds = value(latency) / 1e3;

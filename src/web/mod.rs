@@ -1,10 +1,11 @@
-//! The live page, metrics and records, over HTTP.
+//! The live page, metrics, records and events, over HTTP.
 //!
 //! ```text
 //! engine ─► one sink per source ─► newest picture ─► JPEG, when somebody asks ─► /sources/N/picture.jpg, stream.mjpg
 //!                               ├► objects of each second ───────────────────┐
 //!                               └► records, to whoever follows ─► /records   ├► /sources, /metrics, /readyz
 //! status board ──────────────────────────────────────────────────────────────┘
+//! Events, which the run implements ─► /events, /events.json
 //! POST, DELETE ─► guard: host, origin, token ─► body ─► Control, which the run implements
 //! ```
 //!
@@ -14,12 +15,14 @@
 mod answer;
 mod change;
 mod content;
+mod events;
 mod guard;
 mod machine;
 mod metrics;
 mod source;
 
 pub use change::{Control, Refusal};
+pub use events::Events;
 
 use crate::engine::sink::Sink;
 use crate::engine::status::{Board, SourceStatus};
@@ -27,6 +30,7 @@ use crate::fault::{Kind, OfKind};
 use crate::stream::StreamError;
 use crate::stream::jpeg::JpegEncoder;
 use answer::Site;
+use events::Kept;
 use guard::Guard;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -130,8 +134,8 @@ impl Server {
         let site = Arc::new(Site::new(board, Guard::new(addr, token.as_deref()), options));
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
-            // A picture and a change.
-            .max_blocking_threads(2)
+            // A picture, a change and events.
+            .max_blocking_threads(3)
             .thread_name("web-work")
             .build()
             .map_err(WebError::Thread)?;
@@ -163,6 +167,11 @@ impl Server {
     pub fn obey(&self, control: Box<dyn Control>, token: Option<&str>) {
         token.into_iter().for_each(|token| self.site.guard.learn(token));
         *self.site.control.lock().unwrap_or_else(PoisonError::into_inner) = Some(control);
+    }
+
+    /// Shows what happened from now on.
+    pub fn tell(&self, events: Arc<dyn Events>) {
+        self.site.kept.set(Kept::new(events)).ok();
     }
 
     /// No change is made any more; waits for one that is being made.

@@ -161,6 +161,18 @@ class Tile {
     }));
   }
 
+  /** Frames a part of the picture, in shares of it; none with null. */
+  mark(part) {
+    const mark = this.at(".mark"), canvas = this.at(".picture");
+    mark.hidden = !part;
+    if (!part) return;
+    const scale = Math.min(canvas.clientWidth / canvas.width, canvas.clientHeight / canvas.height);
+    const [width, height] = [canvas.width * scale, canvas.height * scale];
+    const [left, top] = [canvas.offsetLeft + (canvas.clientWidth - width) / 2, canvas.offsetTop + (canvas.clientHeight - height) / 2];
+    const place = { left: left + part[0] * width, top: top + part[1] * height, width: (part[2] - part[0]) * width, height: (part[3] - part[1]) * height };
+    for (const [name, value] of Object.entries(place)) mark.style.setProperty(name, `${value}px`);
+  }
+
   /** Has the source changed; who may not is told why. */
   async change(method, what) {
     const changed = change(method, `sources/${this.number}${what}`).then(refresh);
@@ -284,6 +296,7 @@ by("adding").querySelector("form").onsubmit = async (event) => {
 };
 document.addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.altKey || event.metaKey || document.querySelector("dialog[open]")) return;
+  if (event.target.closest("input, select")) return;
   const place = tiles.indexOf(current), key = event.key.toLowerCase();
   if (key === "?") by("keys").showModal();
   else if (key >= "1" && key <= "9") tiles[key - 1]?.go();
@@ -292,6 +305,7 @@ document.addEventListener("keydown", (event) => {
   else if (key === "s") current?.save();
   else if (key === "p") current?.hold();
   else if (key === "f") current?.enlarge();
+  else if (key === "e") (rows.querySelector("[tabindex='0']") ?? filters.source).focus();
   else return;
   event.preventDefault();
 });

@@ -16,7 +16,7 @@ use mostream::engine::status::Board;
 use mostream::engine::{self, Cue, Input, Task};
 use mostream::geometry::PixelBox;
 use mostream::localize::Localizer;
-use mostream::publish::records::Records;
+use mostream::publish::records::{Lines, Records};
 use mostream::record::FrameRecord;
 use mostream::stream::camera::{Camera, CameraOptions};
 use mostream::stream::decoder::{Decoder, Decoding, ModelSize};
@@ -74,7 +74,7 @@ fn records(path: &Path, decoder: Option<&str>, model_size: Option<ModelSize>) ->
         with_timings: false,
     };
     let board = Board::default();
-    let sinks = vec![Records::replace(&written).sink()];
+    let sinks = vec![Records::replace(&written, Lines::Frames).sink()];
     let input = Input { sinks, ..Input::new(board.enter("clip".into()), Box::new(feed)) };
     engine::run(&task, vec![input], &models, &board, &AtomicBool::new(false)).unwrap();
     let text = std::fs::read_to_string(written).unwrap();

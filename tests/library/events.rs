@@ -38,9 +38,21 @@ fn told(
     tracks: &[&dyn Fn(f32) -> Option<[f32; 4]>],
     picture: impl Fn(f32, &[u8]) -> Vec<u8>,
 ) -> Vec<Event> {
+    told_after(Vec::new(), regions, seconds, tracks, picture)
+}
+
+/// The same, where these stood when the last run ended.
+fn told_after(
+    standing: Vec<[f32; 4]>,
+    regions: Regions,
+    seconds: f32,
+    tracks: &[&dyn Fn(f32) -> Option<[f32; 4]>],
+    picture: impl Fn(f32, &[u8]) -> Vec<u8>,
+) -> Vec<Event> {
     let ground = scene::ground(SIZE.0, SIZE.1);
     let mut motion = Motion::new((SIZE.0 as usize, SIZE.1 as usize));
     let mut events = Events::default();
+    events.expect(standing);
     let mut told = events.watch(&Arc::new(regions), 0);
     let frames = (seconds * FPS) as u64;
     let ns = |frame: u64| (1e9 * frame as f32 / FPS) as u64;
@@ -162,6 +174,28 @@ fn what_is_left_stands_alone_since_its_bearer_went() {
     assert_eq!(left.len(), 1, "{all:?}");
     assert!((7.0..8.5).contains(&left[0].2) && left[0].3.is_none(), "{all:?}");
     assert_eq!(all.iter().filter(|event| event.0 == Object).count(), 1, "{all:?}");
+}
+
+#[test]
+fn what_stood_there_in_the_last_run_is_told_of_when_it_moves() {
+    // A car, seen again from second 6 on, when the scene has forgotten it; it drives off at second 14.
+    let place = at([0.4, 0.6], [0.2, 0.12]);
+    let car = |time: f32| {
+        let foot = 0.4 + 0.1 * (time - 14.0).max(0.0);
+        (time >= 6.0 && foot < 1.0).then(|| at([foot, 0.6], [0.2, 0.12]))
+    };
+    let anew = lasting(&told(Regions::default(), 12.0, &[&car], as_it_is));
+    assert!(matches!(anew[..], [(LeftBehind, ..)]), "{anew:?}");
+    let known = lasting(&told_after(vec![place], Regions::default(), 24.0, &[&car], as_it_is));
+    assert!(matches!(known[..], [(Object, None, start, Some(_))] if (start - 14.0).abs() < 1.0), "{known:?}");
+    // Nor does another light make it new.
+    let lamp = |time: f32, ground: &[u8]| match time {
+        9.0.. => ground.iter().map(|value| (0.6 * f32::from(*value)) as u8).collect(),
+        _ => ground.to_vec(),
+    };
+    let parked = |time: f32| car(time).filter(|_| !(9.0..10.0).contains(&time) && time < 14.0);
+    let lit = lasting(&told_after(vec![place], Regions::default(), 14.0, &[&parked], lamp));
+    assert!(matches!(lit[..], [(Light, ..)]), "{lit:?}");
 }
 
 #[test]

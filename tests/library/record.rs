@@ -5,11 +5,12 @@ use mostream::geometry::{Grid, PatchLayout, PixelBox};
 use mostream::localize::{Detection, Method};
 use mostream::motion::Camera;
 use mostream::record::{
-    EndRecord, Every, FrameRecord, GridRecord, MaskRecord, ObjectRecord, SourceState, StateRecord, TimingsRecord,
-    TrackRecord, VERSION,
+    EndRecord, EventName, EventRecord, Every, FrameRecord, GridRecord, MaskRecord, ObjectRecord, Phase, SourceState,
+    StateRecord, TimingsRecord, TrackRecord, VERSION,
 };
 use mostream::scene::Cues;
 use mostream::track::State;
+use mostream::zones::Side;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -131,6 +132,68 @@ fn changes_keep_to_the_schema_and_are_no_frames_to_whoever_reads() {
 }
 
 #[test]
+fn events_keep_to_the_schema_and_look_like_no_frame_and_no_state() {
+    let event = EventRecord {
+        version: VERSION,
+        run: "00c0ffee00c0ffee".into(),
+        source: "yard".into(),
+        seq: None,
+        id: 1,
+        event: EventName::Covered,
+        phase: Phase::Start,
+        pts_ns: 0,
+        at_unix_ns: None,
+        told_ns: 0,
+        since_ns: 0,
+        tracks: Vec::new(),
+        zone: None,
+        side: None,
+        bbox: None,
+        width: 640,
+        height: 480,
+        interrupted: false,
+    };
+    let all = EventRecord {
+        seq: Some(9),
+        at_unix_ns: Some(7),
+        tracks: vec![3],
+        zone: Some("door".into()),
+        side: Some(Side::Left),
+        bbox: Some([1, 2, 3, 4]),
+        interrupted: true,
+        ..event.clone()
+    };
+    let named = EventName::ALL.map(|name| EventRecord { event: name, ..event.clone() });
+    for event in named.iter().chain([&event, &all]) {
+        let line = serde_json::to_value(event).unwrap();
+        assert_eq!(strict_line(&line.to_string()).unwrap(), line);
+        assert_eq!((&line["event"], line.get("objects"), line.get("state")), (&event.event.name().into(), None, None));
+        assert_eq!(&serde_json::from_value::<EventRecord>(line).unwrap(), event);
+    }
+    let line = serde_json::to_value(&all).unwrap();
+    for (field, value) in [
+        ("phase", json!("begin")),
+        ("event", json!("rain")),
+        ("id", json!(0)),
+        ("side", json!("up")),
+        ("width", json!(0)),
+        ("bbox", json!([1, 2, 3])),
+        ("more", json!(1)),
+    ] {
+        let mut other = line.clone();
+        other[field] = value;
+        assert!(!STRICT_SCHEMA.is_valid(&other), "{other}");
+    }
+    for field in
+        ["version", "run", "source", "id", "event", "phase", "pts_ns", "told_ns", "since_ns", "width", "height"]
+    {
+        let mut less = line.clone();
+        less.as_object_mut().unwrap().remove(field).unwrap();
+        assert!(!STRICT_SCHEMA.is_valid(&less), "without {field}");
+    }
+}
+
+#[test]
 fn what_is_added_later_is_passed_over_and_is_not_ours_yet() {
     let known = record(vec![object(true)]);
     let mut frame = serde_json::to_value(&known).unwrap();
@@ -148,7 +211,7 @@ fn what_is_added_later_is_passed_over_and_is_not_ours_yet() {
         assert_eq!(read, serde_json::from_value(known).unwrap());
     }
 
-    let event = json!({ "version": 1, "kind": "event", "at": 7 });
+    let event = json!({ "version": 1, "kind": "weather", "at": 7 });
     assert!(OPEN_SCHEMA.is_valid(&event) && !STRICT_SCHEMA.is_valid(&event));
     for (field, value) in [("version", json!(2)), ("kind", json!(7)), ("objects", json!([])), ("state", json!("lost"))]
     {
@@ -178,7 +241,8 @@ fn the_documented_lines_keep_to_the_schema() {
     let lines: Vec<&str> =
         include_str!("../../docs/record.md").lines().filter(|line| line.starts_with("{\"")).collect();
     let kinds: Vec<Value> = lines.iter().map(|line| strict_line(line).unwrap()["kind"].take()).collect();
-    assert_eq!(kinds, ["frame", "state", "end"]);
+    assert_eq!(kinds, ["frame", "state", "end", "event"]);
+    serde_json::from_str::<EventRecord>(lines[3]).unwrap();
     let record = validate_line(lines[0]).unwrap();
     assert_eq!((record.frame, record.objects.len()), (7, 1));
 }

@@ -392,7 +392,8 @@ fn a_file_is_whole_and_playable_up_to_where_the_device_failed() {
     std::fs::write(folder.path().join("a"), "no video, which nobody asks").unwrap();
     let source = Source::new(folder.path().join("a")).unwrap();
     let mp4 = Mp4Sink::new(&video, source, Arc::default()).unwrap();
-    let sinks: Vec<Box<dyn Sink>> = vec![Box::new(mp4), records::Records::replace(&lines).sink()];
+    let sinks: Vec<Box<dyn Sink>> =
+        vec![Box::new(mp4), records::Records::replace(&lines, records::Lines::Frames).sink()];
     let feed = Restless {
         is_live: false,
         frames: 0,
@@ -466,7 +467,7 @@ impl Sink for Kept {
                 self.pictures.lock().unwrap().extend(picture.as_ref().map(|_| record.frame));
             }
             Message::State(state) => self.states.lock().unwrap().push(state.why.clone().unwrap_or_default()),
-            Message::End(_) => {}
+            Message::Event(_) | Message::End(_) => {}
         }
         Ok(())
     }

@@ -11,7 +11,7 @@ use mostream::geometry::{Grid, PatchLayout};
 use mostream::localize::Method;
 use mostream::publish::file::FileSink;
 use mostream::publish::push::{PushSink, Target};
-use mostream::publish::records::Records;
+use mostream::publish::records::{Lines, Records};
 use mostream::publish::rtsp::RtspServer;
 use mostream::publish::window::WindowSink;
 use mostream::record::{CaptureClock, FrameRecord, GridRecord, LiveRecord, SourceState, StateRecord, VERSION};
@@ -231,7 +231,7 @@ fn a_killed_run_leaves_all_but_the_last_two_seconds() {
         let segment = Some(Duration::from_secs(2));
         let mut sinks = [("one.mp4", None), ("one.mkv", None), ("many.mp4", segment), ("many.mkv", segment)]
             .map(|(name, segment)| FileSink::new(&folder.join(name), segment).unwrap());
-        let mut records = Records::append(&folder.join("records.jsonl")).unwrap().sink();
+        let mut records = Records::append(&folder.join("records.jsonl"), Lines::Frames).unwrap().sink();
         for index in 0.. {
             let message = scene.message(index, index * FRAME_NS, None);
             sinks.iter_mut().for_each(|sink| sink.take(&message).unwrap());
@@ -286,7 +286,11 @@ fn a_full_disk_is_an_error_that_says_so() {
         let failed = failed.to_string();
         assert!(failed.contains(name) && failed.contains("No space left on device"), "{failed}");
     }
-    let failed = Records::append(Path::new("/dev/full")).unwrap().sink().take(&scene.message(0, 0, None)).unwrap_err();
+    let failed = Records::append(Path::new("/dev/full"), Lines::Frames)
+        .unwrap()
+        .sink()
+        .take(&scene.message(0, 0, None))
+        .unwrap_err();
     let failed = failed.to_string();
     assert!(failed.starts_with("/dev/full: No space left on device"), "{failed}");
 }
@@ -299,7 +303,11 @@ fn wrong_names_are_refused_before_anything_starts() {
         assert!(failed.starts_with(name) && failed.contains(why), "{failed}");
     }
     assert!(
-        Records::append(Path::new("/nonexistent/records.jsonl")).err().unwrap().to_string().starts_with("/nonexistent")
+        Records::append(Path::new("/nonexistent/records.jsonl"), Lines::Frames)
+            .err()
+            .unwrap()
+            .to_string()
+            .starts_with("/nonexistent")
     );
 }
 
@@ -309,7 +317,7 @@ fn several_sources_share_a_file_of_whole_lines() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("records.jsonl");
     std::fs::write(&path, "{\"broken").unwrap();
-    let records = Records::append(&path).unwrap();
+    let records = Records::append(&path, Lines::Frames).unwrap();
     std::thread::scope(|scope| {
         for _ in 0..4 {
             let (mut sink, scene) = (records.sink(), &scene);

@@ -9,6 +9,7 @@ mod broken_frames;
 mod camera;
 mod control;
 mod engine;
+mod events;
 mod lanes;
 mod live;
 mod live_outputs;

@@ -111,7 +111,7 @@ fn cameras_come_go_and_pause_while_another_runs_and_it_misses_nothing() {
                     }
                 }
                 Message::State(state) => states.push((state.source.clone(), state.state)),
-                Message::End(_) => {}
+                Message::Event(_) | Message::End(_) => {}
             }
         }
     };

@@ -2,11 +2,11 @@
 
 use crate::support::browser::{Browser, RIGHT, TAB};
 use crate::support::program::until;
-use crate::support::site::*;
+use crate::support::site::{event as happened, *};
 use gstreamer_video::VideoFormat;
 use mostream::engine::sink::Message;
 use mostream::engine::status::Board;
-use mostream::record::{EndRecord, FrameRecord, SourceState, StateRecord};
+use mostream::record::{EndRecord, EventName, EventRecord, FrameRecord, Phase, SourceState, StateRecord};
 use mostream::stream::redact;
 use mostream::web::{Options, Server, WebError};
 use serde_json::Value;
@@ -77,6 +77,13 @@ fn metrics_say_what_happened() {
     yard.broken(6);
     yard.moves_by(1000);
     yard.knows_by(2000);
+    let door = &site.board.sources()[0];
+    let in_zone = |id, phase| EventRecord { zone: Some(NAME.into()), ..happened(NAME, id, EventName::Zone, phase) };
+    door.happened(&in_zone(1, Phase::Start));
+    door.happened(&in_zone(1, Phase::Update));
+    door.happened(&in_zone(2, Phase::Start));
+    door.happened(&in_zone(2, Phase::End));
+    door.happened(&happened(NAME, 3, EventName::TakenAway, Phase::End));
     let answer = ask(&site.url("/metrics"), &[]);
     assert!(header(&answer, "content-type").starts_with("text/plain; version=0.0.4"));
     let series = scrape(&site.get("/metrics").1);
@@ -94,6 +101,13 @@ fn metrics_say_what_happened() {
             assert_eq!(series[&("mostream_source_state".into(), labels)], is, "{source} {other}");
         }
     }
+    let events = |labels: &[(&str, &str)]| {
+        let labels = labels.iter().map(|(label, value)| ((*label).to_owned(), (*value).to_owned()));
+        series[&("mostream_events_total".into(), labels.collect())]
+    };
+    assert_eq!(events(&[("source", NAME), ("event", "zone"), ("zone", NAME)]), 2.0);
+    assert_eq!(events(&[("source", NAME), ("event", "taken_away")]), 1.0);
+    assert_eq!([of("events_open", NAME), of("events_open", "yard")], [1.0, 0.0]);
     let labels = vec![("source".into(), NAME.into()), ("quantile".into(), "0.99".into())];
     assert_eq!(series[&("mostream_latency_seconds".into(), labels)], 0.03);
     assert_eq!(series[&("mostream_up".into(), vec![])], 1.0);
@@ -126,7 +140,9 @@ fn sources_and_readiness_follow_the_states() {
     for path in ["/sources", "/readyz", "/metrics"] {
         assert!(!site.get(path).1.contains("hunter2"), "{path}");
     }
-    for path in ["/", "/page.js", "/page.css", "/healthz", "/readyz", "/sources", "/metrics", "/nothing"] {
+    for path in
+        ["/", "/page.js", "/timeline.js", "/page.css", "/healthz", "/readyz", "/sources", "/metrics", "/nothing"]
+    {
         let answer = ask(&site.url(path), &[]);
         assert_eq!(header(&answer, "cache-control"), "no-store", "{path}");
         assert!(header(&answer, "content-security-policy").contains("default-src 'none'"), "{path}");
@@ -428,7 +444,7 @@ fn a_token_opens_the_page_and_is_not_shown() {
 }
 
 /// Nothing but the server was asked, and nothing was complained about.
-fn is_clean(browser: &Browser, site: &Site) {
+pub fn is_clean(browser: &Browser, site: &Site) {
     let asked = browser.run("return performance.getEntriesByType('resource').map((entry) => entry.name)");
     let own = site.url("/");
     assert!(asked.as_array().unwrap().iter().all(|url| url.as_str().unwrap().starts_with(&own)), "{asked}");

@@ -35,7 +35,7 @@ pub static STRICT_SCHEMA: LazyLock<Validator> = LazyLock::new(|| {
     close(&mut schema);
     let kinds = &mut schema["$defs"];
     kinds["other"] = json!(false);
-    for kind in ["frame", "state", "end"] {
+    for kind in ["frame", "state", "end", "event"] {
         kinds[kind]["required"].as_array_mut().unwrap().extend([json!("kind"), json!("run")]);
     }
     validator(&schema)

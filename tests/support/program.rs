@@ -11,6 +11,8 @@ pub const PROGRAM: &str = env!("CARGO_BIN_EXE_mostream");
 /// The program in a folder.
 pub fn mostream(folder: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new(PROGRAM);
+    // What it keeps between runs is the test's own.
+    command.env("XDG_STATE_HOME", folder.join(".state")).env_remove("STATE_DIRECTORY");
     command.current_dir(folder).args(arguments);
     command
 }

@@ -5,7 +5,9 @@ use gstreamer_video::{VideoColorimetry, VideoFormat, VideoInfo};
 use mostream::engine::sink::{Message, Picture, Sink};
 use mostream::engine::status::Board;
 use mostream::localize::Method;
-use mostream::record::{FrameRecord, GridRecord, ObjectRecord, SourceState, StateRecord, TrackRecord};
+use mostream::record::{
+    EventName, EventRecord, FrameRecord, GridRecord, ObjectRecord, Phase, SourceState, StateRecord, TrackRecord,
+};
 use mostream::stream::feed::StateChange;
 use mostream::track::State;
 use mostream::web::{Options, Server};
@@ -162,6 +164,34 @@ pub fn record(source: &str, frame: u64, objects: usize) -> FrameRecord {
         live: None,
     }
 }
+
+/// What happened at a source, two seconds after 2026 began for each id.
+pub fn event(source: &str, id: u64, event: EventName, phase: Phase) -> EventRecord {
+    let pts_ns = 2_000_000_000 * id;
+    EventRecord {
+        version: 1,
+        run: "00c0ffee00c0ffee".into(),
+        source: source.into(),
+        seq: None,
+        id,
+        event,
+        phase,
+        pts_ns,
+        at_unix_ns: Some(NEW_YEAR_NS + pts_ns),
+        told_ns: pts_ns,
+        since_ns: pts_ns,
+        tracks: vec![id],
+        zone: None,
+        side: None,
+        bbox: Some([16, 12, 48, 60]),
+        width: 160,
+        height: 120,
+        interrupted: false,
+    }
+}
+
+/// 2026, in nanoseconds since 1970.
+pub const NEW_YEAR_NS: u64 = 1_767_225_600_000_000_000;
 
 /// Limited range: this luma is black and that white.
 pub const LUMA: [u8; 2] = [16, 235];

@@ -72,6 +72,10 @@ struct Shared {
     /// Write what happens here, one JSON object per event: who came and left, stopped, crossed a line, was left behind; - is stdout
     #[arg(long, value_name = "FILE.jsonl")]
     events: Option<PathBuf>,
+    /// Keep what happens in this file, the last 100 000 lines, for the page and the next start [default: where a source is live, events.redb in
+    /// the state directory]
+    #[arg(long, value_name = "FILE")]
+    event_store: Option<PathBuf>,
     /// Overwrite files that are there under the names that outputs have by themselves
     #[arg(long)]
     force: bool,
