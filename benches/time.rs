@@ -4,12 +4,16 @@
 
 #![expect(clippy::print_stdout, reason = "a bench prints its times")]
 
+use mostream::events::{Events, Glance, Moment, Sight};
 use mostream::geometry::{Grid, PatchLayout, iou};
 use mostream::motion::flow::{TEXTURE, flow};
 use mostream::motion::grey::{Grey, Pyramid};
 use mostream::motion::{Camera, Motion};
+use mostream::record::{EventName, Phase};
 use mostream::scene::{Keys, Scene};
 use mostream::track::{Sighting, Tracks};
+use mostream::zones::{Path, Polygon, Regions};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 const SIZE: (usize, usize) = (384, 288);
@@ -21,6 +25,8 @@ const FRAMES: u64 = 200;
 const AIM_MS: f64 = 2.5;
 /// ... and for 50 tracks.
 const FOLLOW_MS: f64 = 0.3;
+/// ... and for what happens to them at 20 zones.
+const TELL_MS: f64 = 0.1;
 
 /// A smooth pattern that looks nowhere the same.
 fn pattern(x: f32, y: f32) -> f32 {
@@ -108,6 +114,57 @@ fn follow() -> f64 {
     median_ms(times)
 }
 
+/// What it costs a frame to tell what happens to 50 things at 20 zones and 5 lines, in milliseconds, with the look at the whole picture.
+fn tell() -> f64 {
+    let zone = |at: usize| {
+        let (left, top) = (0.2 * (at % 5) as f32, 0.25 * (at / 5) as f32);
+        // Six corners.
+        let corners = [[0.0, 0.1], [0.05, 0.0], [0.15, 0.0], [0.2, 0.1], [0.15, 0.2], [0.05, 0.2]];
+        let polygon = Polygon::try_from(corners.map(|[x, y]| [left + x, top + y]).to_vec()).ok()?;
+        Some(serde_json::from_value(serde_json::json!({ "name": format!("zone{at}"), "polygon": polygon })).ok()?)
+    };
+    let line = |at: usize| {
+        let points = Path::try_from(vec![[0.1 + 0.2 * at as f32, 0.0], [0.1 + 0.2 * at as f32, 1.0]]).ok()?;
+        Some(serde_json::from_value(serde_json::json!({ "name": format!("line{at}"), "points": points })).ok()?)
+    };
+    let (zones, lines) = ((0..20).filter_map(zone).collect(), (0..5).filter_map(line).collect());
+    let regions = Arc::new(Regions { zones, lines, ..Regions::default() });
+    let (mut motion, mut events) = (Motion::new(SIZE), Events::default());
+    let rgb = frame([0.0, 0.0], [-60.0, 0.0]);
+    let (mut times, mut told) = (Vec::new(), events.watch(&regions, 0));
+    for number in 0..400 {
+        let pts_ns = number * 40_000_000;
+        let evidence = motion.look(&rgb, pts_ns);
+        // Ten in a row, on five heights, a picture's width in eight seconds.
+        let sight = |at: u64| {
+            let x = (at % 10) as f32 / 10.0 + 0.005 * (number as f32 - 100.0);
+            let y = 0.15 + 0.2 * (at / 10) as f32;
+            let is_there = number >= 100 && (0.0..1.0).contains(&x);
+            is_there.then(|| Sight {
+                track: at + 1,
+                bbox: [(x - 0.02).max(0.0), y - 0.1, (x + 0.02).min(1.0), y],
+                score: 0.9,
+            })
+        };
+        let sights: Vec<Sight> = (0..50).filter_map(sight).collect();
+        let start = Instant::now();
+        let glance = Glance::new(&evidence, &[]);
+        let across = SIZE.0 as f32 / SIZE.1 as f32;
+        told.extend(events.update(&Moment { pts_ns, unix_ns: None, across, sights: &sights, glance: Some(&glance) }));
+        // While all of them are there, and not before.
+        if (100..160).contains(&number) {
+            times.push(start.elapsed());
+        }
+    }
+    let began = |name| told.iter().filter(|event| event.name == name && event.phase == Phase::Start).count();
+    let crossed = told.iter().filter(|event| event.name == EventName::Line).count();
+    println!("{} things, {} zones entered, {crossed} lines crossed", began(EventName::Object), began(EventName::Zone));
+    assert_eq!(began(EventName::Object), 50);
+    // Who begins at a tenth of the width crosses what is ahead of it.
+    assert!(crossed >= 50, "{crossed}");
+    median_ms(times)
+}
+
 fn main() {
     let pyramid = |shift: f32| Pyramid::new(Grey::half_of(&frame([shift, 0.0], [-60.0, 0.0]), SIZE.0, SIZE.1), 16);
     let field = flow(&pyramid(0.0), &pyramid(4.0), 4, TEXTURE);
@@ -120,4 +177,5 @@ fn main() {
     let (look, know, right) = run(2.0);
     println!("moving camera: look {look:.2} ms, know {know:.2} ms; {right} of 40 right");
     println!("50 tracks: {:.2} of {FOLLOW_MS} ms", follow());
+    println!("what happens to 50 things at 20 zones: {:.3} of {TELL_MS} ms", tell());
 }
