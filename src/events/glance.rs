@@ -21,8 +21,8 @@ pub struct Glance {
     grey: Grey,
     /// Means of [`CELLS`], row by row.
     cells: Vec<f32>,
-    /// The mean difference of neighbouring cells.
-    detail: f32,
+    /// The mean differences of neighbouring cells, and of neighbouring pixels.
+    detail: [f32; 2],
 }
 
 impl Glance {
@@ -36,12 +36,13 @@ impl Glance {
         let by = evidence.shake.as_ref().map_or([0.0; 2], |shake| shake.by(middle));
         let shift = [0, 1].map(|side| by[side] / sides[side]);
         let cells = cells(&grey);
-        let detail = differences(&cells).map(f32::abs).sum::<f32>() / cells.len() as f32;
+        let detail = [differences(&cells).map(f32::abs).sum::<f32>() / cells.len() as f32, fineness(&grey)];
         let holes = holes.iter().map(share).collect();
         Self { camera: evidence.camera, view: evidence.view, holes, shift, grey, cells, detail }
     }
 
-    pub fn detail(&self) -> f32 {
+    /// How much there is to see, coarse and fine.
+    pub fn detail(&self) -> [f32; 2] {
         self.detail
     }
 
@@ -113,6 +114,12 @@ fn cells(grey: &Grey) -> Vec<f32> {
         }
     }
     cells
+}
+
+/// The mean difference of pixels and those to their right.
+fn fineness(grey: &Grey) -> f32 {
+    let row = |row: &[f32]| row.iter().zip(&row[1..]).map(|(a, b)| (a - b).abs()).sum::<f32>();
+    grey.values.chunks_exact(grey.width.max(1)).map(row).sum::<f32>() / grey.values.len().max(1) as f32
 }
 
 /// Of each cell and its right and its lower neighbour.

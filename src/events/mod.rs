@@ -12,6 +12,7 @@ use crate::track::State;
 use crate::zones::{Counts, Regions, Side};
 pub use glance::Glance;
 use glance::Patch;
+use std::collections::VecDeque;
 use std::sync::Arc;
 use thing::{AtZone, Rest, Step, Turn, Way, area, foot, grown, is_at_edge, overlap, share_in};
 use upset::{Change, Upset};
@@ -30,12 +31,17 @@ const SAME: f32 = 0.3;
 const ALONE_NS: u64 = 2_000_000_000;
 /// Who is not seen for so long at the picture's edge has left; elsewhere it may be hidden for so long.
 const OUT_NS: u64 = 700_000_000;
+const RIM_NS: u64 = 1_500_000_000;
 const HIDDEN_NS: u64 = 3_500_000_000;
 /// What rests and is not seen is looked for after so long: it is there as long as its place looks like it.
 const UNSEEN_NS: u64 = 1_500_000_000;
 const LIKE: f32 = 0.6;
 /// A hole is spoken of when it has been bare for so long.
 const HOLE_NS: u64 = 1_000_000_000;
+/// A picture is kept so often, and a hole's place compared with one that is older than this; what is so like it has not changed.
+const STEP_NS: u64 = 2_000_000_000;
+const PAST_NS: u64 = 5_000_000_000;
+const AS_BEFORE: f32 = 0.75;
 /// A smaller hole is none.
 const LEAST_HOLE: f32 = 0.002;
 /// A scene is known after so long.
@@ -132,6 +138,8 @@ pub struct Events {
     upset: Upset,
     whole: Option<Open>,
     holes: Vec<Hole>,
+    /// Now and then, of the last while.
+    past: VecDeque<(u64, Glance)>,
     given: u64,
     /// Boxes, in shares of the picture, of what stood here when the last run ended.
     standing: Vec<[f32; 4]>,
@@ -365,7 +373,7 @@ impl Events {
             let stands = thing.way.rest.as_ref().filter(|_| !has_gone);
             let is_known = thing.way.first.ns.saturating_sub(calm_ns) >= KNOWN_NS;
             let alone_ns = thing.touched_ns.unwrap_or(thing.way.first.ns);
-            if stands.is_some() && is_known && ns.saturating_sub(alone_ns) >= ALONE_NS {
+            if stands.is_some() && is_known && !is_at_edge(&bbox) && ns.saturating_sub(alone_ns) >= ALONE_NS {
                 thing.being = Being::Left;
                 thing.start(EventName::LeftBehind, alone_ns, None, &mut self.given, &self.regions, told);
             }
@@ -428,7 +436,10 @@ impl Events {
     /// What was there and is not.
     fn note_holes(&mut self, moment: &Moment, calm: Option<u64>, told: &mut Vec<Event>) {
         let ns = moment.pts_ns;
-        let Some(calm_ns) = calm else { return self.holes.clear() };
+        let Some(calm_ns) = calm else {
+            self.past.clear();
+            return self.holes.clear();
+        };
         let is_known = ns.saturating_sub(calm_ns) >= KNOWN_NS;
         let found =
             moment.glance.iter().flat_map(|glance| &glance.holes).filter(|hole| is_known && area(hole) >= LEAST_HOLE);
@@ -457,6 +468,12 @@ impl Events {
             let covered = hole.taken.as_ref().map_or(0, |(at_ns, _)| *at_ns);
             ns.saturating_sub(hole.ns.max(covered)) >= HOLE_NS
         };
+        if let Some(glance) = moment.glance.filter(|_| self.past.back().is_none_or(|(last, _)| last + STEP_NS <= ns)) {
+            self.past.push_back((ns, glance.clone()));
+            while self.past.front().is_some_and(|(then, _)| then + 3 * PAST_NS < ns) {
+                self.past.pop_front();
+            }
+        }
         for hole in self.holes.extract_if(.., |hole| is_bare(hole)) {
             // Where something was known to stand, that tells.
             let stood = |thing: &Thing| {
@@ -466,7 +483,12 @@ impl Events {
             if self.things.iter().any(stood) {
                 continue;
             }
-            if let Some((at_ns, tracks)) = hole.taken {
+            // What looks as it did has lost nothing: who stood before it has a hole of his own.
+            let before = self.past.iter().rev().find(|(then, _)| then + PAST_NS <= hole.ns).or(self.past.front());
+            let now = moment.glance.map(|glance| glance.patch(&hole.bbox));
+            let is_as_before =
+                before.zip(now).is_some_and(|((_, then), now)| then.patch(&hole.bbox).alike(&now) > AS_BEFORE);
+            if let Some((at_ns, tracks)) = hole.taken.filter(|_| !is_as_before) {
                 let open = open(&mut self.given, EventName::TakenAway, at_ns, None);
                 told.push(Event { tracks, bbox: Some(hole.bbox), ..of_scene(&open, Phase::End, at_ns) });
             }
@@ -495,8 +517,12 @@ impl Events {
                     };
                     unseen >= UNSEEN_NS && !is_hidden && is_there() != Some(true)
                 }
+                _ if thing.being == Being::New => unseen >= RIM_NS,
                 _ => unseen >= if is_at_edge(&bbox) { OUT_NS } else { HIDDEN_NS },
             };
+            // Of who has gone, a rim may be seen for long.
+            let is_rim = is_at_edge(&bbox) && ns.saturating_sub(thing.way.half_seen(false)) >= RIM_NS;
+            let is_gone = is_gone || is_rim && thing.being != Being::New;
             if is_gone {
                 let is_out = is_at_edge(&bbox);
                 let at_ns = if is_out { thing.way.half_seen(false) } else { thing.seen_ns };

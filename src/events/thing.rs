@@ -33,7 +33,7 @@ const NEW_NS: u64 = 300_000_000;
 /// A thing's speed is that over so long.
 const SPEED_NS: u64 = 2_500_000_000;
 /// Nearer than this share of the picture, a box is at its edge.
-const EDGE: f32 = 0.015;
+const EDGE: f32 = 0.025;
 
 pub type Point = [f32; 2];
 

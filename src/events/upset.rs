@@ -53,7 +53,7 @@ enum State {
 pub struct Upset {
     state: State,
     reference: Option<(u64, Box<Glance>)>,
-    detail: f32,
+    detail: [f32; 2],
     /// Since when the camera is still.
     still_ns: Option<u64>,
     has_moved: bool,
@@ -67,7 +67,7 @@ impl Default for Upset {
         Self {
             state: State::Unknown,
             reference: None,
-            detail: 0.0,
+            detail: [0.0; 2],
             still_ns: None,
             has_moved: false,
             last_upset_ns: None,
@@ -91,7 +91,8 @@ impl Upset {
         let since = ns.saturating_sub(if self.has_moved { SETTLED_NS } else { 0 });
         self.still_ns = self.still_ns.filter(|_| is_still).or(is_still.then_some(since));
         self.has_moved = !is_still;
-        let is_dark = now.detail() < COVERED * self.detail;
+        let shows = |share: f32| (0..2).all(|scale| now.detail()[scale] >= share * self.detail[scale]);
+        let (is_dark, is_back) = (!shows(COVERED), shows(UNCOVERED));
         let reference = self.reference.as_ref().map(|(_, reference)| &**reference);
         let is_other = |before: &Glance| !is_still || now.view != before.view;
         let is_lit = |before: &Glance| !(1.0 / LIGHT..=LIGHT).contains(&now.brighter_than(before));
@@ -113,7 +114,9 @@ impl Upset {
                         self.last_upset_ns = Some(ns);
                     }
                     _ => {
-                        self.detail += (FOLLOW * seconds).min(1.0) * (now.detail() - self.detail);
+                        for (usual, now) in self.detail.iter_mut().zip(now.detail()) {
+                            *usual += (FOLLOW * seconds).min(1.0) * (now - *usual);
+                        }
                         if self.reference.as_ref().is_none_or(|(then, _)| ns.saturating_sub(*then) >= REFERENCE_NS) {
                             self.reference = Some((ns, Box::new(now.clone())));
                         }
@@ -149,7 +152,7 @@ impl Upset {
             State::Upset { name, since_ns, over_ns } => {
                 let (name, since_ns) = (*name, *since_ns);
                 let is_over = match name {
-                    EventName::Covered => now.detail() > UNCOVERED * self.detail,
+                    EventName::Covered => is_back,
                     _ => is_still,
                 };
                 let since = if name == EventName::Covered { ns } else { self.still_ns.unwrap_or(ns).max(since_ns) };
