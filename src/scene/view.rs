@@ -199,7 +199,7 @@ impl View {
             let is_novel = |z: &u8| if f32::from(*z) > NOVEL * UNITS { 255 } else { 0 };
             self.seen.foreground = self.novelty.iter().map(is_novel).collect();
         }
-        self.undo_shadows(rgb);
+        let dark = self.undo_shadows(rgb);
         let mut foreground = Vec::new();
         mask::majority(&self.seen.foreground, self.size, &mut foreground);
         let mut closed = foreground.clone();
@@ -209,7 +209,7 @@ impl View {
         let mut parts = components(&closed, self.size);
         let holes = match without.has(Sense::Ghosts) {
             true => vec![0; closed.len()],
-            false => self.without_holes(rgb, &moving, &parts, &mut closed),
+            false => self.without_holes(rgb, &moving, (&parts, dark), &mut closed),
         };
         if holes.contains(&255) {
             parts = components(&closed, self.size);
@@ -237,23 +237,29 @@ impl View {
         objects
     }
 
-    /// A dark thing is no shadow of another: it is new to the features by itself, and has an outline of its own.
-    fn undo_shadows(&mut self, rgb: &[u8]) {
+    /// A dark thing is no shadow of another: it is new to the features by itself, and has an outline of its own. Where the scene has had the
+    /// outline, it is the dark ground that something has left: gives these holes.
+    fn undo_shadows(&mut self, rgb: &[u8]) -> Vec<Part> {
         let mut dark = vec![0; self.novelty.len()];
         dark_and_new(&self.novelty, &self.seen.new, &mut dark);
         let mut smooth = Vec::new();
         mask::majority(&dark, self.size, &mut smooth);
         let compared = Compared { now: rgb, scene: &self.scene, moving: &[], size: self.size };
+        let mut holes = Vec::new();
         for part in components(&smooth, self.size) {
             let foreground = part.pixels(self.size.0).filter(|at| self.seen.foreground[*at] != 0).count();
-            if part.area as f32 >= LEAST * dark.len() as f32
-                && foreground as f32 <= THROWN * part.area as f32
-                && has_own_outline(&contour(&part, &compared, false))
-                && !self.is_light(&part, rgb)
-            {
+            let is_small = (part.area as f32) < LEAST * dark.len() as f32;
+            if is_small || foreground as f32 > THROWN * part.area as f32 || self.is_light(&part, rgb) {
+                continue;
+            }
+            let Contour { now, scene, around, .. } = contour(&part, &compared, false);
+            if now > scene.max(around) + OUTLINE {
                 part.pixels(self.size.0).for_each(|at| self.seen.foreground[at] = 255);
+            } else if scene > now.max(around) + OUTLINE {
+                holes.push(part);
             }
         }
+        holes
     }
 
     /// Whether a part is the scene itself in another light.
@@ -280,14 +286,21 @@ impl View {
         }
     }
 
-    /// Takes holes out of the foreground; says where they are.
-    fn without_holes(&mut self, rgb: &[u8], moving: &[u8], parts: &[Part], closed: &mut [u8]) -> Vec<u8> {
+    /// Takes holes out of the foreground, with those that are `dark`; says where they are.
+    fn without_holes(
+        &mut self,
+        rgb: &[u8],
+        moving: &[u8],
+        (parts, dark): (&[Part], Vec<Part>),
+        closed: &mut [u8],
+    ) -> Vec<u8> {
         let parts = parts.iter().filter(|part| self.is_novel(part));
         let compared = Compared { now: rgb, scene: &self.scene, moving, size: self.size };
-        let found = match self.recent.front() {
+        let mut found = match self.recent.front() {
             Some(_) => ghosts::find(parts, &compared, LEAST_PIECE * closed.len() as f32),
             None => Vec::new(),
         };
+        found.extend(dark);
         self.holes = found.iter().map(Part::bounds).collect();
         let mut holes = vec![0; closed.len()];
         for at in found.iter().flat_map(|hole| hole.pixels(self.size.0)) {
@@ -405,11 +418,6 @@ vectorized! {
             *dark = if *z > (NOVEL * UNITS) as u8 { *new } else { 0 };
         }
     }
-}
-
-/// Whether a part's outline is sharper than the scene and its surroundings are.
-fn has_own_outline(outline: &Contour) -> bool {
-    outline.now > outline.scene.max(outline.around) + OUTLINE
 }
 
 vectorized! {

@@ -132,7 +132,7 @@ fn lines_of_records_are_events() {
     let line = |id: u64, phase: &str, pts: u64, since: u64, told: u64, more: serde_json::Value| -> EventRecord {
         let mut line = json!({
             "kind": "event", "version": 1, "run": "r", "source": "a", "id": id, "event": "zone", "phase": phase,
-            "pts_ns": pts, "told_ns": told, "since_ns": since, "zone": "yard",
+            "pts_ns": pts, "told_ns": told, "since_ns": since, "zone": "yard", "width": 320, "height": 240,
         });
         line.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
         serde_json::from_value(line).unwrap()
