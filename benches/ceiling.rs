@@ -20,7 +20,7 @@ use mostream::engine::status::Board;
 use mostream::engine::{self, Cue, Input, Task};
 use mostream::geometry::PatchLayout;
 use mostream::localize::{Features, Localizer, PatchOutput};
-use mostream::publish::records::Records;
+use mostream::publish::records::{Lines, Records};
 use mostream::stream::feed::Files;
 use mostream::stream::frame::FrameFit;
 use mostream::stream::ingest::Span;
@@ -130,7 +130,7 @@ fn measure(dim: usize, sources: usize) -> f64 {
     let stop = AtomicBool::new(false);
     let start = Instant::now();
     let board = Board::default();
-    let records = Records::replace(&path);
+    let records = Records::replace(&path, Lines::Frames);
     let inputs = (0..sources).map(|number| {
         let feed = Files::new(vec![Source::new(CLIP).unwrap()], Span::default());
         Input { sinks: vec![records.sink()], ..Input::new(board.enter(number.to_string()), Box::new(feed)) }

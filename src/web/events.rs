@@ -129,18 +129,9 @@ impl Kept {
 }
 
 impl Site {
-    fn events(&self) -> Result<(Arc<dyn Events>, watch::Receiver<()>), Answer> {
-        // An answer to who follows that he need not come again.
-        let none = || answer(StatusCode::NO_CONTENT, TEXT, "");
-        self.kept.get().map(|kept| (kept.events.clone(), kept.more.clone())).ok_or_else(none)
-    }
-
     /// Those that are kept, the newest first.
     pub async fn events_listed<'a>(&self, asked: &impl Fn(&str) -> Option<&'a str>) -> Answer {
-        let (events, _) = match self.events() {
-            Ok(events) => events,
-            Err(none) => return none,
-        };
+        let Some(events) = self.kept.get().map(|kept| kept.events.clone()) else { return none_kept() };
         let given = || {
             let before = asked("before").map_or(Ok(u64::MAX), |text| number("before", text))?;
             let limit = asked("limit").map_or(Ok(LISTED), |text| number("limit", text))?;
@@ -183,10 +174,8 @@ impl Site {
         last: Option<&str>,
         asked: &impl Fn(&str) -> Option<&'a str>,
     ) -> Answer {
-        let (events, mut more) = match self.events() {
-            Ok(events) => events,
-            Err(none) => return none,
-        };
+        let kept = self.kept.get().map(|kept| (kept.events.clone(), kept.more.clone()));
+        let Some((events, mut more)) = kept else { return none_kept() };
         let after = last.map(|text| ("Last-Event-ID", text)).or(asked("after").map(|text| ("after", text)));
         let after = after.map(|(key, text)| number::<u64>(key, text)).transpose();
         let (wanted, after) = match Asked::new(asked).and_then(|wanted| Ok((wanted, after?))) {
@@ -246,6 +235,11 @@ impl Site {
         };
         self.live("text/event-stream", make)
     }
+}
+
+/// To who follows it says that he need not come again.
+fn none_kept() -> Answer {
+    answer(StatusCode::NO_CONTENT, TEXT, "")
 }
 
 /// Reads where it may block.

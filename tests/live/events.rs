@@ -198,12 +198,13 @@ fn a_damaged_file_is_put_aside() {
     drop(store);
     let whole = std::fs::read(&file).unwrap();
     let last = lines(&open(&file).reader()).last().unwrap().seq;
-    let damage: [(&str, &dyn Fn(&mut Vec<u8>)); 5] = [
-        ("no store at all", &|bytes| *bytes = b"It was a dark and stormy night".to_vec()),
-        ("zeros", &|bytes| bytes.fill(0)),
-        ("cut off", &|bytes| bytes.truncate(bytes.len() / 3)),
-        ("its head is gone", &|bytes| bytes[..512].fill(0xff)),
-        ("here and there", &|bytes| bytes.iter_mut().skip(4096).step_by(997).for_each(|byte| *byte ^= 0x55)),
+    type Harm = fn(&mut Vec<u8>);
+    let damage: [(&str, Harm); 5] = [
+        ("no store at all", |bytes| *bytes = b"It was a dark and stormy night".to_vec()),
+        ("zeros", |bytes| bytes.fill(0)),
+        ("cut off", |bytes| bytes.truncate(bytes.len() / 3)),
+        ("its head is gone", |bytes| bytes[..512].fill(0xff)),
+        ("here and there", |bytes| bytes.iter_mut().skip(4096).step_by(997).for_each(|byte| *byte ^= 0x55)),
     ];
     for (what, harm) in damage {
         let mut bytes = whole.clone();
