@@ -121,11 +121,11 @@ fn tell() -> f64 {
         // Six corners.
         let corners = [[0.0, 0.1], [0.05, 0.0], [0.15, 0.0], [0.2, 0.1], [0.15, 0.2], [0.05, 0.2]];
         let polygon = Polygon::try_from(corners.map(|[x, y]| [left + x, top + y]).to_vec()).ok()?;
-        Some(serde_json::from_value(serde_json::json!({ "name": format!("zone{at}"), "polygon": polygon })).ok()?)
+        serde_json::from_value(serde_json::json!({ "name": format!("zone{at}"), "polygon": polygon })).ok()
     };
     let line = |at: usize| {
         let points = Path::try_from(vec![[0.1 + 0.2 * at as f32, 0.0], [0.1 + 0.2 * at as f32, 1.0]]).ok()?;
-        Some(serde_json::from_value(serde_json::json!({ "name": format!("line{at}"), "points": points })).ok()?)
+        serde_json::from_value(serde_json::json!({ "name": format!("line{at}"), "points": points })).ok()
     };
     let (zones, lines) = ((0..20).filter_map(zone).collect(), (0..5).filter_map(line).collect());
     let regions = Arc::new(Regions { zones, lines, ..Regions::default() });

@@ -5,7 +5,7 @@
 use std::path::{Path, PathBuf};
 
 /// A crate, and the files and folders of `src` that may name it.
-const RULES: [(&str, &[&str]); 50] = [
+const RULES: [(&str, &[&str]); 51] = [
     ("serde", &[""]),
     ("jiff", &["zones/schedule.rs"]),
     ("pathfinding", &["assign.rs"]),

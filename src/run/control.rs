@@ -78,7 +78,7 @@ impl Control for Door {
             );
             return Err(Refusal::new("source", None, why));
         }
-        let ids = core.add(&source).map_err(|Wrong { place, error }| match error {
+        let ids = core.add(&source).map_err(|Wrong { place, error }| match *error {
             RunError::Spec(error) => wrong(error),
             other => Refusal::new(place.key.unwrap_or("body"), None, other.to_string()).of(other.kind()),
         })?;

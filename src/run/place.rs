@@ -17,7 +17,7 @@ pub(super) struct Place {
 #[derive(Debug)]
 pub(super) struct Wrong {
     pub place: Place,
-    pub error: RunError,
+    pub error: Box<RunError>,
 }
 
 /// All that is wrong so far: one fault does not hide the next.
@@ -34,16 +34,16 @@ impl Place {
     }
 
     pub fn wrong(self, error: impl Into<RunError>) -> Wrong {
-        Wrong { place: self, error: error.into() }
+        Wrong { place: self, error: Box::new(error.into()) }
     }
 }
 
 impl Wrong {
     /// With the file that the spec is from, and the line.
     pub fn told(self, file: Option<&Path>) -> RunError {
-        let Some(file) = file else { return self.error };
+        let Some(file) = file else { return *self.error };
         let line = config::line_of(file, self.place).map_or_else(String::new, |line| format!(":{line}"));
-        RunError::Placed { place: format!("{}{line}", file.display()), error: Box::new(self.error) }
+        RunError::Placed { place: format!("{}{line}", file.display()), error: self.error }
     }
 }
 
@@ -67,6 +67,6 @@ impl From<RunError> for Wrong {
 
 impl From<Wrong> for RunError {
     fn from(wrong: Wrong) -> Self {
-        wrong.error
+        *wrong.error
     }
 }

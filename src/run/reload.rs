@@ -86,7 +86,7 @@ impl Core {
                 state.known.extend(go);
                 state.known.sort_by_key(|source| source.id);
                 let source = place.source.and_then(|at| numbers.get(at).copied());
-                return Err(Place { source, ..place }.wrong(error));
+                return Err(Wrong { place: Place { source, ..place }, error });
             }
         };
         state.each = spec.each.clone();

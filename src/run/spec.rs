@@ -511,10 +511,9 @@ impl SourceOptions {
     }
 
     fn check_regions(&self) -> Result<(), SpecError> {
-        let zones = self.zone.iter().flatten().map(|zone| (zone.name.as_str(), zone.check())).collect();
-        let lines = self.line.iter().flatten().map(|line| (line.name.as_str(), line.check())).collect();
-        let all: [(&str, Vec<(&str, Result<(), String>)>); 2] = [("zone", zones), ("line", lines)];
-        for (key, tables) in all {
+        let zones = self.zone.iter().flatten().map(|zone| (zone.name.as_str(), zone.check()));
+        let lines = self.line.iter().flatten().map(|line| (line.name.as_str(), line.check()));
+        for (key, tables) in [("zone", Vec::from_iter(zones)), ("line", lines.collect())] {
             for (number, (name, checked)) in tables.iter().enumerate() {
                 let why = if !is_name(name) {
                     Err(format!("the name {name:?} is not 1 to 64 letters, digits, - and _"))
