@@ -1,11 +1,12 @@
 //! `mostream run --cue time`: what moves before a still camera is found, whole; pictures are seen as ever.
 
-use crate::support::clips::{Clip, film, luma, make, pan_over};
+use crate::support::clips::{self, Clip, film, luma, make, pan_over};
+use crate::support::play::{self, Play};
 use crate::support::program::{PROGRAM, stderr};
 use crate::support::scene::{self, Shape, Texture, Thing};
 use mostream::geometry::PixelBox;
 use mostream::motion::Camera;
-use mostream::record::FrameRecord;
+use mostream::record::{EventRecord, FrameRecord, Phase};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
@@ -271,4 +272,69 @@ fn a_picture_is_seen_as_by_appearance_alone() {
     assert!(usual.iter().all(|record| !record.objects.is_empty()));
     assert_eq!(records(&inside, &["--cue", "time"]), usual);
     assert_eq!(records(&inside, &[]), usual);
+}
+
+#[test]
+fn what_happens_in_a_scene_is_told_with_its_zone_and_where_nothing_happens_the_file_is_empty() {
+    let folder = tempfile::tempdir().unwrap();
+    // Somebody comes, stays in the yard for a while, and leaves; the same place without anybody.
+    let play = Play::new(8);
+    let size = (play::WIDTH, play::HEIGHT);
+    let clip = folder.path().join("yard.mp4");
+    clips::film_at(play.rate, clip.clone(), size, play.pictures(), clips::X264);
+    let truth = play.truth();
+    let zone = &truth["zone"][0];
+    let (name, polygon, stay) = (&zone["name"], &zone["polygon"], &zone["stay"]);
+    let text = format!(
+        "every = 5\n[[source]]\ninput = {clip:?}\n[[source.zone]]\nname = {name}\npolygon = {polygon}\nstay = {stay}\n"
+    );
+    let config = folder.path().join("yard.toml");
+    let run = |events: &str| {
+        let lines = folder.path().join(events);
+        std::fs::write(&config, format!("quiet = true\nevents = {lines:?}\n{text}")).unwrap();
+        let ran = Command::new(PROGRAM).args(["run", "--config"]).arg(&config).output().unwrap();
+        assert_eq!(ran.status.code(), Some(0), "{}", stderr(&ran));
+        std::fs::read_to_string(lines).unwrap()
+    };
+    let lines = run("first.jsonl");
+    let told: Vec<EventRecord> = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let ends: Vec<&EventRecord> = told.iter().filter(|event| event.phase == Phase::End).collect();
+    let expected = truth["events"].as_array().unwrap();
+    assert_eq!(ends.len(), expected.len(), "{told:?}");
+    for event in expected {
+        let is_same = |told: &&&EventRecord| {
+            let near = |told: u64, key: &str| told.abs_diff(event[key].as_u64().unwrap()) <= 1_000_000_000;
+            serde_json::json!(told.event) == event["event"]
+                && serde_json::json!(told.zone) == event["zone"]
+                && near(told.since_ns, "start_ns")
+                && near(told.pts_ns, "end_ns")
+        };
+        assert!(ends.iter().any(|told| is_same(&told)), "{event} is not in {told:?}");
+    }
+    // Each is told when it has begun, and of the same thing.
+    for end in &ends {
+        let start = told.iter().find(|start| start.id == end.id && start.phase == Phase::Start).unwrap();
+        assert!(start.told_ns < end.told_ns && start.tracks.first() == end.tracks.first(), "{start:?} {end:?}");
+    }
+    let of_any_run =
+        |lines: &str| Vec::from_iter(lines.lines().map(|line| line[line.find("\"source\"").unwrap()..].to_owned()));
+    assert_eq!(of_any_run(&lines), of_any_run(&run("again.jsonl")), "a file tells the same in every run");
+
+    let bare = folder.path().join("bare.mp4");
+    let first = play.draw(0);
+    clips::film_at(
+        play.rate,
+        bare.clone(),
+        size,
+        (0..90).map(|_| scene::Picture { rgb: first.rgb.clone(), boxes: vec![] }),
+        clips::X264,
+    );
+    let none = folder.path().join("none.jsonl");
+    let ran = Command::new(PROGRAM)
+        .args(["run", "--quiet", "--every", "5", "--events"])
+        .args([&none, &bare])
+        .output()
+        .unwrap();
+    assert_eq!(ran.status.code(), Some(0), "{}", stderr(&ran));
+    assert_eq!(std::fs::read_to_string(none).unwrap(), "");
 }
