@@ -152,7 +152,9 @@ impl Site {
                 Err(error) => no_object(r#"{"input": "rtsp://10.0.0.7/stream"}"#, error),
             },
             Ok(Change::Reload) => self.made(StatusCode::OK, |control| control.reload()).await,
-            Ok(Change::Remove(id) | Change::Pause(id, _) | Change::Regions(id)) if self.board.get(id).is_none() => unknown(segments[1]),
+            Ok(Change::Remove(id) | Change::Pause(id, _) | Change::Regions(id)) if self.board.get(id).is_none() => {
+                unknown(segments[1])
+            }
             Ok(Change::Remove(id)) => {
                 self.made(StatusCode::OK, move |control| control.remove(id).ok_or_else(gone)).await
             }

@@ -63,7 +63,6 @@ class Plan {
     this.plan.onpointerdown = (event) => this.press(event);
     this.plan.onpointermove = (event) => this.drag(event);
     this.plan.onpointerup = this.plan.onpointercancel = () => this.release();
-    this.plan.ondblclick = () => this.close();
     this.sizes = new ResizeObserver(() => this.show());
   }
 
@@ -229,7 +228,8 @@ class Plan {
     const isNear = (other) => Math.hypot((other[0] - at[0]) * width, (other[1] - at[1]) * height) < NEAR_PX;
     if (this.draft.length) {
       const [first] = this.draft;
-      if (isNear(this.draft.at(-1))) return;
+      // The second click of a double click.
+      if (isNear(this.draft.at(-1))) return this.draft.length < LEAST(this.form.elements.kind.value) ? null : this.close();
       const closes = this.form.elements.kind.value !== "line" && this.draft.length >= 3 && isNear(first);
       return closes ? this.close() : this.set(at);
     }
