@@ -31,7 +31,7 @@ const RULES: [(&str, &[&str]); 51] = [
     ("fast_image_resize", &["fit.rs"]),
     ("opencv", &["overlay.rs"]),
     ("crossbeam_channel", &["engine", "run/observe.rs"]),
-    ("toml_edit", &["run/config.rs"]),
+    ("toml_edit", &["run/config.rs", "run/save.rs"]),
     ("humantime", &["publish/segments.rs", "run/values.rs", "web/events.rs", "cli"]),
     ("directories", &["backbone/cache.rs", "zoo/mod.rs"]),
     ("indicatif", &["cli/log.rs", "cli/models.rs", "cli/progress.rs"]),

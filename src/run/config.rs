@@ -23,9 +23,15 @@ pub struct ConfigError {
 impl RunSpec {
     /// Reads a file; what is wrong is told with the file's name and the line.
     pub fn read(path: &Path) -> Result<Self, RunError> {
+        Self::read_with_text(path).map(|(spec, _)| spec)
+    }
+
+    /// The same, and the text of the file.
+    pub(super) fn read_with_text(path: &Path) -> Result<(Self, String), RunError> {
         let fail = |why: &dyn std::fmt::Display| RunError::Usage(format!("{}:{why}", path.display()));
         let text = std::fs::read_to_string(path).map_err(|error| fail(&format!(" {error}")))?;
-        Self::from_toml(&text).map_err(|error| fail(&error))
+        let spec = Self::from_toml(&text).map_err(|error| fail(&error))?;
+        Ok((spec, text))
     }
 
     /// From the text of a file, checked.

@@ -106,13 +106,28 @@ impl Control for Door {
         Some(json!({ "number": id, "name": source.name, "paused": is_paused }))
     }
 
+    fn set_regions(&self, id: LaneId, regions: Map<String, Value>) -> Result<Option<Value>, Refusal> {
+        let regions = SourceOptions::of_regions(regions).map_err(wrong)?.regions();
+        let core = self.core()?;
+        let Some(source) = core.board().get(id) else { return Ok(None) };
+        let Some(is_saved) = core.save_regions(id, &regions, self.config.as_deref()).map_err(unchanged)? else {
+            return Ok(None);
+        };
+        warn!("other zones, lines or masks over HTTP for {:?}", source.name);
+        let file = self.config.as_deref().filter(|_| is_saved).map(|file| file.to_string_lossy());
+        Ok(Some(json!({ "number": id, "name": source.name, "saved_to": file })))
+    }
+
     fn reload(&self) -> Result<Value, Refusal> {
         let none = || Refusal::new("config", None, "the run is from no file: start it with --config");
         let file = self.config.as_deref().ok_or_else(none)?;
-        let fail =
-            |error: RunError| Refusal::new("config", None, format!("nothing has changed: {error}")).of(error.kind());
-        self.core()?.reload_file(file).map(|changes| json!(changes)).map_err(fail)
+        self.core()?.reload_file(file).map(|changes| json!(changes)).map_err(unchanged)
     }
+}
+
+/// What is wrong with the file of the run.
+fn unchanged(error: RunError) -> Refusal {
+    Refusal::new("config", None, format!("nothing has changed: {error}")).of(error.kind())
 }
 
 fn wrong(SpecError { key, table, why, .. }: SpecError) -> Refusal {

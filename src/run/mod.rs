@@ -41,6 +41,7 @@ mod outputs;
 mod place;
 mod reload;
 mod resolve;
+mod save;
 mod scene;
 mod sources;
 pub mod spec;

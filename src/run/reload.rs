@@ -120,7 +120,7 @@ impl Core {
 }
 
 /// What needs a new connection where it changes.
-fn connected(source: &SourceSpec) -> SourceSpec {
+pub(super) fn connected(source: &SourceSpec) -> SourceSpec {
     let options = source.options.clone();
     SourceSpec {
         options: SourceOptions { paused: None, ..options.with_regions(&Regions::default()) },

@@ -92,6 +92,8 @@ pub struct Shared {
     pub batch: Option<u16>,
 }
 
+/// The keys of what a picture is parted into.
+pub(super) const REGIONS: [&str; 4] = ["zone", "line", "ignore", "mask"];
 /// Frames that wait hold their pictures.
 const MOST_DELAY: Duration = Duration::from_secs(2);
 
@@ -485,6 +487,22 @@ impl SourceOptions {
             mask: own.mask.or(each.mask),
             is_guest: own.is_guest,
         }
+    }
+
+    /// With nothing but what a picture is parted into, checked; a key that is not there is none.
+    pub(super) fn of_regions(table: Map<String, Value>) -> Result<Self, SpecError> {
+        let mut options = Map::new();
+        for (key, value) in table {
+            if !REGIONS.contains(&key.as_str()) {
+                let key = key.chars().take(64).collect::<String>();
+                return Err(unknown(&key, REGIONS.map(str::to_owned).into()));
+            }
+            let value = fitting::<Self>(&key, value)?;
+            options.insert(key, value);
+        }
+        let options: Self = whole(options)?;
+        options.check_regions()?;
+        Ok(options)
     }
 
     /// What the picture is parted into.

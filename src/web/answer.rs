@@ -27,6 +27,7 @@ const PAGE: &str = include_str!("page.html");
 const CSS: &str = include_str!("page.css");
 const JS: &str = include_str!("page.js");
 const TIMELINE_JS: &str = include_str!("timeline.js");
+const ZONES_JS: &str = include_str!("zones.js");
 const DOOR: &str = include_str!("door.html");
 
 pub const TEXT: &str = "text/plain; charset=utf-8";
@@ -139,6 +140,7 @@ impl Site {
             "/page.css" => return answer(StatusCode::OK, "text/css; charset=utf-8", CSS),
             "/page.js" => return answer(StatusCode::OK, "text/javascript; charset=utf-8", JS),
             "/timeline.js" => return answer(StatusCode::OK, "text/javascript; charset=utf-8", TIMELINE_JS),
+            "/zones.js" => return answer(StatusCode::OK, "text/javascript; charset=utf-8", ZONES_JS),
             _ => {}
         }
         let asked: Vec<(Cow<str>, Cow<str>)> =
@@ -186,7 +188,17 @@ impl Site {
             _ => {}
         }
         let of_source = path.strip_prefix("/sources/").and_then(|rest| rest.split_once('/'));
-        let found = of_source.and_then(|(number, what)| Some((self.source(number.parse().ok()?)?, what)));
+        let of_source = of_source.and_then(|(number, what)| Some((number.parse().ok()?, what)));
+        if let Some((id, "regions")) = of_source
+            && let Some(status) = self.board.get(id)
+        {
+            // Each number in as few digits as tell it.
+            return match serde_json::to_string(&*status.regions()) {
+                Ok(regions) => answer(StatusCode::OK, JSON, regions),
+                Err(error) => answer(StatusCode::INTERNAL_SERVER_ERROR, TEXT, format!("{error}\n")),
+            };
+        }
+        let found = of_source.and_then(|(id, what)| Some((self.source(id)?, what)));
         match found {
             Some((source, "picture.jpg" | "snapshot")) => self.picture(&source, request).await,
             Some((source, "stream.mjpg")) => self.stream(source),

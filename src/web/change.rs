@@ -26,6 +26,8 @@ pub trait Control: Send {
     fn remove(&self, id: LaneId) -> Option<Value>;
     /// Has a source rest, or go on, and tells which; none where it is not there.
     fn pause(&self, id: LaneId, is_paused: bool) -> Option<Value>;
+    /// Parts a source's picture anew, as these tables of a config say, and tells where that is kept; none where it is not there.
+    fn set_regions(&self, id: LaneId, regions: Map<String, Value>) -> Result<Option<Value>, Refusal>;
     /// Reads the file of the run again, and tells what has changed.
     fn reload(&self) -> Result<Value, Refusal>;
 }
@@ -74,6 +76,7 @@ enum Change {
     Add,
     Remove(LaneId),
     Pause(LaneId, bool),
+    Regions(LaneId),
     Reload,
 }
 
@@ -81,6 +84,7 @@ enum Change {
 pub fn methods(path: &str) -> &'static str {
     match Vec::from_iter(path.split('/').skip(1))[..] {
         ["sources"] => "GET, HEAD, POST",
+        ["sources", _, "regions"] => "GET, HEAD, PUT",
         ["sources", _, "pause" | "resume"] | ["reload"] => "POST",
         ["sources", _] => "DELETE",
         _ => "GET, HEAD",
@@ -119,6 +123,7 @@ impl Site {
             ("POST", ["sources", number, how @ ("pause" | "resume")]) => {
                 number.parse().map(|id| Change::Pause(id, *how == "pause")).map_err(|_| *number)
             }
+            ("PUT", ["sources", number, "regions"]) => number.parse().map(Change::Regions).map_err(|_| *number),
             _ => return not_so(&head.method, path),
         };
         if !self.guard.may_change(&head.headers) {
@@ -137,23 +142,32 @@ impl Site {
             Ok(Err((status, why))) => return Refusal::new("body", None, why).with(status),
             Err(_) => return Refusal::new("body", None, "it did not come in time").with(StatusCode::REQUEST_TIMEOUT),
         };
+        let no_object = |such: &str, error: serde_json::Error| {
+            let why = format!("it is no JSON object such as {such}: {error}");
+            Refusal::new("body", None, why).with(StatusCode::BAD_REQUEST)
+        };
         match change {
             Ok(Change::Add) => match serde_json::from_slice(&body) {
                 Ok(table) => self.made(StatusCode::CREATED, move |control| control.add(table)).await,
-                Err(error) => {
-                    let why =
-                        format!("it is no JSON object such as {{\"input\": \"rtsp://10.0.0.7/stream\"}}: {error}");
-                    Refusal::new("body", None, why).with(StatusCode::BAD_REQUEST)
-                }
+                Err(error) => no_object(r#"{"input": "rtsp://10.0.0.7/stream"}"#, error),
             },
             Ok(Change::Reload) => self.made(StatusCode::OK, |control| control.reload()).await,
-            Ok(Change::Remove(id) | Change::Pause(id, _)) if self.board.get(id).is_none() => unknown(segments[1]),
+            Ok(Change::Remove(id) | Change::Pause(id, _) | Change::Regions(id)) if self.board.get(id).is_none() => {
+                unknown(segments[1])
+            }
             Ok(Change::Remove(id)) => {
                 self.made(StatusCode::OK, move |control| control.remove(id).ok_or_else(gone)).await
             }
             Ok(Change::Pause(id, is)) => {
                 self.made(StatusCode::OK, move |control| control.pause(id, is).ok_or_else(gone)).await
             }
+            Ok(Change::Regions(id)) => match serde_json::from_slice(&body) {
+                Ok(table) => {
+                    let set = move |control: &dyn Control| control.set_regions(id, table)?.ok_or_else(gone);
+                    self.made(StatusCode::OK, set).await
+                }
+                Err(error) => no_object(r#"{"mask": [{"polygon": [[0, 0], [0.2, 0], [0.2, 0.3]]}]}"#, error),
+            },
             Err(number) => unknown(number),
         }
     }
@@ -197,7 +211,7 @@ async fn whole<B: Body<Data = Bytes> + Unpin>(mut body: B) -> Result<Vec<u8>, (S
     let mut next = body.size_hint().lower();
     loop {
         if bytes.len() as u64 + next > MOST_BYTES {
-            let why = format!("it is longer than {MOST_BYTES} bytes: add one source at a time");
+            let why = format!("it is longer than {MOST_BYTES} bytes: change less at a time");
             return Err((StatusCode::PAYLOAD_TOO_LARGE, why));
         }
         match poll_fn(|context| Pin::new(&mut body).poll_frame(context)).await {

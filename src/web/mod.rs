@@ -6,7 +6,7 @@
 //!                               └► records, to whoever follows ─► /records   ├► /sources, /metrics, /readyz
 //! status board ──────────────────────────────────────────────────────────────┘
 //! Events, which the run implements ─► /events, /events.json
-//! POST, DELETE ─► guard: host, origin, token ─► body ─► Control, which the run implements
+//! POST, PUT, DELETE ─► guard: host, origin, token ─► body ─► Control, which the run implements
 //! ```
 //!
 //! One thread serves, pictures are encoded and changes made on others, and the engine waits for none of them: a sink swaps the newest

@@ -49,6 +49,7 @@ class Tile {
     this.at(".save").onclick = () => this.save();
     this.at(".hold").onclick = () => this.hold();
     this.at(".enlarge").onclick = () => this.enlarge();
+    this.at(".edit").onclick = () => (this.plan ??= new Plan(this)).toggle();
     this.at(".pause").onclick = () => this.change("POST", this.isPaused ? "/resume" : "/pause");
     this.at(".remove").onclick = () => this.remove();
     this.at(".save").disabled = true;
@@ -69,7 +70,7 @@ class Tile {
     this.isPaused = source.paused;
     this.element.classList.toggle("paused", source.paused);
     set(".veil", source.paused ? "Paused" : source.state === "live" && this.blob ? "" : VEILS[source.state]);
-    this.at(".changes").hidden = !mayChange;
+    this.at(".changes").hidden = this.at(".store").hidden = !mayChange;
     set(".pause", source.paused ? "Resume" : "Pause");
     set(".objects", source.state === "live" ? whole.format(source.objects_now) : "–");
     set(".fps", rate(source.fps));
@@ -108,13 +109,13 @@ class Tile {
       area += `M${left} 40V${y}H${right}V40Z`;
       isOpen = true;
     });
-    this.at(".line").setAttribute("d", line);
-    this.at(".area").setAttribute("d", area);
-    this.at(".gap").setAttribute("d", gap);
+    this.at(".timeline .line").setAttribute("d", line);
+    this.at(".timeline .area").setAttribute("d", area);
+    this.at(".timeline .gap").setAttribute("d", gap);
     const top = Math.max(0, ...seconds);
     this.at(".most").textContent = `${gap ? "grey: no frames · " : ""}at most ${top}`;
     this.at(".from").textContent = `${span(seconds.length)} ago`;
-    this.at("svg").ariaLabel = `Objects in the last ${span(seconds.length)}: at most ${top}`;
+    this.at(".timeline svg").ariaLabel = `Objects in the last ${span(seconds.length)}: at most ${top}`;
   }
 
   /** Asks for the newest picture again and again, while somebody can see it. */
@@ -161,14 +162,20 @@ class Tile {
     }));
   }
 
-  /** Frames a part of the picture, in shares of it; none with null. */
-  mark(part) {
-    const mark = this.at(".mark"), canvas = this.at(".picture");
-    mark.hidden = !part;
-    if (!part) return;
+  /** Where the picture is within its place: left, top, width, height. */
+  part() {
+    const canvas = this.at(".picture");
     const scale = Math.min(canvas.clientWidth / canvas.width, canvas.clientHeight / canvas.height);
     const [width, height] = [canvas.width * scale, canvas.height * scale];
-    const [left, top] = [canvas.offsetLeft + (canvas.clientWidth - width) / 2, canvas.offsetTop + (canvas.clientHeight - height) / 2];
+    return [canvas.offsetLeft + (canvas.clientWidth - width) / 2, canvas.offsetTop + (canvas.clientHeight - height) / 2, width, height];
+  }
+
+  /** Frames a part of the picture, in shares of it; none with null. */
+  mark(part) {
+    const mark = this.at(".mark");
+    mark.hidden = !part;
+    if (!part) return;
+    const [left, top, width, height] = this.part();
     const place = { left: left + part[0] * width, top: top + part[1] * height, width: (part[2] - part[0]) * width, height: (part[3] - part[1]) * height };
     for (const [name, value] of Object.entries(place)) mark.style.setProperty(name, `${value}px`);
   }
@@ -176,7 +183,7 @@ class Tile {
   /** Has the source changed; who may not is told why. */
   async change(method, what) {
     const changed = change(method, `sources/${this.number}${what}`).then(refresh);
-    this.at(".fault").textContent = await changed.then(() => "", (error) => error.message);
+    this.at(".about > .fault").textContent = await changed.then(() => "", (error) => error.message);
   }
 
   remove() {
@@ -296,7 +303,7 @@ by("adding").querySelector("form").onsubmit = async (event) => {
 };
 document.addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.altKey || event.metaKey || document.querySelector("dialog[open]")) return;
-  if (event.target.closest("input, select")) return;
+  if (event.target.closest("input, select, textarea, .plan")) return;
   const place = tiles.indexOf(current), key = event.key.toLowerCase();
   if (key === "?") by("keys").showModal();
   else if (key >= "1" && key <= "9") tiles[key - 1]?.go();

@@ -7,19 +7,27 @@ mod shape;
 mod spans;
 
 pub use schedule::Schedule;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 pub use shape::{Path, Polygon, Side};
 pub use spans::spans;
 
-/// What one source's picture is parted into.
-#[derive(Clone, Debug, Default, PartialEq)]
+/// What one source's picture is parted into; written by the keys and tables of a config.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Regions {
+    #[serde(rename = "zone")]
     pub zones: Vec<Zone>,
+    #[serde(rename = "line")]
     pub lines: Vec<Line>,
     /// What stands or walks here is no object.
+    #[serde(rename = "ignore", serialize_with = "areas")]
     pub ignored: Vec<Polygon>,
     /// Black before anything looks at a frame.
+    #[serde(rename = "mask", serialize_with = "areas")]
     pub masks: Vec<Polygon>,
+}
+
+fn areas<S: Serializer>(polygons: &[Polygon], to: S) -> Result<S::Ok, S::Error> {
+    to.collect_seq(polygons.iter().cloned().map(|polygon| Area { polygon }))
 }
 
 /// A part of the picture that things enter, leave and stay in.

@@ -17,7 +17,7 @@ use std::process::{Child, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-const DOOR: &str = "videotestsrc is-live=true pattern=ball ! video/x-raw,format=I420,width=160,height=120,framerate=15/1 \
+pub(super) const DOOR: &str = "videotestsrc is-live=true pattern=ball ! video/x-raw,format=I420,width=160,height=120,framerate=15/1 \
                     ! appsink name=frames";
 const JSON: (&str, &str) = ("Content-Type", "application/json");
 
@@ -86,7 +86,13 @@ fn a_hostile_page_on_the_same_machine_changes_nothing() {
     let own = format!("http://{page}");
     let near = format!("http://{page}.evil.example");
     let good = br#"{"input": "rtsp://127.0.0.1:1/x", "name": "evil"}"#;
-    let changes = [("POST", "/sources"), ("DELETE", "/sources/0"), ("POST", "/sources/0/pause"), ("POST", "/reload")];
+    let changes = [
+        ("POST", "/sources"),
+        ("DELETE", "/sources/0"),
+        ("POST", "/sources/0/pause"),
+        ("PUT", "/sources/0/regions"),
+        ("POST", "/reload"),
+    ];
     let before = listed(page);
     let refused = |method: &str, path: &str, headers: &[(&str, &str)], body: &[u8], status: u16, words: &[&str]| {
         let (got, head, text) = send(page, method, path, headers, body);
@@ -131,6 +137,7 @@ fn a_hostile_page_on_the_same_machine_changes_nothing() {
         ("GET", "/reload", "post"),
         ("POST", "/sources/0", "delete"),
         ("GET", "/sources/0/pause", "post"),
+        ("POST", "/sources/0/regions", "get, head, put"),
         ("POST", "/sources/0/picture.jpg", "get, head"),
         ("POST", "/", "get, head"),
     ] {
@@ -140,6 +147,7 @@ fn a_hostile_page_on_the_same_machine_changes_nothing() {
     for number in ["7", "-1", "x", "", "99999999999999999999999"] {
         refused("DELETE", &format!("/sources/{number}"), &[bearer, JSON], b"", 404, &["source", number]);
         refused("POST", &format!("/sources/{number}/pause"), &[bearer, JSON], b"", 404, &["source", number]);
+        refused("PUT", &format!("/sources/{number}/regions"), &[bearer, JSON], b"{}", 404, &["source", number]);
     }
     refused("POST", "/reload", &[bearer, JSON], b"", 400, &["config", "--config"]);
 
@@ -308,15 +316,15 @@ fn a_camera_is_added_paused_and_removed_over_http_and_the_file_is_read_again() {
 }
 
 /// The program with a page, and a file with this text besides.
-struct Running {
-    folder: tempfile::TempDir,
+pub(super) struct Running {
+    pub(super) folder: tempfile::TempDir,
     child: Child,
-    page: SocketAddr,
-    token: String,
+    pub(super) page: SocketAddr,
+    pub(super) token: String,
 }
 
 impl Running {
-    fn start(text: &str) -> Self {
+    pub(super) fn start(text: &str) -> Self {
         let (folder, port) = (tempfile::tempdir().unwrap(), free_port());
         let page = SocketAddr::from(([127, 0, 0, 1], port));
         let mut command = program::mostream(folder.path(), &["run", "--config", "c.toml"]);
@@ -330,7 +338,7 @@ impl Running {
         Self { folder, child, page, token }
     }
 
-    fn ask(&self, method: &str, path: &str, body: Value) -> (u16, Value) {
+    pub(super) fn ask(&self, method: &str, path: &str, body: Value) -> (u16, Value) {
         let body = if body.is_null() { String::new() } else { body.to_string() };
         let bearer = format!("Bearer {}", self.token);
         let (status, _, told) = send(self.page, method, path, &[("Authorization", &bearer), JSON], body.as_bytes());
@@ -338,19 +346,19 @@ impl Running {
     }
 
     /// The source of this number as it is listed.
-    fn source(&self, number: u64) -> Value {
+    pub(super) fn source(&self, number: u64) -> Value {
         let all: Value = serde_json::from_str(&get(&format!("http://{}/sources", self.page), &[]).1).unwrap();
         all["sources"].as_array().unwrap().iter().find(|source| source["number"] == number).cloned().unwrap_or_default()
     }
 
-    fn reload(&self, text: &str) -> Value {
+    pub(super) fn reload(&self, text: &str) -> Value {
         write(&self.folder, self.page, text);
         let (status, told) = self.ask("POST", "/reload", Value::Null);
         assert_eq!(status, 200, "{told}");
         told
     }
 
-    fn log(&self) -> String {
+    pub(super) fn log(&self) -> String {
         std::fs::read_to_string(self.folder.path().join("log")).unwrap()
     }
 }
@@ -362,7 +370,7 @@ impl Drop for Running {
     }
 }
 
-fn write(folder: &tempfile::TempDir, page: SocketAddr, text: &str) {
+pub(super) fn write(folder: &tempfile::TempDir, page: SocketAddr, text: &str) {
     let head = format!("records = \"r.jsonl\"\nsize = \"64x48\"\nmethod = \"lost\"\nweb = \"{page}\"\n");
     std::fs::write(folder.path().join("c.toml"), head + text).unwrap();
 }

@@ -12,6 +12,8 @@ pub const ESCAPE: &str = "\u{e00c}";
 pub const SHIFT: &str = "\u{e008}";
 pub const LEFT: &str = "\u{e012}";
 pub const RIGHT: &str = "\u{e014}";
+pub const BACKSPACE: &str = "\u{e003}";
+pub const DELETE: &str = "\u{e017}";
 pub const DOWN: &str = "\u{e015}";
 
 /// The member of an element's JSON that names it, by the protocol.
@@ -102,6 +104,16 @@ impl Browser {
         if presses {
             steps.extend(["pointerDown", "pointerUp"].map(|kind| json!({ "type": kind, "button": 0 })));
         }
+        let mouse =
+            json!({ "type": "pointer", "id": "mouse", "parameters": { "pointerType": "mouse" }, "actions": steps });
+        self.post("/actions", json!({ "actions": [mouse] }));
+    }
+
+    /// Presses the mouse's button at a place in the window, and lets it go at another.
+    pub fn drag(&self, from: [f64; 2], to: [f64; 2]) {
+        let to_place = |[x, y]: [f64; 2]| json!({ "type": "pointerMove", "duration": 0, "x": x as i64, "y": y as i64 });
+        let button = |kind: &str| json!({ "type": kind, "button": 0 });
+        let steps = [to_place(from), button("pointerDown"), to_place(to), button("pointerUp")];
         let mouse =
             json!({ "type": "pointer", "id": "mouse", "parameters": { "pointerType": "mouse" }, "actions": steps });
         self.post("/actions", json!({ "actions": [mouse] }));
