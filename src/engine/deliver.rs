@@ -324,7 +324,8 @@ impl<'a> Delivery<'a> {
             let FrameOrder { evidence, picture, wanted, arrived, .. } = *order;
             out.past.see(&record, evidence.as_ref());
             if evidence.is_some() {
-                self.status.knows_by(out.past.scene.bytes() + follow.bytes() + held.bytes());
+                let own = follow.bytes() + held.bytes() + out.events.bytes();
+                self.status.knows_by(out.past.scene.bytes() + own);
             }
             let picture = picture.and_then(|(frame, share)| {
                 // A file's next picture waits for room that this one would hold.

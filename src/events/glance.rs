@@ -41,6 +41,11 @@ impl Glance {
         Self { camera: evidence.camera, view: evidence.view, holes, shift, grey, cells, detail }
     }
 
+    /// Bytes that it holds.
+    pub fn bytes(&self) -> usize {
+        4 * (self.grey.values.len() + self.cells.len())
+    }
+
     /// How much there is to see, coarse and fine.
     pub fn detail(&self) -> [f32; 2] {
         self.detail

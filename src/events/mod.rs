@@ -224,9 +224,10 @@ impl Events {
         told
     }
 
-    /// Events that go on, and bytes that are held.
+    /// Bytes that it holds.
     pub fn bytes(&self) -> usize {
-        self.things.len() * (size_of::<Thing>() + 160 * size_of::<Step>())
+        let things: usize = self.things.iter().map(|thing| size_of::<Thing>() + thing.way.bytes()).sum();
+        things + self.past.iter().map(|(_, glance)| glance.bytes()).sum::<usize>()
     }
 
     fn of_whole(&mut self, change: Change, told: &mut Vec<Event>) {
@@ -267,13 +268,9 @@ impl Events {
             };
             let thing = &mut self.things[at];
             if !thing.tracks.contains(&sight.track) {
-                thing.tracks.push(sight.track);
-                if thing.tracks.len() > TRACKS {
-                    thing.tracks.remove(0);
-                }
+                thing.is_also(&[sight.track]);
             }
-            thing.seen_ns = ns;
-            thing.score = sight.score;
+            (thing.seen_ns, thing.score) = (ns, sight.score);
             if let Some(moved_ns) = thing.way.go(ns, sight.bbox, moment.across) {
                 let is_stop = |open: &mut Open| matches!(open.name, EventName::Stopped | EventName::LeftBehind);
                 let over: Vec<Open> = thing.open.extract_if(.., is_stop).collect();
@@ -334,12 +331,12 @@ impl Events {
             };
             let heir = self.things.remove(at);
             let left = &mut self.things[left - usize::from(left > at)];
-            left.tracks.extend(heir.tracks);
+            left.is_also(&heir.tracks);
             (left.seen_ns, left.score) = (ns, heir.score);
             if was_hidden {
                 left.way.go(ns, bbox, across);
             } else {
-                left.way.jump(ns, bbox)
+                left.way.jump(ns, bbox);
             }
         }
     }
@@ -619,6 +616,12 @@ impl Thing {
         thing.being = Being::Left;
         thing.way.rest = Some(Rest { at: foot(&bbox), since_ns: ns, patch });
         thing
+    }
+
+    /// These tracks are it, too; of very many the last are remembered.
+    fn is_also(&mut self, tracks: &[u64]) {
+        self.tracks.extend(tracks);
+        self.tracks.drain(..self.tracks.len().saturating_sub(TRACKS));
     }
 
     fn has(&self, name: EventName, zone: Option<usize>) -> bool {

@@ -132,6 +132,11 @@ impl Way {
         }
     }
 
+    /// Bytes that it holds.
+    pub fn bytes(&self) -> usize {
+        self.steps.len() * size_of::<Step>()
+    }
+
     pub fn last(&self) -> &Step {
         self.steps.back().unwrap_or(&self.first)
     }
