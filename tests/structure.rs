@@ -134,8 +134,8 @@ const FLOORS: [(&str, &[&str]); 28] = [
     (
         "run",
         &[
-            "analyzer", "backbone", "discover", "engine", "geometry", "localize", "partial", "publish", "record",
-            "scene", "stream", "web", "zones", "zoo", "picture",
+            "analyzer", "backbone", "discover", "engine", "geometry", "localize", "markup", "partial", "publish",
+            "record", "scene", "stream", "web", "zones", "zoo", "picture",
         ],
     ),
 ];

@@ -3,6 +3,7 @@
 use super::RunError;
 use super::place::Place;
 use super::spec::{RunSpec, SpecError};
+use crate::markup::plain;
 use crate::stream::redact;
 use serde_json::{Map, Value};
 use std::path::Path;
@@ -13,7 +14,7 @@ const LEFT_OUT: &str = "# its user name and password are not written here: see c
 
 /// What is wrong with a file, and in which line.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{line}: {why}")]
+#[error("{line}: {}", plain(why))]
 pub struct ConfigError {
     /// From 1.
     pub line: usize,

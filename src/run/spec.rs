@@ -5,6 +5,7 @@ use super::values::{address, as_text, clock, span, text};
 use crate::backbone::{Devices, Precision};
 use crate::fault::{Kind, OfKind};
 use crate::localize::Method;
+use crate::markup::plain;
 use crate::record::Every;
 use crate::stream::camera::{Mode, Transport};
 use crate::zones::{Area, Line, Polygon, Regions, Zone};
@@ -186,9 +187,10 @@ pub enum FeatureName {
 /// What cannot be so in a spec.
 #[derive(Clone, Debug, Default, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "{}{}{why}",
+    "{}{}{}",
     .source_number.map_or_else(String::new, |number| format!("source {}: ", number + 1)),
-    shown(.key.as_deref(), *.table).map_or_else(String::new, |key| format!("{key}: "))
+    shown(.key.as_deref(), *.table).map_or_else(String::new, |key| format!("{}: ", plain(&key))),
+    plain(why)
 )]
 pub struct SpecError {
     /// The number of the source it is of, from 0; shown from 1.
