@@ -59,6 +59,18 @@ pub fn iou(a: &DrawnBox, b: &DrawnBox) -> f64 {
     if union > 0.0 { both / union } else { 0.0 }
 }
 
+/// The same box, larger on every side by this share of its own.
+pub fn grown(bbox: &[f32; 4], by: f32) -> [f32; 4] {
+    let reach = [0, 1].map(|side| by * (bbox[side + 2] - bbox[side]));
+    [bbox[0] - reach[0], bbox[1] - reach[1], bbox[2] + reach[0], bbox[3] + reach[1]]
+}
+
+/// [`iou`] of two boxes made wider by a share of their sides.
+pub fn overlap(a: &[f32; 4], b: &[f32; 4], wider: f32) -> f32 {
+    let wide = |of: &[f32; 4]| grown(of, wider / 2.0).map(f64::from);
+    iou(&wide(a), &wide(b)) as f32
+}
+
 /// The patch grid of one model input: patches are numbered row by row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Grid {

@@ -1,7 +1,10 @@
 //! What a frame says of the whole picture: how bright it is, how much there is to see, and whether it is the view of another.
 
+use super::thing::places;
+use crate::geometry::grown;
 use crate::motion::grey::Grey;
 use crate::motion::{Camera, Evidence};
+use std::sync::Arc;
 
 /// Cells of the picture, across and down.
 const CELLS: (usize, usize) = (32, 24);
@@ -18,7 +21,7 @@ pub struct Glance {
     pub holes: Vec<[f32; 4]>,
     /// How far a shaking camera has moved the view in this picture, in shares of it.
     pub shift: [f32; 2],
-    grey: Grey,
+    grey: Arc<Grey>,
     /// Means of [`CELLS`], row by row.
     cells: Vec<f32>,
     /// The mean differences of neighbouring cells, and of neighbouring pixels.
@@ -82,17 +85,13 @@ impl Glance {
     pub fn patch(&self, bbox: &[f32; 4]) -> Patch {
         const SIDE: usize = 10;
         // With what is around it: a thing is known by its outline, too.
-        let grown = [0, 1, 2, 3].map(|edge| {
-            let reach = 0.25 * (bbox[edge % 2 + 2] - bbox[edge % 2]);
-            if edge < 2 { bbox[edge] - reach } else { bbox[edge] + reach }
-        });
-        let at = |side: usize, step: usize| {
-            self.shift[side] + grown[side] + (step as f32 + 0.5) / SIDE as f32 * (grown[side + 2] - grown[side])
-        };
+        let wide = grown(bbox, 0.25);
         let size = [self.grey.width as f32, self.grey.height as f32];
-        let value =
-            |place: usize| self.grey.at(at(0, place % SIDE) * size[0] - 0.5, at(1, place / SIDE) * size[1] - 0.5);
-        Patch((0..SIDE * SIDE).map(value).collect())
+        let value = |at: [f32; 2]| {
+            let [x, y] = [0, 1].map(|side| (self.shift[side] + at[side]) * size[side] - 0.5);
+            self.grey.at(x, y)
+        };
+        Patch(places(&wide, SIDE).map(value).collect())
     }
 }
 

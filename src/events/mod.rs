@@ -7,6 +7,7 @@ mod glance;
 mod thing;
 mod upset;
 
+use crate::geometry::{grown, overlap};
 use crate::record::{EventName, EventRecord, FrameRecord, Phase, VERSION};
 use crate::track::State;
 use crate::zones::{Counts, Regions, Side};
@@ -14,7 +15,7 @@ pub use glance::Glance;
 use glance::Patch;
 use std::collections::VecDeque;
 use std::sync::Arc;
-use thing::{AtZone, Rest, Step, Turn, Way, area, foot, grown, is_at_edge, overlap, share_in};
+use thing::{AtZone, PIECE, Rest, Step, Way, area, foot, is_at_edge, share_in};
 use upset::{Change, Upset};
 
 /// A thing is told of when it was seen for so long, has gone so far (shares of the picture's width, or of its own size) ...
@@ -23,8 +24,6 @@ const GONE: f32 = 0.025;
 const GONE_OWN: f32 = 0.3;
 /// ... and is whole in the picture, or was not for so long.
 const WHOLE_NS: u64 = 2_000_000_000;
-/// Mostly in another's box it is that one.
-const PIECE: f32 = 0.6;
 /// A new track that overlaps so much with who is not seen any more is that one's.
 const SAME: f32 = 0.3;
 /// What stands where it was first seen for so long, with nobody at it, was left there.
@@ -156,9 +155,7 @@ impl Events {
         let mut told = Vec::new();
         if !Arc::ptr_eq(&self.regions, regions) && self.regions != *regions {
             for thing in &mut self.things {
-                let of_zone = |open: &Open| open.zone.is_some();
-                let over: Vec<Open> = thing.open.extract_if(.., |open| of_zone(open)).collect();
-                told.extend(over.iter().map(|open| thing.tell(open, Phase::End, pts_ns, &self.regions, true)));
+                thing.end(|open| open.zone.is_some(), pts_ns, &self.regions, true, &mut told);
                 thing.zones.clear();
                 thing.way.forget_lines();
             }
@@ -217,11 +214,16 @@ impl Events {
         if let Some(open) = self.whole.take() {
             told.push(Event { interrupted: true, ..of_scene(&open, Phase::End, pts_ns) });
         }
-        for thing in std::mem::take(&mut self.things) {
-            told.extend(thing.open.iter().map(|open| thing.tell(open, Phase::End, pts_ns, &self.regions, true)));
-        }
+        self.interrupt(pts_ns, &mut told);
         told.sort_by_key(|event| event.id);
         told
+    }
+
+    /// Nobody is there any more, or where he was.
+    fn interrupt(&mut self, pts_ns: u64, told: &mut Vec<Event>) {
+        for mut thing in std::mem::take(&mut self.things) {
+            thing.end(|_| true, pts_ns, &self.regions, true, told);
+        }
     }
 
     /// Bytes that it holds.
@@ -237,12 +239,7 @@ impl Events {
                 told.push(of_scene(&open, Phase::Start, since_ns));
                 self.whole = Some(open);
                 if name == EventName::CameraMoved {
-                    // Nobody is where he was.
-                    for thing in std::mem::take(&mut self.things) {
-                        told.extend(
-                            thing.open.iter().map(|open| thing.tell(open, Phase::End, since_ns, &self.regions, true)),
-                        );
-                    }
+                    self.interrupt(since_ns, told);
                 }
             }
             Change::Ends(_, ns) => told.extend(self.whole.take().map(|open| of_scene(&open, Phase::End, ns))),
@@ -272,9 +269,8 @@ impl Events {
             }
             (thing.seen_ns, thing.score) = (ns, sight.score);
             if let Some(moved_ns) = thing.way.go(ns, sight.bbox, moment.across) {
-                let is_stop = |open: &mut Open| matches!(open.name, EventName::Stopped | EventName::LeftBehind);
-                let over: Vec<Open> = thing.open.extract_if(.., is_stop).collect();
-                told.extend(over.iter().map(|open| thing.tell(open, Phase::End, moved_ns, &self.regions, false)));
+                let is_stop = |open: &Open| matches!(open.name, EventName::Stopped | EventName::LeftBehind);
+                thing.end(is_stop, moved_ns, &self.regions, false, told);
                 if thing.being == Being::Left {
                     // Somebody carries it, or it was no bag.
                     thing.being = Being::New;
@@ -300,7 +296,7 @@ impl Events {
     fn unseen(&self, moment: &Moment, sight: &Sight) -> Option<usize> {
         let is_same = |thing: &Thing| {
             let is_free = !moment.sights.iter().any(|other| thing.tracks.contains(&other.track));
-            is_free && overlap(&thing.way.last().bbox, &sight.bbox) > SAME
+            is_free && overlap(&thing.way.last().bbox, &sight.bbox, 0.0) > SAME
         };
         self.things.iter().position(is_same)
     }
@@ -399,14 +395,10 @@ impl Events {
                     && counts.holds(moment.unix_ns)
             };
             for (number, zone) in regions.zones.iter().enumerate() {
-                let mut at = thing.zones[number];
-                let turn = thing.way.at_zone(zone, &mut at, across);
-                thing.zones[number] = at;
-                if let Some(Turn::Left(left_ns)) = turn {
-                    let is_of_zone = |open: &mut Open| open.zone == Some(number);
-                    let over: Vec<Open> = thing.open.extract_if(.., is_of_zone).collect();
-                    told.extend(over.iter().map(|open| thing.tell(open, Phase::End, left_ns, &regions, false)));
+                if let Some(left_ns) = thing.way.at_zone(zone, &mut thing.zones[number], across) {
+                    thing.end(|open| open.zone == Some(number), left_ns, &regions, false, told);
                 }
+                let at = thing.zones[number];
                 if !at.is_inside || thing.being == Being::New || !counts(zone.counts(), thing) {
                     continue;
                 }
@@ -523,16 +515,14 @@ impl Events {
             if is_gone {
                 let is_out = is_at_edge(&bbox);
                 let at_ns = if is_out { thing.way.half_seen(false) } else { thing.seen_ns };
-                for open in &thing.open {
-                    told.push(thing.tell(open, Phase::End, at_ns.max(open.since_ns), &regions, false));
-                }
+                thing.end(|_| true, at_ns, &regions, false, told);
             }
             !is_gone
         });
         while self.things.len() > MOST {
             let oldest = (0..self.things.len()).min_by_key(|&at| self.things[at].seen_ns);
-            if let Some(thing) = oldest.map(|at| self.things.remove(at)) {
-                told.extend(thing.open.iter().map(|open| thing.tell(open, Phase::End, thing.seen_ns, &regions, true)));
+            if let Some(mut thing) = oldest.map(|at| self.things.remove(at)) {
+                thing.end(|_| true, thing.seen_ns, &regions, true, told);
             }
         }
     }
@@ -640,6 +630,20 @@ impl Thing {
         let open = open(given, name, since_ns, zone);
         told.push(self.tell(&open, Phase::Start, since_ns, regions, false));
         self.open.push(open);
+    }
+
+    /// What `is_over` of what goes on; nothing ends before it began.
+    fn end(
+        &mut self,
+        is_over: impl Fn(&Open) -> bool,
+        ns: u64,
+        regions: &Regions,
+        interrupted: bool,
+        told: &mut Vec<Event>,
+    ) {
+        let over: Vec<Open> = self.open.extract_if(.., |open| is_over(open)).collect();
+        let ends = over.iter().map(|open| self.tell(open, Phase::End, ns.max(open.since_ns), regions, interrupted));
+        told.extend(ends);
     }
 
     fn tell(&self, open: &Open, phase: Phase, pts_ns: u64, regions: &Regions, interrupted: bool) -> Event {

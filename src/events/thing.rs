@@ -1,7 +1,7 @@
 //! One thing over time: its way, where it rests, and at which zones and lines it is.
 
 use super::glance::Patch;
-use crate::geometry::iou;
+use crate::geometry::grown;
 use crate::zones::{Line, Side, Zone};
 use std::collections::VecDeque;
 
@@ -21,7 +21,7 @@ const NEAR: f32 = 0.01;
 const NEAR_OWN: f32 = 0.06;
 /// Mostly in another's box it is a piece of that, and also at it where both went the same way but for so much, in shares of the picture's
 /// width or of its own.
-const PIECE: f32 = 0.6;
+pub const PIECE: f32 = 0.6;
 const TOGETHER: f32 = 0.015;
 const TOGETHER_OWN: f32 = 0.3;
 /// More than this share of a place is covered by who is before it.
@@ -63,13 +63,6 @@ pub struct AtZone {
     other_ns: Option<u64>,
 }
 
-/// A change at a zone.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Turn {
-    Entered(u64),
-    Left(u64),
-}
-
 #[derive(Clone, Debug)]
 pub struct Way {
     steps: VecDeque<Step>,
@@ -101,16 +94,6 @@ pub fn share_in(bbox: &[f32; 4], other: &[f32; 4]) -> f32 {
     } else {
         area(&common) / area(bbox).max(f32::MIN_POSITIVE)
     }
-}
-
-pub fn overlap(a: &[f32; 4], b: &[f32; 4]) -> f32 {
-    iou(&a.map(f64::from), &b.map(f64::from)) as f32
-}
-
-/// The same box, larger on every side by this share of its own.
-pub fn grown(bbox: &[f32; 4], by: f32) -> [f32; 4] {
-    let reach = [0, 1].map(|side| by * (bbox[side + 2] - bbox[side]));
-    [bbox[0] - reach[0], bbox[1] - reach[1], bbox[2] + reach[0], bbox[3] + reach[1]]
 }
 
 /// Whether it may reach beyond the picture.
@@ -230,8 +213,8 @@ impl Way {
         self.steps.iter().rev().find(|step| share_in(place, &step.bbox) > COVERS).map(|step| step.ns)
     }
 
-    /// What has changed at a zone.
-    pub fn at_zone(&self, zone: &Zone, at: &mut AtZone, across: f32) -> Option<Turn> {
+    /// Learns how it is at a zone. Gives when it left, where it did.
+    pub fn at_zone(&self, zone: &Zone, at: &mut AtZone, across: f32) -> Option<u64> {
         let Step { ns, bbox } = *self.last();
         let (depth, near) = match zone.share {
             None => (zone.polygon.depth(foot(&bbox), across), NEAR.max(NEAR_OWN * (bbox[3] - bbox[1]))),
@@ -243,7 +226,7 @@ impl Way {
         at.other_ns = at.other_ns.filter(|_| is_other).or(is_other.then_some(ns));
         let since = at.other_ns.filter(|since| is_clear && ns.saturating_sub(*since) >= SURE_NS)?;
         *at = AtZone { is_inside: !at.is_inside, since_ns: since, other_ns: None };
-        Some(if at.is_inside { Turn::Entered(since) } else { Turn::Left(since) })
+        (!at.is_inside).then_some(since)
     }
 
     /// The lines that were crossed, by their numbers, to which side and when.
@@ -280,10 +263,16 @@ fn apart(a: Point, b: Point, across: f32) -> f32 {
     (a[0] - b[0]).hypot((a[1] - b[1]) / across)
 }
 
+/// The middles of `side` by `side` parts of a box, row by row.
+pub fn places(bbox: &[f32; 4], side: usize) -> impl Iterator<Item = Point> {
+    let at =
+        move |axis: usize, step: usize| bbox[axis] + (step as f32 + 0.5) / side as f32 * (bbox[axis + 2] - bbox[axis]);
+    (0..side * side).map(move |place| [at(0, place % side), at(1, place / side)])
+}
+
 /// The share of a box that is in a zone.
 fn covered(zone: &Zone, bbox: &[f32; 4]) -> f32 {
     const SIDE: usize = 8;
-    let at = |side: usize, step: usize| bbox[side] + (step as f32 + 0.5) / SIDE as f32 * (bbox[side + 2] - bbox[side]);
-    let inside = (0..SIDE * SIDE).filter(|place| zone.polygon.contains([at(0, place % SIDE), at(1, place / SIDE)]));
+    let inside = places(bbox, SIDE).filter(|place| zone.polygon.contains(*place));
     inside.count() as f32 / (SIDE * SIDE) as f32
 }

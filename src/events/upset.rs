@@ -39,7 +39,6 @@ enum State {
     /// Something is other than in the picture before.
     Doubt {
         since_ns: u64,
-        before: Box<Glance>,
     },
     /// It goes on; since when it seems to be over.
     Upset {
@@ -52,7 +51,8 @@ enum State {
 /// The whole picture of one source.
 pub struct Upset {
     state: State,
-    reference: Option<(u64, Box<Glance>)>,
+    /// How it was, and when: until something is other, and while it is not known what.
+    reference: Option<(u64, Glance)>,
     detail: [f32; 2],
     /// Since when the camera is still.
     still_ns: Option<u64>,
@@ -93,7 +93,7 @@ impl Upset {
         self.has_moved = !is_still;
         let shows = |share: f32| (0..2).all(|scale| now.detail()[scale] >= share * self.detail[scale]);
         let (is_dark, is_back) = (!shows(COVERED), shows(UNCOVERED));
-        let reference = self.reference.as_ref().map(|(_, reference)| &**reference);
+        let reference = self.reference.as_ref().map(|(_, reference)| reference);
         let is_other = |before: &Glance| !is_still || now.view != before.view;
         let is_lit = |before: &Glance| !(1.0 / LIGHT..=LIGHT).contains(&now.brighter_than(before));
         if !matches!(self.state, State::Calm | State::Unknown) {
@@ -109,8 +109,7 @@ impl Upset {
             State::Calm => {
                 match reference {
                     Some(before) if is_dark || is_other(before) || is_lit(before) => {
-                        let before = Box::new(before.clone());
-                        self.state = State::Doubt { since_ns: ns, before };
+                        self.state = State::Doubt { since_ns: ns };
                         self.last_upset_ns = Some(ns);
                     }
                     _ => {
@@ -118,14 +117,14 @@ impl Upset {
                             *usual += (FOLLOW * seconds).min(1.0) * (now - *usual);
                         }
                         if self.reference.as_ref().is_none_or(|(then, _)| ns.saturating_sub(*then) >= REFERENCE_NS) {
-                            self.reference = Some((ns, Box::new(now.clone())));
+                            self.reference = Some((ns, now.clone()));
                         }
                     }
                 }
                 None
             }
-            State::Doubt { since_ns, before } => {
-                let since_ns = *since_ns;
+            State::Doubt { since_ns } => {
+                let (since_ns, before) = (*since_ns, reference?);
                 let is_same = !is_dark && !is_other(before) && !is_lit(before);
                 if !is_same && ns.saturating_sub(since_ns) < DOUBT_NS {
                     return None;
@@ -166,7 +165,7 @@ impl Upset {
 
     /// This is how it is from now on.
     fn settle(&mut self, ns: u64, now: &Glance) {
-        (self.state, self.reference) = (State::Calm, Some((ns, Box::new(now.clone()))));
+        (self.state, self.reference) = (State::Calm, Some((ns, now.clone())));
         self.detail = now.detail();
     }
 }

@@ -20,6 +20,7 @@ pub use need::Need;
 use need::Rest;
 use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
+use std::sync::Arc;
 use warp::laid_back;
 
 /// Squares in a row, to find a still camera's movement.
@@ -80,7 +81,7 @@ pub struct Evidence {
     /// `(width, height)` of the small picture.
     pub size: (usize, usize),
     /// The small picture's luma at half its size, as it came.
-    pub grey: Grey,
+    pub grey: Arc<Grey>,
     /// How pixels of the view's first picture moved to this one's, in the grey picture's pixels, where the camera shakes.
     pub shake: Option<Movement>,
     /// Of a moving camera: how the grey picture's pixels move to the frame before, where that is clear.
@@ -197,7 +198,7 @@ impl Motion {
         if is_cut {
             self.past.clear();
         }
-        let grey = now.0[0].clone();
+        let grey = Arc::new(now.0[0].clone());
         self.past.push_back(Past { grey: now, back: of_frame });
         if self.past.len() > PAST {
             self.past.pop_front();

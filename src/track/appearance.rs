@@ -2,7 +2,8 @@
 //!
 //! Two boxes of one frame are two things: how alike those are says, without any label, how alike others must be to be the same.
 
-use super::{Sighting, predict::overlap};
+use super::Sighting;
+use crate::geometry::overlap;
 
 /// The share of a look that the next one brings.
 const FOLLOW: f32 = 0.1;

@@ -9,6 +9,7 @@ mod predict;
 mod steady;
 
 use crate::assign::assign;
+use crate::geometry::overlap;
 use appearance::{Apart, Look};
 use predict::Path;
 use serde::{Deserialize, Serialize};
@@ -149,7 +150,7 @@ impl Tracks {
             let tracks: Vec<usize> = (0..self.tracks.len()).filter(is_in).collect();
             let likeness = |track: usize, sighting: usize| {
                 let track = &self.tracks[tracks[track]];
-                let overlap = predict::overlap(&track.path.bbox(), &found[open[sighting]].bbox, wider);
+                let overlap = overlap(&track.path.bbox(), &found[open[sighting]].bbox, wider);
                 let alike = || self.apart.alike(&track.look, &looks[open[sighting]]);
                 (overlap >= LEAST_OVERLAP).then(|| f64::from(overlap + LOOKS * alike()))
             };
@@ -220,7 +221,7 @@ impl Tracks {
     fn part(&mut self, open: &mut Vec<usize>, owners: &mut [Option<usize>], found: &[Sighting], looks: &[Look]) {
         for carrier in 0..self.tracks.len() {
             let Track { identity, path, alone: Some(alone), .. } = &self.tracks[carrier] else { continue };
-            let inside = |sighting: &&usize| predict::overlap(&path.bbox(), &found[**sighting].bbox, 0.0) > LEAST_PART;
+            let inside = |sighting: &&usize| overlap(&path.bbox(), &found[**sighting].bbox, 0.0) > LEAST_PART;
             let pieces: Vec<usize> = open.iter().filter(inside).copied().collect();
             let riders = (0..self.tracks.len()).filter(|&at| self.tracks[at].within == Some(identity.id));
             let all: Vec<usize> = std::iter::once(carrier).chain(riders).collect();
@@ -229,7 +230,7 @@ impl Tracks {
             }
             let likeness = |track: usize, piece: usize| {
                 let own = if track == 0 { alone } else { &self.tracks[all[track]].path };
-                let overlap = predict::overlap(&own.bbox(), &found[pieces[piece]].bbox, WIDEST);
+                let overlap = overlap(&own.bbox(), &found[pieces[piece]].bbox, WIDEST);
                 let alike = self.apart.alike(&self.tracks[all[track]].look, &looks[pieces[piece]]);
                 Some(f64::from(1e-3 + overlap + 2.0 * LOOKS * alike))
             };

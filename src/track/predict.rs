@@ -1,7 +1,5 @@
 //! Where a thing will be: its middle by a Kalman filter of constant velocity for each axis, its size by a running mean.
 
-use crate::geometry::iou;
-
 /// What a position is measured to, as a share of the box's size, and what velocity changes by in a second, in sizes per second.
 const MEASURED: f32 = 0.06;
 const SWERVES: f32 = 1.5;
@@ -168,13 +166,4 @@ impl Path {
 /// The geometric mean of width and height.
 fn geometric([width, height]: [f32; 2]) -> f32 {
     (width * height).sqrt()
-}
-
-/// Intersection over union of two boxes made wider by a share of their sides.
-pub fn overlap(a: &[f32; 4], b: &[f32; 4], wider: f32) -> f32 {
-    let wide = |of: &[f32; 4]| {
-        let [x, y] = [0, 1].map(|k| wider * (of[k + 2] - of[k]) / 2.0);
-        [of[0] - x, of[1] - y, of[2] + x, of[3] + y]
-    };
-    iou(&wide(a).map(f64::from), &wide(b).map(f64::from)) as f32
 }
