@@ -21,7 +21,8 @@ use std::time::{Duration, Instant};
 
 const BARS: &str = "videotestsrc is-live=true pattern=smpte horizontal-speed=4 \
                     ! video/x-raw,format=I420,width=320,height=240,framerate=25/1";
-const ENCODE: &str = "x264enc tune=zerolatency speed-preset=ultrafast";
+/// Several slices a frame.
+const ENCODE: &str = "x264enc tune=zerolatency speed-preset=ultrafast threads=4";
 const PAY: &str = "rtph264pay config-interval=1 mtu=300";
 
 fn open(input: &str) -> Camera {
@@ -80,9 +81,11 @@ fn unevenness(frame: &Frame) -> [u8; 2] {
     [1, 2].map(|step| (height / 8..height / 2).map(|y| differ(row(y), row(y + step))).max().unwrap())
 }
 
-/// What a [`relay`] loses: nothing, key frames, or every so many packets.
+/// What a [`relay`] loses: nothing, key frames, all from the last packet of a frame to the second slice of every second
+/// key frame, or every so many packets.
 const NOTHING: u64 = 0;
 const KEY_FRAMES: u64 = u64::MAX;
+const INTO_KEY_FRAMES: u64 = u64::MAX - 1;
 
 /// Passes RTP packets of H.264 on to a port, but for what it `loses`. Where to send, and where it goes.
 fn relay(loses: Arc<AtomicU64>) -> (u16, u16) {
@@ -91,18 +94,36 @@ fn relay(loses: Arc<AtomicU64>) -> (u16, u16) {
     std::thread::spawn(move || {
         let mut packet = [0; 2048];
         let mut count = 0u64;
+        let (mut last, mut key_frames, mut time, mut is_cut) = (Vec::new(), 0u64, [0; 4], false);
         while let Ok(length) = near.recv(&mut packet) {
             count += 1;
             // The type of the unit, which may be in parts.
-            let kind = packet[12 + usize::from(packet[12] & 31 == 28)] & 31;
+            let is_part = packet[12] & 31 == 28;
+            let kind = packet[12 + usize::from(is_part)] & 31;
+            let [is_first_part, begins_picture] =
+                [packet[13], packet[13 + usize::from(is_part)]].map(|byte| byte & 0x80 != 0);
             let is_lost = match loses.load(Ordering::Relaxed) {
                 NOTHING => false,
                 KEY_FRAMES => kind == 5,
+                INTO_KEY_FRAMES => {
+                    // Parameter sets may come twice.
+                    if kind == 7 && time != packet[4..8] {
+                        time.copy_from_slice(&packet[4..8]);
+                        key_frames += 1;
+                        is_cut = key_frames.is_multiple_of(2);
+                        last.truncate(if is_cut { 0 } else { usize::MAX });
+                    } else if kind == 5 && !begins_picture && (is_first_part || !is_part) {
+                        is_cut = false;
+                    }
+                    is_cut
+                }
                 one_in => count.is_multiple_of(one_in),
             };
-            if !is_lost {
-                near.send_to(&packet[..length], ("127.0.0.1", to)).ok();
+            // What comes after it may take it along.
+            if !last.is_empty() {
+                near.send_to(&last, ("127.0.0.1", to)).ok();
             }
+            last = if is_lost { Vec::new() } else { packet[..length].to_vec() };
         }
     });
     (from, to)
@@ -119,6 +140,16 @@ fn endless((from, to): (u16, u16)) -> String {
 
 #[test]
 fn what_lost_packets_spoil_is_kept_back_until_the_next_key_frame() {
+    only_whole_frames_come_where_the_relay_loses(499);
+}
+
+#[test]
+fn a_key_frame_that_lost_its_beginning_together_with_the_end_of_the_frame_before_is_kept_back() {
+    only_whole_frames_come_where_the_relay_loses(INTO_KEY_FRAMES);
+}
+
+/// Two hundred of them.
+fn only_whole_frames_come_where_the_relay_loses(what: u64) {
     let loses = Arc::new(AtomicU64::new(NOTHING));
     let (from, to) = relay(loses.clone());
     let folder = tempfile::tempdir().unwrap();
@@ -132,8 +163,8 @@ fn what_lost_packets_spoil_is_kept_back_until_the_next_key_frame() {
     let mut camera = open_with(&format!("rtp://127.0.0.1:{to}"), 3000, Duration::from_secs(60));
     let mut seen: Vec<u64> = (0..10).map(|_| pixels(&frame(&mut camera))).collect();
     let before = camera.broken();
-    loses.store(499, Ordering::Relaxed);
-    seen.extend((0..100).map(|_| pixels(&frame(&mut camera))));
+    loses.store(what, Ordering::Relaxed);
+    seen.extend((0..200).map(|_| pixels(&frame(&mut camera))));
     assert!(camera.broken() > before, "nothing was lost");
     // Decoders are exact: a whole frame is one of those that came without a loss.
     let broken = || {

@@ -15,8 +15,8 @@ pub(super) struct Gate {
     kept: Mutex<Option<Instant>>,
     /// Key frames have been waited for in vain: all is let through until one comes.
     is_lenient: AtomicBool,
-    /// Frames are put together from RTP packets: a gap before a key frame is told of the frame before it, so that one told of the key frame
-    /// is within it.
+    /// Frames are put together from RTP packets: a gap is told of the frame that is handed on next. Within a key frame that is the key frame
+    /// itself; where the last packet of the frame before it was lost as well, it is that frame, and how far the gap went is not known.
     is_rtp: AtomicBool,
 }
 
@@ -26,6 +26,8 @@ struct Given {
     is_open: AtomicBool,
     /// The first frame of all has a gap before it by nature.
     has_begun: AtomicBool,
+    /// The frame before had a gap.
+    had_gap: AtomicBool,
 }
 
 impl Gate {
@@ -71,7 +73,8 @@ impl Gate {
         let is_first = !given.has_begun.swap(true, Ordering::Relaxed);
         let has_gap = flags.contains(gst::BufferFlags::DISCONT) && !is_first;
         let is_key = !flags.contains(gst::BufferFlags::DELTA_UNIT);
-        if is_key && !(has_gap && self.is_rtp.load(Ordering::Relaxed)) {
+        let may_lack = has_gap | given.had_gap.swap(has_gap, Ordering::Relaxed);
+        if is_key && !(may_lack && self.is_rtp.load(Ordering::Relaxed)) {
             given.is_open.store(true, Ordering::Relaxed);
             self.is_lenient.store(false, Ordering::Relaxed);
         } else if has_gap {
