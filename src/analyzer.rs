@@ -86,6 +86,27 @@ impl ModelSize {
             Self::Fixed(width, height) => (width, height),
         }
     }
+
+    /// What is wrong with it for patches of this side, in words.
+    pub fn check(self, patch: u32) -> Result<(), String> {
+        match self {
+            Self::Fixed(width, height) if width.min(height) < patch => {
+                Err(format!("{width}x{height} is smaller than one patch of {patch}x{patch} pixels"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// What a user should know who asked for more patches than a picture of this size has.
+    pub(crate) fn note(self, checkpoint: &Checkpoint, width: u32, height: u32) -> Option<String> {
+        let Self::MaxPatches(asked) = self else { return None };
+        let patch = checkpoint.patch();
+        let has = u64::from(width.div_ceil(patch)) * u64::from(height.div_ceil(patch));
+        let is_told = asked != DEFAULT_MAX_PATCHES && (asked as u64) > has && checkpoint.fixed_size().is_none();
+        is_told.then(|| {
+            format!("a picture of {width}x{height} has {has} patches of {patch}x{patch} pixels: {asked} were asked for, {has} are used")
+        })
+    }
 }
 
 /// A checkpoint with a session for every size of picture it meets, the least recently used given up.
@@ -145,6 +166,8 @@ impl Analyzer {
         picture: (u32, u32),
         feature: Feature,
     ) -> Result<Analysis, AnalyzeError> {
+        let note = self.size.note(&self.checkpoint, picture.0, picture.1);
+        note.filter(|note| self.told.insert(note.clone())).inspect(|note| warn!("{note}"));
         let backbone = self.session(feature, self.model_size(picture.0, picture.1))?;
         let layout = backbone.layout();
         let values = backbone.features(scaled)?;

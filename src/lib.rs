@@ -20,6 +20,7 @@ pub mod analyzer;
 mod assign;
 #[cfg(feature = "backbone")]
 pub mod backbone;
+pub mod bounded;
 #[cfg(feature = "discover")]
 pub mod discover;
 #[cfg(feature = "engine")]

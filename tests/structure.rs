@@ -80,6 +80,7 @@ const RULES: [(&str, &[&str]); 51] = [
             "stream",
             "backbone",
             "publish",
+            "bounded.rs",
             "partial.rs",
             "picture.rs",
             "evaluate/dataset/files.rs",
@@ -96,9 +97,10 @@ const RULES: [(&str, &[&str]); 51] = [
 ];
 
 /// A room, and the rooms below it, which it may name. The program's own, `cli`, stands on all of them.
-const FLOORS: [(&str, &[&str]); 28] = [
+const FLOORS: [(&str, &[&str]); 29] = [
     // Everybody's.
     ("fault", &[]),
+    ("bounded", &[]),
     ("geometry", &[]),
     ("localize", &["geometry"]),
     ("assign", &[]),
@@ -113,13 +115,13 @@ const FLOORS: [(&str, &[&str]); 28] = [
     ("npy", &["markup"]),
     ("partial", &[]),
     ("backbone", &["geometry", "markup"]),
-    ("zoo", &["backbone", "markup", "partial"]),
+    ("zoo", &["backbone", "bounded", "markup", "partial"]),
     ("picture", &["fit", "partial"]),
     ("analyzer", &["backbone", "geometry", "localize", "picture", "fit"]),
-    ("stream", &["fit", "geometry", "partial", "picture", "record", "zones"]),
+    ("stream", &["bounded", "fit", "geometry", "partial", "picture", "record", "zones"]),
     ("overlay", &["geometry", "localize", "record"]),
     ("evaluate", &["assign", "geometry", "localize", "markup", "picture", "record", "scene", "zones"]),
-    ("discover", &["geometry", "localize", "partial", "picture"]),
+    ("discover", &["bounded", "geometry", "localize", "partial", "picture"]),
     ("inspect", &["analyzer", "geometry", "localize", "markup", "motion", "picture", "record", "scene"]),
     ("label", &["geometry", "localize", "markup", "partial", "picture", "record"]),
     (
@@ -134,8 +136,8 @@ const FLOORS: [(&str, &[&str]); 28] = [
     (
         "run",
         &[
-            "analyzer", "backbone", "discover", "engine", "geometry", "localize", "markup", "partial", "publish",
-            "record", "scene", "stream", "web", "zones", "zoo", "picture",
+            "analyzer", "backbone", "bounded", "discover", "engine", "geometry", "localize", "markup", "partial",
+            "publish", "record", "scene", "stream", "web", "zones", "zoo", "picture",
         ],
     ),
 ];

@@ -128,7 +128,9 @@ impl CheckpointArgs {
 impl ModelArgs {
     /// The checkpoint asked for.
     pub fn checkpoint(&self) -> Result<Checkpoint, Failure> {
-        self.checkpoint.read()
+        let checkpoint = self.checkpoint.read()?;
+        checked(self.model_size(), &checkpoint)?;
+        Ok(checkpoint)
     }
 
     /// The model's input `(width, height)` for a frame of this size.
@@ -218,6 +220,11 @@ impl ModelArgs {
             options: self.session_options(),
         }
     }
+}
+
+/// Refuses a `--size` that is none for this model.
+pub fn checked(size: ModelSize, checkpoint: &Checkpoint) -> Result<(), Failure> {
+    size.check(checkpoint.patch()).map_err(|why| Failure::new(Kind::Usage, format!("--size {why}")))
 }
 
 /// A session; with the middle block's keys where they are wanted and the model has them.

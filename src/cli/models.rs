@@ -3,7 +3,7 @@
 use super::exit::{self, Exit, Failure, Outcome};
 use super::interrupt;
 use super::log;
-use super::model::{CheckpointArgs, FeatureArg, size};
+use super::model::{CheckpointArgs, FeatureArg, checked, size};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use mostream::analyzer::ModelSize;
 use mostream::backbone::{Checkpoint, DEFAULT_MAX_PATCHES, Description, Hints, Metadata};
@@ -335,6 +335,7 @@ fn export(args: &ExportArgs) -> Outcome {
     let checkpoint = args.checkpoint.read()?;
     let asked =
         args.size.map_or(ModelSize::MaxPatches(args.patches.into()), |(width, height)| ModelSize::Fixed(width, height));
+    checked(asked, &checkpoint)?;
     let (width, height) = asked.for_picture(USUAL_FRAME.0, USUAL_FRAME.1, checkpoint.patch());
     let about = checkpoint.description();
     let mut words = Metadata::from([

@@ -2,11 +2,12 @@
 
 use super::appearance::{appearance, centre, distance};
 use super::clustering::{Clusters, nearest};
+use crate::bounded;
 use crate::fault::{Kind, OfKind};
 use crate::localize::{Detection, PatchOutput};
 use crate::partial::PartialFile;
 use serde::{Deserialize, Serialize};
-use std::io::{self, BufWriter, Read, Write};
+use std::io::{self, BufWriter, Write};
 use std::path::Path;
 
 /// The version of the format: raised when a field changes its meaning or goes away.
@@ -122,16 +123,7 @@ impl Groups {
     pub fn load(path: &Path) -> Result<Self, GroupsError> {
         let shown = path.display().to_string();
         let fault = |why: String| GroupsError { path: shown.clone(), why };
-        let file = std::fs::metadata(path).and_then(|metadata| match metadata.is_file() {
-            true => std::fs::File::open(path),
-            false => Err(io::Error::other("it is no file (expected the groups.json that mostream discover wrote)")),
-        });
-        let file = file.map_err(|error| fault(error.to_string()))?;
-        let mut text = Vec::new();
-        file.take(MAX_BYTES + 1).read_to_end(&mut text).map_err(|error| fault(error.to_string()))?;
-        if text.len() as u64 > MAX_BYTES {
-            return Err(fault(format!("more than {MAX_BYTES} bytes (a groups.json of mostream discover has fewer)")));
-        }
+        let text = bounded::read(path, MAX_BYTES).map_err(|error| fault(error.to_string()))?;
         let is_not =
             |error| fault(format!("is no groups.json of mostream discover: {error}; make one with that command"));
         let mut groups: Self = serde_json::from_slice(&text).map_err(|error| is_not(error.to_string()))?;

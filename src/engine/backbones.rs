@@ -22,6 +22,7 @@ pub struct Backbones<C> {
 impl<C: Borrow<Checkpoint> + Send + Sync> Models for Backbones<C> {
     fn layout(&self, width: u32, height: u32) -> Result<PatchLayout, BackboneError> {
         let checkpoint = self.checkpoint.borrow();
+        self.size.note(checkpoint, width, height).inspect(|note| warn!("{note}"));
         let (width, height) = self.size.for_model(checkpoint, width, height);
         checkpoint.layout(width, height)
     }

@@ -94,7 +94,7 @@ pub enum LocalizeError {
     #[error("{method} cannot read this output of the backbone (expected {})", method.reads())]
     WrongOutput { method: Method },
     #[error(
-        "an image of {image_width}x{image_height} px does not end in the last row and column of {rows}x{cols} patches of {patch} px"
+        "an image of {image_height}x{image_width} px (height x width) does not end in the last row and column of {rows}x{cols} patches of {patch} px"
     )]
     Layout { rows: usize, cols: usize, patch: u32, image_width: u32, image_height: u32 },
 }

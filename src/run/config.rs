@@ -3,6 +3,7 @@
 use super::RunError;
 use super::place::Place;
 use super::spec::{RunSpec, SpecError};
+use crate::bounded;
 use crate::markup::plain;
 use crate::stream::redact;
 use serde_json::{Map, Value};
@@ -11,6 +12,9 @@ use toml_edit::{Document, Item, TableLike};
 
 /// Stands above a key whose value is not whole.
 const LEFT_OUT: &str = "# its user name and password are not written here: see credentials in docs/config.md\n";
+
+/// A thousand cameras with zones have fewer.
+const MOST_BYTES: u64 = 16 << 20;
 
 /// What is wrong with a file, and in which line.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -30,7 +34,7 @@ impl RunSpec {
     /// The same, and the text of the file.
     pub(super) fn read_with_text(path: &Path) -> Result<(Self, String), RunError> {
         let fail = |why: &dyn std::fmt::Display| RunError::Usage(format!("{}:{why}", path.display()));
-        let text = std::fs::read_to_string(path).map_err(|error| fail(&format!(" {error}")))?;
+        let text = bounded::read_text(path, MOST_BYTES).map_err(|error| fail(&format!(" {error}")))?;
         let spec = Self::from_toml(&text).map_err(|error| fail(&error))?;
         Ok((spec, text))
     }
@@ -98,7 +102,7 @@ fn lines(table: &Map<String, Value>, of: &str, is_source: bool) -> String {
 
 /// The line of a file in which this is said, from 1.
 pub(super) fn line_of(file: &Path, at: Place) -> Option<usize> {
-    let text = std::fs::read_to_string(file).ok()?;
+    let text = bounded::read_text(file, MOST_BYTES).ok()?;
     let document = Document::parse(&*text).ok()?;
     place(document.as_table(), at.source, at.key, at.table).map(|at| line(&text, at))
 }

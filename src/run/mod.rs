@@ -209,6 +209,8 @@ impl Prepared {
         }
         let feature = faults.note(of_all("feature"), shared.feature()).unwrap_or_default();
         let checkpoint = Arc::new(shared.checkpoint().map_err(|error| of_all("model").wrong(error))?);
+        let size = shared.model_size().check(checkpoint.patch());
+        faults.note(of_all("size"), size.map_err(|why| RunError::Usage(format!("size {why}"))));
         let groups = faults.note(of_all("groups"), shared.load_groups(checkpoint.id())).flatten();
 
         let task = Task {

@@ -2,10 +2,14 @@
 
 use super::RunError;
 use super::scene::state_folder;
+use crate::bounded;
 use std::fs::{DirBuilder, File, OpenOptions, remove_file};
 use std::io::{self, ErrorKind, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+
+/// Of a file with a token.
+const MOST_BYTES: u64 = 64 << 10;
 
 /// One that was made, in a file that goes with the run.
 pub(super) struct Made {
@@ -22,7 +26,7 @@ impl Drop for Made {
 /// The first line of the file.
 pub(super) fn read(path: &Path) -> Result<String, RunError> {
     let fail = |why: String| RunError::Usage(format!("{}: {why}", path.display()));
-    let text = std::fs::read_to_string(path).map_err(|error| fail(error.to_string()))?;
+    let text = bounded::read_text(path, MOST_BYTES).map_err(|error| fail(error.to_string()))?;
     match text.lines().next().map(str::trim) {
         Some(token) if token.len() >= 8 => Ok(token.to_owned()),
         _ => Err(fail("its first line is no token of at least 8 characters".into())),

@@ -7,6 +7,7 @@
 mod download;
 
 use crate::backbone::{BackboneError, Checkpoint, Hints, Metadata};
+use crate::bounded;
 use crate::fault::{Kind, OfKind};
 use crate::markup;
 use crate::partial::PartialFile;
@@ -151,14 +152,9 @@ impl Store {
     /// The program's own list, then the store's, which may not name a model anew.
     pub fn known(&self) -> Result<Vec<Known>, ZooError> {
         let path = self.folder.join("models.json");
-        let own = match File::open(&path) {
+        let own = match bounded::read_text(&path, MAX_LIST_BYTES) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-            opened => {
-                let mut text = String::new();
-                let read = opened.and_then(|file| file.take(MAX_LIST_BYTES).read_to_string(&mut text));
-                read.map_err(|source| ZooError::File { path: path.clone(), source })?;
-                Some(text)
-            }
+            read => Some(read.map_err(|source| ZooError::File { path: path.clone(), source })?),
         };
         let parse = |path: &Path, text: &str| {
             let parsed = serde_json::from_str::<Vec<Known>>(text);

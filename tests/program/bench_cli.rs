@@ -60,9 +60,12 @@ fn the_report_is_one_json_object_with_every_part_measured() {
     // 48 patches of width 192, each with those up to itself, a multiplication and an addition each.
     assert_eq!(number(&report, "/affinity/gflop"), (192 * 48 * 49) as f64 / 1e9);
     for products in ["backbone", "affinity"] {
-        for field in ["gflop", "flop_per_byte", "gflop_per_s", "share_of_peak"] {
+        for field in ["gflop", "flop_per_byte", "gflop_per_s"] {
             assert!(number(&report, &format!("/{products}/{field}")) > 0.0, "{products} {field}");
         }
+        // It may be missing: on other processors, and where much else goes on.
+        let share = report.pointer(&format!("/{products}/share_of_peak"));
+        assert!(share.is_none_or(|share| share.as_f64().is_some_and(|share| 0.0 < share && share <= 1.0)), "{share:?}");
     }
     assert!(number(&report, "/backbone/weight_mib") > 1.0);
 }

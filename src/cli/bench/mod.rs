@@ -9,7 +9,7 @@ mod report;
 
 use super::exit::{self, Exit, Failure, Outcome};
 use super::model::ModelArgs;
-use mostream::backbone::{self, Feature, Work};
+use mostream::backbone::{self, Device, Feature, Precision, Work};
 use mostream::engine::{Cue, Task};
 use mostream::fault::Kind;
 use mostream::localize::{Localizer, Method};
@@ -87,6 +87,7 @@ pub fn run(args: Args) -> Outcome {
     };
     let patches = layout.grid.patches() as u64;
     let dim = checkpoint.dim() as u64;
+    let placement = backbone.placement();
     let mut setting = Setting {
         machine: Machine {
             cpu: cpu().unwrap_or_else(|| "unknown processor".to_owned()),
@@ -100,6 +101,7 @@ pub fn run(args: Args) -> Outcome {
         model: checkpoint.id().to_owned(),
         method: args.method,
         backbone: Work::of(&checkpoint, feature, &layout),
+        is_of_floats: (placement.precision, placement.device) == (Precision::Fp32, Device::Cpu),
         affinity: Work {
             operations: dim * patches * (patches + 1),
             weight_bytes: 0,

@@ -1,5 +1,6 @@
 //! The stages alone, and the whole way, each over the same first frames of the video.
 
+use super::peak::Peak;
 use crate::cli::exit::Failure;
 use mostream::backbone::{Backbone, Device, Model, Precision};
 use mostream::engine::sink::{Message, Sink, SinkError, Wish};
@@ -48,7 +49,7 @@ pub struct Whole {
 /// Everything measured once, one after the other.
 pub struct Round {
     /// Operations per second.
-    pub peak: f64,
+    pub peak: Peak,
     pub decode: Cost,
     pub infer: Cost,
     pub localize: Cost,
@@ -76,7 +77,7 @@ pub struct Scratch(PathBuf);
 impl Bench {
     /// Measures everything once. The answers must be those of `expected`.
     pub fn round(&mut self, expected: &[FrameRecord]) -> Result<Round, Failure> {
-        let peak = super::peak::operations_per_second(self.threads);
+        let peak = Peak::measure(self.threads);
         let (decode, images) = self.decode()?;
         let mut outputs = Vec::new();
         let grid = self.backbone.layout().grid;

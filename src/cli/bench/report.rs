@@ -1,6 +1,7 @@
 //! What a bench found, for people and as one JSON object.
 
 use super::parts::{Cost, Round};
+use super::peak::Peak;
 use mostream::backbone::Work;
 use mostream::engine::status::Percentiles;
 use mostream::geometry::Grid;
@@ -32,7 +33,7 @@ pub struct Report {
     pub peak_gflop_per_s: f64,
     /// None where the model's operations are not known.
     pub backbone: Option<Products>,
-    /// The signs of the affinity, half of them by symmetry, on one thread; a product of integers may exceed the peak of f32.
+    /// The signs of the affinity, half of them by symmetry, on one thread: products of 8-bit integers.
     pub affinity: Products,
 }
 
@@ -92,8 +93,9 @@ pub struct Products {
     pub activation_mib: f64,
     pub flop_per_byte: f64,
     pub gflop_per_s: f64,
-    /// Of the measured peak on as many threads.
-    pub share_of_peak: f64,
+    /// Of the measured peak of such numbers on as many threads; none where it was not measured, or not well.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub share_of_peak: Option<f64>,
 }
 
 /// What does not change between rounds.
@@ -103,6 +105,8 @@ pub struct Setting {
     pub model: String,
     pub method: Method,
     pub backbone: Option<Work>,
+    /// The backbone multiplies 32-bit floating point numbers on the processor, as the peak does.
+    pub is_of_floats: bool,
     pub affinity: Work,
     pub records_memory_mib: Option<f64>,
     pub video_memory_mib: Option<f64>,
@@ -110,9 +114,18 @@ pub struct Setting {
 
 impl Report {
     pub fn new(setting: Setting, frames: usize, rounds: &[Round]) -> Self {
-        let Setting { machine, input, model, method, backbone, affinity, records_memory_mib, video_memory_mib } =
-            setting;
-        let (cores, threads) = (machine.cores as f64, machine.threads as f64);
+        let Setting {
+            machine,
+            input,
+            model,
+            method,
+            backbone,
+            is_of_floats,
+            affinity,
+            records_memory_mib,
+            video_memory_mib,
+        } = setting;
+        let cores = machine.cores as f64;
         let middle = |of: &dyn Fn(&Round) -> f64| median(rounds.iter().map(of).collect());
         let cost = |of: &dyn Fn(&Round) -> Cost| Cost {
             cpu_ms: middle(&|round| of(round).cpu_ms),
@@ -128,8 +141,9 @@ impl Report {
             latency_ms: Percentiles::of(rounds.iter().flat_map(|round| &of(round).latencies)),
             peak_memory_mib: memory,
         };
-        let peak = rounds.iter().map(|round| round.peak).fold(0.0, f64::max);
-        let products = |work: Work, wall_ms: &dyn Fn(&Round) -> f64, part: f64| {
+        let best = |peak: fn(Peak) -> Option<f64>| rounds.iter().filter_map(|round| peak(round.peak)).reduce(f64::max);
+        let floats = best(|peak| Some(peak.floats));
+        let products = |work: Work, wall_ms: &dyn Fn(&Round) -> f64, peak: Option<f64>| {
             let gflop = work.operations as f64 / 1e9;
             let mib = |bytes: u64| bytes as f64 / f64::from(1 << 20);
             Products {
@@ -138,7 +152,10 @@ impl Report {
                 activation_mib: mib(work.activation_bytes),
                 flop_per_byte: work.operations as f64 / (work.weight_bytes + work.activation_bytes) as f64,
                 gflop_per_s: middle(&|round| 1e3 * gflop / wall_ms(round)),
-                share_of_peak: middle(&|round| 1e12 * gflop / wall_ms(round)) / (peak * part),
+                // Above it, the processor was busy otherwise when the peak was measured.
+                share_of_peak: peak
+                    .map(|peak| middle(&|round| 1e12 * gflop / wall_ms(round)) / peak)
+                    .filter(|share| *share <= 1.0),
             }
         };
         Self {
@@ -159,9 +176,10 @@ impl Report {
                 copied: rounds.iter().map(|round| round.video.canvas.copied).sum(),
                 converted: rounds.iter().map(|round| round.video.canvas.converted).sum(),
             },
-            peak_gflop_per_s: peak / 1e9,
-            backbone: backbone.map(|work| products(work, &|round| round.infer.wall_ms, 1.0)),
-            affinity: products(affinity, &|round| round.signs.wall_ms, 1.0 / threads),
+            peak_gflop_per_s: floats.unwrap_or_default() / 1e9,
+            backbone: backbone
+                .map(|work| products(work, &|round| round.infer.wall_ms, floats.filter(|_| is_of_floats))),
+            affinity: products(affinity, &|round| round.signs.wall_ms, best(|peak| peak.bytes)),
             machine,
             input,
             model,
@@ -218,15 +236,11 @@ impl Report {
                 writeln!(out, "  {name:<16} unknown: an ONNX file's operations are not counted")?;
                 continue;
             };
+            let share = work.share_of_peak.map_or("unknown".to_owned(), |share| format!("{share:.3}"));
             writeln!(
                 out,
-                "  {name:<16} {:>11.2} {:>12.1} {:>16.1} {:>10.1} {:>8.1} {:>8.3}",
-                work.gflop,
-                work.weight_mib,
-                work.activation_mib,
-                work.flop_per_byte,
-                work.gflop_per_s,
-                work.share_of_peak
+                "  {name:<16} {:>11.2} {:>12.1} {:>16.1} {:>10.1} {:>8.1} {share:>8}",
+                work.gflop, work.weight_mib, work.activation_mib, work.flop_per_byte, work.gflop_per_s
             )?;
         }
         writeln!(out, "  peak: {:.1} GFLOP/s of f32 on {} threads, measured", self.peak_gflop_per_s, machine.threads)

@@ -13,6 +13,7 @@ use super::model::{CheckpointArgs, DeviceArgs, FeatureArg, ModelArgs};
 use super::progress::Progress;
 use mostream::analyzer::Analyzer;
 use mostream::backbone::{self, DEFAULT_MAX_PATCHES, Feature};
+use mostream::bounded;
 use mostream::engine::Sparing;
 use mostream::evaluate::dataset::{Dataset, Format, Item, Media, Options};
 use mostream::evaluate::events::Measured;
@@ -24,7 +25,6 @@ use mostream::run::guard::guard;
 use mostream::scene::Sense;
 use state::State;
 use std::collections::HashSet;
-use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -277,9 +277,7 @@ fn names(path: &Path) -> Result<HashSet<String>, String> {
         Text(String),
         Number(i64),
     }
-    let file = std::fs::File::open(path).map_err(|error| error.to_string())?;
-    let mut text = String::new();
-    file.take(MAX_EXCLUDE_BYTES).read_to_string(&mut text).map_err(|error| error.to_string())?;
+    let text = bounded::read_text(path, MAX_EXCLUDE_BYTES).map_err(|error| error.to_string())?;
     let names: Vec<Name> =
         serde_json::from_str(&text).map_err(|error| format!("is no JSON list of ids or file names: {error}"))?;
     let text = |name| match name {

@@ -20,6 +20,7 @@ use super::feed::{Event, Feed, StateChange};
 use super::frame::{Capture, Frame};
 use super::ingest::UNKNOWN_DURATION_NS;
 use super::{StreamError, init, memory};
+use crate::bounded;
 use crate::record::{CaptureClock, SourceState};
 use address::{Address, Kind};
 use clock::{SenderClock, Timeline};
@@ -42,6 +43,8 @@ const MAX_CLOSING: usize = 4;
 const GOODBYE: Duration = Duration::from_secs(1);
 /// A time stamp further in the past was not made by the machine's clock.
 const MAX_AGE_NS: u64 = 10_000_000_000;
+/// Of a file with user name and password.
+const MOST_CREDENTIALS_BYTES: u64 = 64 << 10;
 
 /// How to reach a live source, and how long to wait for what.
 #[derive(Clone)]
@@ -98,7 +101,7 @@ impl CameraOptions {
             return Ok(());
         };
         let fail = |why: String| StreamError::Input { input: file.display().to_string(), why };
-        let text = std::fs::read_to_string(file).map_err(|error| fail(error.to_string()))?;
+        let text = bounded::read_text(file, MOST_CREDENTIALS_BYTES).map_err(|error| fail(error.to_string()))?;
         let pair = text.lines().next().and_then(|line| line.split_once(':'));
         let (user, password) = pair.ok_or_else(|| fail("its first line is not USER:PASSWORD".into()))?;
         (self.user, self.password) = (Some(user.to_owned()), Some(password.to_owned()));
