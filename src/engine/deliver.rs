@@ -1,17 +1,18 @@
 //! From frames and answers to records and pictures, in order, and on to the sinks.
 
 use super::crew::spawn;
+use super::drain::{Drain, Faults};
 use super::eyes::{self, KeptScene};
 use super::follow::{Drift, Follow};
 use super::held::Held;
 use super::lanes::{Again, Answer, Reply, Shared, microseconds};
-use super::outbox::{Outbox, Parcel, Room, Share};
+use super::outbox::{Outbox, Room, Share};
 use super::sink::{Ending, Message, Picture, Sink};
 use super::status::SourceStatus;
 use super::task::{Fault, Seen, Witness};
 use crate::discover::groups::Named;
 use crate::events::{Events, Glance};
-use crate::fault::{Kind, OfKind};
+use crate::fault::Kind;
 use crate::geometry::{PatchLayout, PixelBox};
 use crate::motion::Evidence;
 use crate::overlay::Overlay;
@@ -196,9 +197,6 @@ struct End {
     last: Option<Arc<FrameRecord>>,
 }
 
-/// What went wrong at the sinks of one source.
-type Faults = Mutex<Vec<Fault>>;
-
 impl<'a> Delivery<'a> {
     /// Until the source ends; gives what went wrong.
     pub fn run<'scope>(
@@ -218,7 +216,7 @@ impl<'a> Delivery<'a> {
                 parcels: outbox.exit(),
                 faults: faults.clone(),
                 ending: ending.clone(),
-                // Of a live source every other sink goes on.
+                // Of a live source every other sink goes on, and this one is tried again.
                 breaks: (!self.is_live).then(|| self.is_broken.clone()),
                 source: self.status.clone(),
                 sink,
@@ -527,40 +525,4 @@ fn draw(drawing: &mut Option<(Canvas, Overlay)>, mut picture: Picture, record: &
 
 fn unix_ns(at: SystemTime) -> u64 {
     at.duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos() as u64
-}
-
-/// A sink's thread.
-struct Drain {
-    sink: Box<dyn Sink>,
-    parcels: Receiver<Parcel>,
-    faults: Arc<Faults>,
-    /// Known when there are no more parcels.
-    ending: Arc<Mutex<Ending>>,
-    /// Set when it fails.
-    breaks: Option<Arc<AtomicBool>>,
-    source: Arc<SourceStatus>,
-}
-
-impl Drain {
-    fn run(self) {
-        let Self { mut sink, parcels, faults, ending, breaks, source } = self;
-        let taken = parcels.iter().try_for_each(|parcel| sink.take(&parcel.message));
-        let finished = match taken {
-            Ok(()) => sink.finish(*ending.lock().unwrap_or_else(PoisonError::into_inner)),
-            // What it has begun ends now, not when the source does.
-            Err(error) => {
-                sink.finish(Ending::Failed).ok();
-                Err(error)
-            }
-        };
-        if let Err(error) = finished {
-            breaks.iter().for_each(|breaks| breaks.store(true, Ordering::Relaxed));
-            if !error.is_end() {
-                error!(source = source.name, fault = error.kind().name(), "{error}");
-            }
-            faults.lock().unwrap_or_else(PoisonError::into_inner).push(Fault::Sink(error));
-        }
-        // What comes for a sink that has failed takes up no room.
-        parcels.iter().for_each(drop);
-    }
 }

@@ -56,8 +56,14 @@ pub trait Sink: Send {
     /// Asked once; what it gives is asked for every frame, on another thread.
     fn wish(&self) -> Wish;
 
-    /// Takes one message. An error closes this sink; of a patient source it ends the source, too: what is half there is of no use.
+    /// Takes one message. An error ends a patient source: what is half there is of no use. Of a live one this message is lost, and the sink
+    /// is given another after a pause, unless who read it has seen enough ([`SinkError::is_end`]).
     fn take(&mut self, message: &Message) -> Result<(), SinkError>;
+
+    /// How many bytes it has written so far; none where it does not write, but is looked at.
+    fn written_bytes(&self) -> Option<u64> {
+        None
+    }
 
     /// Ends what it has begun, where that is more than to go.
     fn finish(self: Box<Self>, _ending: Ending) -> Result<(), SinkError> {
@@ -74,7 +80,7 @@ pub enum Ending {
     Failed,
 }
 
-/// Why a sink takes no more.
+/// Why a sink does not take a message.
 #[derive(Debug, thiserror::Error)]
 pub enum SinkError {
     #[error(transparent)]

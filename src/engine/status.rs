@@ -1,6 +1,7 @@
 //! How every source is doing, for whoever asks: the log, the metrics, the page.
 
 use super::crew::Usage;
+use super::outputs::{OutputSnapshot, OutputStatus};
 use crate::record::{EventName, EventRecord, FrameRecord, Phase, SourceState};
 use crate::stream::canvas::CanvasCount;
 use crate::stream::decoder::Decoder;
@@ -49,6 +50,7 @@ pub struct SourceStatus {
     is_paused: AtomicBool,
     is_stopped: AtomicBool,
     regions: Mutex<Arc<Regions>>,
+    outputs: Mutex<Vec<Arc<OutputStatus>>>,
     now: Mutex<Now>,
 }
 
@@ -136,6 +138,8 @@ pub struct Snapshot {
     pub inferred_fps: f64,
     /// From the frame's clock time to its record, of the last inferred frames; none before the first.
     pub latency_ms: Option<Percentiles>,
+    /// What is written of it, and where.
+    pub outputs: Vec<OutputSnapshot>,
 }
 
 #[derive(Clone, Copy, Debug, Serialize)]
@@ -158,9 +162,9 @@ impl Board {
     /// One more source, the last of all.
     pub fn enter(&self, name: String) -> Arc<SourceStatus> {
         let mut sources = self.locked();
-        let (is_paused, is_stopped, regions) = Default::default();
+        let (is_paused, is_stopped, regions, outputs) = Default::default();
         let (id, now) = (LaneId(sources.next), Mutex::new(Now::new()));
-        let status = Arc::new(SourceStatus { id, name, is_paused, is_stopped, regions, now });
+        let status = Arc::new(SourceStatus { id, name, is_paused, is_stopped, regions, outputs, now });
         sources.next += 1;
         sources.all.push(status.clone());
         status
@@ -244,6 +248,18 @@ impl SourceStatus {
     /// Holds from the next frame on.
     pub fn set_regions(&self, regions: Regions) {
         *self.regions.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(regions);
+    }
+
+    /// One more place that its frames go to.
+    pub(super) fn output(&self, name: String) -> Arc<OutputStatus> {
+        let output = Arc::new(OutputStatus::new(name));
+        self.outputs.lock().unwrap_or_else(PoisonError::into_inner).push(output.clone());
+        output
+    }
+
+    fn outputs(&self) -> Vec<OutputSnapshot> {
+        let outputs = self.outputs.lock().unwrap_or_else(PoisonError::into_inner);
+        outputs.iter().filter_map(|output| output.snapshot()).collect()
     }
 
     /// It is to end, whole.
@@ -431,6 +447,7 @@ impl SourceStatus {
                 fps: rate(now.frame_times.len()),
                 inferred_fps: rate(now.inferred_times.len()),
                 latency_ms: Percentiles::of(&now.latencies),
+                outputs: self.outputs(),
             }
         })
     }

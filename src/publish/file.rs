@@ -2,7 +2,8 @@
 //!
 //! Every segment has a pipeline and an encoder of its own, so that it begins with a key frame at time 0, and the one before is
 //! complete when it begins; the frames between them wait for that long. Where the source was gone, a new segment begins;
-//! a single file closes the gap up: no frame stands still for hours, and the records tell the times.
+//! a single file closes the gap up: no frame stands still for hours, and the records tell the times. After a file that could not be written
+//! to its end another begins, named as a segment: what the first holds is kept.
 
 use super::encoding::{Encoding, PATIENCE};
 use super::picture_of;
@@ -12,12 +13,14 @@ use crate::publish::segments;
 use crate::stream::{StreamError, launch};
 use gstreamer::prelude::*;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 const MP4: &str = include_str!("../../pipelines/live-mp4.launch");
 const MKV: &str = include_str!("../../pipelines/live-mkv.launch");
 /// A source that was gone for longer than this leaves a gap, in nanoseconds.
 const GAP_NS: u64 = 2_000_000_000;
+/// How often it is looked whether the file is still there.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// Writes the annotated video of one source.
 pub struct FileSink {
@@ -26,6 +29,12 @@ pub struct FileSink {
     encoder: &'static str,
     segment_ns: Option<u64>,
     current: Option<Segment>,
+    /// A file was begun.
+    has_begun: bool,
+    /// Bytes in the files before the current one.
+    written_bytes: u64,
+    /// When it was last seen that the current file is still there.
+    looked: Instant,
 }
 
 /// A file that is being written.
@@ -55,14 +64,28 @@ impl FileSink {
         checked.map_err(|error| fail(&error.to_string()))?;
         let encoder = launch::choose_encoder(launch::LIVE_ENCODERS)?;
         let segment_ns = segment.map(|length| u64::try_from(length.as_nanos()).unwrap_or(u64::MAX));
-        Ok(Self { path: path.to_owned(), pipeline, encoder, segment_ns, current: None })
+        Ok(Self {
+            path: path.to_owned(),
+            pipeline,
+            encoder,
+            segment_ns,
+            current: None,
+            has_begun: false,
+            written_bytes: 0,
+            looked: Instant::now(),
+        })
     }
 
-    fn begin(&self, picture: &Picture, time: SystemTime) -> Result<Segment, String> {
-        let path = match self.segment_ns {
-            Some(_) => segments::create(&self.path, time).map_err(|error| self.fault(&self.path, &error))?.0,
-            None => self.path.clone(),
+    fn begin(&mut self, picture: &Picture, time: SystemTime) -> Result<Segment, String> {
+        let create = || {
+            segments::probe(&self.path)?;
+            segments::create(&self.path, time)
         };
+        let path = match self.segment_ns.is_some() || self.has_begun {
+            true => create().map_err(|error| self.fault(&self.path, &error))?.0,
+            false => self.path.clone(),
+        };
+        self.has_begun = true;
         let encoding = Encoding::start(self.pipeline, self.encoder, picture, |out| out.set_property("location", &path))
             .map_err(|why| self.fault(&path, &why))?;
         let pts_ns = picture.pts_ns;
@@ -71,7 +94,21 @@ impl FileSink {
 
     fn end(&mut self) -> Result<(), String> {
         let Some(Segment { path, encoding, .. }) = self.current.take() else { return Ok(()) };
-        encoding.finish(PATIENCE).map_err(|why| self.fault(&path, &why))
+        let ended = encoding.finish(PATIENCE).map_err(|why| self.fault(&path, &why));
+        self.written_bytes += length(&path);
+        ended
+    }
+
+    /// A file that somebody took away, or whose disk is gone, would be written to for nobody.
+    fn look(&mut self) -> Result<(), String> {
+        if self.looked.elapsed() < LOOK {
+            return Ok(());
+        }
+        self.looked = Instant::now();
+        match self.current.take_if(|current| !current.path.exists()) {
+            Some(gone) => Err(self.fault(&gone.path, &"the file is gone")),
+            None => Ok(()),
+        }
     }
 
     fn fault(&self, path: &Path, why: &dyn std::fmt::Display) -> String {
@@ -92,6 +129,10 @@ impl Sink for FileSink {
         self.place(message).map_err(SinkError::Other)
     }
 
+    fn written_bytes(&self) -> Option<u64> {
+        Some(self.written_bytes + self.current.as_ref().map_or(0, |current| length(&current.path)))
+    }
+
     fn finish(mut self: Box<Self>, _ending: Ending) -> Result<(), SinkError> {
         self.end().map_err(SinkError::Other)
     }
@@ -101,6 +142,7 @@ impl FileSink {
     /// Puts a picture into the file that is its.
     fn place(&mut self, message: &Message) -> Result<(), String> {
         let (Some(picture), Message::Frame { record, .. }) = (picture_of(message), message) else { return Ok(()) };
+        self.look()?;
         let was_gone = record.live.and_then(|live| live.gap_ns).is_some_and(|gap_ns| gap_ns > GAP_NS);
         if let Some(current) = &mut self.current {
             let is_broken = was_gone || picture.pts_ns < current.last_pts_ns;
@@ -118,10 +160,18 @@ impl FileSink {
             }
         };
         let pts_ns = current.from_ns.saturating_add(picture.pts_ns - current.source_ns);
-        current.encoding.push(picture, pts_ns).map_err(|why| self.fault(&current.path, &why))?;
+        if let Err(why) = current.encoding.push(picture, pts_ns) {
+            self.written_bytes += length(&current.path);
+            return Err(self.fault(&current.path, &why));
+        }
         current.last_pts_ns = picture.pts_ns;
         current.end_ns = pts_ns.saturating_add(picture.duration_ns.max(1));
         self.current = Some(current);
         Ok(())
     }
+}
+
+/// In bytes; none where it is gone.
+fn length(path: &Path) -> u64 {
+    std::fs::metadata(path).map_or(0, |metadata| metadata.len())
 }

@@ -2,15 +2,15 @@
 
 use super::encoding::{Encoding, Timeline};
 use super::picture_of;
-use crate::engine::sink::{Ending, Message, Sink, SinkError, Wish};
-use crate::stream::{StreamError, launch, output, redact};
+use crate::engine::sink::{Ending, Message, Picture, Sink, SinkError, Wish};
+use crate::stream::{StreamError, launch, redact};
 use gstreamer::prelude::*;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 const UDP: &str = include_str!("../../pipelines/push-udp.launch");
 const SRT: &str = include_str!("../../pipelines/push-srt.launch");
-/// Between two tries to reach the receiver.
-const PAUSE: Duration = Duration::from_secs(1);
+/// For the last pictures.
+const GOODBYE: Duration = Duration::from_secs(1);
 
 /// Where to push.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,20 +46,15 @@ impl Target {
 pub struct PushSink {
     target: Target,
     encoder: &'static str,
-    now: State,
-}
-
-enum State {
-    Pushing(Encoding, Timeline),
-    /// Nobody takes it, for this reason; the next try is at that time.
-    Waiting(Option<String>, Instant),
+    /// While somebody takes it.
+    now: Option<(Encoding, Timeline)>,
 }
 
 impl PushSink {
     /// Finds the encoder and the elements; connects with the first picture.
     pub fn new(target: Target) -> Result<Self, StreamError> {
         let encoder = launch::choose_encoder(launch::LIVE_ENCODERS)?;
-        let sink = Self { target, encoder, now: State::Waiting(None, Instant::now()) };
+        let sink = Self { target, encoder, now: None };
         launch::pipeline(sink.pipeline(), "to push the annotated video")?;
         Ok(sink)
     }
@@ -85,43 +80,44 @@ impl Sink for PushSink {
         Box::new(|| true)
     }
 
-    /// Fails only where pictures of this size cannot be encoded; who is not there now may come.
     fn take(&mut self, message: &Message) -> Result<(), SinkError> {
         let Some(picture) = picture_of(message) else { return Ok(()) };
-        if let State::Waiting(_, next_try) = &self.now {
-            if Instant::now() < *next_try {
-                return Ok(());
-            }
-            output::encoder_caps(&picture.info).map_err(|why| SinkError::Other(format!("{}: {why}", self.name())))?;
-            let set = |out: &gstreamer::Element| match &self.target {
-                Target::Udp { host, port } => {
-                    out.set_property("host", host);
-                    out.set_property("port", i32::from(*port));
-                }
-                Target::Srt { uri } => out.set_property("uri", uri),
-            };
-            self.now = match Encoding::start(self.pipeline(), self.encoder, picture, set) {
-                Ok(encoding) => State::Pushing(encoding, Timeline::default()),
-                Err(why) => State::Waiting(Some(why), Instant::now() + PAUSE),
-            };
-        }
-        if let State::Pushing(encoding, timeline) = &mut self.now {
-            let pts_ns = timeline.place(picture.pts_ns, encoding.running_ns());
-            if let Err(why) = encoding.push(picture, pts_ns) {
-                self.now = State::Waiting(Some(why), Instant::now() + PAUSE);
-            }
-        }
+        self.push(picture).map_err(|why| self.fault(&why))
+    }
+
+    fn finish(self: Box<Self>, _ending: Ending) -> Result<(), SinkError> {
+        let name = self.name();
+        let ended = self.now.map_or(Ok(()), |(encoding, _)| encoding.finish(GOODBYE));
+        ended.map_err(|why| SinkError::Other(format!("{name}: {why}")))
+    }
+}
+
+impl PushSink {
+    fn fault(&self, why: &str) -> SinkError {
+        SinkError::Other(format!("{}: {why}", self.name()))
+    }
+
+    /// Connects where it is not.
+    fn push(&mut self, picture: &Picture) -> Result<(), String> {
+        let (encoding, mut timeline) = match self.now.take() {
+            Some(now) => now,
+            None => (self.connect(picture)?, Timeline::default()),
+        };
+        let pts_ns = timeline.place(picture.pts_ns, encoding.running_ns());
+        encoding.push(picture, pts_ns)?;
+        self.now = Some((encoding, timeline));
         Ok(())
     }
 
-    /// An error says that nobody took it in the end.
-    fn finish(self: Box<Self>, _ending: Ending) -> Result<(), SinkError> {
-        let name = self.name();
-        match self.now {
-            State::Pushing(encoding, _) => encoding.finish(PAUSE),
-            State::Waiting(why, _) => why.map_or(Ok(()), Err),
-        }
-        .map_err(|why| SinkError::Other(format!("{name}: {why}")))
+    fn connect(&self, picture: &Picture) -> Result<Encoding, String> {
+        let set = |out: &gstreamer::Element| match &self.target {
+            Target::Udp { host, port } => {
+                out.set_property("host", host);
+                out.set_property("port", i32::from(*port));
+            }
+            Target::Srt { uri } => out.set_property("uri", uri),
+        };
+        Encoding::start(self.pipeline(), self.encoder, picture, set)
     }
 }
 

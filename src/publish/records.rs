@@ -34,6 +34,7 @@ struct State {
     is_closed: bool,
     /// One of them has ended as it should.
     is_whole: bool,
+    written_bytes: u64,
 }
 
 impl Records {
@@ -126,13 +127,18 @@ impl Sink for RecordsSink {
         let writer = state.writer.insert(writer.map_err(|error| self.0.fault(error))?);
         let written = match message {
             // Without any it is an empty file.
-            _ if (self.0.lines == Lines::Events) != matches!(message, Message::Event(_)) => Ok(()),
+            _ if (self.0.lines == Lines::Events) != matches!(message, Message::Event(_)) => Ok(0),
             Message::Frame { record, .. } => writer.write(&**record),
             Message::Event(record) => writer.write(&**record),
             Message::State(record) => writer.write(&**record),
             Message::End(record) => writer.write(&**record),
         };
-        written.map_err(|error| self.0.fault(error))
+        state.written_bytes += written.map_err(|error| self.0.fault(error))?;
+        Ok(())
+    }
+
+    fn written_bytes(&self) -> Option<u64> {
+        Some(self.0.state().written_bytes)
     }
 
     fn finish(self: Box<Self>, ending: Ending) -> Result<(), SinkError> {

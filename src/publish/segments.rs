@@ -1,13 +1,17 @@
 //! The names of files that follow each other: `out.mp4` is `out-20261125T003000Z.mp4`, the time being its beginning in UTC, so that
 //! a run that starts anew never writes over the files of an earlier one.
 
+use crate::partial::PartialFile;
 use std::fs::{File, OpenOptions};
-use std::io::{self, ErrorKind};
+use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 /// Files that begin within one second.
 const MAX_PER_SECOND: u32 = 1000;
+
+/// About two seconds of video.
+const PROBE_BYTES: usize = 256 << 10;
 
 /// Creates the next file of `path`, beginning at `time`: empty, and new.
 pub fn create(path: &Path, time: SystemTime) -> io::Result<(PathBuf, File)> {
@@ -30,6 +34,14 @@ pub fn create(path: &Path, time: SystemTime) -> io::Result<(PathBuf, File)> {
         }
     }
     Err(io::Error::new(ErrorKind::AlreadyExists, format!("has {MAX_PER_SECOND} files of one second")))
+}
+
+/// An error where the disk of `path` does not take [`PROBE_BYTES`]: a file that begins with less is one that plays nothing.
+pub fn probe(path: &Path) -> io::Result<()> {
+    let (file, mut handle) = PartialFile::create(path)?;
+    let written = handle.write_all(&[0; PROBE_BYTES]).and_then(|()| handle.flush());
+    drop(file);
+    written
 }
 
 #[cfg(test)]

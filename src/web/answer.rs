@@ -215,9 +215,16 @@ impl Site {
     }
 
     fn readiness(&self) -> Answer {
-        let is_ready = self.snapshots().any(|source| source.state == SourceState::Live);
-        let sources: Vec<_> =
-            self.snapshots().map(|s| json!({ "name": s.name, "state": s.state, "why": s.why })).collect();
+        let snapshots = Vec::from_iter(self.snapshots());
+        let is_failing = |source: &Snapshot| source.outputs.iter().any(|output| output.failing.is_some());
+        let is_ready =
+            snapshots.iter().any(|source| source.state == SourceState::Live) && !snapshots.iter().any(is_failing);
+        let of_source = |source: &Snapshot| {
+            let failing = source.outputs.iter().filter_map(|output| output.failing.as_ref());
+            let failing = Vec::from_iter(failing);
+            json!({ "name": source.name, "state": source.state, "why": source.why, "failing_outputs": failing })
+        };
+        let sources: Vec<_> = snapshots.iter().map(of_source).collect();
         let status = if is_ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
         answer(status, JSON, json!({ "ready": is_ready, "sources": sources }).to_string())
     }

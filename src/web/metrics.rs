@@ -2,6 +2,7 @@
 
 use super::machine::Machine;
 use crate::engine::crew::Usage;
+use crate::engine::outputs::OutputSnapshot;
 use crate::engine::status::{Board, Percentiles, Snapshot};
 use crate::record::SourceState;
 use std::collections::HashSet;
@@ -31,6 +32,18 @@ const GAUGES: [Metric; 5] = [
     ("inferred_fps", "Frames per second that the model ran on, of the last seconds.", |s| s.inferred_fps),
     ("past_bytes", "Memory that the source's past is known by: movement and scene.", |s| s.past_bytes as f64),
     ("state_since_seconds", "When the source came into its state, since 1970.", |s| s.state_since),
+];
+
+type OutputMetric = (&'static str, &'static str, &'static str, fn(&OutputSnapshot) -> f64);
+
+const OUTPUTS: [OutputMetric; 5] = [
+    ("written_bytes_total", "counter", "Bytes written to an output.", |o| o.written_bytes as f64),
+    ("last_write_seconds", "gauge", "When something was written to it last, since 1970.", |o| {
+        o.last_write.unwrap_or_default()
+    }),
+    ("write_errors_total", "counter", "Times that it could not be written.", |o| o.write_errors as f64),
+    ("unwritten_frames_total", "counter", "Frames that are missing in it for that.", |o| o.unwritten as f64),
+    ("output_failing", "gauge", "1 while it cannot be written.", |o| f64::from(u8::from(o.failing.is_some()))),
 ];
 
 type DeviceMetric = (&'static str, &'static str, &'static str, fn(&Usage) -> f64);
@@ -115,6 +128,16 @@ pub fn text(board: &Board) -> String {
         for state in STATES {
             let (name, is) = (format!("{state:?}").to_lowercase(), u8::from(snapshot.state == state));
             writeln!(text, "mostream_source_state{{source=\"{source}\",state=\"{name}\"}} {is}").ok();
+        }
+    }
+    for (name, kind, help, value) in OUTPUTS {
+        head(&mut text, name, kind, help);
+        for (source, snapshot, _) in &sources {
+            let mut names = HashSet::new();
+            for output in snapshot.outputs.iter().filter(|output| names.insert(&output.name)) {
+                let (output, value) = (escaped(&output.name), value(output));
+                writeln!(text, "mostream_{name}{{source=\"{source}\",output=\"{output}\"}} {value}").ok();
+            }
         }
     }
     let (counter, gauge) = ("What happened: what began, and what does not last.", "Events that go on.");

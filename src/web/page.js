@@ -66,7 +66,8 @@ class Tile {
     this.element.dataset.state = source.state;
     const lasts = Date.now() / 1000 + ahead - source.state_since;
     set(".state", `${source.state} ${span(lasts)}`);
-    set(".why", source.why ?? "");
+    const failing = source.outputs.filter((output) => output.failing).map((output) => `not written: ${output.failing}`);
+    set(".why", [source.why, ...failing].filter(Boolean).join("; "));
     this.isPaused = source.paused;
     this.element.classList.toggle("paused", source.paused);
     set(".veil", source.paused ? "Paused" : source.state === "live" && this.blob ? "" : VEILS[source.state]);

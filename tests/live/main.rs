@@ -14,6 +14,7 @@ mod events;
 mod lanes;
 mod live;
 mod live_outputs;
+mod lost_outputs;
 mod run_api;
 mod service;
 mod web;

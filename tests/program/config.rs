@@ -2,9 +2,10 @@
 
 use crate::support::camera::free_port;
 use crate::support::clips::make;
-use crate::support::program::{files_in, mostream, outcome};
+use crate::support::program::{PROGRAM, files_in, mostream, outcome};
 use std::net::TcpListener;
 use std::path::Path;
+use std::process::Command;
 
 const CLIP: &str = "[[source]]\ninput = \"a.mp4\"\n";
 
@@ -208,4 +209,32 @@ fn what_a_picture_is_parted_into_is_printed_and_a_schedule_without_a_clock_is_to
     let (code, said) = outcome(&mostream(folder.path(), &["run", "--config", "c.toml"]).output().unwrap());
     let told = said.matches("a.mp4: nobody knows when its frames were taken: schedules are taken to hold").count();
     assert_eq!((code, told), (Some(0), 1), "{said}");
+}
+
+#[test]
+fn a_file_without_end_or_of_no_sense_is_refused_before_it_is_read() {
+    let folder = folder();
+    let large = std::fs::File::create(folder.path().join("large.toml")).unwrap();
+    large.set_len(2 << 30).unwrap();
+    std::fs::write(folder.path().join("latin.toml"), b"records = \"\xe9\"").unwrap();
+    let login = "credentials = \"large.toml\"\nrecords = \"r.jsonl\"\n[[source]]\ninput = \"rtsp://127.0.0.1:9/x\"\n";
+    std::fs::write(folder.path().join("login.toml"), login).unwrap();
+    for (file, why) in [
+        ("/dev/zero", "more than 16777216 bytes"),
+        ("large.toml", "2147483648 bytes (expected at most 16777216)"),
+        ("latin.toml", "not UTF-8"),
+        ("login.toml", "2147483648 bytes (expected at most 65536)"),
+    ] {
+        // 1 GB of address space: what is not read takes none of it.
+        let ran = Command::new("bash")
+            .args(["-c", "ulimit -v 1000000; exec \"$0\" config check \"$1\"", PROGRAM, file])
+            .current_dir(&folder)
+            .output()
+            .unwrap();
+        let (code, said) = outcome(&ran);
+        assert!(
+            matches!(code, Some(2 | 3)) && said.lines().count() == 1 && said.contains(why),
+            "{file}: {code:?} {said}"
+        );
+    }
 }

@@ -176,7 +176,7 @@ fn bad_flags_are_a_usage_error() {
     check("4x5", "0", "64x80", &[], "--patch");
     check("4x5", "4294967295", "64x80", &[], "--patch");
     check("4x5", "16", "64x81", &[], "does not end in the last row and column");
-    check("4x5", "16", "48x80", &[], "does not end in the last row and column");
+    check("4x5", "16", "48x80", &[], "an image of 48x80 px (height x width) does not end in the last row and column");
     check("4x5", "16", "64x0", &[], "like 30x40");
     check("4x5", "16", "4294967295x4294967295", &[], "does not end in the last row and column");
     check("4x5", "16", "64x99999999999", &[], "like 30x40");

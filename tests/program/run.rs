@@ -1,7 +1,7 @@
 //! `mostream run` as its users meet it: what it writes, how it stops, how it fails.
 
 use crate::support::clips::{Clip, X264, make, probe};
-use crate::support::program::{PROGRAM, files_in, records, records_in, signal, stderr, until, whole_lines};
+use crate::support::program::{PROGRAM, files_in, mostream, records, records_in, signal, stderr, until, whole_lines};
 use crate::support::{of_any_run, validate_line};
 use mostream::record::{Every, FrameRecord};
 use mostream::stream::feed::{Event, Feed, Files};
@@ -426,4 +426,44 @@ fn missing_plug_ins_are_named_with_their_package() {
     command.arg("clip.mp4").env("GST_PLUGIN_SYSTEM_PATH_1_0", "/nowhere");
     command.env("GST_REGISTRY_1_0", std::env::temp_dir().join(format!("mostream-no-plugins-{}", std::process::id())));
     fails(&mut command, folder.path(), 6, "apt-get install");
+}
+
+#[test]
+fn a_size_below_one_patch_is_refused_by_every_command() {
+    let folder = tempfile::tempdir().unwrap();
+    let clip = clip(folder.path(), 3);
+    let picture = folder.path().join("a.png");
+    image::RgbImage::new(64, 48).save(&picture).unwrap();
+    for size in ["7x7", "64x7", "1x48"] {
+        for (command, input) in [
+            (&["run", "--records", "r.jsonl"][..], &clip.path),
+            (&["inspect", "-o", "p.html"], &picture),
+            (&["label", "-o", "set"], &picture),
+            (&["features", "-o", "f.npy"], &picture),
+            (&["discover", "-o", "found"], &picture),
+            (&["bench"], &clip.path),
+            (&["warmup"], &clip.path),
+        ] {
+            let ran = mostream(folder.path(), command).args(["--size", size]).arg(input).output().unwrap();
+            let said = stderr(&ran);
+            let is_told = said.lines().count() == 1
+                && said.contains(&format!("size {size} is smaller than one patch of 8x8 pixels"));
+            assert!(ran.status.code() == Some(2) && is_told, "{command:?} {size}: {said}");
+        }
+    }
+    assert_eq!(files_in(folder.path()).len(), 2);
+}
+
+#[test]
+fn patches_that_a_picture_has_not_are_told_where_more_are_asked_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let clip = clip(folder.path(), 3);
+    let told = |patches: &[&str]| {
+        let ran =
+            mostream(folder.path(), &["run", "--records", "r.jsonl"]).args(patches).arg(&clip.path).output().unwrap();
+        assert_eq!(ran.status.code(), Some(0));
+        stderr(&ran).matches("160x120 has 300 patches of 8x8 pixels").count()
+    };
+    assert_eq!(told(&["--patches", "4800"]), 1);
+    assert_eq!((told(&["--patches", "300"]), told(&["--patches", "100"]), told(&[])), (0, 0, 0));
 }

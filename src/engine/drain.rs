@@ -1,0 +1,171 @@
+//! A sink's thread: what comes for it, what it has written, and what becomes of it when it fails. Of a file every failure is the end: what is
+//! half there is of no use. Of a live source a disk may be full for a while, or a receiver away: the sink is tried again, and what could not
+//! be written meanwhile is counted.
+
+use super::outbox::Parcel;
+use super::outputs::OutputStatus;
+use super::sink::{Ending, Message, Sink, SinkError};
+use super::status::SourceStatus;
+use super::task::Fault;
+use crate::fault::OfKind;
+use crossbeam_channel::Receiver;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+use tracing::{error, warn};
+
+/// The pause before the second try, doubled before each further one, up to the longest.
+const PAUSE: Duration = Duration::from_secs(1);
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+/// What was taken for this long is written: a pipeline takes a picture before it knows.
+const PROBATION: Duration = Duration::from_secs(2);
+/// That a sink still fails is told again after this time.
+const REMINDER: Duration = Duration::from_secs(600);
+/// How often it is asked for the bytes it has written.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// What went wrong at the sinks of one source.
+pub(super) type Faults = Mutex<Vec<Fault>>;
+
+pub(super) struct Drain {
+    pub sink: Box<dyn Sink>,
+    pub parcels: Receiver<Parcel>,
+    pub faults: Arc<Faults>,
+    /// Known when there are no more parcels.
+    pub ending: Arc<Mutex<Ending>>,
+    /// Set when it fails; none where it is tried again.
+    pub breaks: Option<Arc<AtomicBool>>,
+    pub source: Arc<SourceStatus>,
+}
+
+/// Of a sink that failed, until it writes again.
+struct Trouble {
+    error: SinkError,
+    since: Instant,
+    told: Instant,
+    tries: u64,
+    pause: Duration,
+    next: Instant,
+    unwritten: u64,
+    /// Since when it takes again what comes.
+    good_since: Option<Instant>,
+}
+
+impl Drain {
+    pub fn run(mut self) {
+        let status = self.source.output(self.sink.name());
+        let finished = match self.take_all(&status) {
+            Ok(()) => {
+                let ending = *self.ending.lock().unwrap_or_else(PoisonError::into_inner);
+                self.sink.finish(ending)
+            }
+            // What it has begun ends now, not when the source does.
+            Err(error) => {
+                self.sink.finish(Ending::Failed).ok();
+                Err(error)
+            }
+        };
+        if let Err(error) = finished {
+            self.breaks.iter().for_each(|breaks| breaks.store(true, Ordering::Relaxed));
+            if !error.is_end() {
+                error!(source = self.source.name, fault = error.kind().name(), "{error}");
+            }
+            self.faults.lock().unwrap_or_else(PoisonError::into_inner).push(Fault::Sink(error));
+        }
+        // What comes for a sink that has failed takes up no room.
+        self.parcels.iter().for_each(drop);
+    }
+
+    /// Until there is no more, or it fails for good.
+    fn take_all(&mut self, status: &OutputStatus) -> Result<(), SinkError> {
+        let (mut trouble, mut looked) = (None::<Trouble>, None::<Instant>);
+        for parcel in &self.parcels {
+            let is_frame = matches!(parcel.message, Message::Frame { .. });
+            if let Some(trouble) = trouble.as_mut().filter(|trouble| Instant::now() < trouble.next) {
+                trouble.unwritten += u64::from(is_frame);
+                if is_frame {
+                    status.unwritten();
+                }
+                continue;
+            }
+            match self.sink.take(&parcel.message) {
+                Ok(()) => {
+                    if looked.is_none_or(|looked| looked.elapsed() >= LOOK) {
+                        looked = Some(Instant::now());
+                        status.wrote(self.sink.written_bytes());
+                    }
+                    if trouble.as_mut().is_some_and(Trouble::is_over)
+                        && let Some(trouble) = trouble.take()
+                    {
+                        status.recovered();
+                        let (source, name, after) = (&self.source.name, self.sink.name(), trouble.since.elapsed());
+                        let frames = trouble.unwritten;
+                        warn!(source, "{name}: written again after {}, {frames} frames are missing", seconds(after));
+                    }
+                }
+                Err(error) if self.breaks.is_some() || error.is_end() => return Err(error),
+                Err(error) => {
+                    status.failed(error.to_string());
+                    if is_frame {
+                        status.unwritten();
+                    }
+                    let mut next = Trouble::again(trouble.take(), error, &self.source.name);
+                    next.unwritten += u64::from(is_frame);
+                    trouble = Some(next);
+                }
+            }
+        }
+        status.wrote(self.sink.written_bytes());
+        trouble.filter(|trouble| trouble.good_since.is_none()).map_or(Ok(()), |trouble| Err(trouble.error))
+    }
+}
+
+impl Trouble {
+    /// The first failure is told, and then how long it lasts.
+    fn again(before: Option<Self>, error: SinkError, source: &str) -> Self {
+        let now = Instant::now();
+        let fault = error.kind().name();
+        let Some(mut trouble) = before else {
+            error!(source, fault, "{error}; it is tried again");
+            let (tries, unwritten, good_since) = (1, 0, None);
+            return Self {
+                error,
+                since: now,
+                told: now,
+                tries,
+                pause: PAUSE,
+                next: now + PAUSE,
+                unwritten,
+                good_since,
+            };
+        };
+        trouble.tries += 1;
+        trouble.pause = (trouble.pause * 2).min(LONGEST_PAUSE);
+        trouble.next = now + trouble.pause;
+        trouble.good_since = None;
+        if trouble.told.elapsed() >= REMINDER {
+            trouble.told = now;
+            let (after, tries) = (seconds(trouble.since.elapsed()), trouble.tries);
+            error!(
+                source,
+                fault, "{error}; still so after {after} and {tries} tries, {} frames are missing", trouble.unwritten
+            );
+        }
+        trouble.error = error;
+        trouble
+    }
+
+    /// It took something: whether it has for long enough.
+    fn is_over(&mut self) -> bool {
+        self.good_since.get_or_insert_with(Instant::now).elapsed() >= PROBATION
+    }
+}
+
+/// In words, without a share of a second.
+fn seconds(time: Duration) -> String {
+    match time.as_secs() {
+        seconds @ 0..120 => format!("{seconds} s"),
+        seconds @ 120..7200 => format!("{} min", seconds / 60),
+        seconds => format!("{} h", seconds / 3600),
+    }
+}
