@@ -14,6 +14,7 @@ use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
@@ -428,9 +429,9 @@ fn nobody_keeps_health_and_page_from_others() {
             };
             (0..500).map(connect).collect::<Vec<TcpStream>>()
         };
-        let _silent = many(b"");
+        let silent = many(b"");
         all_answer("500 that say nothing");
-        drop(_silent);
+        drop(silent);
         let slow = many(HALF);
         all_answer("500 with half a request");
         let is_over = AtomicBool::new(false);
