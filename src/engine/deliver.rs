@@ -1,5 +1,6 @@
 //! From frames and answers to records and pictures, in order, and on to the sinks.
 
+use super::absence::Absence;
 use super::crew::spawn;
 use super::drain::{Drain, Faults};
 use super::eyes::{self, KeptScene};
@@ -267,11 +268,11 @@ impl<'a> Delivery<'a> {
     }
 
     fn receive(&self, follow: &mut Follow<Kept>, out: &mut Out) {
-        let mut held = Held::default();
+        let (mut held, mut absence) = (Held::default(), Absence::default());
         for order in &self.orders {
             let order = match order {
                 Order::State(change) => {
-                    self.say(&change);
+                    self.say(&change, &mut absence);
                     // They are from before it.
                     self.send_all(follow, out);
                     match change.state {
@@ -480,15 +481,14 @@ impl<'a> Delivery<'a> {
         Some(Picture { buffer, info: canvas.info().clone(), pts_ns, duration_ns })
     }
 
-    /// Tells the log: of a file, what is wrong with it.
-    fn say(&self, change: &StateChange) {
-        let (source, why) = (&self.status.name, change.why.as_deref());
-        let now = change.state.name();
-        match (self.is_live, change.state, why) {
-            (true, _, None) => warn!(source, state = now, "{source}: {now}"),
-            (true, _, Some(why)) => warn!(source, state = now, "{source}: {now}: {why}"),
-            (false, SourceState::Lost, Some(why)) => warn!(source, "{why}"),
-            (false, ..) => {}
+    /// Tells the log: of a live source, as much as [`Absence`] lets be told; of a file, what is wrong with it.
+    fn say(&self, change: &StateChange, absence: &mut Absence) {
+        let (source, now) = (&self.status.name, change.state.name());
+        if self.is_live {
+            let told = absence.told(change);
+            told.into_iter().for_each(|words| warn!(source, state = now, "{source}: {words}"));
+        } else if let (SourceState::Lost, Some(why)) = (change.state, &change.why) {
+            warn!(source, "{why}");
         }
     }
 

@@ -13,6 +13,7 @@
 //! shape of picture, [`feeders`] that make its pictures, [`desk`] (who writes which picture, who has what came out) and [`crew`] (the
 //! model's threads, finders).
 
+mod absence;
 pub mod adaptive;
 mod backbones;
 mod control;

@@ -109,7 +109,8 @@ pub(super) fn running_ns(element: &impl IsA<gst::Element>) -> u64 {
     running.map_or(0, gst::ClockTime::nseconds)
 }
 
-/// Puts the time stamps of a source on a clock. Their distances stay, until they are too far from the clock.
+/// Puts the time stamps of a source on a clock. Their distances stay, until they are too far from the clock; none is ahead of it, where a picture
+/// would wait for its time while others overtake it.
 #[derive(Default)]
 pub struct Timeline {
     offset_ns: Option<i128>,
@@ -121,9 +122,16 @@ impl Timeline {
     pub fn place(&mut self, pts_ns: u64, now_ns: u64) -> u64 {
         let (pts, now) = (i128::from(pts_ns), i128::from(now_ns));
         let near = self.offset_ns.filter(|offset| (pts + offset - now).abs() <= SLACK_NS);
-        let offset = near.unwrap_or(now - pts);
+        let offset = near.unwrap_or(now - pts).min(now - pts);
         self.offset_ns = Some(offset);
         self.last_ns = u64::try_from(pts + offset).unwrap_or(0).max(self.last_ns);
+        self.last_ns
+    }
+
+    /// Where a picture is that is shown again now, whenever it was; distances count from the next one on.
+    pub fn again(&mut self, now_ns: u64) -> u64 {
+        self.offset_ns = None;
+        self.last_ns = now_ns.max(self.last_ns);
         self.last_ns
     }
 }
@@ -152,8 +160,21 @@ mod tests {
         assert_eq!(timeline.place(ms(500), ms(2000)), ms(2000));
         assert_eq!(timeline.place(ms(540), ms(2300)), ms(2040)); // late
         assert_eq!(timeline.place(ms(9540), ms(2500)), ms(2500)); // the source was gone
-        assert_eq!(timeline.place(ms(9580), ms(2510)), ms(2540));
-        assert_eq!(timeline.place(0, ms(2520)), ms(2540)); // its clock began anew
-        assert_eq!(timeline.place(ms(40), ms(2600)), ms(2560));
+        assert_eq!(timeline.place(ms(9580), ms(2510)), ms(2510)); // the one before was late
+        assert_eq!(timeline.place(ms(9620), ms(2560)), ms(2550));
+        assert_eq!(timeline.place(0, ms(2570)), ms(2570)); // its clock began anew
+        assert_eq!(timeline.place(ms(40), ms(2650)), ms(2610));
+    }
+
+    #[test]
+    fn what_is_shown_again_is_no_measure_for_what_comes() {
+        let mut timeline = Timeline::default();
+        let ms = |ms: u64| ms * 1_000_000;
+        assert_eq!(timeline.again(0), 0);
+        // The picture before it was half a second old.
+        assert_eq!(timeline.place(ms(900), ms(20)), ms(20));
+        assert_eq!(timeline.place(ms(940), ms(70)), ms(60));
+        assert_eq!(timeline.again(ms(80)), ms(80));
+        assert_eq!(timeline.place(ms(980), ms(100)), ms(100));
     }
 }

@@ -1,7 +1,8 @@
 //! Annotated video for whoever asks: an RTSP server, with a path for each source.
 //!
-//! A source's pictures are encoded once, for all its clients, and only while there are any; who joins gets a key frame. Pictures are handed over without
-//! waiting: what the encoder or a client has no time for is left out, and a client that reads nothing is dropped by the server.
+//! A source's pictures are encoded once, for all its clients, and only while there are any; who joins gets the newest as a key frame at once, also where
+//! the source is gone. Pictures are handed over without waiting: what the encoder or a client has no time for is left out, and a client that reads
+//! nothing is dropped by the server.
 
 use super::encoding::{Timeline, insert_encoder, running_ns};
 use super::picture_of;
@@ -14,9 +15,10 @@ use gstreamer as gst;
 use gstreamer_app as gst_app;
 use gstreamer_rtsp_server as gst_rtsp_server;
 use gstreamer_video as gst_video;
+use std::collections::HashMap;
 use std::net::{SocketAddr, TcpListener};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
 
@@ -28,14 +30,15 @@ const MAX_THREADS: i32 = 4;
 /// How often the sessions of clients that went away without a word are looked for.
 const CLEANUP: Duration = Duration::from_secs(5);
 
+/// The sources' paths, and what is shown there once there is a picture.
+type Paths = HashMap<String, Weak<Stage>>;
+
 /// The server. It ends with its last sink.
 pub struct RtspServer {
     address: SocketAddr,
     encoder: &'static str,
     server: gst_rtsp_server::RTSPServer,
-    /// How many clients have begun to watch.
-    joined: Arc<AtomicU64>,
-    paths: Mutex<Vec<String>>,
+    paths: Arc<Mutex<Paths>>,
     main_loop: glib::MainLoop,
     thread: Option<JoinHandle<()>>,
 }
@@ -62,12 +65,15 @@ impl RtspServer {
         let threads = gst_rtsp_server::RTSPThreadPool::new();
         threads.set_max_threads(MAX_THREADS);
         server.set_thread_pool(Some(&threads));
-        let joined = Arc::new(AtomicU64::new(0));
-        let count = joined.clone();
+        let paths: Arc<Mutex<Paths>> = Arc::default();
+        let shown = paths.clone();
         server.connect_client_connected(move |_, client| {
-            let count = count.clone();
-            client.connect_play_request(move |_, _| {
-                count.fetch_add(1, Ordering::Relaxed);
+            let shown = shown.clone();
+            client.connect_play_request(move |_, request| {
+                let components = request.uri().map(|uri| uri.decode_path_components()).unwrap_or_default();
+                let path = format!("/{}", components.get(1).map_or("", |name| name.as_str()));
+                let stage = lock(&shown).get(&path).and_then(Weak::upgrade);
+                stage.into_iter().for_each(|stage| stage.now().show_again());
             });
         });
         let context = glib::MainContext::new();
@@ -85,8 +91,7 @@ impl RtspServer {
             address: SocketAddr::new(address.ip(), port),
             encoder,
             server,
-            joined,
-            paths: Mutex::default(),
+            paths,
             main_loop,
             thread: Some(thread),
         }))
@@ -96,16 +101,17 @@ impl RtspServer {
     pub fn sink(self: &Arc<Self>, name: &str) -> RtspSink {
         let plain = |c: char| if c.is_ascii_alphanumeric() || "-_.".contains(c) { c } else { '-' };
         let wanted = format!("/{}", name.chars().map(plain).collect::<String>());
-        let mut paths = self.paths();
+        let mut paths = lock(&self.paths);
         let numbered = (2..).map(|number| format!("{wanted}-{number}"));
-        let path = std::iter::once(wanted.clone()).chain(numbered).find(|path| !paths.contains(path)).unwrap_or(wanted);
-        paths.push(path.clone());
+        let mut all = std::iter::once(wanted.clone()).chain(numbered);
+        let path = all.find(|path| !paths.contains_key(path)).unwrap_or(wanted);
+        paths.insert(path.clone(), Weak::new());
         RtspSink { server: self.clone(), path, is_watched: Arc::default(), stage: None }
     }
+}
 
-    fn paths(&self) -> MutexGuard<'_, Vec<String>> {
-        self.paths.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Drop for RtspServer {
@@ -142,9 +148,6 @@ struct Now {
     media: Option<(gst_app::AppSrc, Timeline)>,
     /// Whether there is one.
     is_watched: Arc<AtomicBool>,
-    joined: Arc<AtomicU64>,
-    /// How many of them had a key frame to begin with.
-    served: u64,
 }
 
 impl RtspSink {
@@ -155,9 +158,9 @@ impl RtspSink {
 
     fn mount(&self, picture: &Picture) -> Result<Arc<Stage>, String> {
         let caps = output::encoder_caps(&picture.info)?;
-        let (is_watched, joined) = (self.is_watched.clone(), self.server.joined.clone());
-        let now = Now { last: picture.clone(), media: None, is_watched, joined, served: 0 };
+        let now = Now { last: picture.clone(), media: None, is_watched: self.is_watched.clone() };
         let stage = Arc::new(Stage(Mutex::new(now)));
+        lock(&self.server.paths).insert(self.path.clone(), Arc::downgrade(&stage));
         let factory = gst_rtsp_server::RTSPMediaFactory::new();
         factory.set_launch(&launch::lines(MEDIA).collect::<Vec<_>>().join(" "));
         factory.set_shared(true);
@@ -179,7 +182,7 @@ impl RtspSink {
 impl Drop for RtspSink {
     /// The path is free again.
     fn drop(&mut self) {
-        self.server.paths().retain(|path| *path != self.path);
+        lock(&self.server.paths).remove(&self.path);
     }
 }
 
@@ -218,7 +221,7 @@ impl Sink for RtspSink {
 
 impl Stage {
     fn now(&self) -> MutexGuard<'_, Now> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 
     /// The first client has come: pictures go to this media until the last one has left.
@@ -226,9 +229,7 @@ impl Stage {
         let (shared, mut is_empty) = (stage.clone(), true);
         let first = move |_: &gst_app::AppSrc, _| {
             if std::mem::take(&mut is_empty) {
-                let mut now = shared.now();
-                let last = now.last.clone();
-                now.show(&last);
+                shared.now().show_again();
             }
         };
         pictures.set_callbacks(gst_app::AppSrcCallbacks::builder().need_data(first).build());
@@ -245,7 +246,10 @@ impl Stage {
     fn show(&self, picture: &Picture) {
         let mut now = self.now();
         now.last = picture.clone();
-        now.show(picture);
+        if let Some((pictures, timeline)) = &mut now.media {
+            let pts_ns = timeline.place(picture.pts_ns, running_ns(pictures));
+            push(pictures, picture, pts_ns);
+        }
     }
 }
 
@@ -255,18 +259,20 @@ impl Now {
         self.media = media;
     }
 
-    fn show(&mut self, picture: &Picture) {
-        let Some((pictures, timeline)) = &mut self.media else { return };
-        let joined = self.joined.load(Ordering::Relaxed);
-        if std::mem::replace(&mut self.served, joined) != joined {
+    /// The last picture as a key frame, for who has just come.
+    fn show_again(&mut self) {
+        if let Some((pictures, timeline)) = &mut self.media {
             pictures.send_event(gst_video::DownstreamForceKeyUnitEvent::builder().all_headers(true).build());
+            push(pictures, &self.last, timeline.again(running_ns(pictures)));
         }
-        let running_ns = running_ns(pictures);
-        let mut buffer = picture.buffer.clone();
-        let timed = buffer.make_mut();
-        timed.set_pts(gst::ClockTime::from_nseconds(timeline.place(picture.pts_ns, running_ns)));
-        timed.set_dts(gst::ClockTime::NONE);
-        // Refused before the media runs and after it has ended.
-        pictures.push_buffer(buffer).ok();
     }
+}
+
+fn push(pictures: &gst_app::AppSrc, picture: &Picture, pts_ns: u64) {
+    let mut buffer = picture.buffer.clone();
+    let timed = buffer.make_mut();
+    timed.set_pts(gst::ClockTime::from_nseconds(pts_ns));
+    timed.set_dts(gst::ClockTime::NONE);
+    // Refused before the media runs and after it has ended.
+    pictures.push_buffer(buffer).ok();
 }

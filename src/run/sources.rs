@@ -49,18 +49,30 @@ impl Planned {
 }
 
 impl SourceSpec {
-    /// `NAME=INPUT`, where no file is called so, or the input alone; a name has letters, digits, - and _.
+    /// `NAME=INPUT`, where no file is called so, or the input alone. What stands before a stream's address is a name, right or wrong.
     pub fn of_argument(argument: &OsStr) -> Self {
         let parts = argument.to_str().filter(|text| !Path::new(text).exists()).and_then(|text| text.split_once('='));
+        // An address and a pipeline have equals signs of their own.
+        let is_whole = camera::is_live(argument);
+        let is_named = |name: &str, input: &str| match is_whole {
+            true => is_name(name) && !name.contains(char::is_whitespace),
+            false => is_name(name) || camera::is_url(OsStr::new(input)),
+        };
         match parts {
-            Some((name, input)) if is_name(name) && !input.is_empty() => Self::new(input).named(name),
+            Some((name, input)) if is_named(name, input) && !input.is_empty() => Self::new(input).named(name),
             _ => Self::new(argument),
         }
     }
 }
 
-pub(super) fn is_name(text: &str) -> bool {
-    !text.is_empty() && text.len() <= 64 && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_')
+/// Whether a source may be called so: its files are, too.
+fn is_name(text: &str) -> bool {
+    // Or it turns what comes after it round.
+    let turns = |c| matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    let fits = (1..=64).contains(&text.chars().count()) && text.len() <= 128;
+    fits && text.trim() == text
+        && !text.starts_with('.')
+        && !text.contains(|c: char| "/\\".contains(c) || c.is_control() || turns(c))
 }
 
 /// What others of the run are called already: names, and stems in lower case.
@@ -78,7 +90,9 @@ pub fn plan(given: &[SourceSpec], taken: &Taken, faults: &mut Faults) -> Vec<Pla
     let mut paths: Vec<Option<PathBuf>> = Vec::new();
     for (given, SourceSpec { input, name, options }) in given.iter().enumerate() {
         if let Some(name) = name.as_deref().filter(|name| !is_name(name)) {
-            let why = format!("the source name {name:?} is not 1 to 64 letters, digits, - and _");
+            let why = format!(
+                "the source name {name:?} is none: give 1 to 64 characters (128 bytes) without / and \\, no dot in front and no space at either end"
+            );
             faults.0.push(Place::of(given, "name").wrong(RunError::Usage(why)));
             continue;
         }
@@ -221,6 +235,41 @@ pub fn camera(input: &OsStr, source: &Planned, model_size: Option<ModelSize>) ->
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_name_holds_what_people_write() {
+        let of = |argument: &str| {
+            let spec = SourceSpec::of_argument(OsStr::new(argument));
+            (spec.name, spec.input.into_string().unwrap())
+        };
+        let all = |argument: &str| (None, argument.to_owned());
+        for name in ["door", "front.door", "front door", "Haustür", "庭", "a'b", "v1.2-x_y", &"x".repeat(64)] {
+            for input in ["rtsp://cam/s?a=b", "a b.mp4", "cam", "-", "/dev/video0"] {
+                assert_eq!(of(&format!("{name}={input}")), (Some(name.to_owned()), input.to_owned()));
+                assert!(is_name(name), "{name}");
+            }
+        }
+        // Before a stream's address there is nothing else than a name, and the plan says what is wrong with it.
+        for wrong in ["", "a/b", "..", ".a", "a ", "a\u{7}", "a\u{202e}b", &"x".repeat(65), &"庭".repeat(50)] {
+            let argument = format!("{wrong}=rtsp://cam/s");
+            assert_eq!(of(&argument), (Some(wrong.to_owned()), "rtsp://cam/s".to_owned()));
+            let mut faults = Faults::default();
+            plan(&[SourceSpec::of_argument(OsStr::new(&argument))], &Taken::default(), &mut faults);
+            assert!(!is_name(wrong) && faults.0.len() == 1, "{wrong}");
+        }
+        // These are no names.
+        for whole in [
+            "rtsp://cam/s?a=b",
+            "http://cam/x?to=rtsp://y",
+            "videotestsrc pattern=ball ! appsink name=frames",
+            "dir/a=b.mp4",
+            "door=",
+        ] {
+            assert_eq!(of(whole), all(whole));
+        }
+        let pipeline = "videotestsrc pattern=ball ! appsink name=frames";
+        assert_eq!(of(&format!("door={pipeline}")), (Some("door".to_owned()), pipeline.to_owned()));
+    }
 
     #[test]
     fn equal_stems_get_the_names_of_their_folders() {

@@ -1,6 +1,5 @@
 //! What a run is asked to do, as plain data: the flags of `mostream run`, the keys of its file, or what a program fills in.
 
-use super::sources::is_name;
 use super::values::{address, as_text, clock, span, text};
 use crate::backbone::{Devices, Precision};
 use crate::fault::{Kind, OfKind};
@@ -305,6 +304,11 @@ fn unfitting<T: DeserializeOwned>(key: &str, tables: &[Value]) -> Option<SpecErr
     all.find_map(|(number, table)| Some(SpecError::in_table(key, number, faulty(table?)?)))
 }
 
+/// Whether zones and lines may be called so, as on the page.
+fn is_region_name(text: &str) -> bool {
+    !text.is_empty() && text.len() <= 64 && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_')
+}
+
 /// The value as `T` reads it under this key: numbers may be written as text, and text that is a number without quotes.
 fn fitting<T: DeserializeOwned>(key: &str, value: Value) -> Result<Value, SpecError> {
     let probe = |value: &Value| {
@@ -535,7 +539,7 @@ impl SourceOptions {
         let lines = self.line.iter().flatten().map(|line| (line.name.as_str(), line.check()));
         for (key, tables) in [("zone", Vec::from_iter(zones)), ("line", lines.collect())] {
             for (number, (name, checked)) in tables.iter().enumerate() {
-                let why = if !is_name(name) {
+                let why = if !is_region_name(name) {
                     Err(format!("the name {name:?} is not 1 to 64 letters, digits, - and _"))
                 } else if tables[..number].iter().any(|(other, _)| other == name) {
                     Err(format!("the name {name:?} is there twice"))

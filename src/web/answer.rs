@@ -4,6 +4,7 @@ use super::change::{Control, methods, not_so};
 use super::content::Content;
 use super::events::Kept;
 use super::guard::Guard;
+use super::room::{Guest, Room};
 use super::source::{Shown, Source, Told, WebSink};
 use super::{Options, metrics};
 use crate::engine::sink::Sink;
@@ -65,7 +66,7 @@ pub struct Site {
     pub guard: Guard,
     /// None before there are events, and where none are kept.
     pub kept: OnceLock<Kept>,
-    streams: Arc<Semaphore>,
+    pub room: Arc<Room>,
     /// None before the run has begun, and once it ends.
     pub control: Mutex<Option<Box<dyn Control>>>,
     /// Whose turn it is to change something.
@@ -90,7 +91,7 @@ impl Site {
             records: broadcast::Sender::new(options.queued_records),
             guard,
             kept: OnceLock::new(),
-            streams: Arc::new(Semaphore::new(options.streams)),
+            room: Room::new(options.connections, options.streams),
             control: Mutex::default(),
             changing: Arc::new(Semaphore::new(1)),
             board,
@@ -117,9 +118,13 @@ impl Site {
     }
 
     /// Answers one request; its body is read where it is to change something.
-    pub async fn answer<B: Body<Data = Bytes> + Unpin>(self: &Arc<Self>, request: Request<B>) -> Answer {
+    pub async fn answer<B: Body<Data = Bytes> + Unpin>(
+        self: &Arc<Self>,
+        request: Request<B>,
+        guest: &Arc<Guest>,
+    ) -> Answer {
         let mut answer = match *request.method() {
-            Method::GET | Method::HEAD => self.route(&request).await,
+            Method::GET | Method::HEAD => self.route(&request, guest).await,
             _ => self.change(request).await,
         };
         for (name, value) in HEADERS {
@@ -128,7 +133,7 @@ impl Site {
         answer
     }
 
-    async fn route<B>(self: &Arc<Self>, request: &Request<B>) -> Answer {
+    async fn route<B>(self: &Arc<Self>, request: &Request<B>, guest: &Arc<Guest>) -> Answer {
         let path = request.uri().path();
         if !self.guard.is_for_us(request.headers()) {
             let why = "This host name is not answered: open the page by localhost or 127.0.0.1.\n";
@@ -150,7 +155,7 @@ impl Site {
             let (kind, text) = if path == "/" { (HTML, DOOR) } else { (TEXT, "The token is missing or wrong.\n") };
             return with(answer(StatusCode::UNAUTHORIZED, kind, text), header::WWW_AUTHENTICATE, "Bearer".into());
         }
-        let mut found = self.page(path, request, &asked).await;
+        let mut found = self.page(path, request, guest, &asked).await;
         if asked("token").is_some()
             && let Some(cookie) = self.guard.cookie()
         {
@@ -167,6 +172,7 @@ impl Site {
         self: &Arc<Self>,
         path: &str,
         request: &Request<B>,
+        guest: &Arc<Guest>,
         asked: &impl Fn(&str) -> Option<&'a str>,
     ) -> Answer {
         match path {
@@ -176,12 +182,12 @@ impl Site {
             }
             "/readyz" => return self.readiness(),
             "/sources" => return self.listing(self.guard.may_change(request.headers())),
-            "/records" => return self.follow(asked("source").map(str::to_owned)),
+            "/records" => return self.follow(guest, asked("source").map(str::to_owned)),
             "/events.json" => return self.events_listed(asked).await,
             "/events" => {
                 let last = request.headers().get("last-event-id").map(HeaderValue::to_str);
                 return match last.transpose() {
-                    Ok(last) => self.events_followed(last, asked).await,
+                    Ok(last) => self.events_followed(guest, last, asked).await,
                     Err(_) => answer(StatusCode::BAD_REQUEST, TEXT, "Last-Event-ID: expected a whole number\n"),
                 };
             }
@@ -201,7 +207,7 @@ impl Site {
         let found = of_source.and_then(|(id, what)| Some((self.source(id)?, what)));
         match found {
             Some((source, "picture.jpg" | "snapshot")) => self.picture(&source, request).await,
-            Some((source, "stream.mjpg")) => self.stream(source),
+            Some((source, "stream.mjpg")) => self.stream(guest, source),
             _ if !methods(path).contains("GET") => not_so(request.method(), path),
             _ => answer(StatusCode::NOT_FOUND, TEXT, "There is nothing here.\n"),
         }
@@ -269,7 +275,7 @@ impl Site {
     }
 
     /// Pictures, one after the other: each when the reader has taken the last.
-    fn stream(self: &Arc<Self>, source: Arc<Source>) -> Answer {
+    fn stream(self: &Arc<Self>, guest: &Arc<Guest>, source: Arc<Source>) -> Answer {
         let interval = self.options.picture_interval;
         let make = async move |parts: Sender<Bytes>| {
             let mut last = None;
@@ -294,11 +300,11 @@ impl Site {
                 tokio::time::sleep(interval).await;
             }
         };
-        self.live(&format!("multipart/x-mixed-replace; boundary={BOUNDARY}"), make)
+        self.live(guest, &format!("multipart/x-mixed-replace; boundary={BOUNDARY}"), make)
     }
 
     /// Records as they come, of the sources of this name or of all.
-    fn follow(self: &Arc<Self>, name: Option<String>) -> Answer {
+    fn follow(self: &Arc<Self>, guest: &Arc<Guest>, name: Option<String>) -> Answer {
         let is_there = |name: &String| self.board.sources().iter().any(|source| source.name == *name);
         if !name.as_ref().is_none_or(is_there) {
             return answer(StatusCode::NOT_FOUND, TEXT, "There is no source of this name; /sources lists them.\n");
@@ -318,17 +324,18 @@ impl Site {
                 };
             }
         };
-        self.live("text/event-stream", make)
+        self.live(guest, "text/event-stream", make)
     }
 
     pub fn live<M: Future<Output = ()> + Send + 'static>(
         &self,
+        guest: &Arc<Guest>,
         kind: &str,
         make: impl FnOnce(Sender<Bytes>) -> M,
     ) -> Answer {
-        match self.streams.clone().try_acquire_owned() {
-            Ok(place) => with(Response::new(Content::live(place, make)), header::CONTENT_TYPE, kind.to_owned()),
-            Err(_) => answer(StatusCode::SERVICE_UNAVAILABLE, TEXT, "Too many follow already; try again later.\n"),
+        match guest.follow() {
+            Some(place) => with(Response::new(Content::live(place, make)), header::CONTENT_TYPE, kind.to_owned()),
+            None => answer(StatusCode::SERVICE_UNAVAILABLE, TEXT, "Too many follow already; try again later.\n"),
         }
     }
 }

@@ -1,10 +1,10 @@
 //! What an answer holds: some bytes, or more as they come.
 
+use super::room::Following;
 use hyper::body::{Body, Bytes, Frame, SizeHint};
 use std::convert::Infallible;
 use std::pin::Pin;
 use std::task::{Context, Poll};
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tokio::task::JoinSet;
 
@@ -15,14 +15,14 @@ pub enum Content {
         parts: Receiver<Bytes>,
         /// Makes the parts; ends with the connection.
         _maker: JoinSet<()>,
-        _place: OwnedSemaphorePermit,
+        _place: Following,
     },
 }
 
 impl Content {
     /// What `make` sends, one part at a time: a slow reader makes it wait.
     pub fn live<M: Future<Output = ()> + Send + 'static>(
-        place: OwnedSemaphorePermit,
+        place: Following,
         make: impl FnOnce(Sender<Bytes>) -> M,
     ) -> Self {
         let (sender, parts) = channel(1);

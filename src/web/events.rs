@@ -2,6 +2,7 @@
 //! nothing comes twice.
 
 use super::answer::{Answer, JSON, Site, TEXT, answer};
+use super::room::Guest;
 use crate::record::{EventName, EventRecord};
 use crate::stream::redact;
 use hyper::StatusCode;
@@ -171,6 +172,7 @@ impl Site {
     /// Those after the number of `last`, or of `after` in the address, or else from now on.
     pub async fn events_followed<'a>(
         self: &Arc<Self>,
+        guest: &Arc<Guest>,
         last: Option<&str>,
         asked: &impl Fn(&str) -> Option<&'a str>,
     ) -> Answer {
@@ -233,7 +235,7 @@ impl Site {
                 }
             }
         };
-        self.live("text/event-stream", make)
+        self.live(guest, "text/event-stream", make)
     }
 }
 

@@ -19,6 +19,7 @@ mod events;
 mod guard;
 mod machine;
 mod metrics;
+mod room;
 mod source;
 
 pub use change::{Control, Refusal};
@@ -35,25 +36,23 @@ use guard::Guard;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use room::Guest;
 use std::convert::Infallible;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::{Arc, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
-use tokio::sync::{Semaphore, oneshot};
+use tokio::sync::oneshot;
 use tokio_io_timeout::TimeoutStream;
 
 /// Bytes of a request's line and headers.
 const REQUEST_BYTES: usize = 16 * 1024;
 const REQUEST_HEADERS: usize = 64;
-/// For whom there is no room.
-const BUSY: &[u8] =
-    b"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nRetry-After: 5\r\nContent-Length: 0\r\n\r\n";
 
 /// Limits.
 #[derive(Clone, Copy, Debug)]
 pub struct Options {
-    /// Connections at a time; more are turned away.
+    /// Connections at a time; for one more another is closed.
     pub connections: usize,
     /// Of these, how many may follow records or a picture stream.
     pub streams: usize,
@@ -195,33 +194,32 @@ impl Drop for Server {
 }
 
 async fn serve(listener: tokio::net::TcpListener, site: Arc<Site>) {
-    let room = Arc::new(Semaphore::new(site.options.connections));
     loop {
-        let Ok((stream, _)) = listener.accept().await else {
+        let Ok((stream, peer)) = listener.accept().await else {
             // Out of file descriptors: there will be some again.
             tokio::time::sleep(Duration::from_millis(100)).await;
             continue;
         };
-        let Ok(place) = room.clone().try_acquire_owned() else {
-            stream.try_write(BUSY).ok();
-            continue;
-        };
+        let (guest, left) = site.room.enter(peer.ip());
         let site = site.clone();
         tokio::spawn(async move {
-            connection(stream, site).await;
-            drop(place);
+            tokio::select! {
+                _ = left => {}
+                () = connection(stream, site, Arc::new(guest)) => {}
+            }
         });
     }
 }
 
-async fn connection(stream: tokio::net::TcpStream, site: Arc<Site>) {
+async fn connection(stream: tokio::net::TcpStream, site: Arc<Site>, guest: Arc<Guest>) {
     stream.set_nodelay(true).ok();
     let mut stream = TimeoutStream::new(stream);
     stream.set_write_timeout(Some(site.options.write_timeout));
     let timeout = site.options.request_timeout;
     let answer = service_fn(move |request| {
-        let site = site.clone();
-        async move { Ok::<_, Infallible>(site.answer(request).await) }
+        let (site, guest) = (site.clone(), guest.clone());
+        guest.asks();
+        async move { Ok::<_, Infallible>(site.answer(request, &guest).await) }
     });
     // A fault of one connection is the affair of who is at its other end.
     http1::Builder::new()

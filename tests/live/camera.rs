@@ -12,7 +12,7 @@ use std::ffi::OsStr;
 use std::io::Write;
 use std::net::TcpStream;
 use std::process::{Command, Stdio};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Barrier, Mutex};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -211,6 +211,105 @@ fn a_password_in_the_url_comes_before_the_file_and_the_file_before_the_environme
         let server = RtspCamera::start(free_port(), &["--user", "me", "--password", password, "--size", "160x120"]);
         frame(&mut open(&server.url().replace("://", &format!("://{credentials}")), options));
     }
+}
+
+#[test]
+fn parameter_sets_may_come_with_the_stream_alone() {
+    for codec in ["h264", "h265"] {
+        let server = RtspCamera::start(free_port(), &[&SMALL[..], &["--codec", codec]].concat());
+        let wire = Wire::to(server.port);
+        wire.now(Does::Strip);
+        for _ in 0..3 {
+            let mut camera = open(&format!("rtsp://127.0.0.1:{}/live", wire.port), options());
+            let (first, seen) = frame(&mut camera);
+            assert_eq!(
+                (size(&first), states(&seen)),
+                ((160, 120), vec![SourceState::Connecting, SourceState::Live]),
+                "{codec}"
+            );
+        }
+    }
+}
+
+/// Whether each SETUP in what was asked is for TCP.
+fn setups(asked: &str) -> Vec<bool> {
+    asked.split("SETUP ").skip(1).map(|setup| setup.split("\r\n\r\n").next().unwrap().contains("/TCP")).collect()
+}
+
+#[test]
+fn a_transport_that_has_worked_is_tried_again() {
+    let server = RtspCamera::start(free_port(), &SMALL);
+    let wire = Wire::to(server.port);
+    let options = CameraOptions { transport: Transport::Auto, ..options() };
+    let mut camera = open(&format!("rtsp://127.0.0.1:{}/live", wire.port), options);
+    for round in 0..4 {
+        frames(&mut camera, 3);
+        // Away as a whole, which says nothing of the transport.
+        wire.now(Does::Cut);
+        (0..1 + round).for_each(|_| drop(until(&mut camera, SourceState::Lost)));
+        wire.now(Does::Pass);
+    }
+    frames(&mut camera, 3);
+    let setups = setups(&wire.asked());
+    assert!(setups.len() >= 5 && setups.iter().all(|is_tcp| *is_tcp), "{setups:?}");
+}
+
+#[test]
+fn the_other_transport_is_tried_where_one_was_refused_twice() {
+    let asked = Arc::new(Mutex::new(String::new()));
+    let heard = asked.clone();
+    let port = serve(move |mut stream| {
+        while let Some(request) = request(&stream) {
+            let number = request.split("CSeq: ").nth(1).unwrap().lines().next().unwrap().to_owned();
+            let body = "v=0\r\no=- 0 0 IN IP4 0.0.0.0\r\ns=a\r\nc=IN IP4 0.0.0.0\r\nt=0 0\r\nm=video 0 RTP/AVP 96\r\n\
+                        a=rtpmap:96 H264/90000\r\na=fmtp:96 packetization-mode=1\r\na=control:one\r\n";
+            let answer = match request.split(' ').next().unwrap() {
+                "DESCRIBE" => format!(
+                    "200 OK\r\nCSeq: {number}\r\nContent-Type: application/sdp\r\nContent-Length: {}\r\n\r\n{body}",
+                    body.len()
+                ),
+                "SETUP" => format!("461 Unsupported Transport\r\nCSeq: {number}\r\n\r\n"),
+                _ => format!("200 OK\r\nCSeq: {number}\r\nPublic: DESCRIBE, SETUP, PLAY, TEARDOWN\r\n\r\n"),
+            };
+            heard.lock().unwrap().push_str(&format!("{request}\r\n\r\n"));
+            stream.write_all(format!("RTSP/1.0 {answer}").as_bytes()).ok();
+        }
+    });
+    let mut camera =
+        open(&format!("rtsp://127.0.0.1:{port}/live"), CameraOptions { transport: Transport::Auto, ..options() });
+    for _ in 0..5 {
+        let why = until(&mut camera, SourceState::Lost).why.unwrap();
+        assert!(why.starts_with(&format!("127.0.0.1:{port}: ")) && why.contains("transport"), "{why}");
+    }
+    assert_eq!(setups(&asked.lock().unwrap())[..5], [true, true, false, false, true]);
+}
+
+#[test]
+fn a_login_that_cannot_be_made_is_told_and_not_tried_again_at_once() {
+    let logins = Arc::new(AtomicUsize::new(0));
+    let counted = logins.clone();
+    let port = serve(move |mut stream| {
+        while let Some(request) = request(&stream) {
+            let number = request.split("CSeq: ").nth(1).unwrap().lines().next().unwrap().to_owned();
+            counted.fetch_add(usize::from(request.starts_with("OPTIONS")), Ordering::SeqCst);
+            let status = match request.starts_with("OPTIONS") {
+                true => "200 OK\r\nPublic: DESCRIBE, SETUP, PLAY",
+                false => "401 Unauthorized\r\nWWW-Authenticate: Digest realm=\"a\", nonce=\"b\", algorithm=\"SHA-256\"",
+            };
+            stream.write_all(format!("RTSP/1.0 {status}\r\nCSeq: {number}\r\n\r\n").as_bytes()).ok();
+        }
+    });
+    let options = CameraOptions { user: Some("me".into()), password: Some("s3cret".into()), ..options() };
+    let mut camera =
+        open(&format!("rtsp://127.0.0.1:{port}/live"), CameraOptions { backoff_max: 60 * PATIENCE, ..options });
+    let why = until(&mut camera, SourceState::Lost).why.unwrap();
+    assert!(
+        why.starts_with(&format!("127.0.0.1:{port}: ")) && why.contains("SHA-256") && !why.contains("s3cret"),
+        "{why}"
+    );
+    let start = Instant::now();
+    assert!(camera.next(&|| start.elapsed() > Duration::from_millis(300)).is_none());
+    assert_eq!(logins.load(Ordering::SeqCst), 1);
 }
 
 #[test]

@@ -80,7 +80,7 @@ fn what_a_run_would_stumble_over_is_told_with_its_line_and_as_the_run_tells_it()
             "its port is no number",
         ),
         (camera("") + &camera(""), 5, 2, "the source name \"door\" is there twice"),
-        ("[[source]]\nname = \"a b\"\ninput = \"a.mp4\"\n".to_owned(), 2, 2, "the source name \"a b\""),
+        ("[[source]]\nname = \"a/b\"\ninput = \"a.mp4\"\n".to_owned(), 2, 2, "the source name \"a/b\""),
         // What the file itself cannot say.
         (CLIP.to_owned() + "evry = 2\n", 3, 2, "evry: there is no such key"),
         (CLIP.to_owned() + "every = \"often\"\n", 3, 2, "often"),

@@ -89,6 +89,8 @@ pub enum Does {
     Cut,
     /// Bytes that mean nothing come in place of the answers.
     Garble,
+    /// The camera's description has no parameter sets.
+    Strip,
 }
 
 /// A TCP proxy to a port of this machine.
@@ -96,14 +98,16 @@ pub struct Wire {
     pub port: u16,
     does: Arc<AtomicU8>,
     open: Arc<Mutex<Vec<TcpStream>>>,
+    asked: Arc<Mutex<String>>,
 }
 
 impl Wire {
     pub fn to(target: u16) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
-        let wire = Self { port, does: Arc::new(AtomicU8::new(Does::Pass as u8)), open: Arc::default() };
-        let (does, open) = (wire.does.clone(), wire.open.clone());
+        let wire =
+            Self { port, does: Arc::new(AtomicU8::new(Does::Pass as u8)), open: Arc::default(), asked: Arc::default() };
+        let (does, open, asked) = (wire.does.clone(), wire.open.clone(), wire.asked.clone());
         std::thread::spawn(move || {
             for near in listener.incoming().map_while(Result::ok) {
                 if does.load(Ordering::SeqCst) == Does::Cut as u8 {
@@ -112,11 +116,16 @@ impl Wire {
                 let Ok(far) = TcpStream::connect(("127.0.0.1", target)) else { continue };
                 let ends = [&near, &far].map(|end| end.try_clone().unwrap());
                 open.lock().unwrap().extend(ends);
-                carry(near.try_clone().unwrap(), far.try_clone().unwrap(), does.clone(), false);
-                carry(far, near, does.clone(), true);
+                carry(near.try_clone().unwrap(), far.try_clone().unwrap(), does.clone(), Some(asked.clone()));
+                carry(far, near, does.clone(), None);
             }
         });
         wire
+    }
+
+    /// All that was asked through it.
+    pub fn asked(&self) -> String {
+        self.asked.lock().unwrap().clone()
     }
 
     pub fn now(&self, does: Does) {
@@ -130,7 +139,8 @@ impl Wire {
     }
 }
 
-fn carry(mut from: TcpStream, mut to: TcpStream, does: Arc<AtomicU8>, is_answer: bool) {
+/// `asked` notes what is carried; without it answers are.
+fn carry(mut from: TcpStream, mut to: TcpStream, does: Arc<AtomicU8>, asked: Option<Arc<Mutex<String>>>) {
     std::thread::spawn(move || {
         let mut bytes = [0; 16384];
         while let Ok(count @ 1..) = from.read(&mut bytes) {
@@ -138,7 +148,11 @@ fn carry(mut from: TcpStream, mut to: TcpStream, does: Arc<AtomicU8>, is_answer:
             if now == Does::Swallow as u8 {
                 continue;
             }
-            if now == Does::Garble as u8 && is_answer {
+            if let Some(asked) = &asked {
+                asked.lock().unwrap().push_str(&String::from_utf8_lossy(&bytes[..count]));
+            } else if now == Does::Strip as u8 {
+                strip(&mut bytes[..count]);
+            } else if now == Does::Garble as u8 {
                 bytes[..count].iter_mut().enumerate().for_each(|(i, byte)| *byte ^= (i * 167 + 13) as u8);
             }
             if to.write_all(&bytes[..count]).is_err() {
@@ -148,6 +162,12 @@ fn carry(mut from: TcpStream, mut to: TcpStream, does: Arc<AtomicU8>, is_answer:
         from.shutdown(Shutdown::Both).ok();
         to.shutdown(Shutdown::Both).ok();
     });
+}
+
+/// Gives parameter sets another name, as long.
+fn strip(bytes: &mut [u8]) {
+    let found: Vec<usize> = (0..bytes.len()).filter(|&at| bytes[at..].starts_with(b"sprop-")).collect();
+    found.into_iter().for_each(|at| bytes[at..][..6].copy_from_slice(b"other-"));
 }
 
 /// Accepts connections on a new port and hands each to `answer`, on threads that live as long as the test.

@@ -32,7 +32,8 @@ boxes.mp4 --start 1:30 --duration 10\n  mostream run street.mp4 --records - | jq
 door=rtsp://10.0.0.7/stream yard=rtsp://10.0.0.8/stream -o '{name}.mp4' --segment 10m --web\n  mostream run --config cameras.toml"
 )]
 pub struct Args {
-    /// What to read: files, folders, cameras; with NAME= its name in records and on the page
+    /// What to read: files, folders, cameras; with NAME= its name in records, outputs and on the page: up to 64 characters without / and \, no dot
+    /// in front
     #[arg(value_name = "[NAME=]INPUT", required_unless_present = "config")]
     inputs: Vec<OsString>,
     /// Read inputs and flags from this file instead (docs/config.md)

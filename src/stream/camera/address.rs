@@ -146,6 +146,31 @@ impl Address {
         query.split('&').filter_map(|pair| pair.split_once('=')).find(|(key, _)| *key == name).map(|(_, value)| value)
     }
 
+    /// Where it is in a network; no port where neither the URL nor its scheme says one. None of what is not there.
+    pub(super) fn host_and_port(&self) -> Option<(&str, u16)> {
+        let (scheme, rest) = self.target.split_once("://").filter(|_| self.kind.is_url())?;
+        let authority = rest.split(['/', '?', '#']).next()?;
+        let usual = match scheme.to_ascii_lowercase().as_str() {
+            "rtsps" => 322,
+            "http" => 80,
+            "https" => 443,
+            _ => 554,
+        };
+        let port = port_of(&self.target);
+        let host = port.map_or(authority, |port| &authority[..authority.len() - port.len() - 1]);
+        let host = host.trim_start_matches('[').trim_end_matches(']');
+        Some((host, port.map_or(Some(usual), |port| port.parse().ok())?))
+    }
+
+    /// What is wrong, with where it is: `10.0.0.7:554: connection refused`.
+    pub(super) fn place(&self, why: String) -> String {
+        match self.host_and_port() {
+            Some((host, port)) if host.contains(':') => format!("[{host}]:{port}: {why}"),
+            Some((host, port)) => format!("{host}:{port}: {why}"),
+            None => why,
+        }
+    }
+
     /// The URL without its parameters.
     pub(super) fn without_parameters(&self) -> &str {
         self.target.split('?').next().unwrap_or_default()
@@ -220,6 +245,24 @@ mod tests {
         assert_eq!(parts("udp://@:5000"), ("udp://:5000".to_owned(), None, None));
         for wrong in ["rtsp://cam:port/", "udp://239.0.0.1", "rtsp://cam:70000/"] {
             assert!(Address::new(OsStr::new(wrong)).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn where_a_source_is_is_told_without_secrets() {
+        let told = |input: &str| Address::new(OsStr::new(input)).unwrap().place("why".into());
+        for (input, place) in [
+            ("rtsp://me:p@10.0.0.7/x", "10.0.0.7:554: why"),
+            ("RTSPS://cam.lan:8322/x?a=b:1", "cam.lan:8322: why"),
+            ("rtsps://cam.lan", "cam.lan:322: why"),
+            ("rtsp://[fe80::1]/x", "[fe80::1]:554: why"),
+            ("rtsp://[fe80::1]:8554/x", "[fe80::1]:8554: why"),
+            ("https://h/a.m3u8", "h:443: why"),
+            ("udp://@:5000", ":5000: why"),
+            ("/dev/video0", "why"),
+            ("-", "why"),
+        ] {
+            assert_eq!(told(input), place, "{input}");
         }
     }
 

@@ -1,9 +1,9 @@
 //! One connection to a live source: its pipeline, from the launch line to decoded samples.
 
+use super::CameraOptions;
 use super::address::{Address, Kind};
 use super::clock::SenderClock;
 use super::gate::Gate;
-use super::{CameraOptions, Transport};
 use crate::stream::decoder::{self, Decoder, Misfit};
 use crate::stream::ingest::accept_native_strides;
 use crate::stream::{StreamError, describe, devices, memory, package_of, redact};
@@ -11,7 +11,7 @@ use gst::prelude::*;
 use gstreamer as gst;
 use gstreamer_app as gst_app;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::time::{Duration, Instant};
 
@@ -29,6 +29,7 @@ pub(super) struct Connection {
     pub gate: Arc<Gate>,
     is_clocked: Option<bool>,
     why: Option<String>,
+    is_described: Arc<AtomicBool>,
     is_over: bool,
     /// Dropped, it closes the connection.
     _close: SyncSender<()>,
@@ -39,10 +40,18 @@ pub(super) enum Heard {
     Nothing,
     Sample(gst::Sample),
     /// One line, without secrets.
-    Failed(String),
-    /// The other side wants another user name or password; one line.
-    Refused(String),
+    Failed(Cause, String),
     End,
+}
+
+/// What was wrong with a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Cause {
+    /// Nobody answers there.
+    Unreached,
+    /// The other side wants another user name or password.
+    Login,
+    Other,
 }
 
 /// The launch line of a kind of source.
@@ -81,6 +90,7 @@ pub(super) fn build(
 ) -> Result<(gst::Pipeline, gst_app::AppSink, Misfit), StreamError> {
     let (pipeline, sink) = parse(address)?;
     let misfit = options.decoding.guide(&pipeline);
+    pipeline.connect_deep_element_added(|_, _, element| give_byte_streams(element));
     if address.kind != Kind::Custom {
         let fail = |why: String| StreamError::Input { input: redact(&address.target), why };
         set_properties(&pipeline, address, options, clock, over_udp).map_err(fail)?;
@@ -91,6 +101,25 @@ pub(super) fn build(
         memory::link_first(&pipeline, &decode, &picture, &sink, options.decoding.clone());
     }
     Ok((pipeline, sink, misfit))
+}
+
+/// Lets H.265 leave its depayloader as a byte stream, which holds its parameter sets. In the other format nothing may leave before all of them are
+/// known, and what does all the same ends the connection where the camera's description has none.
+fn give_byte_streams(element: &gst::Element) {
+    if element.factory().is_none_or(|factory| factory.name() != "rtph265depay") {
+        return;
+    }
+    let Some(pad) = element.static_pad("src") else { return };
+    pad.add_probe(gst::PadProbeType::QUERY_DOWNSTREAM, move |_, info| {
+        let Some(gst::QueryViewMut::Caps(query)) = info.query_mut().map(|query| query.view_mut()) else {
+            return gst::PadProbeReturn::Ok;
+        };
+        let wanted =
+            gst::Caps::builder("video/x-h265").field("stream-format", "byte-stream").field("alignment", "au").build();
+        let wanted = query.filter_owned().map_or(wanted.clone(), |filter| filter.intersect(&wanted));
+        query.set_result(&wanted);
+        gst::PadProbeReturn::Handled
+    });
 }
 
 /// What the launch line says; a missing element is named with its package.
@@ -263,6 +292,14 @@ impl Connection {
     ) -> Result<Self, StreamError> {
         let clock = SenderClock::default();
         let (pipeline, sink, misfit) = build(address, options, &clock, over_udp)?;
+        let is_described = Arc::new(AtomicBool::default());
+        if let (Kind::Rtsp, Some(source)) = (address.kind, pipeline.by_name("source")) {
+            let is_described = is_described.clone();
+            source.connect("on-sdp", false, move |_| {
+                is_described.store(true, Ordering::Relaxed);
+                None
+            });
+        }
         let gate = Gate::new(broken.clone());
         gate.guard(&pipeline);
         let (close, closed) = sync_channel(0);
@@ -280,7 +317,18 @@ impl Connection {
         };
         let thread = std::thread::Builder::new().name("camera".into()).spawn(run);
         thread.map_err(|error| StreamError::Start(error.to_string()))?;
-        Ok(Self { pipeline, sink, misfit, clock, gate, is_clocked: None, why: None, is_over: false, _close: close })
+        Ok(Self {
+            pipeline,
+            sink,
+            misfit,
+            clock,
+            gate,
+            is_clocked: None,
+            why: None,
+            is_described,
+            is_over: false,
+            _close: close,
+        })
     }
 
     /// Waits for what comes next.
@@ -298,11 +346,19 @@ impl Connection {
         while let Some(message) = bus.pop() {
             match message.view() {
                 gst::MessageView::Error(error) if error.error().matches(gst::ResourceError::NotAuthorized) => {
-                    return Heard::Refused(format!("the user name or the password is not accepted: {}", reason(error)));
+                    return Heard::Failed(
+                        Cause::Login,
+                        format!("the user name or the password is not accepted: {}", reason(error)),
+                    );
                 }
                 gst::MessageView::Error(error) => {
                     let why = self.misfit.why().or(self.why.take());
-                    return Heard::Failed(why.unwrap_or_else(|| reason(error)));
+                    let is_unreached = error.error().matches(gst::ResourceError::OpenReadWrite);
+                    let cause = if is_unreached { Cause::Unreached } else { Cause::Other };
+                    let is_refused = error.error().matches(gst::StreamError::CodecNotFound) && is_rtspsrc(error);
+                    let why =
+                        why.or(is_refused.then(|| "the camera has no video that it sends by this transport".into()));
+                    return Heard::Failed(cause, why.unwrap_or_else(|| reason(error)));
                 }
                 gst::MessageView::Element(element) => {
                     let missing = element.structure().filter(|structure| structure.name() == "missing-plugin");
@@ -316,6 +372,11 @@ impl Connection {
             }
         }
         Heard::Nothing
+    }
+
+    /// Whether the camera has told of its streams: before, nothing depends on the transport.
+    pub(super) fn is_described(&self) -> bool {
+        self.is_described.load(Ordering::Relaxed)
     }
 
     /// The decoder at work.
@@ -346,6 +407,14 @@ impl Connection {
     }
 }
 
+/// Whether it is the element that talks to the camera.
+fn is_rtspsrc(error: &gst::message::Error) -> bool {
+    error
+        .src()
+        .and_then(|element| element.downcast_ref::<gst::Element>()?.factory())
+        .is_some_and(|made| made.name() == "rtspsrc")
+}
+
 /// What went wrong, with the element's details where it gives some; in one line, without secrets.
 fn reason(error: &gst::message::Error) -> String {
     let told = describe(error);
@@ -357,16 +426,5 @@ fn reason(error: &gst::message::Error) -> String {
         // Told already.
         details if details.contains("system error: ") => told,
         details => format!("{told}: {}", redact(details)),
-    }
-}
-
-impl Transport {
-    /// Whether this try is over UDP; `turn` counts the tries since a frame came at which the other might have done better.
-    pub(super) fn over_udp(self, turn: u32) -> bool {
-        match self {
-            Self::Tcp => false,
-            Self::Udp => true,
-            Self::Auto => turn % 2 == 1,
-        }
     }
 }

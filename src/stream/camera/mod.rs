@@ -9,6 +9,7 @@
 //! What a connection is made of stands in `pipelines/`, one launch line per kind.
 
 mod address;
+mod ask;
 mod clock;
 mod connection;
 mod gate;
@@ -24,7 +25,7 @@ use crate::bounded;
 use crate::record::{CaptureClock, SourceState};
 use address::{Address, Kind};
 use clock::{SenderClock, Timeline};
-use connection::{Connection, Heard};
+use connection::{Cause, Connection, Heard};
 use gstreamer as gst;
 use gstreamer_video as gst_video;
 use serde::{Deserialize, Serialize};
@@ -41,6 +42,10 @@ const LOOK: Duration = Duration::from_millis(20);
 const MAX_CLOSING: usize = 4;
 /// How long the last connection may take to say goodbye: cameras serve few clients and wait for it.
 const GOODBYE: Duration = Duration::from_secs(1);
+/// Of the pause between tries.
+const MAX_DOUBLINGS: u32 = 16;
+/// Tries of a transport that may come to nothing before the other one is tried.
+const MAX_MISSES: u32 = 2;
 /// A time stamp further in the past was not made by the machine's clock.
 const MAX_AGE_NS: u64 = 10_000_000_000;
 /// Of a file with user name and password.
@@ -113,7 +118,7 @@ impl CameraOptions {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Transport {
-    /// TCP, and UDP in turn where that fails.
+    /// TCP first, and the other one after [`MAX_MISSES`] tries without a frame; what has worked is tried first again.
     Auto,
     Tcp,
     Udp,
@@ -144,9 +149,11 @@ pub struct Camera {
     decoder: Option<Decoder>,
     /// Tries since one that was good for longer than the pause that came before it.
     tries: u32,
-    /// Tries since a frame came, and those of them after which the other transport is worth one.
+    /// Tries since a frame came.
     failures: u32,
-    turn: u32,
+    /// The transport of the next try, and tries of it that came to nothing.
+    over_udp: bool,
+    misses: u32,
     /// When the source was last known good, or first tried.
     last_good: Instant,
     /// One more for each connection that has not gone down yet.
@@ -186,6 +193,7 @@ impl Camera {
         Ok(Self {
             name,
             address,
+            over_udp: options.transport == Transport::Udp,
             options,
             phase: Phase::Pausing { until: now },
             connection: None,
@@ -196,7 +204,7 @@ impl Camera {
             decoder: None,
             tries: 0,
             failures: 0,
-            turn: 0,
+            misses: 0,
             last_good: now,
             alive: Arc::default(),
         })
@@ -218,7 +226,7 @@ impl Camera {
         if self.frames == 0 && self.failures == 0 {
             self.last_good = now;
         }
-        let over_udp = self.options.transport.over_udp(self.turn);
+        let over_udp = self.over_udp;
         let alive = self.alive.clone();
         match Connection::open(&self.address, &self.options, over_udp, &self.broken, alive) {
             Ok(connection) => {
@@ -228,35 +236,53 @@ impl Camera {
                 self.phase = Phase::Connecting { until };
                 None
             }
-            Err(error) => Some(self.lose(error.to_string())),
+            Err(error) => Some(self.lose(Cause::Other, error.to_string())),
         }
     }
 
     /// Closes the connection and pauses before the next, or ends.
-    fn lose(&mut self, why: String) -> Event {
-        self.connection = None;
+    fn lose(&mut self, cause: Cause, why: String) -> Event {
+        let was_described = self.connection.take().is_some_and(|connection| connection.is_described());
+        let asked = match cause {
+            _ if self.address.kind != Kind::Rtsp => None,
+            Cause::Unreached => ask::why_unreached(&self.address),
+            Cause::Login => ask::why_refused(&self.address),
+            Cause::Other => None,
+        };
+        let why = self.address.place(asked.unwrap_or(why));
         let gone = self.last_good.elapsed();
         if self.address.kind == Kind::Stdin || self.options.retry_for.is_some_and(|limit| gone >= limit) {
             self.phase = Phase::Ended;
             return change(SourceState::Ended, Some(why));
         }
-        let pause = self.pause();
+        // A camera locks out who tries wrong passwords in a row.
+        let pause = self.pause(if cause == Cause::Login { MAX_DOUBLINGS } else { self.tries });
+        if was_described && matches!(self.phase, Phase::Connecting { .. }) {
+            self.miss();
+        }
         self.failures += 1;
-        self.turn += 1;
         self.tries += 1;
         self.phase = Phase::Pausing { until: Instant::now() + pause };
         change(SourceState::Lost, Some(why))
     }
 
+    /// The transport has given no frame.
+    fn miss(&mut self) {
+        self.misses += 1;
+        if self.misses >= MAX_MISSES && self.options.transport == Transport::Auto {
+            (self.over_udp, self.misses) = (!self.over_udp, 0);
+        }
+    }
+
     /// Half to all of a time that doubles with each try, so that many sources do not come back at once.
-    fn pause(&self) -> Duration {
-        let doubled = self.options.backoff_min.saturating_mul(1 << self.tries.min(16));
-        let random = std::hash::RandomState::new().hash_one(self.tries) as f64 / u64::MAX as f64;
+    fn pause(&self, tries: u32) -> Duration {
+        let doubled = self.options.backoff_min.saturating_mul(1 << tries.min(MAX_DOUBLINGS));
+        let random = std::hash::RandomState::new().hash_one(tries) as f64 / u64::MAX as f64;
         doubled.min(self.options.backoff_max).mul_f64(0.5 + 0.5 * random)
     }
 
     fn stall(&mut self) -> Event {
-        let why = format!("no frame for {:.1} s", self.options.stall_after.as_secs_f64());
+        let why = self.address.place(format!("no frame for {:.1} s", self.options.stall_after.as_secs_f64()));
         if self.address.kind == Kind::Stdin {
             self.phase = Phase::Connecting { until: None };
         } else {
@@ -264,14 +290,6 @@ impl Camera {
             self.phase = Phase::Pausing { until: Instant::now() };
         }
         change(SourceState::Stalled, Some(why))
-    }
-
-    /// The same, where another transport would be refused, too.
-    fn refuse(&mut self, why: String) -> Event {
-        let turn = self.turn;
-        let event = self.lose(why);
-        self.turn = turn;
-        event
     }
 
     /// What to make of it that nothing comes.
@@ -287,7 +305,7 @@ impl Camera {
         }
         Some(match self.phase {
             Phase::Live { .. } => self.stall(),
-            _ => self.lose(format!("no first frame within {:.1} s", patience.as_secs_f64())),
+            _ => self.lose(Cause::Other, format!("no first frame within {:.1} s", patience.as_secs_f64())),
         })
     }
 
@@ -317,8 +335,8 @@ impl Camera {
                 (self.connection, self.phase) = (None, Phase::Ended);
                 change(SourceState::Ended, None)
             }
-            (_, true) => self.lose("the stream was closed".into()),
-            (_, false) => self.lose("the stream was closed before its first frame".into()),
+            (_, true) => self.lose(Cause::Other, "the stream was closed".into()),
+            (_, false) => self.lose(Cause::Other, "the stream was closed before its first frame".into()),
         }
     }
 
@@ -368,9 +386,9 @@ impl Camera {
     fn arrived(&mut self, frame: Frame) -> Event {
         let now = Instant::now();
         self.last_good = now;
-        (self.failures, self.turn) = (0, 0);
+        (self.failures, self.misses) = (0, 0);
         if let Phase::Live { since, .. } = self.phase {
-            if since.elapsed() > self.options.backoff_min.saturating_mul(1 << self.tries.min(16)) {
+            if since.elapsed() > self.options.backoff_min.saturating_mul(1 << self.tries.min(MAX_DOUBLINGS)) {
                 self.tries = 0;
             }
             self.phase = Phase::Live { since, last: now };
@@ -416,13 +434,12 @@ impl Feed for Camera {
             let heard = self.connection.as_mut().map_or(Heard::End, |connection| connection.listen(LOOK));
             let event = match heard {
                 Heard::Nothing => self.on_silence(),
-                Heard::Failed(why) => Some(self.lose(why)),
-                Heard::Refused(why) => Some(self.refuse(why)),
+                Heard::Failed(cause, why) => Some(self.lose(cause, why)),
                 Heard::End => Some(self.end()),
                 Heard::Sample(sample) => match self.frame(&sample) {
                     Ok(Some(frame)) => Some(self.arrived(frame)),
                     Ok(None) => self.on_silence(),
-                    Err(why) => Some(self.lose(why)),
+                    Err(why) => Some(self.lose(Cause::Other, why)),
                 },
             };
             if event.is_some() {
