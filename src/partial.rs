@@ -16,8 +16,10 @@ pub struct PartialFile {
 }
 
 impl PartialFile {
-    /// Creates the empty temporary file, in the target's folder, so that renaming it is atomic.
+    /// Creates the empty temporary file, in the target's folder, so that renaming it is atomic. A symbolic link stays: what it leads to is
+    /// the target.
     pub fn create(target: &Path) -> io::Result<(Self, std::fs::File)> {
+        let target = followed(target)?;
         if target.is_dir() {
             return Err(io::Error::new(io::ErrorKind::IsADirectory, "is a directory; give a file name"));
         }
@@ -31,7 +33,7 @@ impl PartialFile {
         if let Ok(mut unfinished) = UNFINISHED.lock() {
             unfinished.push(temporary.clone());
         }
-        Ok((Self { temporary, target: target.to_owned() }, file))
+        Ok((Self { temporary, target }, file))
     }
 
     /// Where to write.
@@ -55,6 +57,22 @@ impl Drop for PartialFile {
     }
 }
 
+/// Where a path leads, whether anything is there yet or not: symbolic links are followed to their end.
+pub fn followed(path: &Path) -> io::Result<PathBuf> {
+    /// As many as Linux follows.
+    const LINKS: usize = 40;
+    let mut path = path.to_owned();
+    for _ in 0..LINKS {
+        if !path.is_symlink() {
+            return Ok(path);
+        }
+        let next = std::fs::read_link(&path)?;
+        // Relative to the link's folder; an absolute one replaces it.
+        path = path.parent().unwrap_or(Path::new("")).join(next);
+    }
+    Err(io::Error::new(io::ErrorKind::InvalidInput, "is a link that leads back to itself"))
+}
+
 /// Writes a whole file; its name appears when all of it is there. A device or a pipe is written to, not replaced.
 pub fn write(target: &Path, content: &[u8]) -> io::Result<()> {
     if std::fs::metadata(target).is_ok_and(|metadata| !metadata.is_file() && !metadata.is_dir()) {
@@ -68,6 +86,7 @@ pub fn write(target: &Path, content: &[u8]) -> io::Result<()> {
 /// An error where no file can appear under this name. Nothing is left behind, and what is there is not touched.
 pub fn check(target: &Path) -> io::Result<()> {
     static PROBES: AtomicU64 = AtomicU64::new(0);
+    let target = &followed(target)?;
     match std::fs::metadata(target) {
         Ok(there) if there.is_dir() => {
             return Err(io::Error::new(io::ErrorKind::IsADirectory, "is a directory; give a file name"));

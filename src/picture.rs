@@ -1,4 +1,8 @@
-//! Still pictures and animations: decoded by an image library at their native size, upright, and scaled for the model.
+//! Still pictures and animations: decoded by an image library at their native size, upright, and scaled for the model. What a file holds,
+//! its first bytes say.
+
+mod jpeg;
+mod tiff;
 
 use crate::fault::{Kind, OfKind};
 use crate::fit::{Fit, FitError, PictureView};
@@ -7,13 +11,15 @@ use image::codecs::gif::GifDecoder;
 use image::codecs::jpeg::JpegEncoder;
 use image::codecs::png::PngDecoder;
 use image::codecs::webp::WebPDecoder;
+use image::error::DecodingError;
 use image::metadata::Orientation;
 use image::{
-    AnimationDecoder, DynamicImage, Frames, ImageDecoder, ImageFormat, ImageReader, ImageResult, Limits, imageops,
+    AnimationDecoder, DynamicImage, Frames, ImageDecoder, ImageError, ImageFormat, ImageReader, ImageResult, Limits,
+    imageops,
 };
 use std::borrow::Cow;
 use std::fs::File;
-use std::io::{self, BufReader};
+use std::io::{self, BufReader, Read};
 use std::path::Path;
 
 pub use image::{Rgb, RgbImage};
@@ -22,8 +28,13 @@ pub use image::{Rgb, RgbImage};
 const MAX_BYTES: u64 = 512 << 20;
 /// An animation whose pictures take more memory than this, each, is refused: several of them wait between the stages.
 const MAX_ANIMATED_BYTES: u64 = 128 << 20;
-/// File name extensions of the formats that are decoded.
-const EXTENSIONS: [&str; 7] = ["jpg", "jpeg", "png", "webp", "bmp", "tif", "tiff"];
+/// A JPEG file of more bytes is refused.
+const MAX_FILE_BYTES: u64 = 1 << 30;
+/// In so many bytes the first frame of a video that is nothing but JPEG pictures ends.
+const MAX_FRAME_BYTES: u64 = 32 << 20;
+/// File name extensions of the formats that are decoded, of JPEG first.
+const EXTENSIONS: [&str; 10] = ["jpg", "jpeg", "jpe", "jfif", "png", "webp", "bmp", "gif", "tif", "tiff"];
+const JPEG_EXTENSIONS: &[&str] = EXTENSIONS.split_at(4).0;
 
 /// Why a picture cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -39,21 +50,59 @@ impl OfKind for PictureError {
     }
 }
 
-/// Whether the file is named like a still picture.
+/// What a file holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Content {
+    Still,
+    /// An animation, or several pages.
+    Several,
+}
+
+/// What the file holds by its first bytes; none where it is no picture that is decoded here.
+pub fn content(path: &Path) -> Option<Content> {
+    // Opening a pipe would wait for its other end.
+    let format = path.is_file().then(|| reader(path).ok()?.format()).flatten().filter(ImageFormat::reading_enabled)?;
+    // A video may be nothing but JPEG pictures, one after the other. Photos are not read for it.
+    if format == ImageFormat::Jpeg && !has_extension(path, JPEG_EXTENSIONS) {
+        let mut bytes = Vec::new();
+        File::open(path).and_then(|file| file.take(MAX_FRAME_BYTES).read_to_end(&mut bytes)).ok()?;
+        return (!jpeg::is_video(&bytes)).then_some(Content::Still);
+    }
+    let is_several = match format {
+        ImageFormat::Tiff => File::open(path).is_ok_and(|file| tiff::pages(&file).is_ok_and(|pages| pages.len() > 1)),
+        // What is broken is told when it is decoded.
+        _ => animation(path).is_ok_and(|animation| animation.is_some()),
+    };
+    Some(if is_several { Content::Several } else { Content::Still })
+}
+
+/// Whether the file holds a picture, or is named as if it did.
+pub fn is_picture(path: &Path) -> bool {
+    is_named_so(path) || content(path).is_some()
+}
+
+/// Whether the file is named like a picture.
 pub fn is_named_so(path: &Path) -> bool {
-    path.extension().is_some_and(|extension| EXTENSIONS.iter().any(|known| extension.eq_ignore_ascii_case(known)))
+    has_extension(path, &EXTENSIONS)
 }
 
-/// Whether the file holds a picture or an animation, by its first bytes.
-pub fn is_inside(path: &Path) -> bool {
-    let format = reader(path).ok().and_then(|reader| reader.format()).filter(ImageFormat::reading_enabled);
-    // A video may be nothing but JPEG pictures, one after the other.
-    format.is_some_and(|format| format != ImageFormat::Jpeg || is_named_so(path))
+fn has_extension(path: &Path, extensions: &[&str]) -> bool {
+    path.extension().is_some_and(|extension| extensions.iter().any(|known| extension.eq_ignore_ascii_case(known)))
 }
 
-/// Hands out the pictures of a file as they are decoded, until `take` wants no more: the one of a still picture, or those of an
-/// animation, once, each with how long it is shown in nanoseconds.
+/// Hands out the pictures of a file as they are decoded, until `take` wants no more: the one of a still picture, those of its pages, or those
+/// of an animation, once, each with how long it is shown in nanoseconds.
 pub fn each_frame(path: &Path, mut take: impl FnMut(RgbImage, Option<u64>) -> bool) -> Result<(), PictureError> {
+    if is_tiff(path) {
+        let file = File::open(path).map_err(|error| fault(path, &error))?;
+        for page in tiff::pages(&file).map_err(|error| fault(path, &error))? {
+            let page = tiff::page(&file, page).map_err(|error| fault(path, &error))?;
+            if !take(upright(path, page)?, None) {
+                break;
+            }
+        }
+        return Ok(());
+    }
     let Some((orientation, frames)) = animation(path)? else {
         take(decode(path)?, None);
         return Ok(());
@@ -70,10 +119,13 @@ pub fn each_frame(path: &Path, mut take: impl FnMut(RgbImage, Option<u64>) -> bo
     Ok(())
 }
 
-/// The picture as it is meant to be seen, 8 bits per channel; what is transparent keeps its colour.
+/// The picture as it is meant to be seen, 8 bits per channel; what is transparent keeps its colour. Of several it is the first.
 pub fn decode(path: &Path) -> Result<RgbImage, PictureError> {
+    upright(path, open(path)?)
+}
+
+fn upright(path: &Path, mut decoder: Box<dyn ImageDecoder>) -> Result<RgbImage, PictureError> {
     let failed = |error: &dyn std::fmt::Display| fault(path, error);
-    let mut decoder = open(path)?;
     let (width, height) = decoder.dimensions();
     if decoder.total_bytes() > MAX_BYTES {
         let bytes = decoder.total_bytes();
@@ -150,12 +202,32 @@ pub fn to_png(picture: &RgbImage) -> io::Result<Vec<u8>> {
     Ok(bytes.into_inner())
 }
 
-fn open(path: &Path) -> Result<impl ImageDecoder, PictureError> {
+fn open(path: &Path) -> Result<Box<dyn ImageDecoder>, PictureError> {
     let failed = |error: &dyn std::fmt::Display| fault(path, error);
     if !std::fs::metadata(path).map_err(|error| failed(&error))?.is_file() {
         return Err(failed(&"is no file; give a picture, or a video to `mostream run`"));
     }
-    reader(path).and_then(|reader| reader.into_decoder()).map_err(|error| failed(&error))
+    let opened = || -> ImageResult<Box<dyn ImageDecoder>> {
+        let reader = reader(path)?;
+        match reader.format() {
+            Some(ImageFormat::Jpeg) => {
+                let mut bytes = Vec::new();
+                reader.into_inner().take(MAX_FILE_BYTES).read_to_end(&mut bytes)?;
+                Ok(Box::new(jpeg::Jpeg::new(bytes)?))
+            }
+            Some(ImageFormat::Tiff) => {
+                let file = reader.into_inner().into_inner();
+                let first = tiff::pages(&file)?.first().copied();
+                tiff::page(&file, first.ok_or_else(|| broken(ImageFormat::Tiff, "holds no page"))?)
+            }
+            _ => Ok(Box::new(reader.into_decoder()?)),
+        }
+    };
+    opened().map_err(|error| failed(&error))
+}
+
+fn is_tiff(path: &Path) -> bool {
+    reader(path).is_ok_and(|reader| reader.format() == Some(ImageFormat::Tiff))
 }
 
 /// The file, its format known by its first bytes.
@@ -201,6 +273,10 @@ fn animation(path: &Path) -> Result<Option<(Orientation, Frames<'static>)>, Pict
         return Err(fault(path, &why));
     }
     Ok(Some((orientation, frames)))
+}
+
+fn broken(format: ImageFormat, why: &str) -> ImageError {
+    ImageError::Decoding(DecodingError::new(format.into(), why))
 }
 
 fn fault(path: &Path, why: &dyn std::fmt::Display) -> PictureError {

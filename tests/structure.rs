@@ -5,7 +5,7 @@
 use std::path::{Path, PathBuf};
 
 /// A crate, and the files and folders of `src` that may name it.
-const RULES: [(&str, &[&str]); 51] = [
+const RULES: [(&str, &[&str]); 53] = [
     ("serde", &[""]),
     ("jiff", &["zones/schedule.rs"]),
     ("pathfinding", &["assign.rs"]),
@@ -37,7 +37,9 @@ const RULES: [(&str, &[&str]); 51] = [
     ("indicatif", &["cli/log.rs", "cli/models.rs", "cli/progress.rs"]),
     ("sd_notify", &["cli/run/supervisor.rs"]),
     ("signal_hook", &["cli/interrupt.rs"]),
-    ("image", &["picture.rs"]),
+    ("image", &["picture.rs", "picture"]),
+    ("tiff", &["picture/tiff.rs"]),
+    ("zune_jpeg", &["picture/jpeg.rs"]),
     ("png", &["evaluate/dataset/mask.rs"]),
     ("redb", &["publish/event_store.rs"]),
     ("roxmltree", &["evaluate/dataset/voc.rs"]),
@@ -83,6 +85,7 @@ const RULES: [(&str, &[&str]); 51] = [
             "bounded.rs",
             "partial.rs",
             "picture.rs",
+            "picture/tiff.rs",
             "evaluate/dataset/files.rs",
             "discover/groups.rs",
             "discover/collection.rs",

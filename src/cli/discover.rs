@@ -2,6 +2,7 @@
 
 use super::cue::{CueArgs, cue};
 use super::exit::{Exit, Failure, Outcome};
+use super::failures;
 use super::interrupt::stop_flag;
 use super::localize::MethodArgs;
 use super::log;
@@ -19,7 +20,7 @@ use mostream::fault::Kind;
 use mostream::geometry::PixelBox;
 use mostream::localize::{Detection, Localizer, Method, PatchOutput};
 use mostream::picture;
-use mostream::run::inputs::{Input, expand};
+use mostream::run::inputs::{Expanded, Input, PassedOver, expand};
 use mostream::stream::ingest::Span;
 use mostream::stream::pictures::VideoPictures;
 use mostream::stream::preflight::Source;
@@ -102,7 +103,8 @@ pub fn run(args: Args) -> Outcome {
     let folder =
         args.output.as_deref().ok_or_else(|| Failure::new(Kind::Usage, "no folder for the gallery: --output"))?;
     keep_names(folder)?;
-    let (jobs, mut failures) = if args.classes { annotated(&args.inputs)? } else { plain(&args.inputs) };
+    let (jobs, mut failures, passed_over) =
+        if args.classes { annotated(&args.inputs)? } else { plain(&args.inputs, folder) };
     let analyzer = args.model.analyzer()?;
     let unwritable = |error| Failure::new(Kind::Output, format!("{}: {error}", folder.display()));
     let stop = stop_flag()?;
@@ -146,7 +148,7 @@ pub fn run(args: Args) -> Outcome {
     if is_full {
         warn!("only the first {MAX_OBJECTS} objects were kept: give fewer inputs, or a larger --every");
     }
-    failures.iter().for_each(|why| warn!("{why}"));
+    failures::list(folder, &failures, &passed_over).map_err(unwritable)?;
     Ok(match (stop.load(Ordering::Relaxed), failures.is_empty()) {
         (true, _) => Exit::Interrupted,
         (false, true) => Exit::Done,
@@ -304,14 +306,17 @@ fn of_input(input: &Input, why: &str) -> String {
     if why.starts_with(&name) { why.to_owned() } else { format!("{name}: {why}") }
 }
 
-fn plain(arguments: &[OsString]) -> (Vec<Job>, Vec<String>) {
-    let (inputs, failures) = expand(arguments);
+/// Jobs, what is wrong with others, and what was passed over.
+type Jobs = (Vec<Job>, Vec<String>, Vec<PassedOver>);
+
+fn plain(arguments: &[OsString], output: &Path) -> Jobs {
+    let Expanded { inputs, failures, passed_over } = expand(arguments, Some(output));
     let jobs = inputs.into_iter().map(|input| Job { input, truth: Vec::new() });
-    (jobs.collect(), failures.iter().map(ToString::to_string).collect())
+    (jobs.collect(), failures.iter().map(ToString::to_string).collect(), passed_over)
 }
 
 /// The pictures and clips of annotated data sets.
-fn annotated(paths: &[OsString]) -> Result<(Vec<Job>, Vec<String>), Failure> {
+fn annotated(paths: &[OsString]) -> Result<Jobs, Failure> {
     let (mut jobs, mut failures) = (Vec::new(), Vec::new());
     for path in paths {
         let set = Dataset::open(Path::new(path), None, &Options::default())?;
@@ -334,7 +339,7 @@ fn annotated(paths: &[OsString]) -> Result<(Vec<Job>, Vec<String>), Failure> {
             }
         }
     }
-    Ok((jobs, failures))
+    Ok((jobs, failures, Vec::new()))
 }
 
 /// Names that a person gave are not overwritten.

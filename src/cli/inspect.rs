@@ -19,6 +19,7 @@ use mostream::partial;
 use mostream::picture::{self, RgbImage};
 use mostream::record::Every;
 use mostream::run::guard::guard;
+use mostream::run::inputs;
 use mostream::run::spec::localizer;
 use mostream::stream::feed::Files;
 use mostream::stream::ingest::Span;
@@ -42,6 +43,9 @@ pub struct Args {
     /// Write the page here [default: NAME.inspect.html in the current folder, NAME@SECONDS.inspect.html for a time]
     #[arg(short, long, value_name = "FILE.html")]
     output: Option<PathBuf>,
+    /// Overwrite NAME.inspect.html
+    #[arg(long)]
+    force: bool,
     /// Write the maps into this folder, too, as PNG files
     #[arg(long, value_name = "FOLDER")]
     pngs: Option<PathBuf>,
@@ -75,6 +79,10 @@ pub fn run(args: Args) -> Outcome {
     let output = args.output.clone().unwrap_or_else(|| default_output(input, start_ns));
     let read = [Some(Path::new(input)), args.model.checkpoint.file()];
     guard(&[(&output, "-o")], &read.into_iter().flatten().collect::<Vec<_>>())?;
+    if args.output.is_none() && !args.force && output.exists() {
+        let why = format!("{} would be overwritten: --force does so, -o gives another name", output.display());
+        return Err(Failure::new(Kind::Usage, why));
+    }
 
     let mut analyzer = args.model.analyzer()?;
     let subject = look(input, start_ns, feature, &mut analyzer)?;
@@ -115,7 +123,7 @@ pub fn run(args: Args) -> Outcome {
 /// Reads the picture or the frame and runs the backbone on it.
 fn look(input: &OsStr, start_ns: Option<u64>, feature: Feature, analyzer: &mut Analyzer) -> Result<Subject, Failure> {
     let path = Path::new(input);
-    if picture::is_named_so(path) && !input.to_string_lossy().contains("://") {
+    if inputs::is_still(path) && !input.to_string_lossy().contains("://") {
         if start_ns.is_some() {
             return Err(Failure::new(
                 Kind::Usage,

@@ -2,6 +2,7 @@
 
 use super::cue::{CueArgs, cue};
 use super::exit::{Exit, Failure, Outcome};
+use super::failures;
 use super::groups::GroupsArg;
 use super::interrupt::stop_flag;
 use super::localize::MethodArgs;
@@ -20,10 +21,10 @@ use mostream::label::format::{self, Masks};
 use mostream::label::journal::{self, Entry, Journal, Settings};
 use mostream::label::keyframe::{KeyFrames, THUMBNAIL};
 use mostream::label::sequence::Sequences;
-use mostream::label::{self, Format, Object, Picture, contact, naming};
+use mostream::label::{self, Format, Object, Picture, Split, SplitBy, contact, naming};
 use mostream::localize::{Detection, Localizer};
 use mostream::picture::{self, PictureError, RgbImage};
-use mostream::run::inputs::{self, Input};
+use mostream::run::inputs::{self, Expanded, Input, PassedOver};
 use mostream::stream::StreamError;
 use mostream::stream::ingest::Span;
 use mostream::stream::pictures::VideoPictures;
@@ -64,9 +65,13 @@ pub struct Args {
     /// Masks in COCO's annotations
     #[arg(long, value_enum, default_value = "polygons")]
     masks: MasksArg,
-    /// The share of sources that are held out for validation; all pictures of a source are on one side
+    /// The share that is held out for validation
     #[arg(long, value_name = "SHARE", default_value_t = 0.2, value_parser = share)]
     val: f64,
+    /// What is held out: source (all pictures of a source are on one side), or time (the end of each video; for few sources: the
+    /// sides are less apart)
+    #[arg(long, value_enum, default_value = "source")]
+    split: SplitArg,
     /// One frame in each such time instead of key frames: seconds, or [H:]M:S
     #[arg(long, value_name = "TIME", value_parser = interval)]
     every: Option<u64>,
@@ -101,12 +106,18 @@ enum MasksArg {
     Rle,
 }
 
+#[derive(Clone, Copy, ValueEnum)]
+enum SplitArg {
+    Source,
+    Time,
+}
+
 /// What is known of a source.
 #[derive(Clone, Copy, Default)]
 struct Known {
-    /// Frames that were chosen, and how many of them are in the set.
+    /// Frames that were chosen, and how many of them are in the set, on each side.
     chosen: u64,
-    kept: u64,
+    kept: [u64; 2],
     is_done: bool,
 }
 
@@ -122,10 +133,11 @@ struct Labeller<'a> {
     known: HashMap<String, Known>,
     seen: Seen,
     sequences: Sequences,
-    /// Pictures and objects of the set, and pictures that were left out.
-    pictures: u64,
+    /// Pictures of the set on each side, its objects, and pictures that were left out.
+    pictures: [u64; 2],
     objects: u64,
     duplicates: u64,
+    passed_over: Vec<PassedOver>,
     stop: Arc<AtomicBool>,
     progress: Progress,
     done: u64,
@@ -161,29 +173,32 @@ pub fn run(args: Args) -> Outcome {
         },
         with_past: cue != Cue::Appearance,
         val: args.val,
+        split: match args.split {
+            SplitArg::Source => SplitBy::Source,
+            SplitArg::Time => SplitBy::Time,
+        },
         every_ns: args.every,
         max_per_video: args.max_per_video,
         categories: label::categories(groups.iter().flat_map(Groups::names)),
         groups: groups.as_ref().map(Groups::digest),
     };
-    let (mut inputs, failures) = inputs::expand(&args.inputs);
-    let mut failures: Vec<String> = failures.iter().map(|error| format!("{error:#}")).collect();
     // A set within a folder of footage is not footage.
-    if let Ok(folder) = args.output.canonicalize() {
-        inputs.retain(|input| !file_of(input).is_some_and(|file| file.starts_with(&folder)));
-    }
+    let Expanded { mut inputs, failures, passed_over } = inputs::expand(&args.inputs, Some(&args.output));
+    let mut failures: Vec<String> = failures.iter().map(|error| format!("{error:#}")).collect();
     let mut names = HashSet::new();
     inputs.retain(|input| names.insert(clip_name(input)));
 
     let stop = stop_flag()?;
     let (mut known, mut seen) = (HashMap::<String, Known>::new(), Seen::default());
-    let (mut pictures, mut objects, mut duplicates, mut last) = (0, 0, 0, None);
+    let (mut pictures, mut objects, mut duplicates, mut last) = ([0; 2], 0, 0, None);
     let journal = Journal::open(&args.output, &settings, |entry| match entry {
         Entry::Settings(_) => {}
         Entry::Picture(picture) => {
             let source = known.entry(picture.clip.clone()).or_default();
-            (source.chosen, source.kept) = (source.chosen + 1, source.kept + 1);
-            (pictures, objects) = (pictures + 1, objects + picture.objects.len() as u64);
+            source.chosen += 1;
+            source.kept[picture.split as usize] += 1;
+            pictures[picture.split as usize] += 1;
+            objects += picture.objects.len() as u64;
             seen.keep(picture.print);
             last = Some(picture.clip);
         }
@@ -215,6 +230,7 @@ pub fn run(args: Args) -> Outcome {
         pictures,
         objects,
         duplicates,
+        passed_over,
         stop,
         done: 0,
     };
@@ -247,7 +263,8 @@ impl Labeller<'_> {
         }
         let warning = match input {
             Input::Still(path) if known.chosen == 0 => {
-                self.take(input, known, (0, 0), &picture::decode(path)?, None)?;
+                let split = naming::split_of(&self.sequences.source_of(path), self.args.val);
+                self.take(input, known, (0, 0, split), &picture::decode(path)?, None)?;
                 None
             }
             Input::Still(_) => None,
@@ -271,6 +288,8 @@ impl Labeller<'_> {
         let stop = self.stop.clone();
         let stopped = || stop.load(Ordering::Relaxed);
         let mut now = Known::default();
+        let of_source = naming::split_of(&id_of(input), self.args.val);
+        let length_ns = video.media().duration_ns.filter(|_| self.settings.split == SplitBy::Time);
         while self.args.max_per_video.is_none_or(|most| now.chosen < most)
             && let Some(frame) = video.next(&stopped)?
         {
@@ -284,7 +303,8 @@ impl Labeller<'_> {
                 continue;
             }
             let full = video.picture(&frame, frame.display_size())?;
-            now = self.take(input, now, (frame.index, frame.pts_ns), &full, past.remove(&frame.index))?;
+            let split = length_ns.map_or(of_source, |length| Split::at(frame.pts_ns, length, self.args.val));
+            now = self.take(input, now, (frame.index, frame.pts_ns, split), &full, past.remove(&frame.index))?;
             self.progress.update(self.done, self.objects);
         }
         Ok(video.warning().map(str::to_owned))
@@ -326,7 +346,7 @@ impl Labeller<'_> {
         &mut self,
         input: &Input,
         known: Known,
-        (frame, pts_ns): (u64, u64),
+        (frame, pts_ns, split): (u64, u64, Split),
         full: &RgbImage,
         past: Option<Vec<Tracked>>,
     ) -> Result<Known, Failure> {
@@ -339,7 +359,8 @@ impl Labeller<'_> {
         let (clip, print) = (clip_name(input), Print::of(full));
         let is_followed = matches!((input, self.cue), (Input::Video(_), Cue::Time { .. }));
         // A track lives on neighbours that look alike; the clip's own pictures are the last that were kept.
-        let own = if is_followed && self.settings.format.has_tracks() { known.kept as usize } else { 0 };
+        let own =
+            if is_followed && self.settings.format.has_tracks() { known.kept.iter().sum::<u64>() as usize } else { 0 };
         if self.seen.has(&print, own) {
             self.duplicates += 1;
             self.append(&Entry::Duplicate { clip })?;
@@ -359,18 +380,16 @@ impl Labeller<'_> {
         let object = |Tracked { detection, track }: &Tracked| {
             Object::new(detection, *track, &layout, label::class_of(name_of(detection), categories))
         };
-        let side = match input {
-            Input::Still(path) => self.sequences.source_of(path),
-            Input::Video(_) => id_of(input),
-        };
+        let mut kept = known.kept;
+        kept[split as usize] += 1;
         let picture = Picture {
             source: input.name(),
             name: if matches!(input, Input::Still(_)) { clip.clone() } else { format!("{clip}-{frame:06}") },
             clip,
             frame,
             pts_ns,
-            split: naming::split_of(&side, self.args.val),
-            number: known.kept + 1,
+            split,
+            number: kept[split as usize],
             width,
             height,
             is_followed,
@@ -387,9 +406,10 @@ impl Labeller<'_> {
             .and_then(|()| contact::keep_thumbnail(&self.args.output, &picture.name, full));
         written.map_err(|error| unwritten(&path, error))?;
         self.seen.keep(print);
-        (self.pictures, self.objects) = (self.pictures + 1, self.objects + picture.objects.len() as u64);
+        self.pictures[split as usize] += 1;
+        self.objects += picture.objects.len() as u64;
         self.append(&Entry::Picture(Box::new(picture)))?;
-        Ok(Known { chosen: known.chosen + 1, kept: known.kept + 1, ..known })
+        Ok(Known { chosen: known.chosen + 1, kept, ..known })
     }
 
     fn append(&mut self, entry: &Entry) -> Result<(), Failure> {
@@ -397,38 +417,41 @@ impl Labeller<'_> {
     }
 
     /// Makes the set's files of the journal, and says how it went.
-    fn finish(self, failures: Vec<String>) -> Outcome {
+    fn finish(self, mut failures: Vec<String>) -> Outcome {
         let folder = &self.args.output;
         let masks = if self.args.masks == MasksArg::Rle { Masks::Rle } else { Masks::Polygons };
-        let mut listed = 0u64;
         let written = (|| {
             format::write(folder, self.settings.format, masks, &self.settings.categories)?;
             contact::write(folder, &self.settings.categories)?;
-            format::save(&folder.join("failures.txt"), |out| {
-                let mut list = |line: &str| {
-                    let line = line.replace('\n', " ");
-                    listed += 1;
-                    // To stderr too, where it may not be wanted but must be seen.
-                    warn!("{line}");
-                    writeln!(out, "{line}")
-                };
-                for entry in journal::entries(folder)? {
-                    if let Entry::Done { warning: Some(warning), .. } = entry? {
-                        list(&warning)?;
-                    }
+            let mut warnings = Vec::new();
+            for entry in journal::entries(folder)? {
+                if let Entry::Done { warning, .. } = entry? {
+                    warnings.extend(warning);
                 }
-                failures.iter().try_for_each(|line| list(line))
-            })
+            }
+            failures.splice(..0, warnings);
+            failures::list(folder, &failures, &self.passed_over)
         })();
         written.map_err(|error: std::io::Error| unwritten(folder, error))?;
-        let Self { pictures, objects, duplicates, .. } = &self;
+        let Self { pictures: [train, val], objects, duplicates, args, .. } = &self;
+        let is_wanted = args.val > 0.0 && args.val < 1.0;
+        if let (side, true) = (if *val == 0 { "val" } else { "train" }, is_wanted && (*train == 0) != (*val == 0)) {
+            let other = match self.settings.split {
+                SplitBy::Source => {
+                    ", or, in a new folder, --split time (the end of each video is held out) or another --val"
+                }
+                SplitBy::Time => ", longer ones, or, in a new folder, another --val",
+            };
+            warn!("no picture of the set is in {side}: give more sources{other}");
+        }
+        let pictures = train + val;
         let folder = folder.display();
         info!("{pictures} pictures, {objects} boxes; {duplicates} near-duplicates left out");
         info!("{folder}; to look it over: {folder}/contact/page-001.html");
-        Ok(match (self.is_stopped(), listed) {
+        Ok(match (self.is_stopped(), failures.is_empty()) {
             (true, _) => Exit::Interrupted,
-            (false, 0) => Exit::Done,
-            (false, _) => Exit::Input,
+            (false, true) => Exit::Done,
+            (false, false) => Exit::Input,
         })
     }
 }
@@ -450,13 +473,6 @@ fn id_of(input: &Input) -> Vec<u8> {
 
 fn clip_name(input: &Input) -> String {
     naming::name_of(&id_of(input))
-}
-
-fn file_of(input: &Input) -> Option<PathBuf> {
-    match input {
-        Input::Still(path) => path.canonicalize().ok(),
-        Input::Video(source) => source.file.as_ref()?.canonicalize().ok(),
-    }
 }
 
 /// What one input does not give, for want of a decoder, too: the others do.

@@ -7,6 +7,7 @@ mod discover;
 mod doctor;
 mod eval;
 mod exit;
+mod failures;
 mod features;
 mod groups;
 mod inspect;

@@ -9,7 +9,7 @@ use mostream::run::inputs::{self, Input};
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::time::Instant;
-use tracing::info;
+use tracing::{info, warn};
 
 #[derive(clap::Args)]
 #[command(
@@ -27,7 +27,8 @@ pub struct Args {
 
 pub fn run(args: Args) -> Outcome {
     let checkpoint = args.model.checkpoint()?;
-    let (inputs, failures) = inputs::expand(&args.inputs);
+    let inputs::Expanded { inputs, failures, passed_over } = inputs::expand(&args.inputs, None);
+    inputs::summary(&passed_over).iter().for_each(|told| warn!("{told}"));
     if let Some(failure) = failures.into_iter().next() {
         return Err(failure.into());
     }

@@ -1,6 +1,6 @@
 //! What is known so far: a line of JSON per picture, appended as soon as its file is there, in the order of the inputs.
 
-use super::{Format, Picture};
+use super::{Format, Picture, SplitBy};
 use crate::fault::{Kind, OfKind};
 use serde::{Deserialize, Serialize};
 use std::fs::{self, File, OpenOptions};
@@ -27,6 +27,8 @@ pub struct Settings {
     #[serde(default)]
     pub with_past: bool,
     pub val: f64,
+    #[serde(default)]
+    pub split: SplitBy,
     pub every_ns: Option<u64>,
     pub max_per_video: Option<u64>,
     pub categories: Vec<String>,

@@ -60,6 +60,25 @@ impl Split {
     }
 }
 
+impl Split {
+    /// The side of a frame of a video of this length, both in nanoseconds, whose end is held out: the share `val` of it, 0 to 1.
+    pub fn at(pts_ns: u64, length_ns: u64, val: f64) -> Self {
+        let is_end = val > 0.0 && pts_ns as f64 >= (1.0 - val) * length_ns as f64;
+        if is_end { Self::Val } else { Self::Train }
+    }
+}
+
+/// What is on one side of the set as a whole.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SplitBy {
+    /// All pictures of a source.
+    #[default]
+    Source,
+    /// The beginning of a video, and its end; a source of unknown length as a whole.
+    Time,
+}
+
 /// One picture of the set.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Picture {
@@ -73,7 +92,7 @@ pub struct Picture {
     /// The picture's own unique name, without an extension.
     pub name: String,
     pub split: Split,
-    /// Counts the pictures of the source, from 1.
+    /// Counts the pictures of the source that are on this side, from 1.
     pub number: u64,
     pub width: u32,
     pub height: u32,

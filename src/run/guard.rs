@@ -1,6 +1,7 @@
 //! The one guard that keeps outputs off what is read, and off each other.
 
 use super::RunError;
+use crate::partial;
 use std::path::Path;
 
 /// Refuses outputs, each with its flag, that are one of the files `read`, or each other, by whatever name.
@@ -33,6 +34,7 @@ fn is_same(a: &Path, b: &Path) -> bool {
         // Two that are not there yet.
         (Err(_), Err(_)) => {
             let whole = |path: &Path| {
+                let path = partial::followed(path).unwrap_or_else(|_| path.to_owned());
                 let folder = path.parent().filter(|folder| *folder != Path::new("")).unwrap_or(Path::new("."));
                 let folder = std::fs::canonicalize(folder).unwrap_or_else(|_| folder.to_owned());
                 (folder, path.file_name().map(|name| name.to_string_lossy().to_lowercase()))
@@ -68,6 +70,9 @@ mod tests {
             assert!(both(a, b).is_err(), "{a} {b}");
         }
         assert!(both("new", "other").is_ok());
+        // A link to a file that is not there yet is the file that it will be.
+        std::os::unix::fs::symlink("new", at("dangling")).unwrap();
+        assert!(both("new", "dangling").is_err() && both("dangling", "other").is_ok());
         let null = Path::new("/dev/null");
         assert!(guard(&[(null, "-o"), (null, "--records")], &[]).is_ok());
     }

@@ -1,18 +1,23 @@
 //! What arguments stand for: files, folders and URIs, in a stable order.
 
-use super::RunError;
-use crate::picture;
-use crate::stream::preflight::Source;
+use super::{RunError, outputs};
+use crate::picture::{self, Content};
+use crate::stream::preflight::{Source, kind_of_file};
+use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
-/// File name extensions that make a file in a folder a video.
-const VIDEO_EXTENSIONS: [&str; 14] =
-    ["mp4", "mov", "m4v", "mkv", "webm", "avi", "ts", "mts", "m2ts", "mpg", "mpeg", "ogv", "flv", "wmv"];
+/// File name extensions of videos: a file in a folder that has one is to be read, whatever its first bytes say.
+const VIDEO_EXTENSIONS: [&str; 18] = [
+    "mp4", "mov", "m4v", "mkv", "webm", "avi", "ts", "mts", "m2ts", "mpg", "mpeg", "ogv", "flv", "wmv", "3gp", "asf",
+    "mxf", "vob",
+];
 
 /// One input.
 pub enum Input {
+    /// One picture.
     Still(PathBuf),
+    /// A video, an animation, a file of several pages.
     Video(Source),
 }
 
@@ -26,56 +31,128 @@ impl Input {
     }
 }
 
-/// The inputs that `arguments` stand for, folders read to their depths, each folder's entries sorted by name; hidden entries and
-/// files that are named neither like a picture nor like a video are left out. A file given by name is taken as what its
-/// name says, and as a video otherwise. What cannot be read is in the second list.
-pub fn expand(arguments: &[OsString]) -> (Vec<Input>, Vec<RunError>) {
-    let (mut inputs, mut failures) = (Vec::new(), Vec::new());
+/// What arguments stand for.
+#[derive(Default)]
+pub struct Expanded {
+    pub inputs: Vec<Input>,
+    /// What cannot be read.
+    pub failures: Vec<RunError>,
+    pub passed_over: Vec<PassedOver>,
+}
+
+/// A file or a folder within a folder that is no input.
+pub struct PassedOver {
+    pub path: PathBuf,
+    /// Such as `hidden`.
+    pub why: String,
+}
+
+/// What a file is to be taken for.
+enum Kind {
+    Still,
+    Video,
+    /// Nothing that is read, and why.
+    Other(String),
+}
+
+/// The inputs that `arguments` stand for, folders read to their depths, each folder's entries sorted by name; the folder `except` is left
+/// out where it is within one. What a file is, its first bytes say; what they do not tell, its name. A file given by name
+/// that is neither picture nor video is taken as a video, whose reader says what is wrong with it.
+pub fn expand(arguments: &[OsString], except: Option<&Path>) -> Expanded {
+    let except = except.and_then(|folder| folder.canonicalize().ok());
+    let mut expanded = Expanded::default();
     for argument in arguments {
         let path = Path::new(argument);
         match argument.to_string_lossy().contains("://") {
-            false if path.is_dir() => walk(path, &mut inputs, &mut failures),
-            false if picture::is_named_so(path) && path.exists() => inputs.push(Input::Still(path.to_owned())),
-            _ => add_video(argument, &mut inputs, &mut failures),
+            false if path.is_dir() => expanded.walk(path, except.as_deref()),
+            false if is_still(path) => expanded.inputs.push(Input::Still(path.to_owned())),
+            _ => expanded.add_video(argument),
         }
     }
-    (inputs, failures)
+    expanded
 }
 
-fn add_video(name: &OsStr, inputs: &mut Vec<Input>, failures: &mut Vec<RunError>) {
-    match Source::new(name) {
-        Ok(source) => inputs.push(Input::Video(source)),
-        Err(error) => failures.push(error.into()),
+/// Whether a file of this name is one picture.
+pub fn is_still(path: &Path) -> bool {
+    path.exists() && matches!(kind_of(path), Kind::Still)
+}
+
+/// How many files were passed over for which reason, on one line; none where there is none.
+pub fn summary(passed_over: &[PassedOver]) -> Option<String> {
+    let mut reasons = BTreeMap::<&str, (u64, &Path)>::new();
+    for PassedOver { path, why } in passed_over {
+        reasons.entry(why).or_insert((0, path)).0 += 1;
     }
+    let told = reasons.into_iter().map(|(why, (count, first))| {
+        let first = first.display();
+        if count == 1 { format!("{first} ({why})") } else { format!("{first} and {} more ({why})", count - 1) }
+    });
+    let told = told.collect::<Vec<_>>().join(", ");
+    (!told.is_empty()).then(|| format!("passed over: {told}"))
 }
 
-fn walk(folder: &Path, inputs: &mut Vec<Input>, failures: &mut Vec<RunError>) {
-    let entries = std::fs::read_dir(folder).and_then(|entries| {
-        let mut paths = entries.map(|entry| Ok(entry?.path())).collect::<std::io::Result<Vec<PathBuf>>>()?;
-        paths.sort();
-        Ok(paths)
-    });
-    let entries = entries.unwrap_or_else(|error| {
-        failures.push(RunError::Input(format!("{}: {error}", folder.display())));
-        Vec::new()
-    });
-    let is_video = |path: &Path| {
-        path.extension()
-            .is_some_and(|extension| VIDEO_EXTENSIONS.iter().any(|known| extension.eq_ignore_ascii_case(known)))
+fn kind_of(path: &Path) -> Kind {
+    match picture::content(path) {
+        Some(Content::Still) => return Kind::Still,
+        Some(Content::Several) => return Kind::Video,
+        None => {}
+    }
+    let kind = kind_of_file(path);
+    let has_extension = || {
+        let extension = path.extension();
+        extension.is_some_and(|extension| VIDEO_EXTENSIONS.iter().any(|known| extension.eq_ignore_ascii_case(known)))
     };
-    for path in entries {
-        // A link to a folder may lead back up.
-        let is_passed_over = path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."))
-            || path.is_symlink() && path.is_dir();
-        if is_passed_over {
-            continue;
+    match kind {
+        Some(kind) if kind.is_video => Kind::Video,
+        _ if picture::is_named_so(path) => Kind::Still,
+        _ if has_extension() => Kind::Video,
+        Some(kind) => Kind::Other(format!("{} is not read", kind.media_type)),
+        None if !path.is_file() => Kind::Other("is no file".into()),
+        None => Kind::Other("is no known picture or video".into()),
+    }
+}
+
+impl Expanded {
+    fn add_video(&mut self, name: &OsStr) {
+        match Source::new(name) {
+            Ok(source) => self.inputs.push(Input::Video(source)),
+            Err(error) => self.failures.push(error.into()),
         }
-        if path.is_dir() {
-            walk(&path, inputs, failures);
-        } else if picture::is_named_so(&path) {
-            inputs.push(Input::Still(path));
-        } else if is_video(&path) {
-            add_video(path.as_os_str(), inputs, failures);
+    }
+
+    fn walk(&mut self, folder: &Path, except: Option<&Path>) {
+        if except.is_some() && folder.canonicalize().ok().as_deref() == except {
+            return;
+        }
+        let entries = std::fs::read_dir(folder).and_then(|entries| {
+            let mut paths = entries.map(|entry| Ok(entry?.path())).collect::<std::io::Result<Vec<PathBuf>>>()?;
+            paths.sort();
+            Ok(paths)
+        });
+        let entries = entries.unwrap_or_else(|error| {
+            self.failures.push(RunError::Input(format!("{}: {error}", folder.display())));
+            Vec::new()
+        });
+        for path in entries {
+            let name = path.file_name().unwrap_or_default().as_encoded_bytes();
+            let kind = match path.is_dir() {
+                _ if name.starts_with(b".") => Kind::Other("hidden".into()),
+                // It may lead back up.
+                true if path.is_symlink() => Kind::Other("a link to a folder".into()),
+                true => {
+                    self.walk(&path, except);
+                    continue;
+                }
+                false if name.ends_with(outputs::VIDEO.as_bytes()) || name.ends_with(outputs::RECORDS.as_bytes()) => {
+                    Kind::Other("a result of `mostream run`".into())
+                }
+                false => kind_of(&path),
+            };
+            match kind {
+                Kind::Still => self.inputs.push(Input::Still(path)),
+                Kind::Video => self.add_video(path.as_os_str()),
+                Kind::Other(why) => self.passed_over.push(PassedOver { path, why }),
+            }
         }
     }
 }

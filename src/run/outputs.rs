@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 
 /// Endings of the names that outputs have by themselves.
 pub const VIDEO: &str = ".boxes.mp4";
-const RECORDS: &str = ".boxes.jsonl";
+pub const RECORDS: &str = ".boxes.jsonl";
 
 /// The files that one source writes alone.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -98,7 +98,7 @@ fn spare(sources: &[Planned], outputs: &[Own], faults: &mut Faults) {
     let Some((source, first)) = there.first() else { return };
     let others = if there.len() > 1 { format!(" and {} more", there.len() - 1) } else { String::new() };
     let why = format!("{}{others} would be overwritten: --force does so, -o gives another name", first.display());
-    faults.0.push(Place::of(source.given, "input").wrong(RunError::Output(why)));
+    faults.0.push(Place::of(source.given, "input").wrong(RunError::Usage(why)));
 }
 
 /// The file for a source: `{name}` stands for its name, as far as a file name may have it.

@@ -11,6 +11,7 @@ use crate::stream::preflight::Source;
 use crate::stream::{StreamError, redact};
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
+use tracing::warn;
 
 /// One source of a run.
 pub struct Planned {
@@ -142,10 +143,11 @@ pub fn plan(given: &[SourceSpec], taken: &Taken, faults: &mut Faults) -> Vec<Pla
 type OfFiles = (Vec<Source>, PathBuf, String);
 
 fn of_files(input: &OsString) -> Result<Vec<OfFiles>, RunError> {
-    let (found, failures) = inputs::expand(std::slice::from_ref(input));
+    let inputs::Expanded { inputs: found, failures, passed_over } = inputs::expand(std::slice::from_ref(input), None);
     if let Some(failure) = failures.into_iter().next() {
         return Err(failure);
     }
+    inputs::summary(&passed_over).iter().for_each(|told| warn!("{told}"));
     let folder = Path::new(input);
     let (mut sources, mut pictures) = (Vec::new(), Vec::new());
     for input in found {
@@ -154,10 +156,6 @@ fn of_files(input: &OsString) -> Result<Vec<OfFiles>, RunError> {
             Input::Video(source) => {
                 let plain = source.name.split(['?', '#']).next().unwrap_or_default().to_owned();
                 let path = source.file.clone().unwrap_or_else(|| plain.into());
-                // Results of an earlier run are no videos to look for objects in.
-                if folder.is_dir() && path.to_string_lossy().ends_with(super::outputs::VIDEO) {
-                    continue;
-                }
                 let name = source.name.clone();
                 sources.push((vec![source], path, name));
             }

@@ -6,10 +6,45 @@ use gst_pbutils::prelude::*;
 use gstreamer as gst;
 use gstreamer_pbutils as gst_pbutils;
 use std::ffi::OsStr;
+use std::fs::File;
+use std::io::Read;
 use std::path::Path;
 
 /// How long a source may take to say what it holds.
 const PATIENCE: gst::ClockTime = gst::ClockTime::from_seconds(20);
+
+/// Bytes of a file that its kind is known by.
+const HEAD: u64 = 64 << 10;
+/// Containers that may hold a video, beside those whose media type says so.
+const CONTAINERS: [&str; 3] = ["application/mxf", "application/ogg", "application/vnd.rn-realmedia"];
+
+/// What a file is by its first bytes.
+pub struct FileKind {
+    /// As in `video/quicktime`.
+    pub media_type: String,
+    /// Whether it is worth opening as a video: a kind of picture is where something decodes it.
+    pub is_video: bool,
+}
+
+/// None where the first bytes say nothing clear, or cannot be read.
+pub fn kind_of_file(path: &Path) -> Option<FileKind> {
+    init().ok()?;
+    let mut head = Vec::new();
+    // Opening a pipe would wait for its other end.
+    path.is_file().then(|| File::open(path).and_then(|file| file.take(HEAD).read_to_end(&mut head)))?.ok()?;
+    let (probability, caps) = gst::SliceTypeFind::type_find(head);
+    let caps = caps.filter(|_| probability >= gst::TypeFindProbability::Likely)?;
+    let media_type = caps.structure(0)?.name().to_string();
+    let is_decoded = || {
+        let factories =
+            gst::ElementFactory::factories_with_type(gst::ElementFactoryType::DECODABLE, gst::Rank::MARGINAL);
+        factories.iter().any(|factory| factory.can_sink_any_caps(&caps))
+    };
+    let is_video = media_type.starts_with("video/")
+        || CONTAINERS.contains(&media_type.as_str())
+        || media_type.starts_with("image/") && is_decoded();
+    Some(FileKind { media_type, is_video })
+}
 
 /// An input that exists.
 #[derive(Clone)]

@@ -312,6 +312,11 @@ fn what_cannot_be_inspected_is_said_in_one_line() {
     }
     fails(folder.path(), &["inspect", "in.png@3"], 2, "leave out the time");
     fails(folder.path(), &["inspect", "in.png", "-o", "in.png"], 2, "is the input");
+    fs::write(at("in.inspect.html"), "mine").unwrap();
+    fails(folder.path(), &["inspect", "in.png"], 2, "in.inspect.html would be overwritten: --force");
+    assert_eq!(fs::read(at("in.inspect.html")).unwrap(), b"mine");
+    works(folder.path(), &["inspect", "in.png", "--force"]);
+    assert_ne!(fs::read(at("in.inspect.html")).unwrap(), b"mine");
     fails(folder.path(), &["inspect", "in.png", "--feature", "attention"], 2, "k, q or v");
     fails(folder.path(), &["inspect", "in.png", "-o", "nowhere/page.html"], 4, "nowhere/page.html");
     fails(folder.path(), &["inspect", "in.png", "-o", "/dev/full"], 4, "/dev/full");

@@ -348,6 +348,14 @@ fn what_cannot_be_used_is_listed_and_the_rest_is_done() {
         assert!(read("coco", &at.join("in/set"))["train"].is_empty());
     }
 
+    // What is mended is no failure any more.
+    let arguments = ["in/cut.jpg", "-o", "mended", "--val", "0"];
+    assert_eq!(outcome(&label(at, &arguments).arg("-q").output().unwrap()).0, Some(3));
+    assert!(at.join("mended/failures.txt").is_file());
+    std::fs::write(at.join("in/cut.jpg"), &bytes).unwrap();
+    done(at, &arguments);
+    assert!(!at.join("mended/failures.txt").exists() && pictures(&at.join("mended")).len() == 1);
+
     // It is not ours, it was begun otherwise, or the flags do not fit.
     let refused = |arguments: &[&str], code: i32, says: &str| {
         let (got, told) = outcome(&label(at, arguments).output().unwrap());
@@ -359,6 +367,7 @@ fn what_cannot_be_used_is_listed_and_the_rest_is_done() {
     assert_eq!(tree(&at.join("mine")).len(), 1);
     refused(&["in", "-o", "in/good.jpg"], 4, "in/good.jpg");
     refused(&["in", "-o", "in/set", "--val", "1"], 2, "every-ns");
+    refused(&["in", "-o", "in/set", "--val", "1", "--every", "0.5", "--split", "time"], 2, "split");
     refused(&["in", "-o", "new", "--format", "yolo", "--masks", "rle"], 2, "--masks rle");
     refused(&["in", "-o", "new", "--val", "1.5"], 2, "0 to 1");
     refused(&["in", "-o", "new", "--every", "0"], 2, "more than 0");

@@ -1,13 +1,14 @@
 //! `mostream run` on still pictures and animations: a picture is a video of one frame, an animation one of all its pictures.
 
 use crate::support::clips::{Clip, make, probe};
-use crate::support::program::{mostream, records, stderr};
+use crate::support::program::{files_in, mostream, records, stderr};
 use mostream::geometry::PixelBox;
+use mostream::picture::{self, RgbImage};
 use mostream::record::FrameRecord;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
-use std::process::Output;
+use std::process::{Command, Output};
 
 const SIZE: (u32, u32) = (160, 120);
 const FRAMES: u32 = 6;
@@ -158,5 +159,146 @@ fn a_file_name_need_not_be_text() {
         let written = records(&std::fs::read(named(".boxes.jsonl")).unwrap());
         assert!(written[0].source.ends_with(&format!("{name}\u{fffd}.{extension}")), "{}", written[0].source);
         assert_eq!(probe(&named(".boxes.mp4")).pts_ns.len(), written.len());
+    }
+}
+
+/// Has Pillow, which reads and writes pictures by libraries that are none of this program's, do this in a folder; `p`, `q` and `r` are RGB
+/// pictures there.
+fn pillow(folder: &Path, script: &str) {
+    make(folder.join("p.png"), SIZE, 1, false, "-frames:v 1 -pix_fmt rgb24");
+    let head = "from PIL import Image, ImageOps\np = Image.open('p.png').convert('RGB')\n\
+        q = ImageOps.mirror(p)\nr = ImageOps.flip(p)\n";
+    let python = Path::new(env!("CARGO_MANIFEST_DIR")).join(".venv/bin/python");
+    let ran = Command::new(python).current_dir(folder).args(["-c", &format!("{head}{script}")]).output().unwrap();
+    assert!(ran.status.success(), "{}", stderr(&ran));
+}
+
+/// All pictures of a file, or why there are not all.
+fn pictures(path: &Path) -> Result<Vec<RgbImage>, String> {
+    let mut pictures = Vec::new();
+    let outcome = picture::each_frame(path, |picture, _| {
+        pictures.push(picture);
+        true
+    });
+    outcome.map(|()| pictures).map_err(|error| error.to_string())
+}
+
+/// The mean difference of their samples.
+fn apart(one: &RgbImage, other: &RgbImage) -> f64 {
+    assert_eq!(one.dimensions(), other.dimensions());
+    let pairs = one.as_raw().iter().zip(other.as_raw());
+    pairs.map(|(a, b)| f64::from(a.abs_diff(*b))).sum::<f64>() / one.as_raw().len() as f64
+}
+
+#[test]
+fn a_picture_that_is_cut_off_anywhere_is_never_taken_for_whole() {
+    let folder = tempfile::tempdir().unwrap();
+    pillow(
+        folder.path(),
+        "p.save('a.jpg'); p.save('progressive.jpg', progressive=True); p.convert('L').save('grey.jpg')
+p.convert('CMYK').save('cmyk.jpg'); p.save('a.webp'); p.save('lossless.webp', lossless=True); p.save('a.bmp')
+p.save('a.tif'); p.save('lzw.tif', compression='tiff_lzw'); p.save('jpeg.tif', compression='jpeg')
+for kind in ('gif', 'png', 'webp'): p.save('all.' + kind, save_all=True, append_images=[q, r], duration=100)
+p.save('all.tif', save_all=True, append_images=[q, r], compression='tiff_deflate')",
+    );
+    for entry in std::fs::read_dir(folder.path()).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_name().unwrap().to_str().unwrap();
+        let whole = pictures(&path).unwrap();
+        assert_eq!(whole.len(), if name.starts_with("all") { 3 } else { 1 }, "{name}");
+        let bytes = std::fs::read(&path).unwrap();
+        let cut = folder.path().join("cut");
+        let mut refused = 0;
+        for length in (1..40).map(|part| bytes.len() * part / 40).chain([bytes.len() - 1]) {
+            std::fs::write(&cut, &bytes[..length]).unwrap();
+            match pictures(&cut) {
+                // All of it is there: what was cut off is padding, or the end marker of a PNG.
+                Ok(pictures) => assert!(pictures == whole, "{name}: {length} of {} bytes", bytes.len()),
+                Err(_) => refused += 1,
+            }
+        }
+        std::fs::remove_file(&cut).unwrap();
+        assert!(refused >= 38, "{name}: {refused}");
+    }
+}
+
+#[test]
+fn a_picture_is_upright_whatever_it_is_called() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    pillow(
+        at,
+        "for n in range(1, 9):
+    exif = Image.Exif(); exif[0x112] = n
+    p.save(f'{n}.jpg', exif=exif, quality=95); p.save(f'{n}.webp', exif=exif, lossless=True)
+    p.save(f'{n}.tif', exif=exif, compression='tiff_lzw')
+    p.convert('YCbCr').save(f'{n}.tiff', compression='jpeg', quality=95, tiffinfo={0x112: n})
+    ImageOps.exif_transpose(Image.open(f'{n}.jpg')).save(f'{n}.png')",
+    );
+    for number in 1..=8 {
+        let upright = picture::decode(&at.join(format!("{number}.png"))).unwrap();
+        for kind in ["jpg", "webp", "tif", "tiff"] {
+            let path = at.join(format!("{number}.{kind}"));
+            let found = picture::decode(&path).unwrap();
+            assert!(apart(&found, &upright) < 4.0, "{number}.{kind}: {}", apart(&found, &upright));
+            for name in ["copy.jfif", "copy.JPE", "copy.HEIC", "copy.mp4", "copy"] {
+                let copy = at.join(name);
+                std::fs::copy(&path, &copy).unwrap();
+                assert_eq!(picture::content(&copy), Some(picture::Content::Still), "{number}.{kind} as {name}");
+                assert!(picture::decode(&copy).unwrap() == found, "{number}.{kind} as {name}");
+            }
+        }
+    }
+    // By every way in.
+    std::fs::copy(at.join("6.jpg"), at.join("six")).unwrap();
+    let boxes = |name: &str| {
+        let record = succeeded(&run(at, name.as_ref(), &["--records", "-"])).remove(0);
+        assert_eq!((record.width, record.height), (SIZE.1, SIZE.0), "{name}");
+        record.objects.iter().map(|object| object.bbox).collect::<Vec<_>>()
+    };
+    assert_eq!(boxes("six"), boxes("6.jpg"));
+    let read = |arguments: &[&str]| {
+        let ran = mostream(at, arguments).output().unwrap();
+        assert!(ran.status.success(), "{arguments:?}: {}", stderr(&ran));
+    };
+    read(&["features", "six", "-o", "six.npy"]);
+    read(&["features", "6.jpg", "-o", "6.npy"]);
+    assert!(std::fs::read(at.join("six.npy")).unwrap() == std::fs::read(at.join("6.npy")).unwrap());
+    read(&["inspect", "six", "-o", "six.html"]);
+    read(&["label", "six", "-o", "set", "--val", "0"]);
+    let taken = std::fs::read_dir(at.join("set/images/train")).unwrap().map(|entry| entry.unwrap().path());
+    let taken: Vec<_> = taken.map(|path| picture::decode(&path).unwrap().dimensions()).collect();
+    assert_eq!(taken, [(SIZE.1, SIZE.0)]);
+}
+
+#[test]
+fn an_output_that_is_a_link_stays_one_and_what_it_leads_to_is_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    let still = make(at.join("a.png"), SIZE, 1, false, "-frames:v 1");
+    std::fs::create_dir(at.join("disk")).unwrap();
+    std::fs::write(at.join("disk/old.mp4"), "old").unwrap();
+    // The second leads to nothing yet, the third to another link.
+    for (link, to) in
+        [("o.mp4", "disk/old.mp4"), ("o.jsonl", "disk/new.jsonl"), ("o.npy", "via"), ("via", "disk/new.npy")]
+    {
+        std::os::unix::fs::symlink(to, at.join(link)).unwrap();
+    }
+    std::os::unix::fs::symlink(at.join("disk/new.html"), at.join("o.html")).unwrap();
+    succeeded(&run(at, still.path.as_os_str(), &["-o", "o.mp4", "--records", "o.jsonl"]));
+    for arguments in [["features", "a.png", "-o", "o.npy"], ["inspect", "a.png", "-o", "o.html"]] {
+        assert!(mostream(at, &arguments).output().unwrap().status.success(), "{arguments:?}");
+    }
+    assert!(["o.mp4", "o.jsonl", "o.npy", "via", "o.html"].iter().all(|link| at.join(link).is_symlink()));
+    assert_eq!(probe(&at.join("disk/old.mp4")).pts_ns, [0]);
+    assert_eq!(records(&std::fs::read(at.join("disk/new.jsonl")).unwrap()).len(), 1);
+    assert_eq!(files_in(&at.join("disk")), ["new.html", "new.jsonl", "new.npy", "old.mp4"]);
+    // Nowhere is no place to write to, nor is where a link leads back.
+    std::os::unix::fs::symlink("nowhere/x.mp4", at.join("lost.mp4")).unwrap();
+    std::os::unix::fs::symlink("round.mp4", at.join("round.mp4")).unwrap();
+    for output in ["lost.mp4", "round.mp4"] {
+        let ran = run(at, still.path.as_os_str(), &["-o", output]);
+        assert_eq!(ran.status.code(), Some(4), "{}", stderr(&ran));
+        assert!(stderr(&ran).contains(output) && at.join(output).is_symlink(), "{}", stderr(&ran));
     }
 }

@@ -71,7 +71,7 @@ pub fn has_extension(path: &Path, extension: &str) -> bool {
 /// The pictures of a folder, by their names without extension, and what is wrong with others.
 pub fn pictures(folder: &Path) -> Result<(BTreeMap<String, PathBuf>, Vec<DatasetError>), DatasetError> {
     let (mut found, mut failures) = (BTreeMap::new(), Vec::new());
-    for path in list(folder)?.into_iter().filter(|path| picture::is_named_so(path)) {
+    for path in list(folder)?.into_iter().filter(|path| picture::is_picture(path)) {
         match stem(&path).map(str::to_owned) {
             Err(error) => failures.push(error),
             Ok(name) if found.contains_key(&name) => failures.push(fault(&path, "another picture has this name")),

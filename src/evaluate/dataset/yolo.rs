@@ -33,7 +33,7 @@ pub fn read(root: &Path, split: Option<&str>, report: &mut Report) -> Result<Vec
     let mut names = names(root, &labels, report);
     let mut items = Vec::new();
     let mut expected = BTreeSet::new();
-    for picture in walk(&images, report)?.into_iter().filter(|path| picture::is_named_so(path)) {
+    for picture in walk(&images, report)?.into_iter().filter(|path| picture::is_picture(path)) {
         let relative = picture.strip_prefix(&images).unwrap_or(&picture);
         let Some(id) = relative.to_str() else {
             report.add(fault(&picture, "its name is not UTF-8"));

@@ -48,14 +48,17 @@ fn clip_folder(picture: &Picture) -> PathBuf {
     Path::new(picture.split.name()).join(&picture.clip)
 }
 
-/// Gives the first picture of each clip, and all of that clip: in the journal they stand together.
+/// Gives the first picture of each clip, and all of that clip: in the journal they stand together. What is on the other side of the set is
+/// another clip.
 fn each_clip(
     folder: &Path,
     mut take: impl FnMut(&Picture, &mut dyn Iterator<Item = io::Result<Picture>>) -> io::Result<()>,
 ) -> io::Result<()> {
     let mut pictures = journal::pictures(folder)?.peekable();
     while let Some(first) = pictures.next().transpose()? {
-        let is_of_clip = |next: &io::Result<Picture>| next.as_ref().is_ok_and(|next| next.clip == first.clip);
+        let is_of_clip = |next: &io::Result<Picture>| {
+            next.as_ref().is_ok_and(|next| (&next.clip, next.split) == (&first.clip, first.split))
+        };
         let others = std::iter::from_fn(|| pictures.next_if(is_of_clip));
         let mut of_clip = std::iter::once(Ok(first.clone())).chain(others);
         take(&first, &mut of_clip)?;
