@@ -48,6 +48,7 @@ pub struct SourceStatus {
     pub name: String,
     is_paused: AtomicBool,
     is_stopped: AtomicBool,
+    is_short: AtomicBool,
     regions: Mutex<Arc<Regions>>,
     now: Mutex<Now>,
 }
@@ -158,9 +159,9 @@ impl Board {
     /// One more source, the last of all.
     pub fn enter(&self, name: String) -> Arc<SourceStatus> {
         let mut sources = self.locked();
-        let (is_paused, is_stopped, regions) = Default::default();
+        let (is_paused, is_stopped, is_short, regions) = Default::default();
         let (id, now) = (LaneId(sources.next), Mutex::new(Now::new()));
-        let status = Arc::new(SourceStatus { id, name, is_paused, is_stopped, regions, now });
+        let status = Arc::new(SourceStatus { id, name, is_paused, is_stopped, is_short, regions, now });
         sources.next += 1;
         sources.all.push(status.clone());
         status
@@ -267,6 +268,16 @@ impl SourceStatus {
             now.size = size;
             now.frames += 1;
         });
+    }
+
+    /// A file of it lacks some of what it should hold.
+    pub(super) fn fell_short(&self) {
+        self.is_short.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether a file of it is cut off, damaged or shorter than it says.
+    pub fn is_short(&self) -> bool {
+        self.is_short.load(Ordering::Relaxed)
     }
 
     /// The model had no time for a frame.

@@ -3,7 +3,7 @@
 use super::address::{Address, Kind};
 use super::clock::SenderClock;
 use super::gate::Gate;
-use super::{CameraOptions, Transport};
+use super::{CameraOptions, Transport, web};
 use crate::stream::decoder::{self, Decoder, Misfit};
 use crate::stream::ingest::accept_native_strides;
 use crate::stream::{StreamError, describe, devices, memory, package_of, redact};
@@ -316,6 +316,11 @@ impl Connection {
             }
         }
         Heard::Nothing
+    }
+
+    /// Whether what comes from a web server has a length.
+    pub(super) fn has_length(&self) -> bool {
+        self.pipeline.by_name("source").is_some_and(|source| web::has_length(&source))
     }
 
     /// The decoder at work.
