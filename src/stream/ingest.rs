@@ -76,10 +76,13 @@ impl Ingest {
         let mut ingest = Self::build(source, media, span, decoding)?;
         if span.start_ns > 0 && !ingest.seek(media)? {
             let start = span.start_ns as f64 / 1e9;
-            info!(
-                "{}: frames cannot be sought exactly in it: it is read from its beginning up to {start:.3} s",
-                source.name
-            );
+            // What ends before is told by what follows.
+            if media.duration_ns.is_none_or(|end_ns| span.start_ns < end_ns) {
+                info!(
+                    "{}: frames cannot be sought exactly in it: it is read from its beginning up to {start:.3} s",
+                    source.name
+                );
+            }
             ingest = Self::build(source, media, span, decoding)?;
         }
         ingest.set_state(gst::State::Playing)?;
