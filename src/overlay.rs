@@ -301,6 +301,7 @@ mod tests {
             camera: None,
             timings: None,
             live: None,
+            shortfall: None,
         };
         let track = Some(TrackRecord { id: 1, ..TrackRecord::default() });
         let object = |bbox| ObjectRecord { bbox, track, ..ObjectRecord::default() };

@@ -53,6 +53,20 @@ pub struct FrameRecord {
     /// Of frames of a live source.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub live: Option<LiveRecord>,
+    /// Of the last frame of a file that lacks some of what it should hold.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shortfall: Option<Shortfall>,
+}
+
+/// A file is cut off, damaged, or shorter than it says.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Shortfall {
+    /// One line, with the file's name.
+    pub why: String,
+    /// Where what was found ends, and where the file says that it does, if it says so: nanoseconds from its start.
+    pub found_ns: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub declared_ns: Option<u64>,
 }
 
 /// Which frames the model is asked about.
@@ -395,6 +409,7 @@ pub struct FrameMeta<'a> {
     pub camera: Option<Camera>,
     pub timings: Option<TimingsRecord>,
     pub live: Option<LiveRecord>,
+    pub shortfall: Option<&'a Shortfall>,
 }
 
 impl FrameRecord {
@@ -419,6 +434,7 @@ impl FrameRecord {
             camera: meta.camera,
             timings_us: meta.timings,
             live: meta.live,
+            shortfall: meta.shortfall.cloned(),
         }
     }
 }

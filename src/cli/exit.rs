@@ -9,7 +9,7 @@ use tracing::error;
 /// Printed below `--help`.
 pub const HELP: &str = "Exit codes: 0 done; 1 a fault of the program or the machine, not named here; 2 bad command line; 3 the input cannot be used; \
 4 an output cannot be written; 5 the model cannot be used; 6 a GStreamer element, the ONNX Runtime library or the device asked for is missing; \
-130 interrupted (the output is complete up to there).\n\nEnvironment: ORT_DYLIB_PATH is the ONNX Runtime library to load; \
+7 with --strict: an input is cut off, damaged or shorter than it says; 130 interrupted (the output is complete up to there).\n\nEnvironment: ORT_DYLIB_PATH is the ONNX Runtime library to load; \
 MOSTREAM_CACHE is where prepared models are kept (empty: nowhere); MOSTREAM_MODELS is where installed models are; \
 MOSTREAM_MIRROR is whom `model pull` asks.\n\nTo begin: mostream doctor, then mostream run VIDEO.";
 
@@ -24,6 +24,7 @@ pub enum Exit {
     Output = 4,
     Model = 5,
     Missing = 6,
+    Short = 7,
     Interrupted = 130,
 }
 

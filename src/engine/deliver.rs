@@ -18,8 +18,8 @@ use crate::geometry::{PatchLayout, PixelBox};
 use crate::motion::Evidence;
 use crate::overlay::Overlay;
 use crate::record::{
-    EndRecord, EventRecord, Every, FrameMeta, FrameRecord, LiveRecord, ObjectRecord, SourceState, StateRecord,
-    TimingsRecord, VERSION,
+    EndRecord, EventRecord, Every, FrameMeta, FrameRecord, LiveRecord, ObjectRecord, Shortfall, SourceState,
+    StateRecord, TimingsRecord, VERSION,
 };
 use crate::scene::Scene;
 use crate::stream::canvas::Canvas;
@@ -59,6 +59,7 @@ pub(super) struct FrameOrder {
     looked: u64,
     capture: Option<Capture>,
     file: Option<Arc<str>>,
+    shortfall: Option<Arc<Shortfall>>,
     picture: Option<(Frame, Share)>,
     /// Which sinks want it.
     wanted: Vec<bool>,
@@ -88,6 +89,7 @@ impl Order {
             looked,
             capture,
             file: frame.file.clone(),
+            shortfall: frame.shortfall.clone(),
             picture,
             wanted,
             answer,
@@ -463,6 +465,7 @@ impl<'a> Delivery<'a> {
                 camera: order.evidence.as_ref().map(|evidence| evidence.camera),
                 timings: task.with_timings.then_some(timings),
                 live,
+                shortfall: order.shortfall.as_deref(),
             },
             objects,
         );

@@ -117,6 +117,9 @@ impl Source<'_> {
             }
             let size = frame.display_size();
             self.status.arrived(size);
+            if frame.shortfall.is_some() {
+                self.status.fell_short();
+            }
             let layout = match seen.filter(|(known, _)| *known == size) {
                 Some((_, layouts)) => Ok(layouts),
                 None => layouts(shared.sessions.models, size),

@@ -49,6 +49,7 @@ pub struct SourceStatus {
     pub name: String,
     is_paused: AtomicBool,
     is_stopped: AtomicBool,
+    is_short: AtomicBool,
     regions: Mutex<Arc<Regions>>,
     outputs: Mutex<Vec<Arc<OutputStatus>>>,
     now: Mutex<Now>,
@@ -162,9 +163,9 @@ impl Board {
     /// One more source, the last of all.
     pub fn enter(&self, name: String) -> Arc<SourceStatus> {
         let mut sources = self.locked();
-        let (is_paused, is_stopped, regions, outputs) = Default::default();
+        let (is_paused, is_stopped, is_short, regions, outputs) = Default::default();
         let (id, now) = (LaneId(sources.next), Mutex::new(Now::new()));
-        let status = Arc::new(SourceStatus { id, name, is_paused, is_stopped, regions, outputs, now });
+        let status = Arc::new(SourceStatus { id, name, is_paused, is_stopped, is_short, regions, outputs, now });
         sources.next += 1;
         sources.all.push(status.clone());
         status
@@ -283,6 +284,16 @@ impl SourceStatus {
             now.size = size;
             now.frames += 1;
         });
+    }
+
+    /// A file of it lacks some of what it should hold.
+    pub(super) fn fell_short(&self) {
+        self.is_short.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether a file of it is cut off, damaged or shorter than it says.
+    pub fn is_short(&self) -> bool {
+        self.is_short.load(Ordering::Relaxed)
     }
 
     /// The model had no time for a frame.

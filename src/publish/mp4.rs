@@ -33,7 +33,7 @@ impl Mp4Sink {
     /// The input's audio; without it the video is still worth having.
     fn audio(&self) -> Option<AudioReader> {
         let (media, span) = self.media.get()?;
-        let opened = media.has_audio.then(|| AudioReader::open(&self.source, *span))?;
+        let opened = media.has_audio.then(|| AudioReader::open(&self.source, media, *span))?;
         if let Err(why) = &opened {
             let source = &self.source.name;
             warn!(source, "{source}: the audio is left out: {why}");

@@ -97,7 +97,8 @@ pub fn plan(given: &[SourceSpec], taken: &Taken, faults: &mut Faults) -> Vec<Pla
             faults.0.push(Place::of(given, "name").wrong(RunError::Usage(why)));
             continue;
         }
-        if camera::is_live(input) {
+        // Nobody has a file read over HTTP.
+        if camera::is_live(input) && (options.is_guest || !camera::is_file(input)) {
             let shown = name.clone().unwrap_or_else(|| redact(&input.to_string_lossy()));
             let (is_named, stem, what) = (name.is_some(), shown.clone().into(), What::Live(input.clone()));
             planned.push(Planned { given, stem, name: shown, is_named, what, options: options.clone() });

@@ -70,6 +70,8 @@ pub struct Shared {
     pub groups: Option<PathBuf>,
     pub masks: bool,
     pub timings: bool,
+    /// Of the program: a file that is cut off, damaged or shorter than it says makes an exit code of its own.
+    pub strict: bool,
     /// Of the program: only errors are said.
     pub quiet: bool,
     /// Of the program: the log is JSON.

@@ -1,8 +1,9 @@
 //! The input's first audio track, as it is where MP4 can hold it, else as AAC.
 
+use super::demux::mend_times;
 use super::ingest::Span;
-use super::preflight::Source;
-use super::{bus_error, keep_matroska_times, make};
+use super::preflight::{MediaInfo, Source};
+use super::{bus_error, make};
 use gst::prelude::*;
 use gstreamer as gst;
 use gstreamer_app as gst_app;
@@ -28,9 +29,9 @@ pub struct AudioReader {
 
 impl AudioReader {
     /// Opens the track; on failure the reason, in one line.
-    pub fn open(source: &Source, span: Span) -> Result<Self, String> {
+    pub fn open(source: &Source, media: &MediaInfo, span: Span) -> Result<Self, String> {
         let pipeline = gst::Pipeline::new();
-        keep_matroska_times(&pipeline);
+        mend_times(&pipeline);
         let sink = gst_app::AppSink::builder().sync(false).max_buffers(QUEUED_BUFFERS).build();
         let text = |error: super::StreamError| error.to_string();
         let decode = make("uridecodebin", "to open the input").map_err(text)?;
@@ -48,22 +49,21 @@ impl AudioReader {
             }
         });
         let reader = Self { pipeline, sink, start_ns: span.start_ns, waiting: None };
-        reader.start(span)?;
+        reader.start(span.start_ns > 0 && media.is_seekable)?;
         Ok(reader)
     }
 
-    fn start(&self, span: Span) -> Result<(), String> {
+    /// What cannot be sought is read from its beginning.
+    fn start(&self, is_sought: bool) -> Result<(), String> {
         let why = || bus_error(&self.pipeline).unwrap_or_else(|| "it cannot be decoded".into());
         self.pipeline.set_state(gst::State::Paused).map_err(|_| why())?;
         if !matches!(self.pipeline.state(PATIENCE), (Ok(_), gst::State::Paused, _)) {
             return Err(why());
         }
-        if span.start_ns > 0 || span.duration_ns.is_some() {
-            let start = gst::ClockTime::from_nseconds(span.start_ns);
-            let stop = span.duration_ns.map(|ns| start + gst::ClockTime::from_nseconds(ns));
+        if is_sought {
+            let start = gst::ClockTime::from_nseconds(self.start_ns);
             let flags = gst::SeekFlags::FLUSH | gst::SeekFlags::ACCURATE;
-            let sought = self.pipeline.seek(1.0, flags, gst::SeekType::Set, start, gst::SeekType::Set, stop);
-            sought.map_err(|_| "it cannot be sought in".to_owned())?;
+            self.pipeline.seek_simple(flags, start).map_err(|_| "it cannot be sought in".to_owned())?;
             if !matches!(self.pipeline.state(PATIENCE), (Ok(_), gst::State::Paused, _)) {
                 return Err(why());
             }

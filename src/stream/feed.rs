@@ -6,7 +6,7 @@ use super::frame::Frame;
 use super::ingest::Span;
 use super::preflight::{MediaInfo, Source};
 use super::source::{self, FrameSource};
-use crate::record::SourceState;
+use crate::record::{Shortfall, SourceState};
 use std::collections::VecDeque;
 use std::sync::{Arc, OnceLock};
 use std::time::SystemTime;
@@ -69,6 +69,10 @@ pub struct Files {
     pending: VecDeque<StateChange>,
     /// Waits for what is told before it.
     held: Option<Frame>,
+    /// Waits for the frame after it: the last one of a file says what the file lacks.
+    ahead: Option<Frame>,
+    /// What went wrong with the file before, told once its last frame has gone.
+    lost: Option<StateChange>,
     frames: u64,
     /// Where the current file's time begins.
     offset_ns: u64,
@@ -96,6 +100,8 @@ impl Files {
             current: None,
             pending: VecDeque::new(),
             held: None,
+            ahead: None,
+            lost: None,
             frames: 0,
             offset_ns: 0,
             end_ns: 0,
@@ -133,9 +139,10 @@ impl Files {
     fn frame(&mut self, stop: &dyn Fn() -> bool) -> Option<Frame> {
         loop {
             if stop() {
-                return None;
+                return self.ahead.take();
             }
             let Some((frames, name)) = &mut self.current else {
+                self.pending.extend(self.lost.take());
                 let (file, span) = self.files.pop_front()?;
                 match source::open_with(&file, span, &self.decoding) {
                     Ok((media, frames)) => {
@@ -157,7 +164,7 @@ impl Files {
                 }
                 continue;
             };
-            let why = match frames.next(stop) {
+            let lacks = match frames.next(stop) {
                 Ok(Some(mut frame)) => {
                     frame.index = self.frames;
                     frame.pts_ns = frame.pts_ns.saturating_add(self.offset_ns);
@@ -168,19 +175,26 @@ impl Files {
                     self.frames += 1;
                     self.fault = None;
                     self.end_ns = frame.pts_ns.saturating_add(frame.duration_ns);
-                    return Some(frame);
+                    match self.ahead.replace(frame) {
+                        Some(before) => return Some(before),
+                        None => continue,
+                    }
                 }
-                Ok(None) => frames.warning().map(str::to_owned),
+                Ok(None) => frames.shortfall().cloned(),
                 Err(error) => {
-                    let why = error.to_string();
+                    let lacks = Shortfall { why: error.to_string(), found_ns: self.end_ns, declared_ns: None };
                     if self.frames == 0 {
                         self.fault.get_or_insert(error);
                     }
-                    Some(why)
+                    Some(lacks)
                 }
             };
             self.current = None;
-            self.pending.extend(why.map(|why| Self::change(SourceState::Lost, Some(why))));
+            self.lost = lacks.as_ref().map(|lacks| Self::change(SourceState::Lost, Some(lacks.why.clone())));
+            if let Some(mut last) = self.ahead.take() {
+                last.shortfall = lacks.map(Arc::new);
+                return Some(last);
+            }
         }
     }
 }

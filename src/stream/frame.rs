@@ -3,10 +3,11 @@
 use super::StreamError;
 use crate::fit::{Colour, Fit, FitError, PictureView, PixelFormat, Plane};
 use crate::geometry::PixelBox;
-use crate::record::CaptureClock;
+use crate::record::{CaptureClock, Shortfall};
 use gst_video::prelude::*;
 use gstreamer as gst;
 use gstreamer_video as gst_video;
+use std::sync::Arc;
 
 /// A decoded frame in its native format: a reference to the decoder's buffer.
 #[derive(Clone)]
@@ -19,13 +20,15 @@ pub struct Frame {
     pub buffer: gst::Buffer,
     pub info: gst_video::VideoInfo,
     /// The file it is from, where the source has many.
-    pub file: Option<std::sync::Arc<str>>,
+    pub file: Option<Arc<str>>,
     /// Width and height as displayed of the frame that this is a small picture of, where it was scaled before it came here.
     pub native: Option<(u32, u32)>,
     /// When it was taken, by the file's container, where that says when it was begun: nanoseconds since 1970, UTC.
     pub captured_unix_ns: Option<u64>,
     /// Of live sources.
     pub capture: Option<Capture>,
+    /// Of the last frame of a file that lacks some of what it should hold.
+    pub shortfall: Option<Arc<Shortfall>>,
 }
 
 /// When a live frame was taken.
@@ -43,8 +46,8 @@ pub struct Capture {
 impl Frame {
     /// A frame of which nothing else is known.
     pub fn new(index: u64, pts_ns: u64, duration_ns: u64, buffer: gst::Buffer, info: gst_video::VideoInfo) -> Self {
-        let (file, native, captured_unix_ns, capture) = (None, None, None, None);
-        Self { index, pts_ns, duration_ns, buffer, info, file, native, captured_unix_ns, capture }
+        let (file, native, captured_unix_ns, capture, shortfall) = (None, None, None, None, None);
+        Self { index, pts_ns, duration_ns, buffer, info, file, native, captured_unix_ns, capture, shortfall }
     }
 
     /// Width and height as displayed, in square pixels: the pixels of records. Not those of the buffer where the frame was

@@ -1,15 +1,19 @@
 //! A source's frames, decoded, upright and progressive, every one in order, in the decoder's own buffers.
 
 use super::decoder::{self, Decoder, Decoding, Misfit};
+use super::demux::{Reach, mend_times};
 use super::frame::Frame;
 use super::memory;
 use super::preflight::{MediaInfo, Source};
 use super::source::FrameSource;
-use super::{StreamError, bus_error, describe, keep_matroska_times, make};
+use super::whole::Cut;
+use super::{StreamError, bus_error, describe, make};
+use crate::record::Shortfall;
 use gst::prelude::*;
 use gstreamer as gst;
 use gstreamer_app as gst_app;
 use gstreamer_video as gst_video;
+use tracing::info;
 
 /// Decoded frames that wait between the decoder and `next`.
 const DECODED_FRAMES: u32 = 2;
@@ -21,6 +25,16 @@ pub(super) const UNKNOWN_DURATION_NS: u64 = 40_000_000;
 const PATIENCE: std::time::Duration = std::time::Duration::from_secs(30);
 /// How long seeking to the start may take.
 const PREROLL: gst::ClockTime = gst::ClockTime::from_seconds(30);
+/// How far a frame may seem to be from the time asked for: containers count in milliseconds, too.
+const ROUNDING_NS: u64 = 1_000_000;
+/// What is left of a frame at the start of a span, where it is no longer than this, is left out: the next frame is as near.
+const SLIVER_NS: u64 = 20_000_000;
+/// How far before the start of a span is sought: what begins there is not cut by the decoder.
+const LEAD_NS: u64 = 100_000_000;
+/// What is kept in memory of a file that comes over a network, so that demuxers can read in it as in one that is here, in bytes.
+const KEPT_BYTES: u64 = 64 << 20;
+/// A file may say that it is longer than it is by so many frames: containers round, and some count the last frame twice.
+const ROUNDED_FRAMES: u64 = 2;
 
 /// The part of the source that is read.
 #[derive(Clone, Copy, Debug, Default)]
@@ -30,34 +44,61 @@ pub struct Span {
     pub duration_ns: Option<u64>,
 }
 
-impl Span {
-    fn is_all(&self) -> bool {
-        self.start_ns == 0 && self.duration_ns.is_none()
-    }
-}
-
 /// A running decoder.
 pub struct Ingest {
     pipeline: gst::Pipeline,
     sink: gst_app::AppSink,
     misfit: Misfit,
+    reach: Reach,
     name: String,
+    span: Span,
+    /// Where the span ends: after its duration from its first frame, which MPEG-TS has not at 0.
+    stop_ns: u64,
     frames: u64,
+    /// When the frame after the last one begins, in nanoseconds from the start of the source.
     next_pts_ns: u64,
+    /// How long the last frame is shown, in nanoseconds.
+    frame_ns: u64,
+    /// Frames that the decoder could not make whole, and when the first of them is shown.
+    damaged: Option<(u64, u64)>,
+    /// Where the source says that it ends; none where it does not say.
+    declared_ns: Option<u64>,
+    cut: Option<Cut>,
     /// When time 0 was, in nanoseconds since 1970.
     created_unix_ns: Option<u64>,
-    warning: Option<String>,
+    shortfall: Option<Shortfall>,
 }
 
 impl Ingest {
-    /// Starts decoding.
+    /// Starts decoding, at the start of the span; where that cannot be sought, with all that is before it.
     pub fn open(source: &Source, media: &MediaInfo, span: Span, decoding: &Decoding) -> Result<Self, StreamError> {
         decoding.check()?;
+        let mut ingest = Self::build(source, media, span, decoding)?;
+        if span.start_ns > 0 && !ingest.seek(media)? {
+            let start = span.start_ns as f64 / 1e9;
+            // What ends before is told by what follows.
+            if media.duration_ns.is_none_or(|end_ns| span.start_ns < end_ns) {
+                info!(
+                    "{}: frames cannot be sought exactly in it: it is read from its beginning up to {start:.3} s",
+                    source.name
+                );
+            }
+            ingest = Self::build(source, media, span, decoding)?;
+        }
+        ingest.set_state(gst::State::Playing)?;
+        Ok(ingest)
+    }
+
+    fn build(source: &Source, media: &MediaInfo, span: Span, decoding: &Decoding) -> Result<Self, StreamError> {
         let pipeline = gst::Pipeline::new();
-        keep_matroska_times(&pipeline);
+        mend_times(&pipeline);
+        let reach = Reach::of(&pipeline);
         let misfit = decoding.guide(&pipeline);
         let decode = make("uridecodebin", "to open the input")?;
         decode.set_property("uri", &source.uri);
+        if source.is_http() {
+            decode.set_property("ring-buffer-max-size", KEPT_BYTES);
+        }
         // Audio is left as it is. (`expose-all-streams=false` would do the same, but finds no decoder for VP9 with alpha.)
         decode.connect("autoplug-continue", false, |values| {
             let caps = values.get(2).and_then(|value| value.get::<gst::Caps>().ok());
@@ -104,49 +145,55 @@ impl Ingest {
             memory::link_first(&pipeline, &decode, first, &sink, decoding);
         }
 
-        let ingest = Self {
+        read_audio(&pipeline, &decode);
+        Ok(Self {
             pipeline,
             sink,
             misfit,
+            reach,
             name: source.name.clone(),
+            span,
+            stop_ns: u64::MAX,
             frames: 0,
-            next_pts_ns: span.start_ns,
+            next_pts_ns: 0,
+            frame_ns: UNKNOWN_DURATION_NS,
+            damaged: None,
+            declared_ns: media.duration_ns,
+            cut: media.cut,
             created_unix_ns: media.created_unix_ns,
-            warning: None,
-        };
-        ingest.start(media, span)?;
-        Ok(ingest)
+            shortfall: None,
+        })
     }
 
-    fn start(&self, media: &MediaInfo, span: Span) -> Result<(), StreamError> {
-        if !span.is_all() {
-            if !media.is_seekable {
-                return Err(self.fail(
-                    "cannot be sought in: leave out the time (@TIME of inspect, --start and --duration of run)".into(),
-                ));
-            }
-            if media.duration_ns.is_some_and(|duration| span.start_ns >= duration) {
-                let seconds = |ns: u64| ns as f64 / 1e9;
-                let total = media.duration_ns.map_or(0.0, seconds);
-                return Err(self.fail(format!(
-                    "ends at {total:.3} s, before the start asked for, {:.3} s",
-                    seconds(span.start_ns)
-                )));
-            }
-            self.set_state(gst::State::Paused)?;
-            if self.pipeline.state(PREROLL).0.is_err() {
-                return Err(self.fail(self.why().unwrap_or_else(|| "cannot be decoded".into())));
-            }
-            let start = gst::ClockTime::from_nseconds(span.start_ns);
-            let stop = span.duration_ns.map(|ns| start + gst::ClockTime::from_nseconds(ns));
-            let flags = gst::SeekFlags::FLUSH | gst::SeekFlags::ACCURATE;
-            self.pipeline.seek(1.0, flags, gst::SeekType::Set, start, gst::SeekType::Set, stop).map_err(|_| {
-                self.fail(
-                    "cannot be sought in: leave out the time (@TIME of inspect, --start and --duration of run)".into(),
-                )
-            })?;
+    /// Goes to the first frame of the span; false where it is not sure to be there.
+    fn seek(&mut self, media: &MediaInfo) -> Result<bool, StreamError> {
+        if !media.is_seekable {
+            return Ok(false);
         }
-        self.set_state(gst::State::Playing)
+        self.set_state(gst::State::Paused)?;
+        if self.pipeline.state(PREROLL).0.is_err() {
+            return Err(self.fail(self.why().unwrap_or_else(|| "cannot be decoded".into())));
+        }
+        let start_ns = self.span.start_ns.saturating_sub(LEAD_NS);
+        let Some((first_ns, end_ns)) = self.first() else { return Ok(false) };
+        if start_ns < end_ns {
+            return Ok(true);
+        }
+        // Of a file in fragments, seeking shifts the frames by what the first one is late.
+        if media.is_mp4 && first_ns > 0 {
+            return Ok(false);
+        }
+        let flags = gst::SeekFlags::FLUSH | gst::SeekFlags::ACCURATE;
+        let start = gst::ClockTime::from_nseconds(start_ns);
+        let sought = self.pipeline.seek_simple(flags, start).is_ok() && self.pipeline.state(PREROLL).0.is_ok();
+        self.next_pts_ns = start_ns;
+        Ok(sought && self.first().is_some_and(|(pts_ns, _)| pts_ns <= start_ns + ROUNDING_NS))
+    }
+
+    /// When the frame that waits is shown, from and to in nanoseconds.
+    fn first(&self) -> Option<(u64, u64)> {
+        let frame = self.frame(&self.sink.try_pull_preroll(LOOK)?).ok()?;
+        Some((frame.pts_ns, frame.pts_ns.saturating_add(frame.duration_ns)))
     }
 
     fn set_state(&self, state: gst::State) -> Result<(), StreamError> {
@@ -166,7 +213,7 @@ impl Ingest {
         StreamError::Input { input: self.name.clone(), why }
     }
 
-    fn frame(&mut self, sample: &gst::Sample) -> Result<Frame, StreamError> {
+    fn frame(&self, sample: &gst::Sample) -> Result<Frame, StreamError> {
         let broken =
             |what: &str| StreamError::Input { input: self.name.clone(), why: format!("a frame without {what}") };
         let buffer = sample.buffer_owned().ok_or_else(|| broken("data"))?;
@@ -184,41 +231,112 @@ impl Ingest {
         let native = memory::native_size(caps);
         let captured_unix_ns = self.created_unix_ns.map(|created| created.saturating_add(pts_ns));
         let frame = Frame::new(self.frames, pts_ns, duration_ns, buffer, info);
-        let frame = Frame { native, captured_unix_ns, ..frame };
+        Ok(Frame { native, captured_unix_ns, ..frame })
+    }
+
+    /// As much of a frame as is in the span.
+    fn take(&mut self, mut frame: Frame) -> Option<Frame> {
+        let end_ns = frame.pts_ns.saturating_add(frame.duration_ns);
+        (self.next_pts_ns, self.frame_ns) = (end_ns, frame.duration_ns);
+        let (from_ns, to_ns) = (frame.pts_ns.max(self.span.start_ns), end_ns.min(self.stop_ns));
+        let is_sliver = frame.pts_ns < from_ns && end_ns - from_ns.min(end_ns) <= SLIVER_NS;
+        if from_ns >= to_ns || is_sliver {
+            return None;
+        }
+        if frame.buffer.flags().contains(gst::BufferFlags::CORRUPTED) {
+            self.damaged.get_or_insert((0, frame.pts_ns)).0 += 1;
+        }
+        (frame.index, frame.pts_ns, frame.duration_ns) = (self.frames, from_ns, to_ns - from_ns);
+        if let Some(length_ns) = self.span.duration_ns.filter(|_| self.frames == 0) {
+            self.stop_ns = from_ns.saturating_add(length_ns);
+        }
         self.frames += 1;
-        self.next_pts_ns = pts_ns.saturating_add(duration_ns);
-        Ok(frame)
+        Some(frame)
+    }
+
+    /// Why there is no frame.
+    fn nothing(&self) -> String {
+        let seconds = |ns: u64| ns as f64 / 1e9;
+        match self.next_pts_ns {
+            0 => "no frame could be decoded".into(),
+            end => format!(
+                "ends at {:.3} s, before the start asked for, {:.3} s",
+                seconds(end),
+                seconds(self.span.start_ns)
+            ),
+        }
+    }
+
+    fn ends_early(&self, why: &str, declared_ns: Option<u64>) -> Shortfall {
+        let last = self.frames.saturating_sub(1);
+        Shortfall {
+            why: format!("{}: ends early, after frame {last}: {why}", self.name),
+            found_ns: self.next_pts_ns,
+            declared_ns,
+        }
+    }
+
+    /// Whether less is there at its end than the container says.
+    fn missing(&self) -> Option<Shortfall> {
+        let found_ns = self.reach.end_ns().max(self.next_pts_ns);
+        let reached_ns = found_ns.saturating_add(ROUNDED_FRAMES * self.frame_ns);
+        let seconds = |ns: u64| ns as f64 / 1e9;
+        let is_known = self.reach.end_ns() > 0 && self.reach.is_over();
+        if let Some(declared_ns) = self.declared_ns.filter(|&ns| is_known && reached_ns < ns) {
+            let why = format!("{:.3} s of the {:.3} s that it says are there", seconds(found_ns), seconds(declared_ns));
+            return Some(self.ends_early(&why, Some(declared_ns)));
+        }
+        self.cut.map(|cut| self.ends_early(&cut.to_string(), None))
+    }
+
+    fn damage(&self) -> Option<Shortfall> {
+        let (count, first_ns) = self.damaged?;
+        let (name, first) = (&self.name, first_ns as f64 / 1e9);
+        let why = format!("{name}: {count} of its {} frames are damaged, the first at {first:.3} s", self.frames);
+        Some(Shortfall { why, found_ns: self.next_pts_ns, declared_ns: None })
     }
 }
 
 impl FrameSource for Ingest {
     fn next(&mut self, stop: &dyn Fn() -> bool) -> Result<Option<Frame>, StreamError> {
-        let start = std::time::Instant::now();
+        let mut heard = std::time::Instant::now();
         loop {
             if stop() {
                 return Ok(None);
             }
             if let Some(sample) = self.sink.try_pull_sample(LOOK) {
-                return self.frame(&sample).map(Some);
+                heard = std::time::Instant::now();
+                let frame = self.frame(&sample)?;
+                if frame.pts_ns >= self.stop_ns {
+                    return Ok(None);
+                }
+                match self.take(frame) {
+                    Some(frame) => return Ok(Some(frame)),
+                    None => continue,
+                }
             }
-            let silent = || (start.elapsed() > PATIENCE).then(|| format!("nothing came for {} s", PATIENCE.as_secs()));
+            let (is_eos, is_late) = (self.sink.is_eos(), heard.elapsed() > PATIENCE);
+            // The audio may go on for longer.
+            let is_over = is_eos && (is_late || self.reach.is_over());
+            let silent = || (is_late && !is_eos).then(|| format!("nothing came for {} s", PATIENCE.as_secs()));
             match self.why().or_else(silent) {
                 Some(why) if self.frames == 0 => return Err(self.fail(why)),
                 Some(why) => {
-                    self.warning = Some(format!("{}: ends early, after frame {}: {why}", self.name, self.frames - 1));
+                    self.shortfall = Some(self.ends_early(&why, self.declared_ns));
                     return Ok(None);
                 }
-                None if self.sink.is_eos() && self.frames == 0 => {
-                    return Err(self.fail("no frame could be decoded".into()));
+                None if is_over && self.frames == 0 => return Err(self.fail(self.nothing())),
+                None if is_over => {
+                    self.shortfall = self.missing().or_else(|| self.damage());
+                    return Ok(None);
                 }
-                None if self.sink.is_eos() => return Ok(None),
                 None => {}
             }
         }
     }
 
-    fn warning(&self) -> Option<&str> {
-        self.warning.as_deref()
+    fn shortfall(&self) -> Option<&Shortfall> {
+        self.shortfall.as_ref()
     }
 
     fn decoder(&self) -> Option<Decoder> {
@@ -235,6 +353,24 @@ impl Drop for Ingest {
         // Going down cannot be helped if it fails.
         self.pipeline.set_state(gst::State::Null).ok();
     }
+}
+
+/// Reads the audio, too, and lets it go: how far a file reaches is known once all of it was read.
+fn read_audio(pipeline: &gst::Pipeline, decode: &gst::Element) {
+    let pipeline = pipeline.downgrade();
+    decode.connect_pad_added(move |_, pad| {
+        let is_audio = pad.query_caps(None).structure(0).is_some_and(|format| format.name().starts_with("audio/"));
+        let read = || {
+            let sink = gst::ElementFactory::make("fakesink").property("async", false).build().ok()?;
+            pipeline.upgrade()?.add(&sink).ok()?;
+            sink.sync_state_with_parent().ok()?;
+            pad.link(&sink.static_pad("sink")?).ok()
+        };
+        // Without it, the video is all that is known.
+        if is_audio {
+            read();
+        }
+    });
 }
 
 /// Answers the decoder's allocation query: buffers with strides and offsets of its own are welcome, so it need not copy

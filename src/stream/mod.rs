@@ -7,6 +7,7 @@ pub mod audio;
 pub mod camera;
 pub mod canvas;
 pub mod decoder;
+mod demux;
 pub mod describe;
 pub mod devices;
 pub mod display;
@@ -24,6 +25,7 @@ pub mod preflight;
 pub mod source;
 #[cfg(feature = "picture")]
 pub mod stills;
+mod whole;
 
 use crate::fault::{Kind, OfKind};
 use gst::prelude::*;
@@ -207,33 +209,6 @@ pub(crate) fn push_when_ready(
         }
     }
     source.push_buffer(buffer).map(drop).map_err(|_| bus_error(pipeline).unwrap_or_else(|| "it stopped".into()))
-}
-
-/// Makes a Matroska file that does not begin at 0 keep its time stamps.
-///
-/// `matroskademux` lets time 0 be the first packet it meets of any track, until its second segment, so that the first frame
-/// would show at 0 and earlier packets of other tracks would be cut off. Its time stamps are stream times as they are.
-pub(crate) fn keep_matroska_times(pipeline: &gst::Pipeline) {
-    pipeline.connect_deep_element_added(|_, _, element| {
-        if element.factory().is_none_or(|factory| factory.name() != "matroskademux") {
-            return;
-        }
-        element.connect_pad_added(|_, pad| {
-            pad.add_probe(gst::PadProbeType::EVENT_DOWNSTREAM, |_, info| {
-                if let Some(event) = info.event_mut()
-                    && let gst::EventView::Segment(segment) = event.view()
-                    && let Some(segment) = segment.segment().downcast_ref::<gst::ClockTime>()
-                    && segment.time() == Some(gst::ClockTime::ZERO)
-                    && segment.start() > Some(gst::ClockTime::ZERO)
-                {
-                    let mut whole = segment.clone();
-                    whole.set_start(gst::ClockTime::ZERO);
-                    *event = gst::event::Segment::builder(&whole).seqnum(event.seqnum()).build();
-                }
-                gst::PadProbeReturn::Ok
-            });
-        });
-    });
 }
 
 /// The first error on a pipeline's bus, if there is one: in one line, without secrets.

@@ -31,9 +31,9 @@ impl VideoPictures {
         self.frames.next(stop)
     }
 
-    /// Why the video ended early, where it did.
+    /// After the end: what is wrong with the video as a whole, in one line.
     pub fn warning(&self) -> Option<&str> {
-        self.frames.warning()
+        self.frames.shortfall().map(|shortfall| shortfall.why.as_str())
     }
 
     /// The frame as displayed, scaled to `size` in one pass from the decoder's pixels. The frame's own size is

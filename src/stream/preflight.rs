@@ -1,6 +1,7 @@
 //! What the input is, before anything is started: a clear error beats a pipeline that does not roll.
 
 use super::ingest::Span;
+use super::whole::{self, Cut};
 use super::{StreamError, init, redact};
 use gst_pbutils::prelude::*;
 use gstreamer as gst;
@@ -45,6 +46,20 @@ pub fn kind_of_file(path: &Path) -> Option<FileKind> {
         || media_type.starts_with("image/") && is_decoded();
     Some(FileKind { media_type, is_video })
 }
+/// MP4 and its kin.
+const MP4: [&str; 3] = ["video/quicktime", "audio/x-m4a", "application/x-3gp"];
+/// Containers in which GStreamer finds the frame of a time; in others it guesses from sizes, or shifts the times of what follows.
+const SOUGHT: [&str; 9] = [
+    "video/quicktime",
+    "audio/x-m4a",
+    "application/x-3gp",
+    "video/x-matroska",
+    "video/webm",
+    "video/x-ms-asf",
+    "application/ogg",
+    "video/ogg",
+    "video/mpegts",
+];
 
 /// An input that exists.
 #[derive(Clone)]
@@ -71,9 +86,13 @@ pub struct MediaInfo {
     /// The `image-orientation` tag, where the picture has to be turned to be upright.
     pub is_rotated: bool,
     pub has_audio: bool,
+    /// Whether frames are found by their times.
     pub is_seekable: bool,
     /// Whether it is a still picture or an animation.
     pub is_picture: bool,
+    pub is_mp4: bool,
+    /// Where the file's bytes end early.
+    pub(super) cut: Option<Cut>,
     /// When the container says that it was begun, in nanoseconds since 1970, UTC.
     pub created_unix_ns: Option<u64>,
 }
@@ -99,7 +118,8 @@ impl Source {
         let text = input.to_string_lossy();
         let name = redact(&text);
         let fail = |why: String| StreamError::Input { input: name.clone(), why };
-        if text.contains("://") {
+        if let Some((scheme, _)) = text.split_once("://") {
+            is_read(scheme, &text).map_err(fail)?;
             let file = text.starts_with("file://").then(|| gst::glib::filename_from_uri(&text).ok()).flatten();
             return Ok(Self { file: file.map(|(path, _)| path), uri: text.into_owned(), name });
         }
@@ -124,9 +144,21 @@ impl Source {
         Ok(Self { uri: uri.into(), name, file: Some(absolute) })
     }
 
+    /// Whether it comes from a web server.
+    pub(super) fn is_http(&self) -> bool {
+        let scheme = self.uri.split("://").next().unwrap_or_default();
+        ["http", "https"].iter().any(|http| scheme.eq_ignore_ascii_case(http))
+    }
+
     /// Looks into the source: reads its head and decodes a first frame.
     pub(super) fn probe(&self) -> Result<MediaInfo, StreamError> {
+        let cut = self.file.as_deref().and_then(whole::cut);
         let fail = |why: String| StreamError::Input { input: self.name.clone(), why };
+        if let Some(cut) = cut.filter(|cut| !cut.has_index) {
+            return Err(fail(format!(
+                "is cut off before what tells where its frames are: {cut}; copy it again from where it is whole"
+            )));
+        }
         // Without it the discoverer does not start, and does not say what to install.
         super::make("uridecodebin", "to open the input")?;
         let discoverer =
@@ -177,8 +209,10 @@ impl Source {
             is_interlaced: video.is_interlaced(),
             is_rotated: !is_upright,
             has_audio: !info.audio_streams().is_empty(),
-            is_seekable: info.is_seekable(),
+            is_seekable: info.is_seekable() && container_of(&info).is_some_and(|name| SOUGHT.contains(&name.as_str())),
             is_picture: false,
+            is_mp4: is_mp4(&info),
+            cut,
             created_unix_ns: of_container.and_then(|tags| created_unix_ns(&tags)),
         })
     }
@@ -195,16 +229,31 @@ impl Source {
         let mut missing = None;
         while let Some(message) = pipeline.bus()?.timed_pop_filtered(PATIENCE, &wanted) {
             let gst::MessageView::Element(element) = message.view() else { break };
-            let structure = element.structure().filter(|structure| structure.name() == "missing-plugin");
-            if let Some(structure) = structure {
-                let kind = structure.get::<String>("type").unwrap_or_default();
-                let element = structure.get::<String>("name").unwrap_or_else(|_| kind.clone());
-                let is_decoder = kind == "decoder" && !element.contains("demuxer");
-                let package = if is_decoder { "gstreamer1.0-libav" } else { "gstreamer1.0-plugins-good" };
-                missing =
-                    Some(StreamError::MissingElement { element, purpose: format!("{} needs it", self.name), package });
-                break;
-            }
+            let Some(wants) = element.structure().filter(|structure| structure.name() == "missing-plugin") else {
+                continue;
+            };
+            let element = wants.get::<String>("name").or_else(|_| wants.get::<String>("type")).unwrap_or_default();
+            // Of a scheme, its name.
+            let scheme = wants.get::<String>("detail").ok();
+            let caps = wants.get::<gst::Caps>("detail").ok();
+            let format = caps.as_ref().and_then(|caps| caps.structure(0)).map(|format| format.name().to_string());
+            let package = match (&scheme, &format) {
+                (Some(scheme), _) => source_of(scheme).map(super::package_of),
+                (None, Some(format)) => package_for(format),
+                (None, None) => None,
+            };
+            missing = Some(match package {
+                Some(package) => {
+                    StreamError::MissingElement { element, purpose: format!("{} needs it", self.name), package }
+                }
+                None => StreamError::Input {
+                    input: self.name.clone(),
+                    why: format!(
+                        "is not read: no package is known to have what it needs ({element}); save it in another format"
+                    ),
+                },
+            });
+            break;
         }
         pipeline.set_state(gst::State::Null).ok();
         missing
@@ -223,10 +272,103 @@ fn created_unix_ns(tags: &gst::TagList) -> Option<u64> {
     u64::try_from(microseconds * 1000).ok()
 }
 
+/// Schemes of inputs.
+const SCHEMES: [&str; 10] = ["file", "http", "https", "rtsp", "rtsps", "rtspt", "rtspu", "rtp", "udp", "srt"];
+
+/// Whether something reads what this scheme names; why not, and what may be meant.
+fn is_read(scheme: &str, uri: &str) -> Result<(), String> {
+    let lower = scheme.to_ascii_lowercase();
+    if SCHEMES.contains(&lower.as_str()) || gst::Element::make_from_uri(gst::URIType::Src, uri, None).is_ok() {
+        return Ok(());
+    }
+    let near = SCHEMES.iter().filter(|known| is_near(known, &lower)).map(|known| format!("{known}://"));
+    Err(match near.collect::<Vec<_>>().join(" or ") {
+        near if near.is_empty() => {
+            let known = SCHEMES.map(|known| format!("{known}://")).join(", ");
+            format!("{scheme}:// is no scheme that is read: save the video to a file, or give one of {known}")
+        }
+        near => format!("{scheme}:// is no scheme that is read; did you mean {near}?"),
+    })
+}
+
+/// Whether one letter more, less, exchanged (but not the first) or in its neighbour's place makes one word of the other.
+fn is_near(a: &str, b: &str) -> bool {
+    let (a, b) = (a.as_bytes(), b.as_bytes());
+    let head = a.iter().zip(b).take_while(|(a, b)| a == b).count();
+    let tail = a.iter().rev().zip(b.iter().rev()).take_while(|(a, b)| a == b).count();
+    let tail = tail.min(a.len().min(b.len()) - head);
+    match (&a[head..a.len() - tail], &b[head..b.len() - tail]) {
+        ([_], [_]) => head > 0,
+        ([_] | [], [_] | []) => true,
+        ([a, b], [c, d]) => (a, b) == (d, c),
+        _ => false,
+    }
+}
+
+/// The element that reads what this scheme names.
+fn source_of(scheme: &str) -> Option<&'static str> {
+    Some(match scheme {
+        "http" | "https" => "souphttpsrc",
+        "rtsp" | "rtsps" | "rtspt" | "rtspu" => "rtspsrc",
+        "rtp" | "udp" => "udpsrc",
+        "srt" => "srtsrc",
+        _ => return None,
+    })
+}
+
+/// The Debian package that reads a format, by the name of its caps; none where no package does.
+fn package_for(format: &str) -> Option<&'static str> {
+    Some(match format {
+        "video/x-h264"
+        | "video/x-h265"
+        | "video/mpeg"
+        | "video/x-divx"
+        | "video/x-xvid"
+        | "video/x-msmpeg"
+        | "video/x-wmv"
+        | "video/x-h263"
+        | "video/x-flash-video"
+        | "video/x-flash-screen"
+        | "video/x-vp6"
+        | "video/x-vp6-flash"
+        | "video/x-svq"
+        | "video/x-prores"
+        | "video/x-dnxhd"
+        | "video/x-cinepak"
+        | "video/x-indeo"
+        | "video/x-huffyuv"
+        | "video/x-ffv"
+        | "video/x-rle"
+        | "video/x-msvideocodec"
+        | "video/x-pn-realvideo" => "gstreamer1.0-libav",
+        "video/quicktime"
+        | "audio/x-m4a"
+        | "application/x-3gp"
+        | "video/x-matroska"
+        | "video/webm"
+        | "video/x-msvideo"
+        | "video/x-flv"
+        | "video/x-dv"
+        | "video/x-vp8"
+        | "video/x-vp9"
+        | "image/jpeg"
+        | "image/png"
+        | "multipart/x-mixed-replace" => "gstreamer1.0-plugins-good",
+        "video/mpegts" | "application/mxf" | "video/x-av1" | "application/x-hls" | "application/dash+xml" => {
+            "gstreamer1.0-plugins-bad"
+        }
+        "video/x-ms-asf" | "application/vnd.rn-realmedia" => "gstreamer1.0-plugins-ugly",
+        "application/ogg" | "video/ogg" | "video/x-theora" => "gstreamer1.0-plugins-base",
+        _ => return None,
+    })
+}
+
+/// What GStreamer calls the container.
+fn container_of(info: &gst_pbutils::DiscovererInfo) -> Option<String> {
+    Some(info.stream_info()?.caps()?.structure(0)?.name().to_string())
+}
+
 /// Whether the file is MP4 or MOV, whatever is in it.
 fn is_mp4(info: &gst_pbutils::DiscovererInfo) -> bool {
-    let caps = info.stream_info().and_then(|container| container.caps());
-    caps.is_some_and(|caps| {
-        caps.structure(0).is_some_and(|s| matches!(s.name().as_str(), "video/quicktime" | "audio/x-m4a"))
-    })
+    container_of(info).is_some_and(|name| MP4.contains(&name.as_str()))
 }

@@ -5,16 +5,17 @@ use super::decoder::{Decoder, Decoding};
 use super::frame::Frame;
 use super::ingest::{Ingest, Span};
 use super::preflight::{MediaInfo, Source};
+use crate::record::Shortfall;
 
 /// Frames of one video, in order.
 pub trait FrameSource: Send {
     /// The next frame; none at the end, or soon after `stop` says so.
     ///
-    /// A source that breaks after its first frame ends there, with a [`warning`](FrameSource::warning).
+    /// A source that breaks after its first frame ends there, with a [`shortfall`](FrameSource::shortfall).
     fn next(&mut self, stop: &dyn Fn() -> bool) -> Result<Option<Frame>, StreamError>;
 
-    /// Why the source ended early, where it did.
-    fn warning(&self) -> Option<&str>;
+    /// After the end: what the source lacks of what it should hold, where it does.
+    fn shortfall(&self) -> Option<&Shortfall>;
 
     /// What decodes it; none before the first frame, and where no decoder of GStreamer's does.
     fn decoder(&self) -> Option<Decoder> {

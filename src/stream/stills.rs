@@ -6,6 +6,7 @@ use super::ingest::{Span, UNKNOWN_DURATION_NS};
 use super::preflight::MediaInfo;
 use super::source::FrameSource;
 use crate::picture::{self, PictureError, RgbImage};
+use crate::record::Shortfall;
 use gstreamer as gst;
 use gstreamer_video as gst_video;
 use std::path::Path;
@@ -32,7 +33,7 @@ pub struct Stills {
     rate: gst::Fraction,
     /// When the next picture begins, in nanoseconds from the start of the file.
     next_ns: u64,
-    warning: Option<String>,
+    shortfall: Option<Shortfall>,
 }
 
 impl Stills {
@@ -50,6 +51,8 @@ impl Stills {
             has_audio: false,
             is_seekable: true,
             is_picture: true,
+            is_mp4: false,
+            cut: None,
             created_unix_ns: None,
         };
         let (to_reader, decoded) = sync_channel(1);
@@ -74,7 +77,7 @@ impl Stills {
                 frames: 0,
                 rate: gst::Fraction::new(0, 1),
                 next_ns: 0,
-                warning: None,
+                shortfall: None,
             },
         ))
     }
@@ -153,11 +156,12 @@ impl FrameSource for Stills {
         if self.frames == 0 {
             return Err(self.fail(why));
         }
-        self.warning = Some(format!("{}: ends early, after frame {}: {why}", self.name, self.frames - 1));
+        let why = format!("{}: ends early, after frame {}: {why}", self.name, self.frames - 1);
+        self.shortfall = Some(Shortfall { why, found_ns: self.next_ns, declared_ns: None });
         Ok(None)
     }
 
-    fn warning(&self) -> Option<&str> {
-        self.warning.as_deref()
+    fn shortfall(&self) -> Option<&Shortfall> {
+        self.shortfall.as_ref()
     }
 }

@@ -91,6 +91,7 @@ impl Source {
         let encode = move || {
             let begun = Instant::now();
             let frame = Frame {
+                shortfall: None,
                 index: record.frame,
                 pts_ns: picture.pts_ns,
                 duration_ns: picture.duration_ns,

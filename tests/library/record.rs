@@ -37,6 +37,7 @@ fn record(objects: Vec<ObjectRecord>) -> FrameRecord {
         timings_us: None,
         camera: None,
         live: None,
+        shortfall: None,
     }
 }
 

@@ -26,3 +26,4 @@ mod providers;
 mod pull;
 mod run;
 mod stills;
+mod whole_files;

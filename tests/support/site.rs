@@ -162,6 +162,7 @@ pub fn record(source: &str, frame: u64, objects: usize) -> FrameRecord {
         timings_us: None,
         camera: None,
         live: None,
+        shortfall: None,
     }
 }
 

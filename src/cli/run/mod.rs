@@ -104,6 +104,9 @@ struct Shared {
     /// Put the time each stage took into each record
     #[arg(long)]
     timings: bool,
+    /// Exit code 7 where a file is cut off, damaged or shorter than it says; its results are written all the same
+    #[arg(long)]
+    strict: bool,
     /// Say nothing but warnings and errors
     #[arg(short, long)]
     quiet: bool,

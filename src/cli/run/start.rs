@@ -33,6 +33,7 @@ pub fn run(spec: RunSpec, config: Option<PathBuf>) -> Outcome {
     }
     let Signals { stop, reload } = signals(config.is_some(), "finishing")?;
     let options = Options { observe: Observe::Nothing, stop: stop.clone(), config: config.clone() };
+    let is_strict = spec.shared.strict;
     let run = Run::start(spec, options)?;
     if let Some(link) = run.page_link() {
         log::whisper(&format!("to change sources on the page, open {link}"));
@@ -74,6 +75,7 @@ pub fn run(spec: RunSpec, config: Option<PathBuf>) -> Outcome {
         Some(fault) => fault.kind().into(),
         None if stop.load(Ordering::Relaxed) => Exit::Interrupted,
         None if !has_frames => Exit::Input,
+        None if is_strict && board.sources().iter().any(|source| source.is_short()) => Exit::Short,
         None => Exit::Done,
     })
 }

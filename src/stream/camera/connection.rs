@@ -1,9 +1,9 @@
 //! One connection to a live source: its pipeline, from the launch line to decoded samples.
 
-use super::CameraOptions;
 use super::address::{Address, Kind};
 use super::clock::SenderClock;
 use super::gate::Gate;
+use super::{CameraOptions, web};
 use crate::stream::decoder::{self, Decoder, Misfit};
 use crate::stream::ingest::accept_native_strides;
 use crate::stream::{StreamError, describe, devices, memory, package_of, redact};
@@ -377,6 +377,11 @@ impl Connection {
     /// Whether the camera has told of its streams: before, nothing depends on the transport.
     pub(super) fn is_described(&self) -> bool {
         self.is_described.load(Ordering::Relaxed)
+    }
+
+    /// Whether what comes from a web server has a length.
+    pub(super) fn has_length(&self) -> bool {
+        self.pipeline.by_name("source").is_some_and(|source| web::has_length(&source))
     }
 
     /// The decoder at work.

@@ -13,6 +13,7 @@ mod ask;
 mod clock;
 mod connection;
 mod gate;
+mod web;
 
 pub use address::Mode;
 
@@ -127,6 +128,12 @@ pub enum Transport {
 /// Whether an input names a live source rather than a file.
 pub fn is_live(input: &OsStr) -> bool {
     address::kind_of(input).is_some()
+}
+
+/// Whether what is at an address of the web is a file, whatever its name: its answer has a length. It is asked, for some seconds where it is
+/// not there.
+pub fn is_file(input: &OsStr) -> bool {
+    address::kind_of(input) == Some(Kind::Http) && init().is_ok() && input.to_str().is_some_and(web::has_length_at)
 }
 
 /// Whether an input is the address of a live source in a network, rather than a device, standard input or a pipeline.
@@ -330,6 +337,8 @@ impl Camera {
     fn end(&mut self) -> Event {
         let is_clocked = self.connection.as_mut().is_some_and(Connection::is_clocked);
         let is_live = matches!(self.phase, Phase::Live { .. });
+        // It was a file, and has been read.
+        let is_clocked = is_clocked && !self.connection.as_ref().is_some_and(Connection::has_length);
         match (is_clocked, is_live || self.address.kind == Kind::Stdin) {
             (false, true) => {
                 (self.connection, self.phase) = (None, Phase::Ended);
