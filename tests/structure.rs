@@ -38,7 +38,7 @@ const RULES: [(&str, &[&str]); 53] = [
     ("sd_notify", &["cli/run/supervisor.rs"]),
     ("signal_hook", &["cli/interrupt.rs"]),
     ("image", &["picture.rs", "picture"]),
-    ("tiff", &["picture/tiff.rs"]),
+    ("tiff", &["picture", "picture.rs"]),
     ("zune_jpeg", &["picture/jpeg.rs"]),
     ("png", &["evaluate/dataset/mask.rs"]),
     ("redb", &["publish/event_store.rs"]),

@@ -45,8 +45,11 @@ pub(crate) fn mend_times(pipeline: &gst::Pipeline) {
             });
         }
         "avidemux" if pad.name().starts_with("video") => {
-            pad.add_probe(gst::PadProbeType::BUFFER, |_, info| {
-                if let Some(buffer) = info.buffer_mut().filter(|buffer| buffer.dts().is_some()) {
+            let has_begun = AtomicBool::new(false);
+            pad.add_probe(gst::PadProbeType::BUFFER, move |_, info| {
+                // From the first on, the decoder counts by the demuxer's own times, empty places of the index included.
+                let is_first = !has_begun.swap(true, Ordering::Relaxed);
+                if let Some(buffer) = info.buffer_mut().filter(|buffer| !is_first && buffer.dts().is_some()) {
                     buffer.make_mut().set_pts(gst::ClockTime::NONE);
                 }
                 gst::PadProbeReturn::Ok

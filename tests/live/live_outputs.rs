@@ -95,6 +95,7 @@ impl Scene {
             model: "test".into(),
             inferred: true,
             objects: Vec::new(),
+            shortfall: None,
             timings_us: None,
             camera: None,
             live: Some(LiveRecord { captured_unix_ns, clock: CaptureClock::Arrival, latency_us: 1, gap_ns }),

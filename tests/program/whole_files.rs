@@ -91,7 +91,7 @@ containers! {
     program_stream_without_audio: "a.mpg", MPEG2, "-an -f vob";
     program_stream_mpeg1: "a.mpg", "-c:v mpeg1video -q:v 4 -bf 2 -c:a mp2";
     avi_mpeg4: "a.avi", MPEG4, "-c:a libmp3lame";
-    avi_mpeg4_without_b_frames: "a.avi", "-c:v mpeg4 -q:v 4 -c:a libmp3lame";
+    avi_mpeg4_without_b_frames: "a.avi", "-c:v mpeg4 -q:v 4 -an";
     avi_mpeg2: "a.avi", MPEG2, "-an";
     avi_h264: "a.avi", H264, "-c:a libmp3lame";
     avi_jpeg: "a.avi", "-c:v mjpeg -q:v 4 -c:a pcm_s16le";

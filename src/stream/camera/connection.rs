@@ -90,7 +90,7 @@ pub(super) fn build(
 ) -> Result<(gst::Pipeline, gst_app::AppSink, Misfit), StreamError> {
     let (pipeline, sink) = parse(address)?;
     let misfit = options.decoding.guide(&pipeline);
-    pipeline.connect_deep_element_added(|_, _, element| give_byte_streams(element));
+    pipeline.connect_deep_element_added(|_, _, element| wait_for_format(element));
     if address.kind != Kind::Custom {
         let fail = |why: String| StreamError::Input { input: redact(&address.target), why };
         set_properties(&pipeline, address, options, clock, over_udp).map_err(fail)?;
@@ -103,22 +103,17 @@ pub(super) fn build(
     Ok((pipeline, sink, misfit))
 }
 
-/// Lets H.265 leave its depayloader as a byte stream, which holds its parameter sets. In the other format nothing may leave before all of them are
-/// known, and what does all the same ends the connection where the camera's description has none.
-fn give_byte_streams(element: &gst::Element) {
-    if element.factory().is_none_or(|factory| factory.name() != "rtph265depay") {
+/// Lets nothing leave a depayloader before its format is known: H.265 whose parameter sets come with the stream alone is known once all of them
+/// have come, and what comes before them finds nobody, which would end the connection.
+fn wait_for_format(element: &gst::Element) {
+    if element.metadata("klass").is_none_or(|class| !class.contains("Depayloader")) {
         return;
     }
     let Some(pad) = element.static_pad("src") else { return };
-    pad.add_probe(gst::PadProbeType::QUERY_DOWNSTREAM, move |_, info| {
-        let Some(gst::QueryViewMut::Caps(query)) = info.query_mut().map(|query| query.view_mut()) else {
-            return gst::PadProbeReturn::Ok;
-        };
-        let wanted =
-            gst::Caps::builder("video/x-h265").field("stream-format", "byte-stream").field("alignment", "au").build();
-        let wanted = query.filter_owned().map_or(wanted.clone(), |filter| filter.intersect(&wanted));
-        query.set_result(&wanted);
-        gst::PadProbeReturn::Handled
+    let buffers = gst::PadProbeType::BUFFER | gst::PadProbeType::BUFFER_LIST;
+    pad.add_probe(buffers, |pad, _| match pad.has_current_caps() {
+        true => gst::PadProbeReturn::Remove,
+        false => gst::PadProbeReturn::Handled,
     });
 }
 
