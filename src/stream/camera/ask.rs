@@ -1,7 +1,7 @@
 //! What GStreamer does not say: why a host cannot be reached, and what login a camera asks for. Asked in a connection of its own.
 
 use super::address::Address;
-use std::io::{Read, Write};
+use std::io::{BufReader, Read, Write};
 use std::net::{TcpStream, ToSocketAddrs};
 use std::time::{Duration, Instant};
 
@@ -35,7 +35,7 @@ pub(super) fn why_refused(address: &Address) -> Option<String> {
 fn headers(stream: TcpStream) -> String {
     let start = Instant::now();
     let mut answer = Vec::new();
-    for byte in stream.take(MAX_ANSWER).bytes().map_while(Result::ok) {
+    for byte in BufReader::new(stream.take(MAX_ANSWER)).bytes().map_while(Result::ok) {
         answer.push(byte);
         if answer.ends_with(b"\r\n\r\n") || start.elapsed() > PATIENCE {
             break;
