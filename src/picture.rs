@@ -19,7 +19,7 @@ use image::{
 };
 use std::borrow::Cow;
 use std::fs::File;
-use std::io::{self, BufReader, Read};
+use std::io::{self, BufRead, BufReader, Read};
 use std::path::Path;
 
 pub use image::{Rgb, RgbImage};
@@ -232,7 +232,14 @@ fn is_tiff(path: &Path) -> bool {
 
 /// The file, its format known by its first bytes.
 fn reader(path: &Path) -> ImageResult<ImageReader<BufReader<File>>> {
-    Ok(ImageReader::new(BufReader::new(File::open(path)?)).with_guessed_format()?)
+    let mut file = BufReader::new(File::open(path)?);
+    let is_big_tiff =
+        [b"II+\0", b"MM\0+"].iter().any(|magic| file.fill_buf().is_ok_and(|head| head.starts_with(*magic)));
+    let mut reader = ImageReader::new(file).with_guessed_format()?;
+    if is_big_tiff {
+        reader.set_format(ImageFormat::Tiff);
+    }
+    Ok(reader)
 }
 
 /// The pictures of an animation, and how they are to be turned; none where the file holds a still picture.

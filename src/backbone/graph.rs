@@ -188,7 +188,11 @@ impl Writer<'_> {
 
         let (normal, tokens) = self.norm(index, "norm2", tokens)?;
         let (weight, bias) = self.weights(index, "mlp.fc1")?;
-        let hidden = self.hidden(&normal, &weight, &bias);
+        let is_gated = self.checkpoint.is_gated(index).unwrap_or(false);
+        let hidden = match is_gated {
+            true => self.gated(&normal, &weight, &bias),
+            false => self.hidden(&normal, &weight, &bias),
+        };
         let (weight, bias) = self.scaled(index, "mlp.fc2", "ls2", &[])?;
         Ok(self.added(tokens, &hidden, &weight, &bias))
     }
@@ -211,6 +215,16 @@ impl Writer<'_> {
         }
         let hidden = self.affine(weight, bias, input);
         self.gelu(&hidden)
+    }
+
+    /// The hidden values of a gated MLP.
+    fn gated(&mut self, input: &str, weight: &[f32], bias: &[f32]) -> String {
+        let (weights, biases) = (weight.split_at(weight.len() / 2), bias.split_at(bias.len() / 2));
+        let gates = self.affine(weights.0, biases.0, input);
+        let values = self.affine(weights.1, biases.1, input);
+        let open = self.graph.op("Sigmoid", &[&gates], &[]);
+        let gates = self.graph.op("Mul", &[&gates, &open], &[]);
+        self.graph.op("Mul", &[&gates, &values], &[])
     }
 
     /// Every token attends to every token; heads side by side in the result `[batch, tokens, D]`, and what is to be added to it

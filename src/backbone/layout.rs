@@ -24,7 +24,7 @@ const ROOT: [(&str, &str); 12] = [
 ];
 /// What blocks are called; after the first, Meta's largest models have the number of a chunk before the block's own.
 const BLOCKS: [&str; 5] = ["blocks.", "encoder.layer.", "model.layer.", "layers.", "layer."];
-const BLOCK: [(&str, &str); 21] = [
+const BLOCK: [(&str, &str); 25] = [
     ("norm1", "norm1"),
     ("layernorm_before", "norm1"),
     ("attn.qkv", "attn.qkv"),
@@ -43,18 +43,22 @@ const BLOCK: [(&str, &str); 21] = [
     ("mlp.fc2", "mlp.fc2"),
     ("mlp.down_proj", "mlp.fc2"),
     ("output.dense", "mlp.fc2"),
+    ("mlp.w12", "mlp.fc1"),
+    ("mlp.weights_in", "mlp.fc1"),
+    ("mlp.w3", "mlp.fc2"),
+    ("mlp.weights_out", "mlp.fc2"),
     ("ls2.gamma", "ls2.gamma"),
     ("gamma_2", "ls2.gamma"),
     ("layer_scale2.lambda1", "ls2.gamma"),
 ];
 /// Queries, keys and values, each on its own.
-const SEPARATE: [[&str; 2]; 3] = [
-    ["attention.attention.query", "attention.q_proj"],
-    ["attention.attention.key", "attention.k_proj"],
-    ["attention.attention.value", "attention.v_proj"],
+const SEPARATE: [&[&str]; 3] = [
+    &["attention.attention.query", "attention.q_proj"],
+    &["attention.attention.key", "attention.k_proj"],
+    &["attention.attention.value", "attention.v_proj"],
 ];
-/// What a gated MLP has besides.
-const GATED: [&str; 4] = ["mlp.w1", "mlp.w12", "mlp.gate_proj", "mlp.weights_in"];
+/// A gated MLP's gates, and what they are multiplied with (SwiGLU; Shazeer 2020, "GLU Variants Improve Transformer"), each on its own.
+const GATED: [&[&str]; 2] = [&["mlp.w1", "mlp.gate_proj", "mlp.fc1_g"], &["mlp.w2", "mlp.up_proj", "mlp.fc1_x"]];
 
 /// The tensors of one checkpoint by DINO's names for them.
 #[derive(Debug, Default)]
@@ -70,7 +74,7 @@ pub struct Layout {
 enum Source {
     Whole(String),
     /// One below the other. Keys may have no bias, and in DINOv3 none may have one: it is zero.
-    Parts([Option<String>; 3]),
+    Parts(Vec<Option<String>>),
 }
 
 impl Layout {
@@ -81,9 +85,11 @@ impl Layout {
             return Err(format!("tensor {name} belongs to a masked autoencoder (expected a DINO backbone)"));
         }
         let mut layout = Self { prefix: prefix(tensors)?, depth: 0, sources: BTreeMap::new() };
+        let is_gate = |name: &str| GATED[0].iter().any(|gate| name.ends_with(&format!(".{gate}.weight")));
+        let is_gated = tensors.names().any(is_gate);
         for name in tensors.names() {
             if let Some(rest) = name.strip_prefix(&layout.prefix) {
-                let place = place(rest).map_err(|reason| format!("tensor {name} {reason}"))?;
+                let place = place(rest, is_gated).map_err(|reason| format!("tensor {name} {reason}"))?;
                 if let Some(place) = place {
                     layout.depth = layout.depth.max(place.block.map_or(0, |block| block + 1));
                     layout.insert(place, name)?;
@@ -96,7 +102,7 @@ impl Layout {
         if !layout.has("pos_embed") {
             for block in 0..layout.depth {
                 let bias = format!("blocks.{block}.attn.qkv.bias");
-                layout.sources.entry(bias).or_insert(Source::Parts([None, None, None]));
+                layout.sources.entry(bias).or_insert(Source::Parts(vec![None; 3]));
             }
         }
         Ok(layout)
@@ -104,15 +110,15 @@ impl Layout {
 
     fn insert(&mut self, place: Place, name: &str) -> Result<(), String> {
         let before = match (place.part, self.sources.get_mut(&place.name)) {
-            (Some(part), Some(Source::Parts(parts))) => parts[part].replace(name.to_owned()),
+            (Some((part, _)), Some(Source::Parts(parts))) => parts[part].replace(name.to_owned()),
             (_, Some(Source::Whole(before))) => Some(before.clone()),
             (None, Some(Source::Parts(parts))) => parts.iter().flatten().next().cloned(),
             (None, None) => {
                 self.sources.insert(place.name, Source::Whole(name.to_owned()));
                 None
             }
-            (Some(part), None) => {
-                let mut parts = [None, None, None];
+            (Some((part, count)), None) => {
+                let mut parts = vec![None; count];
                 parts[part] = Some(name.to_owned());
                 self.sources.insert(place.name, Source::Parts(parts));
                 None
@@ -133,7 +139,7 @@ impl Layout {
             Source::Parts(parts) => match parts.iter().flatten().next() {
                 Some(part) => {
                     let mut shape = tensors.get(part)?.shape.clone();
-                    shape.iter_mut().take(1).for_each(|side| *side = side.saturating_mul(3));
+                    shape.iter_mut().take(1).for_each(|side| *side = side.saturating_mul(parts.len()));
                     Ok(shape)
                 }
                 None => Ok(self.shape(tensors, &weight_of(name))?.into_iter().take(1).collect()),
@@ -159,7 +165,7 @@ impl Layout {
                 for part in parts {
                     match part {
                         Some(part) => values.extend(tensors.values(part)?),
-                        None => values.resize(values.len() + length()? / 3, 0.0),
+                        None => values.resize(values.len() + length()? / parts.len(), 0.0),
                     }
                 }
                 Ok(values)
@@ -176,13 +182,15 @@ impl Layout {
         match self.source(name)? {
             Source::Whole(source) => of_shape(source, expected)?,
             Source::Parts(parts) => {
-                let third: Vec<usize> =
-                    expected.iter().enumerate().map(|(axis, side)| if axis == 0 { side / 3 } else { *side }).collect();
+                let mut own = expected.to_vec();
+                own.iter_mut().take(1).for_each(|side| *side /= parts.len());
                 let has_any = parts.iter().any(Option::is_some);
-                for (part, names) in parts.iter().zip(SEPARATE) {
+                for (part, names) in
+                    parts.iter().zip(if parts.len() == SEPARATE.len() { &SEPARATE[..] } else { &GATED })
+                {
                     match part {
-                        Some(source) => of_shape(source, &third)?,
-                        None if name.ends_with(".bias") && (!has_any || names == SEPARATE[1]) => {}
+                        Some(source) => of_shape(source, &own)?,
+                        None if name.ends_with(".bias") && (!has_any || *names == SEPARATE[1]) => {}
                         None => {
                             return Err(format!("tensor {name} is missing its part {}", names[1]));
                         }
@@ -217,11 +225,12 @@ struct Place {
     /// DINO's name for it, or for what it is a part of.
     name: String,
     block: Option<usize>,
-    part: Option<usize>,
+    /// Which part it is, of how many.
+    part: Option<(usize, usize)>,
 }
 
-/// None for a tensor that no graph reads; the error says what is wrong with its block.
-fn place(name: &str) -> Result<Option<Place>, String> {
+/// None for a tensor that no graph reads; the error says what is wrong with its block. In a model that `is_gated` some names mean another tensor.
+fn place(name: &str, is_gated: bool) -> Result<Option<Place>, String> {
     let (stem, ending) = match name.rsplit_once('.') {
         Some((stem, ending @ ("weight" | "bias"))) => (stem, Some(ending)),
         _ => (name, None),
@@ -243,13 +252,17 @@ fn place(name: &str) -> Result<Option<Place>, String> {
     {
         (block, layer) = (second, rest);
     }
-    if GATED.contains(&layer) {
-        return Err("belongs to a gated MLP (SwiGLU), which giant models have and which is not supported".to_owned());
+    let place =
+        |known: &str, part| Place { name: with_ending(&format!("blocks.{block}.{known}")), block: Some(block), part };
+    let among = |names: &[&[&str]]| Some((names.iter().position(|names| names.contains(&layer))?, names.len()));
+    if let Some(part) = among(&SEPARATE) {
+        return Ok(Some(place("attn.qkv", Some(part))));
     }
-    let part = SEPARATE.iter().position(|names| names.contains(&layer));
+    if let Some(part) = among(&GATED).filter(|_| is_gated) {
+        return Ok(Some(place("mlp.fc1", Some(part))));
+    }
     let known = BLOCK.iter().find(|(theirs, _)| *theirs == layer).map(|&(_, known)| known);
-    let known = known.or_else(|| part.map(|_| "attn.qkv")).ok_or_else(outside)?;
-    Ok(Some(Place { name: with_ending(&format!("blocks.{block}.{known}")), block: Some(block), part }))
+    Ok(Some(place(known.ok_or_else(outside)?, None)))
 }
 
 /// What comes before the model's tensors: a full DINO checkpoint holds a teacher and a student, of which the teacher is better.
@@ -274,13 +287,13 @@ mod tests {
 
     #[test]
     fn every_library_has_its_own_name_for_the_same_tensor() {
-        let place = |name| place(name).unwrap().map(|place| (place.name, place.part));
+        let place = |name| place(name, false).unwrap().map(|place| (place.name, place.part));
         let is = |name: &str, part| Some((name.to_owned(), part));
         for (theirs, known, part) in [
             ("blocks.3.attn.qkv.weight", "blocks.3.attn.qkv.weight", None),
             ("blocks.0.11.attn.qkv.bias", "blocks.11.attn.qkv.bias", None),
-            ("encoder.layer.2.attention.attention.key.bias", "blocks.2.attn.qkv.bias", Some(1)),
-            ("model.layer.2.attention.v_proj.weight", "blocks.2.attn.qkv.weight", Some(2)),
+            ("encoder.layer.2.attention.attention.key.bias", "blocks.2.attn.qkv.bias", Some((1, 3))),
+            ("model.layer.2.attention.v_proj.weight", "blocks.2.attn.qkv.weight", Some((2, 3))),
             ("encoder.layer.2.attention.output.dense.weight", "blocks.2.attn.proj.weight", None),
             ("encoder.layer.2.output.dense.bias", "blocks.2.mlp.fc2.bias", None),
             ("layer.2.layer_scale2.lambda1", "blocks.2.ls2.gamma", None),

@@ -200,7 +200,7 @@ impl Checkpoint {
                 let hidden = self.hidden(index)?;
                 layer("attn.proj", &[dim, dim]);
                 layer("norm2", &[dim]);
-                layer("mlp.fc1", &[hidden, dim]);
+                layer("mlp.fc1", &[if self.is_gated(index)? { 2 * hidden } else { hidden }, dim]);
                 layer("mlp.fc2", &[dim, hidden]);
                 if layer_scale {
                     expected.extend(["ls1", "ls2"].map(|name| (format!("blocks.{index}.{name}.gamma"), vec![dim])));
@@ -212,8 +212,15 @@ impl Checkpoint {
 
     /// The width of a block's MLP.
     pub(super) fn hidden(&self, block: usize) -> Result<usize, String> {
+        let shape = self.layout.shape(&self.tensors, &format!("blocks.{block}.mlp.fc2.weight"))?;
+        Ok(shape.get(1).copied().unwrap_or(0))
+    }
+
+    /// Whether the hidden values of a block's MLP are SiLU(gates) · values, the gates' weights being the first half of `mlp.fc1` (SwiGLU), and not
+    /// GELU(values).
+    pub(super) fn is_gated(&self, block: usize) -> Result<bool, String> {
         let shape = self.layout.shape(&self.tensors, &format!("blocks.{block}.mlp.fc1.weight"))?;
-        Ok(shape.first().copied().unwrap_or(0))
+        Ok(shape.first().copied() == self.hidden(block)?.checked_mul(2))
     }
 
     /// What is added to the CLS token and the patches of a grid, `[1 + rows·cols, dim]`; nothing where positions are turned.

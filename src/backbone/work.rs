@@ -38,7 +38,8 @@ impl Work {
             work.operations += 2 * product(&[2, tokens, tokens, dim]);
             work.activation_bytes += F32 * product(&[4, tokens, dim]);
             work.product(tokens, dim, dim);
-            work.product(tokens, dim, hidden);
+            let products = if checkpoint.is_gated(block).unwrap_or(false) { 2 } else { 1 };
+            (0..products).for_each(|_| work.product(tokens, dim, hidden));
             work.product(tokens, hidden, dim);
         }
         if feature == Feature::ClsAttention {

@@ -59,8 +59,11 @@ fn end_of_chunks(file: &mut BufReader<File>, found: u64) -> Result<u64> {
     let mut end = 0u64;
     for _ in 0..PARTS {
         let mut head = [0; 8];
+        if end >= found {
+            break;
+        }
         file.seek(SeekFrom::Start(end))?;
-        if end >= found || file.read_exact(&mut head).is_err() || &head[..4] != b"RIFF" {
+        if file.read_exact(&mut head).is_err() || &head[..4] != b"RIFF" {
             break;
         }
         match u32::from_le_bytes([head[4], head[5], head[6], head[7]]) {
@@ -76,8 +79,11 @@ fn end_of_boxes(file: &mut BufReader<File>, found: u64) -> Result<(u64, bool)> {
     let (mut end, mut has_index) = (0u64, false);
     for _ in 0..PARTS {
         let mut head = [0; 16];
+        if end >= found {
+            break;
+        }
         file.seek(SeekFrom::Start(end))?;
-        if end >= found || file.read_exact(&mut head[..8]).is_err() || !head[4..8].iter().all(u8::is_ascii_graphic) {
+        if file.read_exact(&mut head[..8]).is_err() || !head[4..8].iter().all(u8::is_ascii_graphic) {
             break;
         }
         let size = match u32::from_be_bytes([head[0], head[1], head[2], head[3]]) {

@@ -87,6 +87,7 @@ def agree(ours, theirs):
 def to_meta(tensors):
     """transformers' names of today → Meta's."""
     named = {}
+    is_gated = any("gate_proj" in name for name in tensors)
     for name, value in tensors.items():
         for theirs, ours in [
             ("embeddings.position_embeddings", "pos_embed"),
@@ -96,6 +97,7 @@ def to_meta(tensors):
             ("encoder.layer.", "blocks."),
             ("model.layer.", "blocks."),
             ("attention.o_proj", "attn.proj"),
+            *([("gate_proj", "w1"), ("up_proj", "w2"), ("down_proj", "w3")] if is_gated else []),
             ("up_proj", "fc1"),
             ("down_proj", "fc2"),
             ("layer_scale1.lambda1", "ls1.gamma"),
@@ -187,7 +189,43 @@ def main():
     save("dinov3_meta", tensors, whole="rope_embed.periods")
 
     training()
+    gated(common, small14)
     (OUT / "index.json").write_text(json.dumps(index, indent=1) + "\n")
+
+
+def gated(common, small):
+    """With SwiGLU, as DINOv2's giant and DINOv3's huge plus have it."""
+    torch.manual_seed(7)
+    model = randomise(hf.Dinov2Model(hf.Dinov2Config(**common, mlp_ratio=2, use_swiglu_ffn=True, image_size=56, patch_size=14)))
+    model.embeddings.interpolate_pos_encoding = types.MethodType(meta_positions, model.embeddings)
+    tensors = to_meta(model.state_dict())
+    for at in [name.replace("w1", "{}") for name in tensors if ".w1." in name]:  # one tensor in Meta's file
+        tensors[at.format("w12")] = torch.cat((tensors.pop(at.format("w1")), tensors.pop(at.format("w2"))))
+    hidden = tensors["blocks.0.mlp.w3.weight"].shape[1]
+    other = timm.create_model("vit_giant_patch14_dinov2", **small | dict(mlp_ratio=2 * hidden / DIM))
+    other.load_state_dict(vision_transformer.checkpoint_filter_fn(dict(tensors), other), strict=False)
+    pixels = torch.randn(1, 3, 56, 56)
+    agree(hf_features(model, pixels, 1), timm_features(other.eval(), pixels, 1))
+    files = [f"dinov2_gated_{ending}.safetensors" for ending in ("transformers", "meta", "timm")]
+    cases("dinov2_gated", files, 14, lambda pixels: hf_features(model, pixels, 1), [(42, 98)])
+    save_hf("dinov2_gated_transformers", model)
+    save("dinov2_gated_meta", tensors)
+    save("dinov2_gated_timm", other.state_dict())
+
+    config = hf.DINOv3ViTConfig(**common, intermediate_size=HIDDEN, use_gated_mlp=True, hidden_act="silu", num_register_tokens=4, patch_size=16)
+    model = randomise(hf.DINOv3ViTModel(config))
+    tensors = to_meta(model.state_dict())
+    tensors["storage_tokens"] = tensors.pop("register_tokens")
+    other = timm.create_model("vit_huge_plus_patch16_dinov3_qkvb", **small | dict(img_size=64))
+    masked = {name: value * tensors.get(f"{name}_mask", 1) for name, value in tensors.items() if not name.endswith("_mask")}
+    other.load_state_dict(eva.checkpoint_filter_fn(masked, other), strict=False)
+    pixels = torch.randn(1, 3, 48, 112)
+    with torch.no_grad():
+        agree({"out": model(pixels).last_hidden_state}, {"out": other.eval().forward_features(pixels)})
+    files = [f"dinov3_gated_{ending}.safetensors" for ending in ("transformers", "meta")]
+    cases("dinov3_gated", files, 16, lambda pixels: hf_features(model, pixels, 5), [(48, 112)])
+    save_hf("dinov3_gated_transformers", model)
+    save("dinov3_gated_meta", tensors)
 
 
 def training():

@@ -500,3 +500,79 @@ fn frames_of_one_clip_are_on_one_side_and_numbered_photos_are_not() {
     assert!(sides["street"].values().sum::<usize>() > 5, "{sides:?}");
     assert!(sides["IMG"].len() == 2 && sides["IMG"].values().all(|&count| count > 2), "{sides:?}");
 }
+
+#[test]
+fn what_a_folder_holds_besides_is_passed_over_and_listed() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    std::fs::create_dir_all(at.join("in/sub")).unwrap();
+    still(at.join("in/photo"), 1);
+    still(at.join("in/photo.jfif"), 2);
+    clips::make(at.join("in/anim.gif"), (160, 120), 3, true, "");
+    clips::make(at.join("in/clip.data"), (160, 120), 10, false, &format!("{X264} -f matroska"));
+    clips::make(at.join("in/frames.jpegs"), (160, 120), 3, true, "-c:v mjpeg -f mjpeg");
+    clips::make(at.join("in/named.jpg"), (160, 120), 10, true, &format!("{X264} -f mp4"));
+    let read = ["in/anim.gif", "in/clip.data", "in/frames.jpegs", "in/named.jpg", "in/photo", "in/photo.jfif"];
+    let others = ["in/.hidden.jpg", "in/icon.ico", "in/notes.txt", "in/sub/old.boxes.mp4", "in/sub/up"];
+    still(at.join("in/.hidden.jpg"), 3);
+    std::fs::write(at.join("in/notes.txt"), "these are notes\n".repeat(99)).unwrap();
+    let icon = "-v error -f lavfi -i testsrc2=s=32x32 -frames:v 1 in/icon.ico";
+    assert!(Command::new("ffmpeg").args(icon.split(' ')).current_dir(at).status().unwrap().success());
+    clips::make(at.join("in/sub/old.boxes.mp4"), (160, 120), 3, false, X264);
+    std::os::unix::fs::symlink("..", at.join("in/sub/up")).unwrap();
+    for (command, out) in [("label", "set"), ("discover", "found")] {
+        let arguments = ["in", "-o", out, "--size", "64x48", "-q"];
+        let ran = program::mostream(at, &[command]).args(arguments).output().unwrap();
+        let (code, told) = outcome(&ran);
+        assert_eq!(code, Some(0), "{command}: {told}");
+        let listed = std::fs::read_to_string(at.join(out).join("failures.txt")).unwrap();
+        let listed: Vec<&str> = listed.lines().collect();
+        assert_eq!(listed.len(), others.len(), "{command}: {listed:?}");
+        for (line, name) in listed.iter().zip(others) {
+            assert!(line.starts_with(&format!("{name}: passed over: ")), "{command}: {line}");
+        }
+        assert!(told.contains("in/notes.txt (") && told.contains("in/icon.ico ("), "{command}: {told}");
+    }
+    let mut sources: Vec<String> =
+        pictures(&at.join("set")).iter().map(|picture| picture["source"].as_str().unwrap().to_owned()).collect();
+    sources.sort();
+    sources.dedup();
+    assert_eq!(sources, read);
+}
+
+#[test]
+fn a_side_that_is_empty_is_told_and_the_end_of_a_video_can_be_held_out() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    // A new picture every half second, for ten.
+    let shown = (0..20).map(|number| scene::Picture { rgb: drawn(number, 160, 120).into_raw(), boxes: Vec::new() });
+    clips::film_at(2.0, at.join("a.mp4"), (160, 120), shown, X264);
+    for format in FORMATS {
+        let told = |set: &str, more: &[&str]| {
+            let set = format!("{format}-{set}");
+            let arguments = [&["a.mp4", "-o", &set, "--format", format, "--every", "0.5", "-q"], more].concat();
+            let (code, told) = outcome(&label(at, &arguments).output().unwrap());
+            assert_eq!(code, Some(0), "{told}");
+            let pictures = pictures(&at.join(&set));
+            let on = |side: &str| pictures.iter().filter(|picture| picture["split"] == side).count();
+            (told, on("train"), on("val"))
+        };
+        let (said, train, val) = told("source", &[]);
+        let empty = if val == 0 { "val" } else { "train" };
+        assert!(
+            train.min(val) == 0 && said.contains(&format!("is in {empty}:")) && said.contains("--split time"),
+            "{said}"
+        );
+        assert_eq!(told("asked", &["--val", "0"]).0, "");
+        let (said, train, val) = told("time", &["--split", "time", "--val", "0.3"]);
+        assert_eq!(said, "", "{format}");
+        assert!(train >= 10 && val >= 4, "{format}: {train} and {val}");
+        let set = at.join(format!("{format}-time"));
+        for picture in pictures(&set) {
+            assert_eq!(picture["split"] == "val", picture["pts_ns"].as_u64().unwrap() >= 7_000_000_000, "{picture}");
+        }
+        // The tools that train read both sides.
+        let found = read(format, &set);
+        assert_eq!((found["train"].len(), found["val"].len()), (train, val), "{format}");
+    }
+}

@@ -302,3 +302,31 @@ fn an_output_that_is_a_link_stays_one_and_what_it_leads_to_is_written() {
         assert!(stderr(&ran).contains(output) && at.join(output).is_symlink(), "{}", stderr(&ran));
     }
 }
+
+#[test]
+fn every_page_of_a_tiff_is_a_frame_but_no_small_version_of_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    pillow(
+        at,
+        "p.save('rgb.tif', save_all=True, append_images=[q, r])
+p.save('big.tif', save_all=True, append_images=[q, r], big_tiff=True)
+p.convert('L').save('grey.tif', save_all=True, append_images=[q.convert('L'), r.convert('L')], compression='packbits')
+y = [i.convert('YCbCr') for i in (p, q, r)]
+y[0].save('jpeg.tif', save_all=True, append_images=y[1:], compression='jpeg')
+s = p.resize((40, 30)); s.encoderinfo = {'tiffinfo': {254: 1}}
+p.save('small.tif', save_all=True, append_images=[s])
+q.save('q.png'); r.save('r.png')",
+    );
+    let upright = ["p.png", "q.png", "r.png"].map(|name| picture::decode(&at.join(name)).unwrap());
+    for (name, near) in [("rgb.tif", 0.0), ("big.tif", 0.0), ("jpeg.tif", 6.0), ("grey.tif", 60.0)] {
+        let found = pictures(&at.join(name)).unwrap();
+        assert_eq!(found.len(), 3, "{name}");
+        for (at, page) in found.iter().enumerate() {
+            assert!(apart(page, &upright[at]) <= near, "{name}, page {at}");
+            assert!((0..3).all(|other| apart(page, &upright[at]) <= apart(page, &upright[other])), "{name}, page {at}");
+        }
+    }
+    assert_eq!(pictures(&at.join("small.tif")).unwrap().len(), 1);
+    assert_eq!(succeeded(&run(at, "rgb.tif".as_ref(), &["--records", "-"])).len(), 3);
+}

@@ -52,7 +52,7 @@ fn every_family_in_every_layout_agrees_with_its_library() {
             files.insert(file.to_owned());
         }
     }
-    assert_eq!(files.len(), 9, "{files:?}");
+    assert_eq!(files.len(), 14, "{files:?}");
 }
 
 /// The tensors of a file under other names.
@@ -110,9 +110,11 @@ fn what_a_family_needs_is_asked_for_by_name() {
     tensors.push(("rope_embed.periods".to_owned(), vec![7], vec![1.0; 7]));
     expect(&saved(&tensors), &["rope_embed.periods", "[7]", "expected [4]"]);
 
-    let mut gated = renamed("dinov2_meta.safetensors", str::to_owned);
-    gated.push(("blocks.0.mlp.w12.weight".to_owned(), vec![1], vec![0.0]));
-    expect(&saved(&gated), &["blocks.0.mlp.w12.weight", "SwiGLU"]);
+    let tensors = without("dinov3_gated_meta.safetensors", "blocks.0.mlp.w2.weight");
+    expect(&saved(&tensors), &["blocks.0.mlp.fc1.weight", "missing", "up_proj"]);
+    let mut tensors = without("dinov2_gated_meta.safetensors", "blocks.0.mlp.w3.weight");
+    tensors.push(("blocks.0.mlp.w3.weight".to_owned(), vec![48, 60], vec![0.0; 48 * 60]));
+    expect(&saved(&tensors), &["blocks.0.mlp.w12.weight", "[128, 48]", "expected [60, 48]"]);
     let mut twice = renamed("dinov2_meta.safetensors", str::to_owned);
     twice.push(("blocks.0.0.norm1.weight".to_owned(), vec![48], vec![1.0; 48]));
     expect(&saved(&twice), &["blocks.0.norm1.weight", "blocks.0.0.norm1.weight"]);
