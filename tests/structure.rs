@@ -55,7 +55,7 @@ const RULES: [(&str, &[&str]); 53] = [
     ("rustls_native_certs", &["zoo/download.rs"]),
     ("sha2", &["zoo"]),
     ("clap", &["main.rs", "cli"]),
-    ("tracing", &["analyzer.rs", "cli", "engine", "publish", "run", "stream/mod.rs"]),
+    ("tracing", &["analyzer.rs", "cli", "engine", "publish", "run", "stream/ingest.rs", "stream/mod.rs"]),
     ("tracing_subscriber", &["cli/log.rs"]),
     (
         "std::thread",
