@@ -20,9 +20,21 @@ pub fn read(path: &Path, most: u64) -> Result<Vec<u8>> {
     }
 }
 
-/// The text of such a file, without a byte order mark.
+/// The same of a regular file alone: to open a pipe would wait for its other end.
+pub fn read_file(path: &Path, most: u64) -> Result<Vec<u8>> {
+    match std::fs::metadata(path)?.is_file() {
+        true => read(path, most),
+        false => Err(Error::new(ErrorKind::InvalidInput, "it is no file")),
+    }
+}
+
+/// The text of a file, or of a pipe, of at most `most` bytes, without a byte order mark.
 pub fn read_text(path: &Path, most: u64) -> Result<String> {
-    let bytes = read(path, most)?;
+    text(read(path, most)?)
+}
+
+/// What these bytes say, without a byte order mark.
+pub fn text(bytes: Vec<u8>) -> Result<String> {
     let text = String::from_utf8(bytes)
         .map_err(|error| Error::new(ErrorKind::InvalidData, format!("it is not UTF-8: {}", error.utf8_error())))?;
     Ok(text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text))

@@ -123,7 +123,7 @@ const FLOORS: [(&str, &[&str]); 29] = [
     ("analyzer", &["backbone", "geometry", "localize", "picture", "fit"]),
     ("stream", &["bounded", "fit", "geometry", "partial", "picture", "record", "zones"]),
     ("overlay", &["geometry", "localize", "record"]),
-    ("evaluate", &["assign", "geometry", "localize", "markup", "picture", "record", "scene", "zones"]),
+    ("evaluate", &["assign", "bounded", "geometry", "localize", "markup", "picture", "record", "scene", "zones"]),
     ("discover", &["bounded", "geometry", "localize", "partial", "picture"]),
     ("inspect", &["analyzer", "geometry", "localize", "markup", "motion", "picture", "record", "scene"]),
     ("label", &["geometry", "localize", "markup", "partial", "picture", "record"]),

@@ -123,7 +123,7 @@ impl Groups {
     pub fn load(path: &Path) -> Result<Self, GroupsError> {
         let shown = path.display().to_string();
         let fault = |why: String| GroupsError { path: shown.clone(), why };
-        let text = bounded::read(path, MAX_BYTES).map_err(|error| fault(error.to_string()))?;
+        let text = bounded::read_file(path, MAX_BYTES).map_err(|error| fault(error.to_string()))?;
         let is_not =
             |error| fault(format!("is no groups.json of mostream discover: {error}; make one with that command"));
         let mut groups: Self = serde_json::from_slice(&text).map_err(|error| is_not(error.to_string()))?;

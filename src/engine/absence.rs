@@ -54,16 +54,21 @@ impl Absence {
 impl Away {
     /// `2 h, 240 tries`.
     fn sum(&self, now: SystemTime) -> String {
-        let seconds = now.duration_since(self.since).unwrap_or_default().as_secs();
-        let (count, unit) = match seconds {
-            0..120 => (seconds, "s"),
-            120..7200 => (seconds / 60, "min"),
-            7200..172_800 => (seconds / 3600, "h"),
-            _ => (seconds / 86_400, "days"),
-        };
         let tries = if self.tries == 1 { "1 try".to_owned() } else { format!("{} tries", self.tries) };
-        format!("{count} {unit}, {tries}")
+        format!("{}, {tries}", rough(now.duration_since(self.since).unwrap_or_default()))
     }
+}
+
+/// How long something lasts, in words, in whole seconds or more.
+pub fn rough(time: Duration) -> String {
+    let seconds = time.as_secs();
+    let (count, unit) = match seconds {
+        0..120 => (seconds, "s"),
+        120..7200 => (seconds / 60, "min"),
+        7200..172_800 => (seconds / 3600, "h"),
+        _ => (seconds / 86_400, "days"),
+    };
+    format!("{count} {unit}")
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 //! half there is of no use. Of a live source a disk may be full for a while, or a receiver away: the sink is tried again, and what could not
 //! be written meanwhile is counted.
 
+use super::absence::rough;
 use super::outbox::Parcel;
 use super::outputs::OutputStatus;
 use super::sink::{Ending, Message, Sink, SinkError};
@@ -80,16 +81,9 @@ impl Drain {
     fn take_all(&mut self, status: &OutputStatus) -> Result<(), SinkError> {
         let (mut trouble, mut looked) = (None::<Trouble>, None::<Instant>);
         for parcel in &self.parcels {
-            let is_frame = matches!(parcel.message, Message::Frame { .. });
-            if let Some(trouble) = trouble.as_mut().filter(|trouble| Instant::now() < trouble.next) {
-                trouble.unwritten += u64::from(is_frame);
-                if is_frame {
-                    status.unwritten();
-                }
-                continue;
-            }
-            match self.sink.take(&parcel.message) {
-                Ok(()) => {
+            let waits = trouble.as_ref().is_some_and(|trouble| Instant::now() < trouble.next);
+            match (!waits).then(|| self.sink.take(&parcel.message)) {
+                Some(Ok(())) => {
                     if looked.is_none_or(|looked| looked.elapsed() >= LOOK) {
                         looked = Some(Instant::now());
                         status.wrote(self.sink.written_bytes());
@@ -100,19 +94,20 @@ impl Drain {
                         status.recovered();
                         let (source, name, after) = (&self.source.name, self.sink.name(), trouble.since.elapsed());
                         let frames = trouble.unwritten;
-                        warn!(source, "{name}: written again after {}, {frames} frames are missing", seconds(after));
+                        warn!(source, "{name}: written again after {}, {frames} frames are missing", rough(after));
                     }
+                    continue;
                 }
-                Err(error) if self.breaks.is_some() || error.is_end() => return Err(error),
-                Err(error) => {
+                Some(Err(error)) if self.breaks.is_some() || error.is_end() => return Err(error),
+                Some(Err(error)) => {
                     status.failed(error.to_string());
-                    if is_frame {
-                        status.unwritten();
-                    }
-                    let mut next = Trouble::again(trouble.take(), error, &self.source.name);
-                    next.unwritten += u64::from(is_frame);
-                    trouble = Some(next);
+                    trouble = Some(Trouble::again(trouble.take(), error, &self.source.name));
                 }
+                None => {}
+            }
+            if let (Message::Frame { .. }, Some(trouble)) = (&parcel.message, &mut trouble) {
+                trouble.unwritten += 1;
+                status.unwritten();
             }
         }
         status.wrote(self.sink.written_bytes());
@@ -145,7 +140,7 @@ impl Trouble {
         trouble.good_since = None;
         if trouble.told.elapsed() >= REMINDER {
             trouble.told = now;
-            let (after, tries) = (seconds(trouble.since.elapsed()), trouble.tries);
+            let (after, tries) = (rough(trouble.since.elapsed()), trouble.tries);
             error!(
                 source,
                 fault, "{error}; still so after {after} and {tries} tries, {} frames are missing", trouble.unwritten
@@ -158,14 +153,5 @@ impl Trouble {
     /// It took something: whether it has for long enough.
     fn is_over(&mut self) -> bool {
         self.good_since.get_or_insert_with(Instant::now).elapsed() >= PROBATION
-    }
-}
-
-/// In words, without a share of a second.
-fn seconds(time: Duration) -> String {
-    match time.as_secs() {
-        seconds @ 0..120 => format!("{seconds} s"),
-        seconds @ 120..7200 => format!("{} min", seconds / 60),
-        seconds => format!("{} h", seconds / 3600),
     }
 }

@@ -58,9 +58,7 @@ impl Split {
             Self::Val => "val",
         }
     }
-}
 
-impl Split {
     /// The side of a frame of a video of this length, both in nanoseconds, whose end is held out: the share `val` of it, 0 to 1.
     pub fn at(pts_ns: u64, length_ns: u64, val: f64) -> Self {
         let is_end = val > 0.0 && pts_ns as f64 >= (1.0 - val) * length_ns as f64;

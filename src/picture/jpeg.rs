@@ -1,4 +1,5 @@
-//! JPEG pictures, whole or not at all: what is cut off or damaged decodes to grey areas elsewhere, and is an error here.
+//! JPEG pictures up to their end: what is cut off decodes to grey areas elsewhere, and is an error here, as is the damage that the decoder
+//! tells of.
 
 use super::broken;
 use image::{ColorType, ImageDecoder, ImageFormat, ImageResult};

@@ -85,10 +85,9 @@ impl Sink for PushSink {
         self.push(picture).map_err(|why| self.fault(&why))
     }
 
-    fn finish(self: Box<Self>, _ending: Ending) -> Result<(), SinkError> {
-        let name = self.name();
-        let ended = self.now.map_or(Ok(()), |(encoding, _)| encoding.finish(GOODBYE));
-        ended.map_err(|why| SinkError::Other(format!("{name}: {why}")))
+    fn finish(mut self: Box<Self>, _ending: Ending) -> Result<(), SinkError> {
+        let ended = self.now.take().map_or(Ok(()), |(encoding, _)| encoding.finish(GOODBYE));
+        ended.map_err(|why| self.fault(&why))
     }
 }
 

@@ -343,7 +343,7 @@ fn files_that_are_no_groups_are_refused_in_words() {
         assert!(said.contains(word), "{place}: {said}");
         assert_eq!(said.lines().count(), 1, "{said}");
     }
-    assert!(told(&["discover", "--name", text(folder.path()), "1=cup"], 3).contains("directory"));
+    assert!(told(&["discover", "--name", text(folder.path()), "1=cup"], 3).contains("no file"));
 
     std::fs::write(&file, good.to_string()).unwrap();
     for (name, word) in [("9=cup", "no group 9"), ("cup", "such as 3=cup"), ("1=a\tb", "is no name")] {

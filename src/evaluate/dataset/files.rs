@@ -1,6 +1,7 @@
 //! Files and folders of a data set, read with bounds.
 
 use super::{DatasetError, fault};
+use crate::bounded;
 use crate::picture;
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -23,10 +24,7 @@ pub fn open(path: &Path, max_bytes: u64) -> Result<BufReader<Take<File>>, Datase
 
 /// The text of a file of at most `max_bytes`, without a byte order mark.
 pub fn read_text(path: &Path, max_bytes: u64) -> Result<String, DatasetError> {
-    let mut bytes = Vec::new();
-    open(path, max_bytes)?.read_to_end(&mut bytes).map_err(|error| fault(path, error))?;
-    let text = String::from_utf8(bytes).map_err(|error| fault(path, format!("it is not UTF-8: {error}")))?;
-    Ok(text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text))
+    bounded::read_file(path, max_bytes).and_then(bounded::text).map_err(|error| fault(path, error))
 }
 
 /// `folder/name`, for a name from within the data set: one that leads out of the folder is refused.
