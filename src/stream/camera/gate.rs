@@ -18,6 +18,8 @@ pub(super) struct Gate {
     /// Frames are put together from RTP packets: a gap is told of the frame that is handed on next. Within a key frame that is the key frame
     /// itself; where the last packet of the frame before it was lost as well, it is that frame, and how far the gap went is not known.
     is_rtp: AtomicBool,
+    /// A packet was lost by now. The first frame of all is told as one with a gap before it, whether it is whole or not.
+    has_lost: AtomicBool,
 }
 
 /// What one decoder has been given.
@@ -37,6 +39,7 @@ impl Gate {
             kept: Mutex::default(),
             is_lenient: AtomicBool::default(),
             is_rtp: AtomicBool::default(),
+            has_lost: AtomicBool::default(),
         })
     }
 
@@ -57,6 +60,7 @@ impl Gate {
         let is_a = |kind: &str| element.metadata("klass").is_some_and(|class| class.contains(kind));
         if is_a("Depayloader") {
             self.is_rtp.store(true, Ordering::Relaxed);
+            self.count_packets(element);
         }
         let Some(pad) = element.static_pad("sink").filter(|_| is_a("Decoder/Video")) else { return };
         let (gate, given) = (self.clone(), Given::default());
@@ -69,9 +73,36 @@ impl Gate {
         });
     }
 
+    /// Until the first is lost.
+    fn count_packets(self: &Arc<Self>, depayloader: &gst::Element) {
+        let Some(pad) = depayloader.static_pad("sink") else { return };
+        let (gate, last) = (self.clone(), Mutex::new(None::<u16>));
+        pad.add_probe(gst::PadProbeType::BUFFER, move |pad, info| {
+            let Some(packet) = info.buffer().and_then(|packet| packet.map_readable().ok()) else {
+                return gst::PadProbeReturn::Ok;
+            };
+            // RFC 3550, section 5.1: the sequence number.
+            let Some([_, _, high, low]) = packet.first_chunk() else { return gst::PadProbeReturn::Ok };
+            let number = u16::from_be_bytes([*high, *low]);
+            let last = last.lock().unwrap_or_else(PoisonError::into_inner).replace(number);
+            // Not what carries packets in a stream of bytes, nor sound.
+            let is_video = || {
+                let caps = pad.current_caps();
+                caps.is_some_and(|caps| {
+                    caps.iter().any(|kind| kind.name() == "application/x-rtp" && kind.get("media") == Ok("video"))
+                })
+            };
+            if last.is_none_or(|last| last.wrapping_add(1) == number) || !is_video() {
+                return gst::PadProbeReturn::Ok;
+            }
+            gate.has_lost.store(true, Ordering::Relaxed);
+            gst::PadProbeReturn::Remove
+        });
+    }
+
     fn lets_through(&self, flags: gst::BufferFlags, given: &Given) -> bool {
         let is_first = !given.has_begun.swap(true, Ordering::Relaxed);
-        let has_gap = flags.contains(gst::BufferFlags::DISCONT) && !is_first;
+        let has_gap = flags.contains(gst::BufferFlags::DISCONT) && (!is_first || self.has_lost.load(Ordering::Relaxed));
         let is_key = !flags.contains(gst::BufferFlags::DELTA_UNIT);
         let may_lack = has_gap | given.had_gap.swap(has_gap, Ordering::Relaxed);
         if is_key && !(may_lack && self.is_rtp.load(Ordering::Relaxed)) {
