@@ -2,7 +2,9 @@
 # Runs every check and every test, and ends with the totals. Whatever fails, the rest is done too.
 set -uo pipefail
 cd "$(dirname "$0")/.."
-log=$(mktemp); trap 'rm -f "$log"' EXIT
+log=$(mktemp); trap 'rm -rf "$log" "$MOSTREAM_MODELS"' EXIT
+# Which models this user has installed, and which is the default, changes nothing.
+export MOSTREAM_MODELS; MOSTREAM_MODELS=$(mktemp -d)
 failed=()
 check() {
   local name=$1; shift

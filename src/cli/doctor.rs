@@ -8,6 +8,7 @@ use mostream::backbone::{self, Backbone, Checkpoint, Feature, Placement, Session
 use mostream::geometry::PixelBox;
 use mostream::localize::{Features, Localizer, PatchOutput};
 use mostream::stream::{self, decoder, launch, memory, package_of};
+use mostream::zoo::Store;
 use serde::Serialize;
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -90,6 +91,8 @@ struct Report {
     live: Vec<Element>,
     onnx_runtime: Option<OnnxRuntime>,
     model: Option<Model>,
+    /// Which model would be better than the bundled one.
+    advice: Option<String>,
     cache: Option<Cache>,
     self_test: Option<SelfTest>,
 }
@@ -233,6 +236,7 @@ impl Report {
             live,
             onnx_runtime,
             model: checkpoint.map(|checkpoint| Model { id: checkpoint.id().to_owned(), patch: checkpoint.patch() }),
+            advice: Store::of_user().ok().and_then(|store| store.advice()),
             cache: user_cache().map(Cache::at),
             self_test,
         }
@@ -308,6 +312,9 @@ impl Report {
         writeln!(out)?;
         for (name, package) in self.live.iter().filter_map(|element| Some((element.name, element.package?))) {
             writeln!(out, "note: for cameras and live outputs {name} is missing: apt-get install {package}")?;
+        }
+        if let Some(advice) = &self.advice {
+            writeln!(out, "note: {advice}")?;
         }
         for problem in &self.problems {
             writeln!(out, "problem: {problem}")?;

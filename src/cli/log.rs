@@ -55,10 +55,14 @@ pub fn write_json(is_json: bool) {
     IS_JSON.store(is_json, Ordering::Relaxed);
 }
 
-/// What holds a secret: only a terminal shows it, which keeps nothing.
+/// Whether somebody reads it at a terminal.
+pub fn has_terminal() -> bool {
+    !is_quiet() && !IS_JSON.load(Ordering::Relaxed) && std::io::stderr().is_terminal()
+}
+
+/// What is for a person alone, as what holds a secret is: only a terminal shows it, which keeps nothing.
 pub fn whisper(line: &str) {
-    let is_told = !is_quiet() && !IS_JSON.load(Ordering::Relaxed);
-    if is_told && std::io::stderr().is_terminal() {
+    if has_terminal() {
         write(&format!("mostream: {line}"));
     }
 }

@@ -64,7 +64,7 @@ impl DeviceArgs {
 
 #[derive(Clone, clap::Args)]
 pub struct CheckpointArgs {
-    /// A checkpoint, .safetensors or .pth, an ONNX file that gives features, or the name of an installed model [default: the bundled one]
+    /// A checkpoint, .safetensors or .pth, an ONNX file that gives features, or the name of an installed model [default: that of `mostream model default`, at first the bundled one]
     #[arg(long, value_name = "FILE|NAME")]
     model: Option<PathBuf>,
     /// Attention heads of the checkpoint, where it does not say [default: one per 64 of its width]
@@ -120,7 +120,7 @@ impl CheckpointArgs {
             Some(model) => {
                 Ok(zoo::open(model, Hints { heads: self.heads.map(usize::from), patch: self.patch.map(usize::from) })?)
             }
-            None => Ok(Checkpoint::bundled()?),
+            None => Ok(zoo::open_default()?),
         }
     }
 }

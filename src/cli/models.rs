@@ -59,6 +59,11 @@ pub enum ModelCommand {
     },
     /// Remove an installed model
     Remove { name: String },
+    /// Choose the model that every command uses where no --model is given, or say which it is
+    Default {
+        /// An installed one, `recommended`, or `mostream-vit-tiny-8`, which is the bundled one
+        name: Option<String>,
+    },
 }
 
 #[derive(clap::Args)]
@@ -126,6 +131,12 @@ pub fn run(command: ModelCommand) -> Outcome {
             exit::to_stdout(|out| writeln!(out, "removed {}", removed.display()))?;
             Ok(Exit::Done)
         }
+        ModelCommand::Default { name } => {
+            let store = Store::of_user()?;
+            let name = name.map_or_else(|| store.default_name(), |name| store.choose(&name))?;
+            exit::to_stdout(|out| writeln!(out, "{name} is used where no --model is given"))?;
+            Ok(Exit::Done)
+        }
     }
 }
 
@@ -135,6 +146,9 @@ struct Listed {
     name: String,
     /// `bundled`, `installed`, `broken` or `known`.
     state: &'static str,
+    /// Whether it is used where none is named.
+    is_default: bool,
+    is_recommended: bool,
     family: Option<String>,
     patch: Option<u64>,
     width: Option<u64>,
@@ -151,11 +165,15 @@ struct Listed {
 
 fn list(json: bool) -> Outcome {
     let store = Store::of_user()?;
+    let default = store.default_name()?;
+    let (is_default, is_recommended) = (|name: &str| name == default, |name: &str| name == zoo::RECOMMENDED);
     let bundled = Checkpoint::bundled().map_err(Failure::from)?;
     let about = bundled.description();
     let mut listed = vec![Listed {
         name: Checkpoint::BUNDLED_NAME.to_owned(),
         state: "bundled",
+        is_default: is_default(Checkpoint::BUNDLED_NAME),
+        is_recommended: false,
         family: Some(about.family),
         patch: Some(about.patch as u64),
         width: Some(about.width as u64),
@@ -177,6 +195,8 @@ fn list(json: bool) -> Outcome {
         listed.push(Listed {
             name: model.name.clone(),
             state: if metadata.is_some() { "installed" } else { "broken" },
+            is_default: is_default(&model.name),
+            is_recommended: is_recommended(&model.name),
             family: text("family"),
             patch: number("patch"),
             width: number("width"),
@@ -196,12 +216,14 @@ fn list(json: bool) -> Outcome {
     listed.extend(known.iter().filter(is_new).map(|known| Listed {
         name: known.name.clone(),
         state: "known",
+        is_default: is_default(&known.name),
+        is_recommended: is_recommended(&known.name),
         family: Some(known.family.clone()),
         patch: Some(known.patch as u64),
         width: Some(known.width as u64),
         parameters: Some(known.parameters),
         license: Some(known.license.clone()),
-        bytes: known.bytes.unwrap_or(4 * known.parameters),
+        bytes: known.about_bytes(),
         sha256: known.sha256.clone(),
         hash: if known.sha256.is_some() { "published" } else { "not verified" },
         address: Some(known.address.clone()),
@@ -212,14 +234,23 @@ fn list(json: bool) -> Outcome {
             let [name, patch, width, parameters] = ["name", "patch", "width", "parameters"];
             let (size, license) = ("size", "licence");
             writeln!(out, "{name:24} {patch:>5} {width:>5} {parameters:>10} {size:>8} {license:18} state")?;
-            for Listed { name, state, patch, width, parameters, license, bytes, hash, .. } in &listed {
+            for listed in &listed {
+                let Listed { name, state, patch, width, parameters, license, bytes, hash, .. } = listed;
                 let [patch, width] =
                     [patch, width].map(|value| value.map_or("?".to_owned(), |value| value.to_string()));
                 let parameters = parameters.map_or("?".to_owned(), |count| format!("{:.1} M", count as f64 / 1e6));
                 let size = format!("{:.0} MB", *bytes as f64 / 1e6);
                 let license = plain(license.as_deref().unwrap_or("?"));
-                let note = if *state == "known" && *hash == "not verified" { ", hash not verified" } else { "" };
-                writeln!(out, "{name:24} {patch:>5} {width:>5} {parameters:>10} {size:>8} {license:18} {state}{note}")?;
+                let notes = [
+                    (listed.is_default, ", default"),
+                    (listed.is_recommended, ", recommended"),
+                    (*state == "known" && *hash == "not verified", ", hash not verified"),
+                ];
+                let notes: String = notes.into_iter().filter_map(|(holds, note)| holds.then_some(note)).collect();
+                writeln!(
+                    out,
+                    "{name:24} {patch:>5} {width:>5} {parameters:>10} {size:>8} {license:18} {state}{notes}"
+                )?;
             }
             Ok(())
         }
@@ -239,7 +270,9 @@ fn pull(args: PullArgs) -> Outcome {
     let (path, is_new) = pulled?;
     let (name, path) = (&args.name, path.display());
     let line = match is_new {
-        true => format!("{name} is installed in {path}; use it with --model {name}"),
+        true => format!(
+            "{name} is installed in {path}; use it with --model {name}, or always: mostream model default {name}"
+        ),
         false => format!("{name} is installed already in {path} (--again fetches it and compares)"),
     };
     exit::to_stdout(|out| writeln!(out, "{line}"))?;

@@ -51,7 +51,7 @@ impl Shared {
                 let hints = Hints { heads: self.heads.map(usize::from), patch: self.patch.map(usize::from) };
                 zoo::open(model, hints)?
             }
-            None => Checkpoint::bundled()?,
+            None => zoo::open_default()?,
         })
     }
 

@@ -2,8 +2,10 @@
 //!
 //! The store is a folder with one `.safetensors` file per model, which says in its metadata where it came from and with what
 //! hash: that hash is the pin that a later download is held to. Beside them may lie `NAME.part` (a download that goes on),
-//! `NAME.part.json` (what it is the part of), and `models.json` (known models of one's own, in the layout of `models/models.json`).
+//! `NAME.part.json` (what it is the part of), `models.json` (known models of one's own, in the layout of `models/models.json`),
+//! `default` (the name of the model that is used where none is named) and `recommended.told` (the user knows of it).
 
+mod chosen;
 mod download;
 
 use crate::backbone::{BackboneError, Checkpoint, Hints, Metadata};
@@ -11,6 +13,8 @@ use crate::bounded;
 use crate::fault::{Kind, OfKind};
 use crate::markup;
 use crate::partial::PartialFile;
+use chosen::{ALIAS, meant};
+pub use chosen::{RECOMMENDED, open_default};
 pub use download::{Event, Options};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -88,6 +92,13 @@ pub struct Known {
     pub parameters: u64,
 }
 
+impl Known {
+    /// Of the file at the address; estimated where unknown.
+    pub fn about_bytes(&self) -> u64 {
+        self.bytes.unwrap_or(4 * self.parameters)
+    }
+}
+
 /// A model in the store.
 #[derive(Clone, Debug)]
 pub struct Installed {
@@ -163,7 +174,9 @@ impl Store {
         let mut known = parse(Path::new("models/models.json"), KNOWN)?;
         for model in own.map_or(Ok(Vec::new()), |text| parse(&path, &text))? {
             self.path(&model.name)?;
-            if known.iter().any(|other| other.name == model.name) || model.name == Checkpoint::BUNDLED_NAME {
+            if known.iter().any(|other| other.name == model.name)
+                || [Checkpoint::BUNDLED_NAME, ALIAS].contains(&&*model.name)
+            {
                 let reason = format!("it names {} again", model.name);
                 return Err(ZooError::List { path, reason });
             }
@@ -194,6 +207,7 @@ impl Store {
 
     /// Reads a model by its name: one in the store, or the one that comes with the program.
     pub fn open(&self, name: &str, hints: Hints) -> Result<Checkpoint, ZooError> {
+        let name = meant(name);
         if let Some(path) = self.find(name) {
             return Ok(Checkpoint::read_with(&path, hints)?);
         }
@@ -219,6 +233,9 @@ impl Store {
         if name == Checkpoint::BUNDLED_NAME {
             return Err(ZooError::Bundled(name.to_owned()));
         }
+        if name == ALIAS {
+            return Err(ZooError::Usage(format!("{ALIAS} is another name of {RECOMMENDED}; take a name of its own")));
+        }
         if path.exists() {
             return Err(ZooError::Taken(name.to_owned()));
         }
@@ -242,6 +259,7 @@ impl Store {
         stop: &AtomicBool,
         tell: &mut dyn FnMut(Event),
     ) -> Result<(PathBuf, bool), ZooError> {
+        let name = meant(name);
         let path = self.path(name)?;
         let all = self.known()?;
         let Some(known) = all.iter().find(|known| known.name == name) else {
@@ -286,9 +304,14 @@ impl Store {
         Ok((path, true))
     }
 
-    /// Removes an installed model, and what an unfinished download of it left.
+    /// Removes an installed model, and what an unfinished download of it left. Where it was the default, the bundled one is again.
     pub fn remove(&self, name: &str) -> Result<PathBuf, ZooError> {
+        let name = meant(name);
         let path = self.path(name)?;
+        if name != Checkpoint::BUNDLED_NAME && path.exists() && self.default_name().is_ok_and(|default| default == name)
+        {
+            self.choose(Checkpoint::BUNDLED_NAME)?;
+        }
         let part = self.part(name);
         if part.exists() {
             download::forget(&part);

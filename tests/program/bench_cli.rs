@@ -71,6 +71,47 @@ fn the_report_is_one_json_object_with_every_part_measured() {
 }
 
 #[test]
+fn what_changed_beyond_noise_is_told_beside_an_older_report() {
+    let folder = tempfile::tempdir().unwrap();
+    let clip = make(folder.path().join("clip.mp4"), (64, 48), FRAMES, true, X264);
+    let ran = bench(&clip.path, &["--json"]);
+    let mut old: Value = serde_json::from_slice(&ran.stdout).unwrap();
+    assert_eq!(old["each_round"]["infer"].as_array().unwrap().len(), 2);
+    // A thousandth of the time, and a thousand times it: no noise does that.
+    old["each_round"]["infer"] = serde_json::json!([1e-3, 1.1e-3]);
+    old["each_round"]["localize"] = serde_json::json!([1e3, 1.1e3]);
+    old["machine"]["cpu"] = "another".into();
+    let path = folder.path().join("old.json");
+    std::fs::write(&path, old.to_string()).unwrap();
+    let ran = bench(&clip.path, &["--json", "--compare", path.to_str().unwrap()]);
+    let new: Value = serde_json::from_slice(&ran.stdout).unwrap();
+    let change = |name: &str| {
+        let figures = new["comparison"]["figures"].as_array().unwrap();
+        figures.iter().find(|figure| figure["name"] == name).unwrap()["change"].as_str().unwrap().to_owned()
+    };
+    assert_eq!([change("infer"), change("localize")], ["slower", "faster"]);
+    assert!(new["comparison"]["differs"][0].as_str().unwrap().ends_with("another"), "{new}");
+    let told = String::from_utf8(bench(&clip.path, &["--compare", path.to_str().unwrap()]).stdout).unwrap();
+    assert!(told.lines().any(|line| line.contains("infer") && line.ends_with("slower")), "{told}");
+
+    for (wrong, word) in [("[]", "no report"), ("{}", "no report"), ("\u{1}", "no report")] {
+        std::fs::write(&path, wrong).unwrap();
+        crate::support::program::fails(
+            &bench(&clip.path, &["--compare", path.to_str().unwrap()]),
+            2,
+            &["old.json", word],
+        );
+    }
+    old["each_round"]["infer"] = serde_json::json!([]);
+    std::fs::write(&path, old.to_string()).unwrap();
+    crate::support::program::fails(
+        &bench(&clip.path, &["--compare", path.to_str().unwrap()]),
+        2,
+        &["old.json", "numbers"],
+    );
+}
+
+#[test]
 fn people_are_told_in_tables_and_nothing_is_left_behind() {
     let folder = tempfile::tempdir().unwrap();
     let clip = make(folder.path().join("clip.mp4"), (64, 48), FRAMES, true, X264);

@@ -177,6 +177,92 @@ fn models_are_found_by_name_and_names_stay_in_the_store() {
 }
 
 #[test]
+fn what_is_chosen_is_used_where_no_model_is_named() {
+    let place = Place::new();
+    let bundled = place.features(&[]);
+    assert!(place.prints(&["model", "default"]).starts_with("mostream-vit-tiny-8 "));
+    place.fails(&["model", "default", "tiny"], 5, &["tiny", "mostream-vit-tiny-8"]);
+    fs::copy(golden("p16.pth"), place.path("tiny.pth")).unwrap();
+    place.prints(&["model", "import", "tiny.pth"]);
+    assert!(place.prints(&["model", "default", "tiny"]).starts_with("tiny "));
+    assert!(place.prints(&["model", "default"]).starts_with("tiny "));
+    let tiny = place.features(&[]);
+    assert_eq!(tiny, place.features(&["--model", "tiny.pth"]));
+    assert_ne!(tiny, bundled);
+    assert_eq!(place.features(&["--model", "mostream-vit-tiny-8"]), bundled);
+    let defaults = |list: &Value| -> Vec<Value> {
+        list.as_array()
+            .unwrap()
+            .iter()
+            .filter(|model| model["is_default"] == true)
+            .map(|model| model["name"].clone())
+            .collect()
+    };
+    assert_eq!(defaults(&place.json(&["model", "list", "--json"])), ["tiny"]);
+    // `run` as well.
+    let record = place.prints(&["run", "in.png", "--records", "-", "--quiet", "--size", "64x48"]);
+    let record: Value = serde_json::from_str(record.lines().next().unwrap()).unwrap();
+    assert!(record["model"].as_str().unwrap().starts_with("tiny@"), "{record}");
+
+    // A default that is removed is none any more; one that was lost is told.
+    fs::remove_file(place.path("store/tiny.safetensors")).unwrap();
+    place.fails(&["features", "in.png", "-o", "o.npy"], 5, &["tiny", "mostream model default NAME"]);
+    place.prints(&["model", "default", "mostream-vit-tiny-8"]);
+    assert_eq!(place.features(&[]), bundled);
+    place.prints(&["model", "import", "tiny.pth"]);
+    place.prints(&["model", "default", "tiny"]);
+    place.prints(&["model", "remove", "tiny"]);
+    assert_eq!(place.features(&[]), bundled);
+    for (wrong, words) in [(&b"../tiny\n"[..], "../tiny"), (&[0xff; 9], "UTF-8"), (&[b'a'; 2000], "2000 bytes")] {
+        fs::write(place.path("store/default"), wrong).unwrap();
+        place.fails(
+            &["features", "in.png", "-o", "o.npy"],
+            if words == "../tiny" { 2 } else { 4 },
+            &["store/default", words],
+        );
+    }
+}
+
+#[test]
+fn the_recommended_model_is_told_once_and_known_by_that_name() {
+    let place = Place::new();
+    let doctor = String::from_utf8(place.run(&["doctor"]).stdout).unwrap();
+    let line = doctor.lines().find(|line| line.contains("recommended")).unwrap();
+    assert!(line.contains("mostream model pull recommended") && line.contains("dino-vits16"), "{line}");
+    // A terminal is told, and nobody else.
+    let run = format!("{PROGRAM} run in.png --records r.jsonl --size 64x48");
+    let at_terminal = || {
+        let mut script = Command::new("script");
+        script.args(["-qec", &run, "/dev/null"]).current_dir(place.0.path()).env("MOSTREAM_CACHE", "");
+        let ran =
+            script.env("MOSTREAM_MODELS", place.path("store")).stdin(std::process::Stdio::null()).output().unwrap();
+        assert!(ran.status.success(), "{ran:?}");
+        String::from_utf8_lossy(&ran.stdout).matches("model pull recommended").count()
+    };
+    assert!(!stderr(&place.run(&["run", "in.png", "--records", "r.jsonl", "--size", "64x48"])).contains("recommended"));
+    assert_eq!([at_terminal(), at_terminal()], [1, 0]);
+
+    place.fails(
+        &["features", "in.png", "-o", "o.npy", "--model", "recommended"],
+        5,
+        &["mostream model pull dino-vits16"],
+    );
+    place.fails(&["model", "default", "recommended"], 5, &["mostream model pull dino-vits16"]);
+    fs::copy(golden("p16.pth"), place.path("tiny.pth")).unwrap();
+    place.fails(&["model", "import", "tiny.pth", "--name", "recommended"], 2, &["dino-vits16"]);
+    place.fails(&["model", "pull", "recommended", "--from", "tiny.pth"], 5, &["tiny.pth", "384"]);
+    assert!(
+        place
+            .prints(&["model", "list"])
+            .lines()
+            .any(|line| line.starts_with("dino-vits16 ") && line.contains("recommended"))
+    );
+    // Who has another model needs no advice.
+    place.prints(&["model", "import", "tiny.pth"]);
+    assert!(!String::from_utf8(place.run(&["doctor"]).stdout).unwrap().contains("recommended"));
+}
+
+#[test]
 fn the_list_says_what_is_there_and_what_can_be_had() {
     let place = Place::new();
     fs::write(place.path("full.pth"), full_checkpoint()).unwrap();
@@ -201,6 +287,7 @@ fn the_list_says_what_is_there_and_what_can_be_had() {
 
     let text = place.prints(&["model", "list"]);
     let line = |name: &str| text.lines().find(|line| line.starts_with(name)).unwrap();
+    assert!(line("mostream-vit-tiny-8 ").ends_with("bundled, default"));
     assert!(line("dino-vits8 ").ends_with("known, hash not verified") && line("dinov2-vits14 ").ends_with("known"));
     assert!(line("full ").contains("0.4 M") && line("broken ").ends_with("broken"));
 

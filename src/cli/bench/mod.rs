@@ -3,6 +3,7 @@
 //! The machine may do other things meanwhile, so everything is measured in turn, round after round, and compared within a round.
 
 mod accuracy;
+mod compare;
 mod parts;
 mod peak;
 mod report;
@@ -39,6 +40,9 @@ pub struct Args {
     /// Print one JSON object
     #[arg(long)]
     json: bool,
+    /// Say what is faster or slower, beyond noise, than in this report of an earlier --json
+    #[arg(long, value_name = "OLD.json", conflicts_with = "accuracy")]
+    compare: Option<std::path::PathBuf>,
     /// Compare every device and precision at hand instead: speed, memory, and how near the boxes come to those of the CPU in fp32
     #[arg(long, conflicts_with_all = ["device", "precision", "batch"])]
     accuracy: bool,
@@ -61,6 +65,8 @@ pub fn run(args: Args) -> Outcome {
     if args.accuracy {
         return accuracy::run(&args, threads, cores);
     }
+    // Before anything is measured.
+    let old = args.compare.as_deref().map(compare::Old::read).transpose()?;
     let source = Source::new(&args.input)?;
     let first = parts::open(&source)?.1;
     let checkpoint = args.model.checkpoint()?;
@@ -127,7 +133,8 @@ pub fn run(args: Args) -> Outcome {
         return Err(Failure::new(Kind::Input, why));
     }
     let rounds = (0..args.rounds).map(|_| bench.round(&expected)).collect::<Result<Vec<_>, Failure>>()?;
-    let report = Report::new(setting, bench.frames, &rounds);
+    let mut report = Report::new(setting, bench.frames, &rounds);
+    report.comparison = old.map(|old| compare::Comparison::new(old, &report));
     let json = args.json.then(|| serde_json::to_string(&report)).transpose().map_err(Failure::internal)?;
     exit::to_stdout(|out| match &json {
         Some(json) => writeln!(out, "{json}"),

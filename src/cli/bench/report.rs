@@ -1,5 +1,6 @@
 //! What a bench found, for people and as one JSON object.
 
+use super::compare::{Comparison, Rounds};
 use super::parts::{Cost, Round};
 use super::peak::Peak;
 use mostream::backbone::Work;
@@ -35,6 +36,9 @@ pub struct Report {
     pub backbone: Option<Products>,
     /// The signs of the affinity, half of them by symmetry, on one thread: products of 8-bit integers.
     pub affinity: Products,
+    pub each_round: Rounds,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub comparison: Option<Comparison>,
 }
 
 #[derive(Serialize)]
@@ -126,7 +130,8 @@ impl Report {
             video_memory_mib,
         } = setting;
         let cores = machine.cores as f64;
-        let middle = |of: &dyn Fn(&Round) -> f64| median(rounds.iter().map(of).collect());
+        let each = |of: &dyn Fn(&Round) -> f64| -> Vec<f64> { rounds.iter().map(of).collect() };
+        let middle = |of: &dyn Fn(&Round) -> f64| median(each(of));
         let cost = |of: &dyn Fn(&Round) -> Cost| Cost {
             cpu_ms: middle(&|round| of(round).cpu_ms),
             wall_ms: middle(&|round| of(round).wall_ms),
@@ -180,6 +185,16 @@ impl Report {
             backbone: backbone
                 .map(|work| products(work, &|round| round.infer.wall_ms, floats.filter(|_| is_of_floats))),
             affinity: products(affinity, &|round| round.signs.wall_ms, best(|peak| peak.bytes)),
+            each_round: Rounds {
+                decode_scale: each(&|round| round.decode.wall_ms),
+                infer: each(&|round| round.infer.wall_ms),
+                localize: each(&|round| round.localize.wall_ms),
+                draw_encode: each(&|round| round.draw.wall_ms),
+                to_records: each(&|round| round.records.cost.wall_ms),
+                to_video: each(&|round| round.video.cost.wall_ms),
+                peak: each(&|round| round.peak.floats / 1e9),
+            },
+            comparison: None,
             machine,
             input,
             model,
@@ -243,7 +258,8 @@ impl Report {
                 work.gflop, work.weight_mib, work.activation_mib, work.flop_per_byte, work.gflop_per_s
             )?;
         }
-        writeln!(out, "  peak: {:.1} GFLOP/s of f32 on {} threads, measured", self.peak_gflop_per_s, machine.threads)
+        writeln!(out, "  peak: {:.1} GFLOP/s of f32 on {} threads, measured", self.peak_gflop_per_s, machine.threads)?;
+        self.comparison.as_ref().map_or(Ok(()), |comparison| comparison.write(out))
     }
 }
 

@@ -13,6 +13,7 @@ use mostream::run::{Observe, Options, Run, RunSpec};
 use mostream::stream;
 use mostream::stream::camera;
 use mostream::stream::canvas::CanvasCount;
+use mostream::zoo::Store;
 use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -30,6 +31,10 @@ pub fn run(spec: RunSpec, config: Option<PathBuf>) -> Outcome {
     let is_told = spec.shared.log_json || spec.sources.iter().any(|source| camera::is_live(&source.input));
     if is_told {
         stream::log_complaints();
+    }
+    if spec.shared.model.is_none() && log::has_terminal() {
+        let advice = Store::of_user().ok().and_then(|store| store.advice_once());
+        advice.iter().for_each(|advice| log::whisper(advice));
     }
     let Signals { stop, reload } = signals(config.is_some(), "finishing")?;
     let options = Options { observe: Observe::Nothing, stop: stop.clone(), config: config.clone() };
