@@ -1,6 +1,7 @@
 //! The log: the program's one subscriber to what is told anywhere in it. Lines on stderr, as text or as JSON, from which every secret is
 //! taken here; that nobody reads them any more is no reason to end, or to wait: a thread writes them, and those that find no room are counted.
 
+use super::trace;
 use indicatif::{ProgressBar, WeakProgressBar};
 use mostream::stream::redact;
 use serde_json::{Map, Value};
@@ -38,7 +39,7 @@ pub fn begin() {
         TO_WRITER.set(to_writer).ok();
     }
     // There is none before.
-    tracing::subscriber::set_global_default(tracing_subscriber::registry().with(Log)).ok();
+    tracing::subscriber::set_global_default(tracing_subscriber::registry().with(Log).with(trace::Spans)).ok();
 }
 
 /// Leaves out what nobody must know.

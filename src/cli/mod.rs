@@ -21,6 +21,7 @@ mod past;
 mod progress;
 mod run;
 mod sources;
+mod trace;
 mod warmup;
 
 use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};

@@ -1,5 +1,6 @@
 //! The threads around the model: those that run it, and those that find objects in what it gave.
 
+use super::TRACE;
 use super::desk::{Desk, Lease};
 use super::sessions::{MORE_RUNS, Shape};
 use crate::backbone::{BackboneError, Model};
@@ -11,6 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{Builder, Scope, ScopedJoinHandle};
 use std::time::{Duration, Instant};
 use tracing::dispatcher::{get_default, with_default};
+use tracing::trace_span;
 
 /// Why frames go no further.
 #[derive(Debug, thiserror::Error)]
@@ -202,7 +204,9 @@ fn infer<T>(
         // A model has as many devices in every shape.
         let Some(model) = shape.models.get(device) else { continue };
         usage.begin();
-        if let Err(error) = model.run(&mut run.memory, count) {
+        let ran =
+            trace_span!(target: TRACE, "infer", pictures = count as u64).in_scope(|| model.run(&mut run.memory, count));
+        if let Err(error) = ran {
             desk.fail();
             return Err(error);
         }

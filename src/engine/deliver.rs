@@ -1,5 +1,6 @@
 //! From frames and answers to records and pictures, in order, and on to the sinks.
 
+use super::TRACE;
 use super::absence::Absence;
 use super::crew::spawn;
 use super::drain::{Drain, Faults};
@@ -30,7 +31,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::Scope;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
-use tracing::{error, warn};
+use tracing::{error, trace, trace_span, warn};
 
 /// How often one who waits for the end of the model looks for it.
 const LOOK: Duration = Duration::from_millis(5);
@@ -347,6 +348,9 @@ impl<'a> Delivery<'a> {
         if let Some(live) = &mut record.live {
             live.latency_us = microseconds(arrived);
         }
+        let (source, frame) = (&self.status.name, record.frame);
+        trace!(target: TRACE, source, frame, latency_us = microseconds(arrived));
+        let _span = trace_span!(target: TRACE, "send", source, frame).entered();
         out.end.frames += 1;
         out.past.tell(&record);
         self.status.finished(&record, arrived.elapsed());
@@ -410,6 +414,7 @@ impl<'a> Delivery<'a> {
         scene: &mut Scene,
     ) -> (FrameRecord, Vec<Vec<f32>>) {
         let (task, answer) = (self.shared.task, held.answer());
+        let _span = trace_span!(target: TRACE, "know", source = self.status.name, frame = order.index).entered();
         let start = Instant::now();
         let (mut objects, mut keys) = match &order.evidence {
             Some(evidence) => {

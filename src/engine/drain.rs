@@ -2,6 +2,7 @@
 //! half there is of no use. Of a live source a disk may be full for a while, or a receiver away: the sink is tried again, and what could not
 //! be written meanwhile is counted.
 
+use super::TRACE;
 use super::absence::rough;
 use super::outbox::Parcel;
 use super::outputs::OutputStatus;
@@ -13,7 +14,7 @@ use crossbeam_channel::Receiver;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
-use tracing::{error, warn};
+use tracing::{error, trace_span, warn};
 
 /// The pause before the second try, doubled before each further one, up to the longest.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -82,7 +83,8 @@ impl Drain {
         let (mut trouble, mut looked) = (None::<Trouble>, None::<Instant>);
         for parcel in &self.parcels {
             let waits = trouble.as_ref().is_some_and(|trouble| Instant::now() < trouble.next);
-            match (!waits).then(|| self.sink.take(&parcel.message)) {
+            let span = trace_span!(target: TRACE, "write", source = self.source.name, to = self.sink.name());
+            match (!waits).then(|| span.in_scope(|| self.sink.take(&parcel.message))) {
                 Some(Ok(())) => {
                     if looked.is_none_or(|looked| looked.elapsed() >= LOOK) {
                         looked = Some(Instant::now());

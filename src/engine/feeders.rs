@@ -1,5 +1,6 @@
 //! Between the inbox and the model: the feeders make its pictures, in turn from every lane, and finders answer the tickets.
 
+use super::TRACE;
 use super::crew::{self, Crew, EndOfThread, Looked, spawn};
 use super::desk::{Desk, Place};
 use super::inbox::{Crop, Waiting, Wants};
@@ -16,7 +17,7 @@ use std::cell::RefCell;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
-use tracing::error;
+use tracing::{error, trace_span};
 
 /// A picture on its way through the model.
 struct Ticketed {
@@ -93,6 +94,7 @@ fn feed(shared: &Shared, turn: &Mutex<()>, desk: &Arc<Desk<Ticketed>>) {
             ticket.send(None).ok();
             continue;
         };
+        let span = trace_span!(target: TRACE, "fit", source = source.name, frame = frame.index).entered();
         let start = Instant::now();
         let size = (purpose.layout.image_width, purpose.layout.image_height);
         if fit.rgb(&frame, size, place.pixels()).is_err() {
@@ -104,6 +106,7 @@ fn feed(shared: &Shared, turn: &Mutex<()>, desk: &Arc<Desk<Ticketed>>) {
         // The frame is given up before its last answer, so that its picture can then be drawn on in place.
         let crop = crop.map(|crop| (crop, frame));
         place.fill(Ticketed { source: source.clone(), ticket, wants, convert: microseconds(start) });
+        drop(span);
         if let Some((crop, frame)) = crop {
             feed_crop(shared, desk, &mut fit, source, (crop, frame, of_crop));
         }
@@ -171,6 +174,7 @@ fn next(shared: &Shared, turn: &Mutex<()>, desk: &Arc<Desk<Ticketed>>) -> Option
 
 /// A frame whose objects cannot be found keeps the boxes before it.
 fn answer(task: &Task, looked: Looked<Ticketed>) {
+    let _span = trace_span!(target: TRACE, "find", source = looked.item.source.name).entered();
     let start = Instant::now();
     let found = match looked.item.wants.appearance {
         true => crew::find(&task.localizer, task.groups.as_ref(), &looked),

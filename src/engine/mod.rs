@@ -38,6 +38,10 @@ pub mod status;
 mod task;
 mod watch;
 
+/// The target of spans that tell which thread was at what, of which source and frame, and of an event for each frame's whole way
+/// (`latency_us`, from its arrival).
+pub const TRACE: &str = "mostream::trace";
+
 pub use backbones::Backbones;
 pub use control::{Engine, run};
 pub use eyes::{Keep, KeptScene};

@@ -1,5 +1,6 @@
 //! A source's thread: every frame goes to its delivery, those for the model to the inbox, too.
 
+use super::TRACE;
 use super::adaptive::Adaptive;
 use super::crops::Allowance;
 use super::deliver::Order;
@@ -25,7 +26,7 @@ use crossbeam_channel::{Sender, TrySendError, bounded};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
-use tracing::warn;
+use tracing::{trace_span, warn};
 
 /// How often a paused source looks whether to go on.
 const LOOK: Duration = Duration::from_millis(20);
@@ -133,6 +134,7 @@ impl Source<'_> {
             let eyes = self.eyes.as_mut().filter(|_| !self.feed.is_pictures());
             let start = Instant::now();
             let evidence = eyes.and_then(|eyes| {
+                let _span = trace_span!(target: TRACE, "look", source, frame = frame.index).entered();
                 let evidence = eyes.look(&frame, shared.task.cue.with_crops());
                 self.status.moves_by(eyes.bytes());
                 evidence

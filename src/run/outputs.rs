@@ -48,6 +48,7 @@ pub fn plan(
         (&shared.records, "--records", "records"),
         (&shared.events, "--events", "events"),
         (&shared.event_store, "--event-store", "event-store"),
+        (&shared.trace, "--trace", "trace"),
     ];
     let of_all =
         of_all.into_iter().filter_map(|(path, flag, key)| Some(((path.as_deref()?, flag), Place::of_all(key))));

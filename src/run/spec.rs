@@ -76,6 +76,8 @@ pub struct Shared {
     pub quiet: bool,
     /// Of the program: the log is JSON.
     pub log_json: bool,
+    /// Of the program: where it is written which thread was at what.
+    pub trace: Option<PathBuf>,
     /// A checkpoint's file, or an installed model's name.
     pub model: Option<PathBuf>,
     pub heads: Option<u16>,

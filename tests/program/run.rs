@@ -1,12 +1,15 @@
 //! `mostream run` as its users meet it: what it writes, how it stops, how it fails.
 
 use crate::support::clips::{Clip, X264, make, probe};
-use crate::support::program::{PROGRAM, files_in, mostream, records, records_in, signal, stderr, until, whole_lines};
+use crate::support::program::{
+    PROGRAM, files_in, mostream, outcome, records, records_in, signal, stderr, until, whole_lines,
+};
 use crate::support::{of_any_run, validate_line};
 use mostream::record::{Every, FrameRecord};
 use mostream::stream::feed::{Event, Feed, Files};
 use mostream::stream::ingest::Span;
 use mostream::stream::preflight::Source;
+use std::collections::HashSet;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
@@ -148,6 +151,55 @@ fn every_method_writes_valid_records_with_masks_and_timings() {
     let paper = records_of(&clip.path, &["--paper"]);
     let single = records_of(&clip.path, &["--cue", "appearance"]);
     assert!(single.iter().zip(&paper).all(|(kept, all)| kept.objects.len() <= all.objects.len()));
+}
+
+#[test]
+fn a_trace_tells_each_threads_work_and_each_frames_way() {
+    const FRAMES: usize = 8;
+    let folder = tempfile::tempdir().unwrap();
+    let clip = clip(folder.path(), FRAMES as u32);
+    let run = |trace: &str| {
+        let flags = ["--records", "r.jsonl", "-o", "o.mp4", "--quiet", "--trace", trace];
+        program().arg(&clip.path).args(flags).current_dir(&folder).output().unwrap()
+    };
+    assert_eq!(outcome(&run("t.json")), (Some(0), String::new()));
+    let text = std::fs::read_to_string(folder.path().join("t.json")).unwrap();
+    let events: Vec<serde_json::Value> = serde_json::from_str(&text).unwrap();
+    let of = |phase: &str| events.iter().filter(|event| event["ph"] == phase).cloned().collect::<Vec<_>>();
+    let (work, begun, ended) = (of("X"), of("b"), of("e"));
+    let frames =
+        |events: &[serde_json::Value]| Vec::from_iter(events.iter().map(|e| e["args"]["frame"].as_u64().unwrap()));
+    assert_eq!(frames(&begun), Vec::from_iter(0..FRAMES as u64));
+    let time = |event: &serde_json::Value, of: &str| event[of].as_f64().unwrap();
+    for (begun, ended) in begun.iter().zip(&ended) {
+        assert!(begun["id"] == ended["id"] && time(begun, "ts") < time(ended, "ts"), "{begun} {ended}");
+        let frame = &begun["args"]["frame"];
+        // Its work is within its way, but for what is done once it is known.
+        for name in ["look", "know"] {
+            let of_it = |work: &&serde_json::Value| work["name"] == name && work["args"]["frame"] == *frame;
+            let [work] = work.iter().filter(of_it).collect::<Vec<_>>()[..] else { panic!("{name} of {frame}: {text}") };
+            assert!(time(begun, "ts") - 1.0 <= time(work, "ts"), "{begun} {work}");
+            assert!(time(work, "ts") + time(work, "dur") <= time(ended, "ts") + 1.0, "{work} {ended}");
+        }
+    }
+    let names: HashSet<&str> = work.iter().map(|work| work["name"].as_str().unwrap()).collect();
+    assert_eq!(names, HashSet::from(["look", "fit", "infer", "find", "know", "send", "write"]));
+    let threads: HashSet<u64> = of("M").iter().filter_map(|event| event["tid"].as_u64()).collect();
+    assert!(work.iter().all(|work| threads.contains(&work["tid"].as_u64().unwrap())), "{text}");
+
+    let input = clip.path.to_str().unwrap();
+    for (trace, code, word) in [
+        (input, 2, "is the input"),
+        ("r.jsonl", 2, "both"),
+        ("none/t.json", 4, "none/t.json"),
+        ("/dev/full", 4, "--trace"),
+    ] {
+        let (got, told) = outcome(&run(trace));
+        assert!(
+            got == Some(code) && told.contains(word) && told.trim_end().lines().count() == 1,
+            "{trace}: {got:?} {told}"
+        );
+    }
 }
 
 /// Starts a run that takes a while and reads its first `lines` records.

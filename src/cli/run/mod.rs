@@ -113,6 +113,9 @@ struct Shared {
     /// Write the log as JSON objects
     #[arg(long)]
     log_json: bool,
+    /// Write which thread was at what, for which frame, to this file, which ui.perfetto.dev opens; it grows by about 2 KB a frame
+    #[arg(long, value_name = "FILE.json")]
+    trace: Option<PathBuf>,
     #[command(flatten)]
     model: ModelArgs,
 }

@@ -1,13 +1,14 @@
 //! A run from the command line: what is said meanwhile, on which signals it ends or reads its file again, and its exit code.
 
 use super::supervisor::Supervisor;
-use crate::cli::exit::{Exit, Outcome};
+use crate::cli::exit::{Exit, Failure, Outcome};
 use crate::cli::interrupt::{Signals, signals};
 use crate::cli::log;
 use crate::cli::progress::Progress;
+use crate::cli::trace;
 use mostream::engine::Fault;
 use mostream::engine::status::{Board, Snapshot};
-use mostream::fault::OfKind;
+use mostream::fault::{Kind, OfKind};
 use mostream::record::SourceState;
 use mostream::run::{Observe, Options, Run, RunSpec};
 use mostream::stream;
@@ -37,9 +38,18 @@ pub fn run(spec: RunSpec, config: Option<PathBuf>) -> Outcome {
         advice.iter().for_each(|advice| log::whisper(advice));
     }
     let Signals { stop, reload } = signals(config.is_some(), "finishing")?;
+    let traced = spec.shared.trace.clone();
     let options = Options { observe: Observe::Nothing, stop: stop.clone(), config: config.clone() };
     let is_strict = spec.shared.strict;
     let run = Run::start(spec, options)?;
+    // It is known to be no file that is read or written otherwise.
+    if let Some(path) = traced
+        && let Err(error) = trace::begin(&path)
+    {
+        stop.store(true, Ordering::Relaxed);
+        run.join()?;
+        return Err(Failure::new(Kind::Output, format!("--trace {}: {error}", path.display())));
+    }
     if let Some(link) = run.page_link() {
         log::whisper(&format!("to change sources on the page, open {link}"));
     }
@@ -73,6 +83,7 @@ pub fn run(spec: RunSpec, config: Option<PathBuf>) -> Outcome {
         true => board.sources().iter().for_each(|source| tell_status(&source.snapshot())),
         false => sum_up(&board, &written),
     }
+    trace::finish().map_err(|error| Failure::new(Kind::Output, format!("--trace: {error}")))?;
     let has_frames = board.sources().iter().any(|source| source.snapshot().frames > 0);
     // Those who have seen enough (`… | head`) are no fault.
     let fault = outcome.faults().find(|fault| !matches!(fault, Fault::Sink(error) if error.is_end()));
