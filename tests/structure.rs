@@ -5,7 +5,7 @@
 use std::path::{Path, PathBuf};
 
 /// A crate, and the files and folders of `src` that may name it.
-const RULES: [(&str, &[&str]); 53] = [
+const RULES: [(&str, &[&str]); 54] = [
     ("serde", &[""]),
     ("jiff", &["zones/schedule.rs"]),
     ("pathfinding", &["assign.rs"]),
@@ -15,6 +15,7 @@ const RULES: [(&str, &[&str]); 53] = [
     ("gstreamer", &["stream", "overlay.rs", "engine", "publish", "web/source.rs", "cli/doctor.rs"]),
     ("gstreamer_app", &["stream", "publish"]),
     ("gstreamer_pbutils", &["stream/preflight.rs"]),
+    ("gstreamer_rtsp", &["stream/camera/connection.rs"]),
     ("gstreamer_rtsp_server", &["publish/rtsp.rs"]),
     ("gstreamer_video", &["stream", "overlay.rs", "engine", "publish"]),
     ("ort", &["backbone/session.rs", "backbone/library.rs", "backbone/provider.rs", "backbone/memory.rs"]),

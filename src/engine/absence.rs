@@ -8,9 +8,14 @@ use std::time::{Duration, SystemTime};
 const SHORTEST: Duration = Duration::from_secs(60);
 const LONGEST: Duration = Duration::from_secs(3600);
 
-/// What has been told of a source since its last frame.
+/// What has been told of a source since it was last well.
 #[derive(Default)]
-pub struct Absence(Option<Away>);
+pub struct Absence {
+    /// Since its last frame.
+    away: Option<Away>,
+    /// Frames come that are not as they should be: when that was told last, and how long after that it is told again.
+    ails: Option<(SystemTime, Duration)>,
+}
 
 struct Away {
     since: SystemTime,
@@ -28,12 +33,22 @@ impl Absence {
     pub fn told(&mut self, change: &StateChange) -> Option<String> {
         let name = change.state.name();
         let plain = change.why.as_ref().map_or_else(|| name.to_owned(), |why| format!("{name}: {why}"));
+        if self.away.is_none() && change.state == SourceState::Live && change.why.is_some() {
+            let pause = match self.ails {
+                Some((told, pause)) if change.at < told + pause => return None,
+                Some((_, pause)) => (pause * 2).min(LONGEST),
+                None => SHORTEST,
+            };
+            self.ails = Some((change.at, pause));
+            return Some(plain);
+        }
         if matches!(change.state, SourceState::Live | SourceState::Ended) {
-            let away = self.0.take().filter(|away| away.tries > 1);
+            self.ails = None;
+            let away = self.away.take().filter(|away| away.tries > 1);
             return Some(away.map_or_else(|| plain.clone(), |away| format!("{plain}, after {}", away.sum(change.at))));
         }
         let fresh = || Away { since: change.at, tries: 0, told: Vec::new(), summed: change.at, pause: SHORTEST };
-        let away = self.0.get_or_insert_with(fresh);
+        let away = self.away.get_or_insert_with(fresh);
         let has_failed = change.state == SourceState::Lost;
         away.tries += u64::from(has_failed);
         if !away.told.contains(&change.state) {
@@ -105,6 +120,25 @@ mod tests {
         assert!(days[0].starts_with("still lost after 2 h, 2"), "{}", days[0]);
         let back = told(&mut absence, [(200_000, Connecting), (200_001, Live)]);
         assert_eq!(back, ["live, after 2 days, 6001 tries"]);
+    }
+
+    #[test]
+    fn broken_frames_are_told_of_now_and_then_however_often_they_come() {
+        let mut absence = Absence::default();
+        let broken = |second| StateChange {
+            state: Live,
+            at: SystemTime::UNIX_EPOCH + Duration::from_secs(second),
+            why: Some("no key frame within 4.0 s".into()),
+        };
+        assert_eq!(told(&mut absence, [(0, Connecting), (1, Live)]), ["connecting", "live"]);
+        let told_at = |absence: &mut Absence, seconds: std::ops::Range<u64>| {
+            Vec::from_iter(seconds.step_by(4).filter(|second| absence.told(&broken(*second)).is_some()))
+        };
+        assert_eq!(told_at(&mut absence, 4..400), [4, 64, 184]);
+        let day = told_at(&mut absence, 400..86_400).len();
+        assert!((23..30).contains(&day), "{day}");
+        assert_eq!(told(&mut absence, [(86_400, Stalled), (86_401, Live)]), ["stalled", "live"]);
+        assert_eq!(told_at(&mut absence, 86_402..86_450), [86_402]);
     }
 
     #[test]

@@ -94,9 +94,7 @@ impl Drain {
                         && let Some(trouble) = trouble.take()
                     {
                         status.recovered();
-                        let (source, name, after) = (&self.source.name, self.sink.name(), trouble.since.elapsed());
-                        let frames = trouble.unwritten;
-                        warn!(source, "{name}: written again after {}, {frames} frames are missing", rough(after));
+                        trouble.tell_end(&self.source.name, &self.sink.name());
                     }
                     continue;
                 }
@@ -113,6 +111,7 @@ impl Drain {
             }
         }
         status.wrote(self.sink.written_bytes());
+        trouble.iter().for_each(|trouble| trouble.tell_end(&self.source.name, &self.sink.name()));
         trouble.filter(|trouble| trouble.good_since.is_none()).map_or(Ok(()), |trouble| Err(trouble.error))
     }
 }
@@ -150,6 +149,17 @@ impl Trouble {
         }
         trouble.error = error;
         trouble
+    }
+
+    /// What it has cost, when it is over, or the source is.
+    fn tell_end(&self, source: &str, name: &str) {
+        let (after, frames) = (rough(self.since.elapsed()), self.unwritten);
+        let what = if self.good_since.is_some() {
+            "written again"
+        } else {
+            "the source has ended and it is not written again"
+        };
+        warn!(source, "{name}: {what} after {after}, {frames} frames are missing");
     }
 
     /// It took something: whether it has for long enough.

@@ -109,7 +109,7 @@ fn normalise(keys: &mut [f32], dim: usize) {
 }
 
 vectorized! {
-    /// One minus the cosine of each mean with its key.
+    /// One minus the cosine of each mean with its key; none is below 0, where rounding would have it of what stands quite still.
     distances(mean: &[f32], unit: &[f32], dim: usize, out: &mut [f32]) -> () {
         for ((mean, key), out) in mean.chunks_exact(dim).zip(unit.chunks_exact(dim)).zip(out) {
             let (mut both, mut own) = ([0f32; 16], [0f32; 16]);
@@ -126,7 +126,7 @@ vectorized! {
                 both += mean * key;
                 own += mean * mean;
             }
-            *out = 1.0 - both / own.sqrt().max(1e-6);
+            *out = (1.0 - both / own.sqrt().max(1e-6)).max(0.0);
         }
     }
 }
@@ -134,6 +134,17 @@ vectorized! {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_stands_quite_still_varies_by_nothing_and_not_by_less() {
+        let keys: Vec<f32> = (0..64 * 19).map(|at| (at as f32 * 0.7).sin() + 0.3).collect();
+        let mut memory = Memory::new(&keys, 19);
+        for _ in 0..200 {
+            memory.compare(&keys);
+            memory.learn(1.0, &[0.0; 64], &[0.0; 64]);
+        }
+        assert!(memory.spread.iter().all(|spread| (0.0..1e-3).contains(spread)), "{:?}", memory.spread);
+    }
 
     #[test]
     fn distances_are_cosines_and_what_is_usual_is_not_new() {

@@ -317,6 +317,34 @@ fn a_login_that_cannot_be_made_is_told_and_not_tried_again_at_once() {
 }
 
 #[test]
+fn a_wrong_login_is_sent_once_in_a_connection() {
+    for challenge in ["Basic realm=\"a\"", "Digest realm=\"a\", nonce=\"b\""] {
+        for asks_at_once in [false, true] {
+            let (logins, answered) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+            let (counted, all) = (logins.clone(), answered.clone());
+            let port = serve(move |mut stream| {
+                while let Some(request) = request(&stream) {
+                    let number = request.split("CSeq: ").nth(1).unwrap().lines().next().unwrap().to_owned();
+                    counted.fetch_add(usize::from(request.contains("Authorization: ")), Ordering::SeqCst);
+                    let status = match request.starts_with("OPTIONS") && !asks_at_once {
+                        true => "200 OK\r\nPublic: DESCRIBE, SETUP, PLAY".to_owned(),
+                        false => format!("401 Unauthorized\r\nWWW-Authenticate: {challenge}"),
+                    };
+                    stream.write_all(format!("RTSP/1.0 {status}\r\nCSeq: {number}\r\n\r\n").as_bytes()).ok();
+                    all.fetch_add(1, Ordering::SeqCst);
+                }
+            });
+            let options = CameraOptions { user: Some("me".into()), password: Some("s3cret".into()), ..options() };
+            let mut camera = open(&format!("rtsp://127.0.0.1:{port}/live"), options);
+            let why = until(&mut camera, SourceState::Lost).why.unwrap();
+            assert!(why.contains("the user name or the password is not accepted"), "{why}");
+            let logins = logins.load(Ordering::SeqCst);
+            assert_eq!(logins, 1, "{challenge}, of {} requests", answered.load(Ordering::SeqCst));
+        }
+    }
+}
+
+#[test]
 fn transports_and_certificates() {
     let server = RtspCamera::start(free_port(), &SMALL);
     frames(&mut open(&server.url(), CameraOptions { transport: Transport::Udp, ..options() }), 5);

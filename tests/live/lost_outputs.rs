@@ -5,6 +5,7 @@ use crate::support::clips::probe;
 use crate::support::program::{until, whole_lines};
 use crate::support::site::get;
 use mostream::record::FrameRecord;
+use serde_json::Value;
 use std::path::Path;
 
 #[test]
@@ -61,6 +62,32 @@ fn a_folder_that_goes_is_told_at_every_door_and_written_again_when_it_is_back() 
     let log = run.log();
     assert!(log.contains("it is tried again") && log.contains("written again after"), "{log}");
     assert!(log.matches("it is tried again").count() <= 4, "{log}");
+}
+
+#[test]
+fn what_is_missing_when_a_source_ends_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let disk = folder.path().join("disk");
+    std::fs::create_dir(&disk).unwrap();
+    let output = disk.join("{name}.mp4");
+    let run = Running::start(&format!(
+        "output = \"{}\"\nsegment = \"1h\"\n[[source]]\nname = \"door\"\ninput = \"{DOOR}\"\n",
+        output.display()
+    ));
+    let unwritten = || {
+        let outputs = run.source(0)["outputs"].as_array().cloned().unwrap_or_default();
+        outputs.iter().map(|output| output["unwritten"].as_u64().unwrap()).sum::<u64>()
+    };
+    until("a video", || std::fs::read_dir(&disk).unwrap().next().is_some());
+    std::fs::rename(&disk, folder.path().join("away")).unwrap();
+    until("frames that are not written", || unwritten() > 3);
+    let before = unwritten();
+    assert_eq!(run.ask("DELETE", "/sources/0", Value::Null).0, 200);
+    let log = run.log();
+    let told = log.lines().find_map(|line| line.split_once("door.mp4: the source has ended").map(|(_, rest)| rest));
+    let told = told.unwrap_or_else(|| panic!("{log}")).rsplit_once(", ").unwrap().1;
+    let frames: u64 = told.strip_suffix(" frames are missing").unwrap().parse().unwrap();
+    assert!(frames >= before, "{before} {told}");
 }
 
 #[test]

@@ -10,6 +10,7 @@ use crate::stream::{StreamError, describe, devices, memory, package_of, redact};
 use gst::prelude::*;
 use gstreamer as gst;
 use gstreamer_app as gst_app;
+use gstreamer_rtsp::rtsp_message::RTSPMessage;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{SyncSender, sync_channel};
@@ -289,10 +290,15 @@ impl Connection {
         let (pipeline, sink, misfit) = build(address, options, &clock, over_udp)?;
         let is_described = Arc::new(AtomicBool::default());
         if let (Kind::Rtsp, Some(source)) = (address.kind, pipeline.by_name("source")) {
-            let is_described = is_described.clone();
+            let known = is_described.clone();
             source.connect("on-sdp", false, move |_| {
-                is_described.store(true, Ordering::Relaxed);
+                known.store(true, Ordering::Relaxed);
                 None
+            });
+            let known = is_described.clone();
+            source.connect("before-send", false, move |values| {
+                let request = values.get(1)?.get::<RTSPMessage>().ok()?;
+                Some((known.load(Ordering::Relaxed) || !has_login(&request)).to_value())
             });
         }
         let gate = Gate::new(broken.clone());
@@ -353,6 +359,8 @@ impl Connection {
                     let is_refused = error.error().matches(gst::StreamError::CodecNotFound) && is_rtspsrc(error);
                     let why =
                         why.or(is_refused.then(|| "the camera has no video that it sends by this transport".into()));
+                    let is_nowhere = error.error().matches(gst::ResourceError::NotFound) && is_rtspsrc(error);
+                    let why = why.or(is_nowhere.then(|| "the camera has no stream at the path of this address".into()));
                     return Heard::Failed(cause, why.unwrap_or_else(|| reason(error)));
                 }
                 gst::MessageView::Element(element) => {
@@ -407,6 +415,11 @@ impl Connection {
     }
 }
 
+/// Whether a request was sent before, with a login, which was refused: the element would send it eight times, and cameras lock out who does.
+fn has_login(request: &RTSPMessage) -> bool {
+    !request.parse_auth_credentials().is_empty()
+}
+
 /// Whether it is the element that talks to the camera.
 fn is_rtspsrc(error: &gst::message::Error) -> bool {
     error
@@ -421,10 +434,13 @@ fn reason(error: &gst::message::Error) -> String {
     let debug = error.debug().unwrap_or_default();
     // The place in the source code comes first.
     let details = debug.split_once('\n').map_or("", |(_, details)| details.trim()).lines().next().unwrap_or_default();
+    // The address is told already.
+    let details = details.split(", URL: ").next().unwrap_or_default();
     match details.trim_end_matches('.') {
         "" => told,
         // Told already.
         details if details.contains("system error: ") => told,
+        details if details.starts_with(&told) => redact(details),
         details => format!("{told}: {}", redact(details)),
     }
 }

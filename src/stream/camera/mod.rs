@@ -310,9 +310,13 @@ impl Camera {
         if self.connection.as_ref().is_some_and(|connection| connection.gate.give_in(self.options.stall_after / 2)) {
             return Some(self.go_without_key_frame(patience));
         }
+        let is_silent =
+            self.address.kind == Kind::Rtsp && self.connection.as_ref().is_some_and(|it| !it.is_described());
+        let seconds = patience.as_secs_f64();
         Some(match self.phase {
             Phase::Live { .. } => self.stall(),
-            _ => self.lose(Cause::Other, format!("no first frame within {:.1} s", patience.as_secs_f64())),
+            _ if is_silent => self.lose(Cause::Unreached, format!("no answer within {seconds:.1} s")),
+            _ => self.lose(Cause::Other, format!("no first frame within {seconds:.1} s")),
         })
     }
 
