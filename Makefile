@@ -5,10 +5,10 @@ program := target/release/mostream
 draw := target/release/examples/draw_demo_clip
 
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test audit bench results
+.PHONY: help setup demo test test-consumers audit bench results
 
 help: ## say what can be made
-	@sed -n 's/^\([a-z]*\):.*## /make \1\t/p' $(MAKEFILE_LIST)
+	@sed -n 's/^\([a-z-]*\):.*## /make \1\t/p' $(MAKEFILE_LIST)
 
 setup: ## install what is missing: Debian packages, the ONNX Runtime library
 	@bash tools/setup.sh
@@ -21,6 +21,10 @@ demo: setup ## draw a clip, find the objects in it, name the annotated video
 
 test: setup ## run every check and test and print the totals
 	@bash tests/run.sh
+
+test-consumers: setup ## have the tools that train read sets of every format (some 7 GB are installed for it)
+	cargo build --release --bins
+	@bash tests/consumers/run.sh
 
 audit: ## check the licences, sources and advisories of all crates
 	@bash tools/audit.sh

@@ -157,12 +157,12 @@ impl Object {
 }
 
 impl Picture {
-    /// The object's mask in the picture's pixels.
+    /// The object's mask in the picture's pixels, as far as its box.
     pub fn mask(&self, object: &Object) -> PatchMask {
         let [rows, cols] = object.mask.size;
         let [image_width, image_height] = self.model;
         let layout = PatchLayout { grid: Grid { rows, cols }, patch: self.patch, image_width, image_height };
-        PatchMask::new(&object.mask, &layout, self.width, self.height)
+        PatchMask::new(&object.mask, &layout, (self.width, self.height), object.bbox)
     }
 }
 

@@ -7,7 +7,7 @@ use crate::record::MaskRecord;
 /// Directions on the lattice of patch corners, clockwise.
 const STEPS: [(isize, isize); 4] = [(1, 0), (0, 1), (-1, 0), (0, -1)];
 
-/// A mask whose cells are patches and whose edges are whole pixels.
+/// A mask whose cells are patches, the outermost of them up to its box, and whose edges are whole pixels.
 #[derive(Clone, Debug)]
 pub struct PatchMask {
     grid: Grid,
@@ -15,30 +15,48 @@ pub struct PatchMask {
     /// Pixels at which columns and rows of cells begin, and where the last one ends; ascending, each cell at least a pixel.
     xs: Vec<u32>,
     ys: Vec<u32>,
+    /// Width and height of the picture.
+    size: (u32, u32),
 }
 
 impl PatchMask {
-    /// The mask of a model's input with this layout, over a picture of this size in pixels.
-    pub fn new(mask: &MaskRecord, layout: &PatchLayout, width: u32, height: u32) -> Self {
+    /// The mask of a model's input with this layout, over a picture of `size`, width and height in pixels, which reaches exactly as far as
+    /// `[xmin, ymin, xmax, ymax]`: what reads a mask takes its extent for the box, and a box may be finer than patches. What is outside is
+    /// cut off, the outermost cells end with the box, and where no cell is in there, all of it is.
+    pub fn new(mask: &MaskRecord, layout: &PatchLayout, size: (u32, u32), [xmin, ymin, xmax, ymax]: [u32; 4]) -> Self {
         let [rows, cols] = mask.size;
         let runs = mask.counts.iter().enumerate();
         let by_column: Vec<bool> =
             runs.flat_map(|(at, &count)| std::iter::repeat_n(at % 2 == 1, count)).take(rows * cols).collect();
+        let is_on = |row: usize, col: usize| by_column.get(col * rows + row).copied().unwrap_or_default();
         let edge = |patch: usize| {
             let at = |image: u32| (patch as u64 * u64::from(layout.patch)).min(image.into()) as u32;
             let corner = PixelBox { xmin: at(layout.image_width), ymin: at(layout.image_height), xmax: 0, ymax: 0 };
-            layout.frame_from_image(&corner, width, height)
+            layout.frame_from_image(&corner, size.0, size.1)
         };
+        let within = |at: u32, low: u32, high: u32| at.min(high).max(low);
+        let xs: Vec<u32> = (0..=cols).map(|col| within(edge(col).xmin, xmin, xmax)).collect();
+        let ys: Vec<u32> = (0..=rows).map(|row| within(edge(row).ymin, ymin, ymax)).collect();
         // A patch may be smaller than a pixel of a small picture: what falls between two pixels is left out.
         let wide = |edges: &[u32]| (0..edges.len() - 1).filter(|&at| edges[at] < edges[at + 1]).collect::<Vec<_>>();
-        let (mut xs, mut ys): (Vec<u32>, Vec<u32>) =
-            ((0..=cols).map(|col| edge(col).xmin).collect(), (0..=rows).map(|row| edge(row).ymin).collect());
-        let (kept_cols, kept_rows) = (wide(&xs), wide(&ys));
-        let is_on = |row: usize, col: usize| by_column.get(col * rows + row).copied().unwrap_or_default();
-        let cells = kept_rows.iter().flat_map(|&row| kept_cols.iter().map(move |&col| is_on(row, col))).collect();
-        xs.dedup();
-        ys.dedup();
-        Self { grid: Grid { rows: kept_rows.len(), cols: kept_cols.len() }, cells, xs, ys }
+        let (wide_cols, wide_rows) = (wide(&xs), wide(&ys));
+        let cols = from_first_to_last(&wide_cols, |col| wide_rows.iter().any(|&row| is_on(row, col)));
+        let rows = from_first_to_last(&wide_rows, |row| wide_cols.iter().any(|&col| is_on(row, col)));
+        let edges = |cells: &[usize], edges: &[u32], low: u32, high: u32| -> Vec<u32> {
+            let inner = cells.iter().skip(1).map(|&at| edges[at]);
+            std::iter::once(low).chain(inner).chain([high]).collect()
+        };
+        let cells = match cols.is_empty() {
+            true => vec![true],
+            false => rows.iter().flat_map(|&row| cols.iter().map(move |&col| is_on(row, col))).collect(),
+        };
+        Self {
+            grid: Grid { rows: rows.len().max(1), cols: cols.len().max(1) },
+            cells,
+            xs: edges(cols, &xs, xmin, xmax),
+            ys: edges(rows, &ys, ymin, ymax),
+            size,
+        }
     }
 
     /// Closed rings of `[x, y]` in pixels, clockwise, the first point not repeated: one for each 4-connected part. A hole is
@@ -70,25 +88,43 @@ impl PatchMask {
     /// COCO's uncompressed run lengths: column by column, the first run is background.
     pub fn run_lengths(&self) -> Vec<u64> {
         let (mut counts, mut on) = (vec![0], false);
+        let mut add = |is_on: bool, pixels: u64| {
+            if is_on != on && pixels > 0 {
+                on = is_on;
+                counts.push(0);
+            }
+            if let Some(last) = counts.last_mut() {
+                *last += pixels;
+            }
+        };
+        let ends = |edges: &[u32], side: u32| {
+            let [first, last] = [edges.first(), edges.last()].map(|edge| edge.copied().unwrap_or_default());
+            [u64::from(first), side.saturating_sub(last).into()]
+        };
+        let ([left, right], [above, below]) = (ends(&self.xs, self.size.0), ends(&self.ys, self.size.1));
+        add(false, left * u64::from(self.size.1));
         for col in 0..self.grid.cols {
             for _ in 0..self.span(&self.xs, col) {
-                for row in 0..self.grid.rows {
-                    if self.cells[row * self.grid.cols + col] != on {
-                        on = !on;
-                        counts.push(0);
-                    }
-                    if let Some(last) = counts.last_mut() {
-                        *last += self.span(&self.ys, row);
-                    }
-                }
+                add(false, above);
+                (0..self.grid.rows)
+                    .for_each(|row| add(self.cells[row * self.grid.cols + col], self.span(&self.ys, row)));
+                add(false, below);
             }
         }
+        add(false, right * u64::from(self.size.1));
         counts
     }
 
     fn span(&self, edges: &[u32], at: usize) -> u64 {
         u64::from(edges[at + 1] - edges[at])
     }
+}
+
+/// Of these in their order, those from the first to the last of which it holds.
+fn from_first_to_last(all: &[usize], holds: impl Fn(usize) -> bool) -> &[usize] {
+    let first = all.iter().position(|&at| holds(at));
+    let last = all.iter().rposition(|&at| holds(at));
+    first.zip(last).map_or(&[], |(first, last)| &all[first..=last])
 }
 
 /// The borders of one 4-connected part as rings of neighbouring lattice points `[x, y]`, the part to the right of the way. The
@@ -174,16 +210,16 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// The mask with these cells, scaled to this size in pixels, and the pixels by a look at each.
-    fn scaled(rows: &[&str], width: u32, height: u32) -> (PatchMask, Vec<bool>) {
+    /// The mask with these cells, scaled to this size in pixels, as far as a box, none being as far as its cells; and the pixels by a look at
+    /// each.
+    fn scaled(rows: &[&str], width: u32, height: u32, bbox: Option<[u32; 4]>) -> (PatchMask, Vec<bool>) {
         let grid = Grid { rows: rows.len(), cols: rows[0].len() };
         let is_on = |row: usize, col: usize| rows[row].as_bytes()[col] == b'#';
         let patches = (0..grid.patches()).filter(|at| is_on(at / grid.cols, at % grid.cols)).collect::<Vec<_>>();
         // The last column and row of patches reach past the image.
         let (image_width, image_height) = (grid.cols as u32 * 4 - 1, grid.rows as u32 * 4 - 2);
         let layout = PatchLayout { grid, patch: 4, image_width, image_height };
-        let mask =
-            PatchMask::new(&MaskRecord::new(&patches, layout.grid.rows, layout.grid.cols), &layout, width, height);
+        let record = MaskRecord::new(&patches, layout.grid.rows, layout.grid.cols);
         let mut pixels = vec![false; (width * height) as usize];
         for patch in patches {
             let (row, col) = (patch / grid.cols, patch % grid.cols);
@@ -193,7 +229,26 @@ mod tests {
                 pixels[(y * width + x) as usize] = true;
             }
         }
+        let at = |x: u32, y: u32| pixels[(y * width + x) as usize];
+        let all = [0, 0, width, height];
+        let bbox = bbox.unwrap_or_else(|| extent(&at, all).unwrap_or(all));
+        let mask = PatchMask::new(&record, &layout, (width, height), bbox);
+        // What is nearer to the box's edge than any pixel of it is like that pixel.
+        let near = extent(&at, bbox);
+        let is_on = |x: u32, y: u32| {
+            (bbox[0]..bbox[2]).contains(&x)
+                && (bbox[1]..bbox[3]).contains(&y)
+                && near.is_none_or(|[xmin, ymin, xmax, ymax]| at(x.clamp(xmin, xmax - 1), y.clamp(ymin, ymax - 1)))
+        };
+        let pixels = (0..width * height).map(|pixel| is_on(pixel % width, pixel / width)).collect();
         (mask, pixels)
+    }
+
+    /// How far the pixels in a box reach that are on; none where none is.
+    fn extent(is_on: &impl Fn(u32, u32) -> bool, [xmin, ymin, xmax, ymax]: [u32; 4]) -> Option<[u32; 4]> {
+        let all = (ymin..ymax).flat_map(|y| (xmin..xmax).map(move |x| (x, y))).filter(|&(x, y)| is_on(x, y));
+        let (xs, ys): (Vec<u32>, Vec<u32>) = all.unzip();
+        Some([*xs.iter().min()?, *ys.iter().min()?, xs.iter().max()? + 1, ys.iter().max()? + 1])
     }
 
     /// Every pixel whose centre is in the ring by the even-odd rule.
@@ -210,13 +265,23 @@ mod tests {
     }
 
     fn check(rows: &[&str], width: u32, height: u32) {
-        let (mask, pixels) = scaled(rows, width, height);
+        check_within(rows, width, height, None);
+    }
+
+    fn check_within(rows: &[&str], width: u32, height: u32, bbox: Option<[u32; 4]>) {
+        let (mask, pixels) = scaled(rows, width, height, bbox);
         let mut times = vec![0; pixels.len()];
         for ring in mask.polygons() {
             assert!(ring.len() >= 4, "{ring:?}");
             filled(&ring, width, height).iter().zip(&mut times).for_each(|(is_in, times)| *times += u32::from(*is_in));
         }
-        assert_eq!(times, pixels.iter().map(|&on| u32::from(on)).collect::<Vec<_>>(), "{rows:?} at {width}x{height}");
+        assert_eq!(
+            times,
+            pixels.iter().map(|&on| u32::from(on)).collect::<Vec<_>>(),
+            "{rows:?} at {width}x{height}: {bbox:?}"
+        );
+        let is_on = |x: u32, y: u32| pixels[(y * width + x) as usize];
+        assert!(bbox.is_none_or(|bbox| extent(&is_on, [0, 0, width, height]) == Some(bbox)), "{rows:?}: {bbox:?}");
         assert_eq!(mask.area(), pixels.iter().filter(|on| **on).count() as u64);
         let runs = mask.run_lengths();
         let mut columns = runs.iter().enumerate().flat_map(|(at, &n)| std::iter::repeat_n(at % 2 == 1, n as usize));
@@ -242,11 +307,11 @@ mod tests {
 
     #[test]
     fn a_square_is_four_points_and_a_ring_is_one_polygon() {
-        let (square, _) = scaled(&["##", "##"], 70, 60);
+        let (square, _) = scaled(&["##", "##"], 70, 60, None);
         assert_eq!(square.polygons(), [[[0, 0], [70, 0], [70, 60], [0, 60]]]);
-        let (ring, _) = scaled(&["###", "#.#", "###"], 90, 90);
+        let (ring, _) = scaled(&["###", "#.#", "###"], 90, 90, None);
         assert_eq!(ring.polygons().len(), 1);
-        let (two, _) = scaled(&["#.", ".#"], 90, 90);
+        let (two, _) = scaled(&["#.", ".#"], 90, 90, None);
         assert_eq!(two.polygons().len(), 2);
     }
 
@@ -257,9 +322,13 @@ mod tests {
                 prop::collection::vec(prop::bool::weighted(0.6), cols).prop_map(|row| {
                     row.iter().map(|&on| if on { '#' } else { '.' }).collect::<String>()
                 }), rows)),
-            width in 1u32..40, height in 1u32..40,
+            width in 1u32..40, height in 1u32..40, corners in any::<[u32; 4]>(),
         ) {
-            check(&rows.iter().map(String::as_str).collect::<Vec<_>>(), width, height);
+            let rows = rows.iter().map(String::as_str).collect::<Vec<_>>();
+            check(&rows, width, height);
+            let (xmin, ymin) = (corners[0] % width, corners[1] % height);
+            let (xmax, ymax) = (xmin + 1 + corners[2] % (width - xmin), ymin + 1 + corners[3] % (height - ymin));
+            check_within(&rows, width, height, Some([xmin, ymin, xmax, ymax]));
         }
     }
 }

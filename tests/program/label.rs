@@ -562,6 +562,8 @@ fn a_side_that_is_empty_is_told_and_the_end_of_a_video_can_be_held_out() {
         assert_eq!(said, "", "{format}");
         assert!(train >= 10 && val >= 4, "{format}: {train} and {val}");
         let set = at.join(format!("{format}-time"));
+        let found = read(format, &set);
+        assert_eq!((found["train"].len(), found["val"].len()), (train, val), "{format}");
         for picture in pictures(&set) {
             assert_eq!(picture["split"] == "val", picture["pts_ns"].as_u64().unwrap() >= 7_000_000_000, "{picture}");
         }

@@ -100,7 +100,7 @@ def cvat_stills(split):
     assert [int(picture.get("id")) for picture in pictures] == list(range(int(root.find("meta/task/size").text)))
     found = {}
     for picture in pictures:
-        if picture.get("subset") != split:
+        if not picture.get("name").startswith(f"{split}/"):
             continue
         size = Image.open(f"{folder}/images/{picture.get('name')}").size
         assert size == (int(picture.get("width")), int(picture.get("height")))

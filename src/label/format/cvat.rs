@@ -79,7 +79,8 @@ fn labels(categories: &[String], may_change: bool, out: &mut dyn Write) -> io::R
 fn image_element(picture: &Picture, id: u64, categories: &[String], out: &mut dyn Write) -> io::Result<()> {
     let Picture { name, width, height, .. } = picture;
     let split = picture.split.name();
-    write!(out, "  <image id=\"{id}\" name=\"{split}/{name}.jpg\" subset=\"{split}\"")?;
+    // Its side is in its name: with `subset`, Datumaro takes it only from a file of that name.
+    write!(out, "  <image id=\"{id}\" name=\"{split}/{name}.jpg\"")?;
     writeln!(out, " width=\"{width}\" height=\"{height}\">")?;
     for (object, group) in picture.objects.iter().zip(1u64..) {
         let label = escaped(class(categories, object.category));

@@ -1,5 +1,6 @@
 //! Pascal VOC: `JPEGImages/NAME.jpg`, `Annotations/NAME.xml` (pixels count from 1, the last one is part of the box),
-//! `ImageSets/Main/{train,val}.txt`. An object has a `confidence` of its own.
+//! `ImageSets/Main/{train,val}.txt`. An object has a `confidence` of its own. `dataset_meta.json` has the classes, without which Datumaro knows
+//! those of Pascal VOC alone.
 
 use super::{class, save};
 use crate::label::{Picture, Split, journal};
@@ -15,6 +16,7 @@ pub fn write(folder: &Path, categories: &[String]) -> io::Result<()> {
         let path = folder.join("Annotations").join(format!("{}.xml", picture.name));
         save(&path, |out| annotation(&picture, categories, out))?;
     }
+    save(&folder.join("dataset_meta.json"), |out| writeln!(out, "{}", serde_json::json!({"labels": categories})))?;
     for split in Split::BOTH {
         let path = folder.join("ImageSets").join("Main").join(format!("{}.txt", split.name()));
         save(&path, |out| {

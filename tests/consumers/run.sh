@@ -1,0 +1,11 @@
+#!/usr/bin/env bash
+# Installs what reads training sets into a folder of its own (several gigabytes, most of them PyTorch's), and has it read some.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+packages=tests/consumers/requirements.txt
+venv=.venv-consumers
+[ -x "$venv/bin/python" ] || python3 -m venv "$venv"
+install() { "$venv/bin/python" -m pip install --quiet --disable-pip-version-check "$@"; }
+# What cannot be installed costs only itself: its lines say so.
+install -r "$packages" || grep -v '^#' "$packages" | while read -r package; do install "$package" || true; done
+exec "$venv/bin/python" tests/consumers/check.py target/release/mostream
