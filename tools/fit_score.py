@@ -32,7 +32,9 @@ def read(folder, records):
             left = list(drawn)
             width = min(record["width"], WIDTH)
             count = width * (record["height"] * width // record["width"])
-            for found in sorted(record["objects"], key=lambda found: -found["score"]):
+            # What a track carries on was not looked at.
+            seen = [found for found in record["objects"] if "cues" in found]
+            for found in sorted(seen, key=lambda found: -found["score"]):
                 best = max(left, key=lambda box: iou(found["bbox"], box), default=None)
                 is_right = best is not None and iou(found["bbox"], best) >= 0.5
                 if is_right:
