@@ -81,6 +81,11 @@ pub fn is_picture(path: &Path) -> bool {
     is_named_so(path) || content(path).is_some()
 }
 
+/// Whether these bytes of a JPEG picture of a video show less, or something else, than they should.
+pub fn is_damaged_jpeg(bytes: &[u8]) -> bool {
+    jpeg::is_damaged(bytes)
+}
+
 /// Whether the file is named like a picture.
 pub fn is_named_so(path: &Path) -> bool {
     has_extension(path, &EXTENSIONS)

@@ -18,7 +18,7 @@ use mostream::engine::Cue;
 use mostream::fault::Kind;
 use mostream::label::duplicates::{Print, Seen};
 use mostream::label::format::{self, Masks};
-use mostream::label::journal::{self, Entry, Journal, Settings};
+use mostream::label::journal::{self, Entry, Journal, Settings, Stamp};
 use mostream::label::keyframe::{KeyFrames, THUMBNAIL};
 use mostream::label::sequence::Sequences;
 use mostream::label::{self, Format, Object, Picture, Split, SplitBy, contact, naming};
@@ -191,7 +191,10 @@ pub fn run(args: Args) -> Outcome {
     let stop = stop_flag()?;
     let (mut known, mut seen) = (HashMap::<String, Known>::new(), Seen::default());
     let (mut pictures, mut objects, mut duplicates, mut last) = ([0; 2], 0, 0, None);
-    let journal = Journal::open(&args.output, &settings, |entry| match entry {
+    let files: HashMap<String, &Path> =
+        inputs.iter().filter_map(|input| Some((clip_name(input), file_of(input)?))).collect();
+    let is_other = |clip: &str, known: Option<Stamp>| files.get(clip).is_some_and(|path| Stamp::of(path) != known);
+    let journal = Journal::open(&args.output, &settings, is_other, |entry| match entry {
         Entry::Settings(_) => {}
         Entry::Picture(picture) => {
             let source = known.entry(picture.clip.clone()).or_default();
@@ -261,6 +264,7 @@ impl Labeller<'_> {
         if known.is_done {
             return Ok(());
         }
+        let file = file_of(input).and_then(Stamp::of);
         let warning = match input {
             Input::Still(path) if known.chosen == 0 => {
                 let split = naming::split_of(&self.sequences.source_of(path), self.args.val);
@@ -272,12 +276,13 @@ impl Labeller<'_> {
         };
         // An interrupted video is gone on with later.
         if matches!(input, Input::Still(_)) || !self.is_stopped() {
-            self.append(&Entry::Done { clip, warning })?;
+            let file = file.filter(|_| warning.is_some());
+            self.append(&Entry::Done { clip, warning, file })?;
         }
         Ok(())
     }
 
-    /// Why the video ended early, where it did.
+    /// What the video lacks, where it lacks something.
     fn video(&mut self, input: &Input, source: &Source, known: Known) -> Result<Option<String>, Failure> {
         let mut past = match self.cue {
             Cue::Time { .. } => self.past(source)?,
@@ -460,6 +465,14 @@ fn still(input: &Input) -> Option<&Path> {
     match input {
         Input::Still(path) => Some(path),
         Input::Video(_) => None,
+    }
+}
+
+/// The file of one that is in a file.
+fn file_of(input: &Input) -> Option<&Path> {
+    match input {
+        Input::Still(path) => Some(path),
+        Input::Video(source) => source.file.as_deref(),
     }
 }
 

@@ -1,11 +1,14 @@
 //! What is known so far: a line of JSON per picture, appended as soon as its file is there, in the order of the inputs.
 
-use super::{Format, Picture, SplitBy};
+use super::{Format, Picture, SplitBy, format};
 use crate::fault::{Kind, OfKind};
+use crate::partial::PartialFile;
 use serde::{Deserialize, Serialize};
+use std::collections::HashSet;
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, BufRead, BufReader, Seek, SeekFrom, Write};
+use std::io::{self, BufRead, BufReader, BufWriter, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
+use std::time::UNIX_EPOCH;
 
 /// The folder of a set that is not part of it.
 pub const STATE: &str = ".mostream";
@@ -50,11 +53,40 @@ pub enum Entry {
     Duplicate {
         clip: String,
     },
-    /// The source needs no second look; the warning says why it ended early.
+    /// The source needs no second look; the warning says what it lacks, as long as its file is this one.
     Done {
         clip: String,
         warning: Option<String>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        file: Option<Stamp>,
     },
+}
+
+impl Entry {
+    fn clip(&self) -> Option<&str> {
+        match self {
+            Self::Settings(_) => None,
+            Self::Picture(picture) => Some(&picture.clip),
+            Self::Duplicate { clip } | Self::Done { clip, .. } => Some(clip),
+        }
+    }
+}
+
+/// By what a file is told from another one of its name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stamp {
+    bytes: u64,
+    /// When it was last written, in nanoseconds since 1970.
+    modified_ns: u64,
+}
+
+impl Stamp {
+    /// None where the file is not there.
+    pub fn of(path: &Path) -> Option<Self> {
+        let metadata = fs::metadata(path).ok()?;
+        let modified = metadata.modified().ok()?.duration_since(UNIX_EPOCH).ok()?;
+        Some(Self { bytes: metadata.len(), modified_ns: modified.as_nanos() as u64 })
+    }
 }
 
 /// Why a folder cannot be gone on with.
@@ -89,8 +121,14 @@ pub struct Journal {
 
 impl Journal {
     /// Begins a set in a folder that is empty or not there, or goes on with one: `each` gets the lines that are there. A last line
-    /// that is torn, and files that were never finished, are dropped.
-    pub fn open(folder: &Path, settings: &Settings, mut each: impl FnMut(Entry)) -> Result<Self, JournalError> {
+    /// that is torn, files that were never finished, and what came of a file that lacked something and `is_other` now, by the name of its clip,
+    /// are dropped.
+    pub fn open(
+        folder: &Path,
+        settings: &Settings,
+        is_other: impl Fn(&str, Option<Stamp>) -> bool,
+        mut each: impl FnMut(Entry),
+    ) -> Result<Self, JournalError> {
         let path = path_in(folder);
         let fault = |error: io::Error| JournalError::Io { path: path.display().to_string(), error };
         let shown = || folder.display().to_string();
@@ -102,11 +140,17 @@ impl Journal {
             }
         }
         fs::create_dir_all(folder.join(STATE)).map_err(fault)?;
-        let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path).map_err(fault)?;
-        if matches!(file.try_lock(), Err(fs::TryLockError::WouldBlock)) {
-            return Err(JournalError::Busy(shown()));
-        }
+        let locked = || {
+            let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path);
+            let file = file.map_err(fault)?;
+            let is_busy = matches!(file.try_lock(), Err(fs::TryLockError::WouldBlock));
+            if is_busy { Err(JournalError::Busy(shown())) } else { Ok(file) }
+        };
+        let mut file = locked()?;
         remove_unfinished(folder);
+        if forget(folder, settings, is_other).map_err(fault)? {
+            file = locked()?;
+        }
 
         let (mut good, mut number) = (0, 0);
         let mut reader = BufReader::new(&file);
@@ -174,6 +218,49 @@ fn check(old: &Settings, new: &Settings, folder: &Path) -> Result<(), JournalErr
         let folder = folder.display().to_string();
         Err(JournalError::Settings { folder, key: key.replace('_', "-"), old: old.to_string(), new })
     })
+}
+
+/// Drops from the journal of a set that can be gone on with, and from the set, what came of files that lacked something and are others now;
+/// whether there was any.
+fn forget(folder: &Path, settings: &Settings, is_other: impl Fn(&str, Option<Stamp>) -> bool) -> io::Result<bool> {
+    let path = path_in(folder);
+    // Each whole line and what it says; one that says nothing is told by who reads all of them.
+    let each = |take: &mut dyn FnMut(&str, Option<Entry>) -> io::Result<()>| -> io::Result<()> {
+        let (mut reader, mut line) = (BufReader::new(File::open(&path)?), String::new());
+        while reader.read_line(&mut line)? > 0 && line.ends_with('\n') {
+            take(&line, serde_json::from_str(&line).ok())?;
+            line.clear();
+        }
+        Ok(())
+    };
+    let (mut is_ours, mut others) = (false, HashSet::new());
+    each(&mut |_, entry| {
+        match entry {
+            Some(Entry::Settings(old)) => is_ours = check(&old, settings, folder).is_ok(),
+            Some(Entry::Done { clip, warning: Some(_), file }) if is_other(&clip, file) => drop(others.insert(clip)),
+            _ => {}
+        }
+        Ok(())
+    })?;
+    if others.is_empty() || !is_ours {
+        return Ok(false);
+    }
+    let (partial, file) = PartialFile::create(&path)?;
+    let mut kept = BufWriter::new(file);
+    each(&mut |line, entry| {
+        match entry.filter(|entry| entry.clip().is_some_and(|clip| others.contains(clip))) {
+            // What is not there need not be removed.
+            Some(Entry::Picture(picture)) => {
+                fs::remove_file(folder.join(format::picture_path(settings.format, &picture))).ok();
+            }
+            Some(_) => {}
+            None => kept.write_all(line.as_bytes())?,
+        }
+        Ok(())
+    })?;
+    kept.flush()?;
+    partial.commit()?;
+    Ok(true)
 }
 
 /// Removes what a killed run left half written.

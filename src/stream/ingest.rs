@@ -1,12 +1,12 @@
 //! A source's frames, decoded, upright and progressive, every one in order, in the decoder's own buffers.
 
+use super::damage::Damage;
 use super::decoder::{self, Decoder, Decoding, Misfit};
 use super::demux::{Reach, mend_times};
 use super::frame::Frame;
 use super::memory;
 use super::preflight::{MediaInfo, Source};
 use super::source::FrameSource;
-use super::whole::Cut;
 use super::{StreamError, bus_error, describe, make};
 use crate::record::Shortfall;
 use gst::prelude::*;
@@ -50,7 +50,11 @@ pub struct Ingest {
     sink: gst_app::AppSink,
     misfit: Misfit,
     reach: Reach,
-    name: String,
+    damage: Damage,
+    /// What is read, and how.
+    source: Source,
+    media: MediaInfo,
+    decoding: Decoding,
     span: Span,
     /// Where the span ends: after its duration from its first frame, which MPEG-TS has not at 0.
     stop_ns: u64,
@@ -59,13 +63,6 @@ pub struct Ingest {
     next_pts_ns: u64,
     /// How long the last frame is shown, in nanoseconds.
     frame_ns: u64,
-    /// Frames that the decoder could not make whole, and when the first of them is shown.
-    damaged: Option<(u64, u64)>,
-    /// Where the source says that it ends; none where it does not say.
-    declared_ns: Option<u64>,
-    cut: Option<Cut>,
-    /// When time 0 was, in nanoseconds since 1970.
-    created_unix_ns: Option<u64>,
     shortfall: Option<Shortfall>,
 }
 
@@ -73,7 +70,7 @@ impl Ingest {
     /// Starts decoding, at the start of the span; where that cannot be sought, with all that is before it.
     pub fn open(source: &Source, media: &MediaInfo, span: Span, decoding: &Decoding) -> Result<Self, StreamError> {
         decoding.check()?;
-        let mut ingest = Self::build(source, media, span, decoding)?;
+        let mut ingest = Self::build(source, media, span, decoding, true)?;
         if span.start_ns > 0 && !ingest.seek(media)? {
             let start = span.start_ns as f64 / 1e9;
             // What ends before is told by what follows.
@@ -83,14 +80,22 @@ impl Ingest {
                     source.name
                 );
             }
-            ingest = Self::build(source, media, span, decoding)?;
+            ingest = Self::build(source, media, span, decoding, true)?;
         }
         ingest.set_state(gst::State::Playing)?;
         Ok(ingest)
     }
 
-    fn build(source: &Source, media: &MediaInfo, span: Span, decoding: &Decoding) -> Result<Self, StreamError> {
+    /// `is_parallel` where libav may decode on several threads.
+    fn build(
+        source: &Source,
+        media: &MediaInfo,
+        span: Span,
+        decoding: &Decoding,
+        is_parallel: bool,
+    ) -> Result<Self, StreamError> {
         let pipeline = gst::Pipeline::new();
+        let damage = Damage::of(&pipeline, span.start_ns, is_parallel);
         mend_times(&pipeline);
         let reach = Reach::of(&pipeline);
         let misfit = decoding.guide(&pipeline);
@@ -136,13 +141,13 @@ impl Ingest {
             gst::Element::link_many(&chain)
         })();
         wired.map_err(|error| fail(error.message.to_string()))?;
-        let mut decoding = decoding.clone();
+        let mut scaling = decoding.clone();
         if media.is_interlaced || media.is_rotated {
             // These are made progressive and upright from whole frames.
-            decoding.model_size = None;
+            scaling.model_size = None;
         }
         if let Some(first) = chain.first() {
-            memory::link_first(&pipeline, &decode, first, &sink, decoding);
+            memory::link_first(&pipeline, &decode, first, &sink, scaling);
         }
 
         read_audio(&pipeline, &decode);
@@ -151,16 +156,15 @@ impl Ingest {
             sink,
             misfit,
             reach,
-            name: source.name.clone(),
+            damage,
+            source: source.clone(),
+            media: media.clone(),
+            decoding: decoding.clone(),
             span,
             stop_ns: u64::MAX,
             frames: 0,
             next_pts_ns: 0,
             frame_ns: UNKNOWN_DURATION_NS,
-            damaged: None,
-            declared_ns: media.duration_ns,
-            cut: media.cut,
-            created_unix_ns: media.created_unix_ns,
             shortfall: None,
         })
     }
@@ -210,12 +214,12 @@ impl Ingest {
     }
 
     fn fail(&self, why: String) -> StreamError {
-        StreamError::Input { input: self.name.clone(), why }
+        StreamError::Input { input: self.source.name.clone(), why }
     }
 
     fn frame(&self, sample: &gst::Sample) -> Result<Frame, StreamError> {
         let broken =
-            |what: &str| StreamError::Input { input: self.name.clone(), why: format!("a frame without {what}") };
+            |what: &str| StreamError::Input { input: self.source.name.clone(), why: format!("a frame without {what}") };
         let buffer = sample.buffer_owned().ok_or_else(|| broken("data"))?;
         let caps = sample.caps().ok_or_else(|| broken("caps"))?;
         let info = gst_video::VideoInfo::from_caps(caps).map_err(|_| broken("a known format"))?;
@@ -229,7 +233,7 @@ impl Ingest {
         let duration_ns = buffer.duration().map(|time| time.nseconds()).filter(|&ns| ns > 0).or_else(by_rate);
         let duration_ns = duration_ns.unwrap_or(UNKNOWN_DURATION_NS);
         let native = memory::native_size(caps);
-        let captured_unix_ns = self.created_unix_ns.map(|created| created.saturating_add(pts_ns));
+        let captured_unix_ns = self.media.created_unix_ns.map(|created| created.saturating_add(pts_ns));
         let frame = Frame::new(self.frames, pts_ns, duration_ns, buffer, info);
         Ok(Frame { native, captured_unix_ns, ..frame })
     }
@@ -244,11 +248,12 @@ impl Ingest {
             return None;
         }
         if frame.buffer.flags().contains(gst::BufferFlags::CORRUPTED) {
-            self.damaged.get_or_insert((0, frame.pts_ns)).0 += 1;
+            self.damage.tell(frame.pts_ns);
         }
         (frame.index, frame.pts_ns, frame.duration_ns) = (self.frames, from_ns, to_ns - from_ns);
         if let Some(length_ns) = self.span.duration_ns.filter(|_| self.frames == 0) {
             self.stop_ns = from_ns.saturating_add(length_ns);
+            self.damage.stop_at(self.stop_ns);
         }
         self.frames += 1;
         Some(frame)
@@ -270,7 +275,7 @@ impl Ingest {
     fn ends_early(&self, why: &str, declared_ns: Option<u64>) -> Shortfall {
         let last = self.frames.saturating_sub(1);
         Shortfall {
-            why: format!("{}: ends early, after frame {last}: {why}", self.name),
+            why: format!("{}: ends early, after frame {last}: {why}", self.source.name),
             found_ns: self.next_pts_ns,
             declared_ns,
         }
@@ -282,17 +287,29 @@ impl Ingest {
         let reached_ns = found_ns.saturating_add(ROUNDED_FRAMES * self.frame_ns);
         let seconds = |ns: u64| ns as f64 / 1e9;
         let is_known = self.reach.end_ns() > 0 && self.reach.is_over();
-        if let Some(declared_ns) = self.declared_ns.filter(|&ns| is_known && reached_ns < ns) {
+        if let Some(declared_ns) = self.media.duration_ns.filter(|&ns| is_known && reached_ns < ns) {
             let why = format!("{:.3} s of the {:.3} s that it says are there", seconds(found_ns), seconds(declared_ns));
             return Some(self.ends_early(&why, Some(declared_ns)));
         }
-        self.cut.map(|cut| self.ends_early(&cut.to_string(), None))
+        self.media.cut.map(|cut| self.ends_early(&cut.to_string(), None))
     }
 
-    fn damage(&self) -> Option<Shortfall> {
-        let (count, first_ns) = self.damaged?;
-        let (name, first) = (&self.name, first_ns as f64 / 1e9);
-        let why = format!("{name}: {count} of its {} frames are damaged, the first at {first:.3} s", self.frames);
+    /// What cannot be decoded whole. Where complaints may be of this video or of another one, it is decoded again, by one thread that is
+    /// known.
+    fn damage(&self, stop: &dyn Fn() -> bool) -> Option<Shortfall> {
+        let again = || {
+            let mut again = Self::build(&self.source, &self.media, self.span, &self.decoding, false).ok()?;
+            if self.span.start_ns > 0 && !again.seek(&self.media).ok()? {
+                again = Self::build(&self.source, &self.media, self.span, &self.decoding, false).ok()?;
+            }
+            again.set_state(gst::State::Playing).ok()?;
+            while again.next(stop).ok()?.is_some() {}
+            Some(again.damage.clone())
+        };
+        let known = if self.damage.is_unclear() { again() } else { None };
+        let frames = known.as_ref().unwrap_or(&self.damage).frames()?;
+        let (name, count, first) = (&self.source.name, frames.count, frames.first_ns as f64 / 1e9);
+        let why = format!("{name}: {count} of its frames are damaged or missing, the first at {first:.3} s");
         Some(Shortfall { why, found_ns: self.next_pts_ns, declared_ns: None })
     }
 }
@@ -308,6 +325,7 @@ impl FrameSource for Ingest {
                 heard = std::time::Instant::now();
                 let frame = self.frame(&sample)?;
                 if frame.pts_ns >= self.stop_ns {
+                    self.shortfall = self.damage(stop);
                     return Ok(None);
                 }
                 match self.take(frame) {
@@ -322,12 +340,12 @@ impl FrameSource for Ingest {
             match self.why().or_else(silent) {
                 Some(why) if self.frames == 0 => return Err(self.fail(why)),
                 Some(why) => {
-                    self.shortfall = Some(self.ends_early(&why, self.declared_ns));
+                    self.shortfall = Some(self.ends_early(&why, self.media.duration_ns));
                     return Ok(None);
                 }
                 None if is_over && self.frames == 0 => return Err(self.fail(self.nothing())),
                 None if is_over => {
-                    self.shortfall = self.missing().or_else(|| self.damage());
+                    self.shortfall = self.missing().or_else(|| self.damage(stop));
                     return Ok(None);
                 }
                 None => {}

@@ -6,6 +6,7 @@
 pub mod audio;
 pub mod camera;
 pub mod canvas;
+mod damage;
 pub mod decoder;
 mod demux;
 pub mod describe;
@@ -62,7 +63,9 @@ impl OfKind for StreamError {
 
 /// Starts GStreamer; again is free.
 pub fn init() -> Result<(), StreamError> {
-    gst::init().map_err(|error| StreamError::Start(error.to_string()))
+    gst::init().map_err(|error| StreamError::Start(error.to_string()))?;
+    damage::listen();
+    Ok(())
 }
 
 /// From now on what GLib and GStreamer find wrong in the program is logged, one line each; without this it goes to stderr.

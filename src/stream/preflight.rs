@@ -135,13 +135,20 @@ impl Source {
             // It is read more than once, and merely opening a pipe may wait for ever.
             return Err(fail("is a pipe or a device; save the video to a file first".into()));
         }
-        if metadata.len() == 0 {
-            return Err(fail("is empty".into()));
-        }
-        std::fs::File::open(path).map_err(|error| fail(format!("cannot be read: {error}")))?;
         let absolute = std::path::absolute(path).map_err(|error| fail(error.to_string()))?;
         let uri = gst::glib::filename_to_uri(&absolute, None).map_err(|error| fail(error.to_string()))?;
         Ok(Self { uri: uri.into(), name, file: Some(absolute) })
+    }
+
+    /// What keeps its file from being read: found when it is its turn, since it costs no other.
+    pub(super) fn check(&self) -> Result<(), StreamError> {
+        let Some(path) = &self.file else { return Ok(()) };
+        let fail = |why: String| StreamError::Input { input: self.name.clone(), why };
+        match File::open(path).and_then(|file| file.metadata()) {
+            Ok(metadata) if metadata.len() == 0 => Err(fail("is empty".into())),
+            Ok(_) => Ok(()),
+            Err(error) => Err(fail(format!("cannot be read: {error}"))),
+        }
     }
 
     /// Whether it comes from a web server.

@@ -41,6 +41,7 @@ pub fn open_with(
     decoding: &Decoding,
 ) -> Result<(MediaInfo, Box<dyn FrameSource>), StreamError> {
     decoding.check()?;
+    source.check()?;
     #[cfg(feature = "picture")]
     if let Some(file) = source.file.as_deref().filter(|file| crate::picture::content(file).is_some()) {
         let (media, frames) = super::stills::Stills::open(file, &source.name, span)?;

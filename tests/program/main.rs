@@ -10,6 +10,7 @@ mod support;
 mod bench_cli;
 mod config;
 mod cue;
+mod damaged_files;
 mod demo;
 mod discover;
 mod doctor;

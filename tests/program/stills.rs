@@ -330,3 +330,29 @@ q.save('q.png'); r.save('r.png')",
     assert_eq!(pictures(&at.join("small.tif")).unwrap().len(), 1);
     assert_eq!(succeeded(&run(at, "rgb.tif".as_ref(), &["--records", "-"])).len(), 3);
 }
+
+#[test]
+fn a_jpeg_that_ends_in_its_middle_is_refused_and_no_whole_one_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.jpg");
+    for (width, height) in [(1, 1), (8, 8), (9, 17), (16, 400), (400, 16), (64, 3), (200, 150)] {
+        for (quality, step) in [(1, 0), (50, 0), (95, 0), (1, 7), (60, 7), (100, 7)] {
+            // One colour, which takes a few bits for a block, or none that is like its neighbours.
+            let colour = |x: u32, y: u32| [x * step * 31 + y * step * 17, x * y * step, 90].map(|c| (c % 256) as u8);
+            let drawn = RgbImage::from_fn(width, height, |x, y| colour(x, y).into());
+            picture::write_jpeg(&path, &drawn, quality).unwrap();
+            assert_eq!(picture::decode(&path).unwrap().dimensions(), (width, height), "{quality} {step}");
+            let whole = std::fs::read(&path).unwrap();
+            let scan = whole.windows(2).rposition(|two| two == b"\xff\xda").unwrap() + 14;
+            if height < 100 || step == 0 {
+                continue;
+            }
+            for share in [0.1, 0.5, 0.8] {
+                let kept = scan + ((whole.len() - scan) as f64 * share) as usize;
+                std::fs::write(&path, [&whole[..kept], b"\xff\xd9"].concat()).unwrap();
+                let error = picture::decode(&path).unwrap_err().to_string();
+                assert!(error.contains("a.jpg") && error.contains("damaged"), "{width}x{height}: {error}");
+            }
+        }
+    }
+}
