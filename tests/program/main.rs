@@ -12,6 +12,7 @@ mod config;
 mod cue;
 mod demo;
 mod discover;
+mod docs;
 mod doctor;
 mod empty_scenes;
 mod eval;
