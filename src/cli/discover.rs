@@ -5,10 +5,9 @@ use super::exit::{Exit, Failure, Outcome};
 use super::failures;
 use super::interrupt::stop_flag;
 use super::localize::MethodArgs;
-use super::log;
 use super::model::{FeatureArg, ModelArgs};
 use super::past::{self, Ask, Tracked};
-use super::progress::Progress;
+use super::progress::{Progress, counted};
 use mostream::analyzer::{Analysis, AnalyzeError, Analyzer};
 use mostream::backbone::Feature;
 use mostream::discover::agreement::{nmi, purity};
@@ -29,7 +28,7 @@ use std::ffi::OsString;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 /// A box this near to an object's is of its class.
 const SAME_IOU: f64 = 0.5;
@@ -65,9 +64,6 @@ pub struct Args {
     boxes: MethodArgs,
     #[command(flatten)]
     cue: CueArgs,
-    /// Say nothing but errors
-    #[arg(short, long)]
-    quiet: bool,
     #[command(flatten)]
     model: ModelArgs,
 }
@@ -92,7 +88,6 @@ struct Search<'a> {
 }
 
 pub fn run(args: Args) -> Outcome {
-    log::be_quiet(args.quiet);
     if let Some(path) = &args.name {
         return name(path, &args.inputs);
     }
@@ -141,10 +136,14 @@ pub fn run(args: Args) -> Outcome {
         say_agreement(&assigned, &classes, groups.groups.len())?;
     }
     let (objects, made) = (assigned.len(), groups.groups.len());
-    let apart = groups.silhouette.map_or(String::new(), |s| format!(" (silhouette {s:.2})"));
-    info!("{pictures} pictures, {objects} objects, {made} groups{apart}");
-    info!("{}", folder.join("index.html").display());
-    info!("{}", folder.join("groups.json").display());
+    let (found, made) = (counted(objects as u64, "object"), counted(made as u64, "group"));
+    info!("{found} in {}, {made} of them", counted(pictures, "picture"));
+    groups.silhouette.iter().for_each(|apart| debug!("silhouette {apart:.2}"));
+    info!("{} shows the groups", folder.join("index.html").display());
+    info!(
+        "{file} holds them; to name one: mostream discover --name {file} 1=NAME",
+        file = folder.join("groups.json").display()
+    );
     if is_full {
         warn!("only the first {MAX_OBJECTS} objects were kept: give fewer inputs, or a larger --every");
     }

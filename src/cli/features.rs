@@ -11,9 +11,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 #[derive(clap::Args)]
-#[command(after_help = "Prints the grid as JSON: what `mostream localize` needs to know.\n\nExample:\n  \
+#[command(after_help = "Prints as JSON what `mostream localize` needs to know.\n\nExample:\n  \
 mostream features photo.jpg -o keys.npy\n  \
-mostream localize keys.npy --grid 30x40 --patch 8 --image 240x320")]
+mostream localize keys.npy --image 320x240 --patch 8")]
 pub struct Args {
     /// A PNG, JPEG, WebP, TIFF or BMP file
     image: PathBuf,
@@ -37,9 +37,10 @@ pub fn run(args: Args) -> Outcome {
     write(&args.output, &features).map_err(|error| Failure::unwritten(&args.output, error))?;
     let grid = backbone.layout().grid;
     let mut said = serde_json::json!({
-        "grid": [grid.rows, grid.cols],
+        "width": width,
+        "height": height,
         "patch": patch,
-        "image": [height, width],
+        "grid": { "rows": grid.rows, "cols": grid.cols },
         "feature": args.model.feature.name(),
         "model": id,
     });

@@ -5,7 +5,7 @@ use super::exit::{Exit, Failure, Outcome};
 use super::interrupt::stop_flag;
 use super::model::{FeatureArg, ModelArgs};
 use super::past::{self, Ask};
-use super::progress::Progress;
+use super::progress::{Progress, counted};
 use super::run::time_ns;
 use mostream::analyzer::{Analysis, AnalyzeError, Analyzer};
 use mostream::backbone::Feature;
@@ -30,7 +30,7 @@ use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
-use tracing::info;
+use tracing::{debug, info};
 
 #[derive(clap::Args)]
 #[command(
@@ -100,12 +100,17 @@ pub fn run(args: Args) -> Outcome {
     let caption = Caption { name: &subject.name, model, feature: args.model.feature.name(), time: subject.time };
     let page = page::html(&inspection, past.as_ref(), &subject.picture, &caption).map_err(Failure::internal)?;
     write(&output, page.as_bytes())?;
-    let candidates = inspection.candidates.len();
     let drawn = inspection.candidates.iter().filter(|c| matches!(c.fate, Fate::Drawn { .. })).count();
-    let objects = past.as_ref().map_or(String::new(), |past| {
-        format!("{} objects in frame {}; of the single picture ", past.record.objects.len(), past.record.frame)
-    });
-    info!("{}: {objects}{drawn} boxes of MOST from {candidates} clusters", output.display());
+    let objects = |count: usize| counted(count as u64, "object");
+    let found = match &past {
+        Some(past) => {
+            let (frame, with_past) = (past.record.frame, objects(past.record.objects.len()));
+            format!("{with_past} in frame {frame}, {drawn} in that picture by itself")
+        }
+        None => objects(drawn),
+    };
+    info!("{found}: {} shows why", output.display());
+    debug!("MOST made {}", counted(inspection.candidates.len() as u64, "cluster"));
 
     if let Some(folder) = &args.pngs {
         std::fs::create_dir_all(folder)
@@ -115,7 +120,7 @@ pub fn run(args: Args) -> Outcome {
         for (name, map) in &maps {
             write(&folder.join(format!("{name}.png")), &picture::to_png(map).map_err(Failure::internal)?)?;
         }
-        info!("{}: {} maps", folder.display(), maps.len());
+        info!("{}: {} as PNG files", folder.display(), counted(maps.len() as u64, "map"));
     }
     Ok(Exit::Done)
 }

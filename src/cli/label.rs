@@ -6,10 +6,9 @@ use super::failures;
 use super::groups::GroupsArg;
 use super::interrupt::stop_flag;
 use super::localize::MethodArgs;
-use super::log;
 use super::model::ModelArgs;
 use super::past::{self, Ask, Tracked};
-use super::progress::Progress;
+use super::progress::{Progress, counted};
 use clap::ValueEnum;
 use mostream::analyzer::{AnalyzeError, Analyzer, feature_for};
 use mostream::backbone::Feature;
@@ -34,7 +33,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 /// Of the JPEG files of the set.
 const QUALITY: u8 = 95;
@@ -84,9 +83,6 @@ pub struct Args {
     cue: CueArgs,
     #[command(flatten)]
     groups: GroupsArg,
-    /// Say nothing but errors
-    #[arg(short, long)]
-    quiet: bool,
     #[command(flatten)]
     model: ModelArgs,
 }
@@ -144,7 +140,6 @@ struct Labeller<'a> {
 }
 
 pub fn run(args: Args) -> Outcome {
-    log::be_quiet(args.quiet);
     let format = match args.format {
         FormatArg::Coco => Format::Coco,
         FormatArg::Yolo => Format::Yolo,
@@ -219,7 +214,7 @@ pub fn run(args: Args) -> Outcome {
 
     let mut labeller = Labeller {
         feature: feature_for(args.boxes.method, args.model.feature.into()),
-        progress: Progress::of(Some(inputs.len() as u64), "inputs"),
+        progress: Progress::of(Some(inputs.len() as u64), "input"),
         args: &args,
         settings: &settings,
         localizer,
@@ -451,8 +446,12 @@ impl Labeller<'_> {
         }
         let pictures = train + val;
         let folder = folder.display();
-        info!("{pictures} pictures, {objects} boxes; {duplicates} near-duplicates left out");
-        info!("{folder}; to look it over: {folder}/contact/page-001.html");
+        let sides = format!("{train} to train, {val} to validate");
+        info!("{} in {} ({sides})", counted(*objects, "object"), counted(pictures, "picture"));
+        info!("{folder} is the set, {folder}/contact/page-001.html shows its boxes");
+        if *duplicates > 0 {
+            debug!("{} left out", counted(*duplicates, "near-duplicate"));
+        }
         Ok(match (self.is_stopped(), failures.is_empty()) {
             (true, _) => Exit::Interrupted,
             (false, true) => Exit::Done,

@@ -1,10 +1,12 @@
 //! `mostream localize`: patch features from a NumPy file to boxes on stdout.
 
 use super::exit::{self, Exit, Failure, Outcome};
+use super::model::size;
 use mostream::fault::Kind;
 use mostream::geometry::{Grid, PatchLayout};
 use mostream::localize::{Found, LocalizeError, Localizer, MOST_MIN_SCORE, Method, PatchOutput};
 use mostream::npy::{self, NpyError};
+use mostream::record::{GridRecord, ObjectRecord};
 use mostream::run::spec::localizer;
 use serde::Serialize;
 use std::fs::File;
@@ -14,19 +16,23 @@ use std::path::PathBuf;
 const MAX_PATCHES: usize = 1 << 15;
 
 #[derive(clap::Args)]
+#[command(
+    after_help = "Prints a JSON object with the fields that a record of `mostream run` has (docs/record.md).\n\nExample:\n  \
+mostream localize keys.npy --image 320x240 --patch 8 --method lost"
+)]
 pub struct Args {
     /// A NumPy file of float32: patch features [N, D] row by row over the grid, without the CLS token; for dino-seg the CLS
     /// attention [heads, N]
     features: PathBuf,
-    /// Rows and columns of the patch grid
-    #[arg(long, value_name = "ROWSxCOLS", value_parser = grid)]
-    grid: Grid,
+    /// Width and height of the image in pixels, before it was padded to whole patches
+    #[arg(long, value_name = "WxH", value_parser = size)]
+    image: (u32, u32),
     /// Side of a patch in pixels
     #[arg(long, value_name = "PIXELS", value_parser = clap::value_parser!(u32).range(1..=4096))]
     patch: u32,
-    /// Height and width of the image in pixels, before it was padded to whole patches
-    #[arg(long, value_name = "HEIGHTxWIDTH", value_parser = pair::<u32>)]
-    image: (u32, u32),
+    /// Print what the boxes were made from, too: for most seeds, clusters and each patch's degree
+    #[arg(long)]
+    details: bool,
     #[command(flatten)]
     localizer: PaperArgs,
 }
@@ -67,14 +73,16 @@ impl PaperArgs {
     }
 }
 
+/// The fields of a record that features alone tell.
 #[derive(Serialize)]
 struct Output {
+    width: u32,
+    height: u32,
+    grid: GridRecord,
     method: Method,
-    /// `[xmin, ymin, xmax, ymax]`, half-open, image pixels.
-    boxes: Vec<[u32; 4]>,
-    scores: Vec<f32>,
-    #[serde(flatten)]
-    details: Details,
+    objects: Vec<ObjectRecord>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    details: Option<Details>,
 }
 
 #[derive(Serialize)]
@@ -86,45 +94,43 @@ enum Details {
 }
 
 pub fn run(args: Args) -> Outcome {
-    let (image_height, image_width) = args.image;
-    let layout = PatchLayout { grid: args.grid, patch: args.patch, image_width, image_height };
-    let unreadable = |why: NpyError| Failure::new(Kind::Input, format!("{}: {why}", args.features.display()));
+    let layout = layout(args.image, args.patch)?;
+    let file = args.features.display();
+    let unreadable = |why: NpyError| Failure::new(Kind::Input, format!("{file}: {why}"));
     let values = File::open(&args.features).map_err(NpyError::from).and_then(npy::read_matrix).map_err(unreadable)?;
-    let unusable = |error: LocalizeError| match error {
-        LocalizeError::Layout { .. } => Failure::new(Kind::Usage, error),
-        error => Failure::new(Kind::Input, format!("{}: {error}", args.features.display())),
+    let unusable = |error: LocalizeError| {
+        let asked = match error {
+            LocalizeError::RowCount { .. } | LocalizeError::AttentionWidth { .. } => ": check --image and --patch",
+            _ => "",
+        };
+        Failure::new(Kind::Input, format!("{file}: {error}{asked}"))
     };
     let method = args.localizer.method();
-    let output = PatchOutput::new(method, args.grid, values).map_err(unusable)?;
+    let output = PatchOutput::new(method, layout.grid, values).map_err(unusable)?;
     let (detections, found) = args.localizer.localizer().explain(&output, &layout).map_err(unusable)?;
-    let output = Output {
-        method,
-        boxes: detections.iter().map(|d| [d.bbox.xmin, d.bbox.ymin, d.bbox.xmax, d.bbox.ymax]).collect(),
-        scores: detections.iter().map(|d| d.score).collect(),
-        details: match found {
-            Found::Most(most) => Details::Most { seeds: most.seeds, clusters: most.clusters, degree: most.degrees },
-            Found::Lost(lost) => Details::OneSeed { seed: lost.seed },
-            Found::TokenCut(cut) => Details::OneSeed { seed: cut.seed },
-            Found::DinoSeg(_) => Details::None {},
-        },
-    };
+    let details = args.details.then(|| match found {
+        Found::Most(most) => Details::Most { seeds: most.seeds, clusters: most.clusters, degree: most.degrees },
+        Found::Lost(lost) => Details::OneSeed { seed: lost.seed },
+        Found::TokenCut(cut) => Details::OneSeed { seed: cut.seed },
+        Found::DinoSeg(_) => Details::None {},
+    });
+    let (width, height) = args.image;
+    let objects = detections.iter().map(|found| ObjectRecord::new(found, None, &layout, args.image, false)).collect();
+    let output = Output { width, height, grid: GridRecord::new(&layout, width, height), method, objects, details };
     let said = serde_json::to_string(&output).map_err(Failure::internal)?;
     exit::to_stdout(|out| writeln!(out, "{said}"))?;
     Ok(Exit::Done)
 }
 
-/// Two numbers, at least 1 each, joined by `x`.
-fn pair<T: std::str::FromStr + PartialOrd + From<u8>>(text: &str) -> Result<(T, T), String> {
-    let number = |text: &str| text.parse::<T>().ok().filter(|number| *number >= T::from(1));
-    let both = text.split_once('x').and_then(|(a, b)| Some((number(a)?, number(b)?)));
-    both.ok_or_else(|| "expected two whole numbers, at least 1, like 30x40".to_owned())
-}
-
-fn grid(text: &str) -> Result<Grid, String> {
-    let (rows, cols) = pair::<usize>(text)?;
-    match rows.checked_mul(cols) {
-        Some(patches) if patches <= MAX_PATCHES => Ok(Grid { rows, cols }),
-        _ => Err(format!("more than {MAX_PATCHES} patches")),
+/// How patches lie over an image of this size, `(width, height)`.
+fn layout((width, height): (u32, u32), patch: u32) -> Result<PatchLayout, Failure> {
+    let grid = Grid { rows: height.div_ceil(patch) as usize, cols: width.div_ceil(patch) as usize };
+    match grid.patches() {
+        ..=MAX_PATCHES => Ok(PatchLayout { grid, patch, image_width: width, image_height: height }),
+        patches => Err(Failure::new(
+            Kind::Usage,
+            format!("--image {width}x{height} has {patches} patches of {patch} px (expected at most {MAX_PATCHES})"),
+        )),
     }
 }
 

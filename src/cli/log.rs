@@ -17,7 +17,8 @@ use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 
 static IS_JSON: AtomicBool = AtomicBool::new(false);
-static IS_QUIET: AtomicBool = AtomicBool::new(false);
+/// The finest that is told; who sets it first is heard: the command line, before a file.
+static FINEST: OnceLock<Level> = OnceLock::new();
 /// What is drawn where the lines go.
 static BAR: Mutex<Option<WeakProgressBar>> = Mutex::new(None);
 
@@ -42,13 +43,36 @@ pub fn begin() {
     tracing::subscriber::set_global_default(tracing_subscriber::registry().with(Log).with(trace::Spans)).ok();
 }
 
-/// Leaves out what nobody must know.
-pub fn be_quiet(is_quiet: bool) {
-    IS_QUIET.store(is_quiet, Ordering::Relaxed);
+/// How much is told, of every command.
+#[derive(Clone, Copy, clap::Args)]
+pub struct Volume {
+    /// Say nothing but results, warnings and errors
+    #[arg(short, long, global = true)]
+    pub quiet: bool,
+    /// Say also how the work was done: rates, devices, what was copied
+    #[arg(short, long, global = true, conflicts_with = "quiet")]
+    pub verbose: bool,
+}
+
+impl Volume {
+    /// Holds from now on, unless something else was asked for before.
+    pub fn set(self) {
+        if self.quiet || self.verbose {
+            FINEST.set(if self.quiet { Level::WARN } else { Level::DEBUG }).ok();
+        }
+    }
+}
+
+fn finest() -> Level {
+    FINEST.get().copied().unwrap_or(Level::INFO)
 }
 
 pub fn is_quiet() -> bool {
-    IS_QUIET.load(Ordering::Relaxed)
+    finest() < Level::INFO
+}
+
+pub fn is_verbose() -> bool {
+    finest() > Level::INFO
 }
 
 /// Writes an object per line.
@@ -138,13 +162,12 @@ struct Log;
 
 impl<S: Subscriber> Layer<S> for Log {
     fn max_level_hint(&self) -> Option<LevelFilter> {
-        Some(LevelFilter::INFO)
+        Some(LevelFilter::DEBUG)
     }
 
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
         let level = *event.metadata().level();
-        let finest = if is_quiet() { Level::WARN } else { Level::INFO };
-        if level > finest || !event.metadata().target().starts_with("mostream") {
+        if level > finest() || !event.metadata().target().starts_with("mostream") {
             return;
         }
         let mut said = Said::default();

@@ -33,6 +33,8 @@ use exit::Outcome;
 struct Cli {
     #[command(subcommand)]
     command: Command,
+    #[command(flatten)]
+    volume: log::Volume,
 }
 
 #[derive(Subcommand)]
@@ -70,9 +72,10 @@ enum Command {
 /// Reads the command line and does what it asks.
 pub fn main() -> std::process::ExitCode {
     let matches = Cli::command().get_matches();
-    let command = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit()).command;
+    let Cli { command, volume } = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     let of_command = matches.subcommand().map_or(&matches, |(_, matches)| matches);
     log::begin();
+    volume.set();
     let exit = exit::report(interrupt::spare_large_files().and_then(|()| outcome(command, of_command)));
     log::finish();
     exit

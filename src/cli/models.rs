@@ -89,9 +89,6 @@ pub struct PullArgs {
     /// Failures in a row after which to give up
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(0..=1000))]
     retries: u32,
-    /// No progress
-    #[arg(short, long)]
-    quiet: bool,
 }
 
 #[derive(clap::Args)]
@@ -262,7 +259,6 @@ fn pull(args: PullArgs) -> Outcome {
     let mirror = args.mirror.filter(|mirror| !mirror.is_empty());
     let options = Options { mirror, timeout: Duration::from_secs_f64(args.timeout), retries: args.retries };
     let stop = interrupt::signals(false, "stopping")?.stop;
-    log::be_quiet(args.quiet);
     let mut shown = Shown::new();
     let pulled = Store::of_user()?
         .pull(&args.name, args.from.as_deref(), args.again, &options, &stop, &mut |event| shown.tell(event));
@@ -393,7 +389,7 @@ fn export(args: &ExportArgs) -> Outcome {
         "feature": args.feature.name(),
         "input": { "name": onnx.input, "type": "uint8", "shape": ["batch", height, width, 3] },
         "output": { "name": onnx.output, "type": "float32", "shape": ["batch", onnx.output_shape[0], onnx.output_shape[1]] },
-        "grid": [onnx.layout.grid.rows, onnx.layout.grid.cols],
+        "grid": { "rows": onnx.layout.grid.rows, "cols": onnx.layout.grid.cols },
         "patch": about.patch,
         "opset": onnx.opset,
         "bytes": onnx.bytes.len(),

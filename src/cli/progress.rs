@@ -8,6 +8,11 @@ use tracing::info;
 
 const LINE_EVERY: Duration = Duration::from_secs(5);
 
+/// So many of it: `1 frame`, `2 frames`.
+pub fn counted(count: u64, one: &str) -> String {
+    format!("{count} {one}{}", if count == 1 { "" } else { "s" })
+}
+
 /// Progress through `total` frames or other units, where their number is known.
 pub enum Progress {
     Bar(ProgressBar),
@@ -17,10 +22,10 @@ pub enum Progress {
 
 impl Progress {
     pub fn new(total: Option<u64>) -> Self {
-        Self::of(total, "frames")
+        Self::of(total, "frame")
     }
 
-    /// Counts `unit`, a plural.
+    /// Counts `unit`, a singular.
     pub fn of(total: Option<u64>, unit: &'static str) -> Self {
         if log::is_quiet() {
             return Self::Quiet;
@@ -30,12 +35,12 @@ impl Progress {
         }
         let bar = ProgressBar::with_draw_target(total, ProgressDrawTarget::stderr_with_hz(5));
         let template = match total {
-            Some(_) => format!("{{bar:30}} {{pos}}/{{len}} {unit}  {{rate}}  {{eta}} left  {{msg}}"),
-            None => format!("{{spinner}} {{pos}} {unit}  {{rate}}  {{msg}}"),
+            Some(_) => format!("{{bar:30}} {{pos}}/{{len}} {unit}s  {{rate}}  {{eta}} left  {{msg}}"),
+            None => format!("{{spinner}} {{pos}} {unit}s  {{rate}}  {{msg}}"),
         };
         if let Ok(style) = ProgressStyle::with_template(&template) {
             let rate = move |state: &indicatif::ProgressState, out: &mut dyn std::fmt::Write| {
-                write!(out, "{:.1} {unit}/s", state.per_sec()).ok();
+                write!(out, "{:.1} {unit}s/s", state.per_sec()).ok();
             };
             bar.set_style(style.with_key("rate", rate));
         }
@@ -63,15 +68,16 @@ impl Progress {
         match self {
             Self::Bar(bar) => {
                 bar.set_position(frames);
-                bar.set_message(format!("{objects} boxes"));
+                bar.set_message(counted(objects, "object"));
             }
             Self::Lines { total, unit, start, last } if last.elapsed() >= LINE_EVERY => {
                 *last = Instant::now();
                 let rate = frames as f64 / start.elapsed().as_secs_f64();
-                let left = total.and_then(|total| total.checked_sub(frames));
+                let left = total.and_then(|total| total.checked_sub(frames)).filter(|_| frames > 0);
                 let eta = left.map_or(String::new(), |left| format!(", {:.0} s left", left as f64 / rate));
-                let of = total.map_or(String::new(), |total| format!("/{total}"));
-                info!("{frames}{of} {unit}, {rate:.1} {unit}/s, {objects} boxes{eta}");
+                let done = total
+                    .map_or_else(|| counted(frames, unit), |total| format!("{frames} of {}", counted(total, unit)));
+                info!("{done}, {rate:.1} per second, {} so far{eta}", counted(objects, "object"));
             }
             Self::Lines { .. } | Self::Quiet => {}
         }

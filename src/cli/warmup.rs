@@ -9,7 +9,7 @@ use mostream::run::inputs::{self, Input};
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::time::Instant;
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 #[derive(clap::Args)]
 #[command(
@@ -48,13 +48,8 @@ pub fn run(args: Args) -> Outcome {
         waiting.finish();
         let backbone = backbone?;
         let placement = backbone.placement();
-        info!(
-            "{width}x{height} is ready on {} in {}, batches of up to {}, after {:.1} s",
-            placement.device,
-            placement.precision,
-            backbone.batch(),
-            start.elapsed().as_secs_f64()
-        );
+        info!("{width}x{height} is ready on {} in {}", placement.device, placement.precision);
+        debug!("batches of up to {}, after {:.1} s", backbone.batch(), start.elapsed().as_secs_f64());
     }
     Ok(Exit::Done)
 }

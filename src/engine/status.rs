@@ -12,6 +12,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
 use std::num::ParseIntError;
+use std::ops::Add;
 use std::str::FromStr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -70,6 +71,8 @@ struct Now {
     objects: u64,
     /// In the records of all frames, those with held boxes, too.
     boxes: u64,
+    /// Frames whose records have some.
+    with_boxes: u64,
     objects_now: usize,
     connections: u64,
     happened: Happened,
@@ -93,6 +96,33 @@ pub struct Happened {
     pub counts: BTreeMap<(EventName, Option<String>), u64>,
     /// Ids of those that go on.
     pub open: BTreeSet<u64>,
+}
+
+/// What was found, in numbers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Frames that have a record, and those of them in which something is.
+    pub frames: u64,
+    pub with_boxes: u64,
+    /// In the records of all frames.
+    pub boxes: u64,
+    /// Things that came (`--cue time`), and what else happened.
+    pub things: u64,
+    pub events: u64,
+}
+
+impl Add for Tally {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self {
+            frames: self.frames + other.frames,
+            with_boxes: self.with_boxes + other.with_boxes,
+            boxes: self.boxes + other.boxes,
+            things: self.things + other.things,
+            events: self.events + other.events,
+        }
+    }
 }
 
 /// What is known of a source at one moment.
@@ -322,6 +352,7 @@ impl SourceStatus {
             now.objects_now = record.objects.len();
             now.finished += 1;
             now.boxes += record.objects.len() as u64;
+            now.with_boxes += u64::from(!record.objects.is_empty());
             now.frame_times.push_back(Instant::now());
             now.forget_old_times();
             if record.inferred {
@@ -395,6 +426,24 @@ impl SourceStatus {
     /// Frames with a record; about how many there will be, where that is known; boxes in them so far.
     pub fn progress(&self) -> (u64, Option<u64>, u64) {
         self.with(|now| (now.finished, now.expected, now.boxes))
+    }
+
+    /// What was found in all frames so far.
+    pub fn found(&self) -> Tally {
+        self.with(|now| {
+            let happened = |is_thing: bool| {
+                let of_kind =
+                    now.happened.counts.iter().filter(|((event, _), _)| (*event == EventName::Object) == is_thing);
+                of_kind.map(|(_, count)| count).sum()
+            };
+            Tally {
+                frames: now.finished,
+                with_boxes: now.with_boxes,
+                boxes: now.boxes,
+                things: happened(true),
+                events: happened(false),
+            }
+        })
     }
 
     /// Of the last inferred frames, from clock time to record.
@@ -484,6 +533,7 @@ impl Now {
             broken: 0,
             objects: 0,
             boxes: 0,
+            with_boxes: 0,
             objects_now: 0,
             connections: 0,
             happened: Happened::default(),

@@ -77,15 +77,15 @@ pub struct Detection {
 /// Why features cannot be localized.
 #[derive(Debug, thiserror::Error, PartialEq)]
 pub enum LocalizeError {
-    #[error("a grid of {rows}x{cols} has no patches (expected at least 1x1)")]
+    #[error("{rows} rows of {cols} patches are none (expected at least one patch)")]
     EmptyGrid { rows: usize, cols: usize },
-    #[error("features have {got} rows, but a grid of {rows}x{cols} needs {}", rows * cols)]
+    #[error("features have {got} rows, but {rows} rows of {cols} patches need {}", rows * cols)]
     RowCount { got: usize, rows: usize, cols: usize },
     #[error("features have no columns (expected a width of at least 1)")]
     NoColumns,
     #[error("feature {column} of patch {patch} is {value} (expected a finite number)")]
     NotFinite { patch: usize, column: usize, value: f32 },
-    #[error("the attention reaches {got} patches, but a grid of {rows}x{cols} has {}", rows * cols)]
+    #[error("the attention reaches {got} patches, but {rows} rows of {cols} patches are {}", rows * cols)]
     AttentionWidth { got: usize, rows: usize, cols: usize },
     #[error("the attention holds no head (expected at least 1)")]
     NoHeads,
@@ -94,7 +94,7 @@ pub enum LocalizeError {
     #[error("{method} cannot read this output of the backbone (expected {})", method.reads())]
     WrongOutput { method: Method },
     #[error(
-        "an image of {image_height}x{image_width} px (height x width) does not end in the last row and column of {rows}x{cols} patches of {patch} px"
+        "an image of {image_width}x{image_height} px does not end in the last of {rows} rows and {cols} columns of patches of {patch} px"
     )]
     Layout { rows: usize, cols: usize, patch: u32, image_width: u32, image_height: u32 },
 }

@@ -3,6 +3,8 @@
 //! A source's pictures are encoded once, for all its clients, and only while there are any; who joins gets the newest as a key frame at once, also where
 //! the source is gone. Pictures are handed over without waiting: what the encoder or a client has no time for is left out, and a client that reads
 //! nothing is dropped by the server.
+//!
+//! Whoever must log in does so before anything is described. With a certificate all goes through the one encrypted connection, pictures too.
 
 use super::encoding::{Timeline, insert_encoder, running_ns};
 use super::picture_of;
@@ -10,6 +12,7 @@ use crate::engine::sink::{Ending, Message, Picture, Sink, SinkError, Wish, wish_
 use crate::stream::{self, StreamError, launch, output};
 use gst::glib;
 use gst::prelude::*;
+use gst_rtsp_server::gio;
 use gst_rtsp_server::prelude::*;
 use gstreamer as gst;
 use gstreamer_app as gst_app;
@@ -17,6 +20,8 @@ use gstreamer_rtsp_server as gst_rtsp_server;
 use gstreamer_video as gst_video;
 use std::collections::HashMap;
 use std::net::{SocketAddr, TcpListener};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread::{Builder, JoinHandle};
@@ -33,9 +38,84 @@ const CLEANUP: Duration = Duration::from_secs(5);
 /// The sources' paths, and what is shown there once there is a picture.
 type Paths = HashMap<String, Weak<Stage>>;
 
+/// Who may watch, and over what.
+#[derive(Default)]
+pub struct Access {
+    /// The user name and the password that clients are asked for; none lets everybody in.
+    pub login: Option<(String, String)>,
+    /// What the server proves itself with, and encrypts; none serves in the clear.
+    pub identity: Option<Identity>,
+}
+
+/// A certificate with its private key.
+pub struct Identity(gio::TlsCertificate);
+
+impl Identity {
+    /// From PEM files, of which the first may hold those who vouch for the certificate, too.
+    pub fn read(certificate: &Path, key: &Path) -> Result<Self, StreamError> {
+        let fail = |why: String| StreamError::Input { input: certificate.display().to_string(), why };
+        if !gio::TlsBackend::default().supports_tls() {
+            return Err(fail("GLib has no TLS here; install it: apt-get install glib-networking".into()));
+        }
+        let read = gio::TlsCertificate::from_files(certificate, key).map_err(|error| StreamError::Input {
+            input: format!("{}, {}", certificate.display(), key.display()),
+            why: error.message().to_owned(),
+        })?;
+        // Nothing says whether they belong together but their use.
+        shake_hands(&read).map_err(|error| {
+            fail(format!("is {} its key? No TLS connection comes about with them: {}", key.display(), error.message()))
+        })?;
+        Ok(Self(read))
+    }
+}
+
+/// Greets a client of its own, which trusts everybody.
+fn shake_hands(certificate: &gio::TlsCertificate) -> Result<(), glib::Error> {
+    let (near, far) =
+        UnixStream::pair().map_err(|error| glib::Error::new(gio::IOErrorEnum::Failed, &error.to_string()))?;
+    let connection =
+        |end: UnixStream| gio::Socket::from_fd(end.into()).map(|end| end.connection_factory_create_connection());
+    let server = gio::TlsServerConnection::new(&connection(near)?, Some(certificate))?;
+    let client = gio::TlsClientConnection::new(&connection(far)?, None::<&gio::NetworkAddress>)?;
+    client.connect_accept_certificate(|_, _, _| true);
+    glib::MainContext::new().block_on(async {
+        // A server that cannot go on hangs up.
+        let serve = async move { server.handshake_future(glib::Priority::DEFAULT).await.is_ok() };
+        glib::MainContext::ref_thread_default().spawn_local(serve);
+        client.handshake_future(glib::Priority::DEFAULT).await
+    })
+}
+
+/// The one role of who has logged in, and of everybody where nobody has to.
+const VIEWER: &str = "viewer";
+
+/// What holds for all clients; none where nobody is asked for anything and nothing is encrypted.
+fn auth(access: &Access) -> Option<gst_rtsp_server::RTSPAuth> {
+    if access.login.is_none() && access.identity.is_none() {
+        return None;
+    }
+    let auth = gst_rtsp_server::RTSPAuth::new();
+    auth.set_realm(Some("mostream"));
+    auth.set_tls_certificate(access.identity.as_ref().map(|identity| &identity.0));
+    let mut viewer = gst_rtsp_server::RTSPToken::builder().field("media.factory.role", VIEWER).build();
+    match &access.login {
+        Some((user, password)) => {
+            use gst_rtsp_server::gst_rtsp::RTSPAuthMethod::{Basic, Digest};
+            // In the clear, no password goes over the network.
+            auth.set_supported_methods(if access.identity.is_some() { Basic } else { Digest });
+            auth.add_basic(&gst_rtsp_server::RTSPAuth::make_basic(user, password), &viewer);
+            auth.add_digest(user, password, &viewer);
+        }
+        None => auth.set_default_token(Some(&mut viewer)),
+    }
+    Some(auth)
+}
+
 /// The server. It ends with its last sink.
 pub struct RtspServer {
     address: SocketAddr,
+    /// All goes through the encrypted connection.
+    is_secure: bool,
     encoder: &'static str,
     server: gst_rtsp_server::RTSPServer,
     paths: Arc<Mutex<Paths>>,
@@ -45,7 +125,7 @@ pub struct RtspServer {
 
 impl RtspServer {
     /// Listens at this address; port 0 is any that is free.
-    pub fn bind(address: SocketAddr) -> Result<Arc<Self>, StreamError> {
+    pub fn bind(address: SocketAddr, access: &Access) -> Result<Arc<Self>, StreamError> {
         let fail = |why: &dyn std::fmt::Display| StreamError::Output {
             output: format!("rtsp://{address}"),
             why: format!("the server cannot listen there: {why}"),
@@ -59,6 +139,7 @@ impl RtspServer {
         let server = gst_rtsp_server::RTSPServer::new();
         server.set_address(&address.ip().to_string());
         server.set_service(&address.port().to_string());
+        server.set_auth(auth(access).as_ref());
         let sessions = gst_rtsp_server::RTSPSessionPool::new();
         sessions.set_max_sessions(MAX_SESSIONS);
         server.set_session_pool(Some(&sessions));
@@ -89,6 +170,7 @@ impl RtspServer {
         let thread = Builder::new().name("rtsp".into()).spawn(move || own.run()).map_err(|error| fail(&error))?;
         Ok(Arc::new(Self {
             address: SocketAddr::new(address.ip(), port),
+            is_secure: access.identity.is_some(),
             encoder,
             server,
             paths,
@@ -153,7 +235,8 @@ struct Now {
 impl RtspSink {
     /// Where clients find it.
     pub fn url(&self) -> String {
-        format!("rtsp://{}{}", self.server.address, self.path)
+        let scheme = if self.server.is_secure { "rtsps" } else { "rtsp" };
+        format!("{scheme}://{}{}", self.server.address, self.path)
     }
 
     fn mount(&self, picture: &Picture) -> Result<Arc<Stage>, String> {
@@ -164,6 +247,12 @@ impl RtspSink {
         let factory = gst_rtsp_server::RTSPMediaFactory::new();
         factory.set_launch(&launch::lines(MEDIA).collect::<Vec<_>>().join(" "));
         factory.set_shared(true);
+        if self.server.is_secure {
+            factory.set_protocols(gst_rtsp_server::gst_rtsp::RTSPLowerTrans::TCP);
+        }
+        let may =
+            gst::Structure::builder(VIEWER).field("media.factory.access", true).field("media.factory.construct", true);
+        factory.add_role_from_structure(&may.build());
         let (shared, encoder) = (stage.clone(), self.server.encoder);
         factory.connect_media_configure(move |_, media| {
             let bin = media.element().downcast::<gst::Bin>().map_err(|_| "no bin".to_owned());

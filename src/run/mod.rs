@@ -61,7 +61,7 @@ use crate::engine::{Backbones, Ended, Engine, EngineError, Fault, Outcome, Task}
 use crate::fault::{Kind, OfKind};
 use crate::picture::PictureError;
 use crate::publish::records::{Lines, Records};
-use crate::publish::rtsp::RtspServer;
+use crate::publish::rtsp::{Access, RtspServer};
 use crate::stream::StreamError;
 use crate::web::{self, WebError};
 use crate::zones::Regions;
@@ -187,6 +187,7 @@ struct Prepared {
     board: Arc<Board>,
     page: Option<SocketAddr>,
     web_token: Option<String>,
+    access: Access,
     window: Option<Window>,
 }
 
@@ -198,10 +199,12 @@ impl Prepared {
         let of_all = Place::of_all;
         let web_token = shared.web_token.as_deref().map(token::read).transpose();
         let web_token = faults.note(of_all("web-token"), web_token).flatten();
+        let access = token::access(&shared, faults);
         let given = Vec::from_iter(given.iter().map(|source| source.over(&each)));
         let planned = sources::plan(&given, &Taken::default(), faults);
         let is_live = planned.iter().any(Planned::is_live);
-        let of_run = [&shared.web_token, &shared.groups, &shared.model].into_iter().flatten();
+        let of_server = [&shared.web_token, &shared.rtsp_out_credentials, &shared.rtsp_out_cert, &shared.rtsp_out_key];
+        let of_run = of_server.into_iter().chain([&shared.groups, &shared.model]).flatten();
         let read = Vec::from_iter(of_run.filter(|path| path.is_file()).cloned());
         let own = outputs::plan(&planned, &shared, options.observe, &[], &read, faults);
         for (path, key) in [(&shared.records, "records"), (&shared.events, "events")] {
@@ -253,12 +256,12 @@ impl Prepared {
             options: setup.shared.session_options(),
             checkpoint,
         };
-        Ok(Self { given, each, ready, setup, task, models, board: Arc::default(), page, web_token, window })
+        Ok(Self { given, each, ready, setup, task, models, board: Arc::default(), page, web_token, access, window })
     }
 
     /// Listens for who looks on.
     fn serve(&mut self) -> Result<(), Wrong> {
-        let rtsp = self.setup.shared.rtsp_out.map(RtspServer::bind).transpose();
+        let rtsp = self.setup.shared.rtsp_out.map(|address| RtspServer::bind(address, &self.access)).transpose();
         self.setup.rtsp = rtsp.map_err(|error| Place::of_all("rtsp-out").wrong(error))?;
         let (board, token) = (&self.board, &self.web_token);
         let serve = |address| web::Server::start(address, board.clone(), token.clone(), web::Options::default());

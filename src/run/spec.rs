@@ -58,6 +58,12 @@ pub struct Shared {
     pub web_token: Option<PathBuf>,
     /// Where the annotated videos are served over RTSP.
     pub rtsp_out: Option<SocketAddr>,
+    /// A file with USER:PASSWORD in its first line, which clients are asked for.
+    pub rtsp_out_credentials: Option<PathBuf>,
+    /// The server's certificate, PEM: it then speaks TLS only.
+    pub rtsp_out_cert: Option<PathBuf>,
+    /// The certificate's private key, PEM.
+    pub rtsp_out_key: Option<PathBuf>,
     pub method: Option<Method>,
     /// From 0 to 1.
     pub min_score: Option<f32>,
@@ -72,8 +78,10 @@ pub struct Shared {
     pub timings: bool,
     /// Of the program: a file that is cut off, damaged or shorter than it says makes an exit code of its own.
     pub strict: bool,
-    /// Of the program: only errors are said.
+    /// Of the program: only warnings and errors are said.
     pub quiet: bool,
+    /// Of the program: how the work was done is said, too.
+    pub verbose: bool,
     /// Of the program: the log is JSON.
     pub log_json: bool,
     /// Of the program: where it is written which thread was at what.
@@ -442,6 +450,9 @@ impl Shared {
         if let Some(score) = self.min_score.filter(|score| !(0.0..=1.0).contains(score)) {
             return wrong("min-score", format!("expected a number from 0 to 1, not {score}"));
         }
+        if self.quiet && self.verbose {
+            return wrong("verbose", "quiet says that little is told: leave out one of them".into());
+        }
         if self.min_score.is_some() && self.paper {
             return wrong("min-score", "the paper's boxes have no lower bound: leave out paper, or this".into());
         }
@@ -453,15 +464,39 @@ impl Shared {
                 return wrong(key, "it is of a model, and none is named (model)".into());
             }
         }
+        let is_open = |address: SocketAddr| !address.ip().to_canonical().is_loopback();
         match (self.web, &self.web_token) {
-            (None, Some(_)) => wrong("web-token", "there is no page to ask for it (web)".into()),
-            (Some(address), None) if !address.ip().to_canonical().is_loopback() => wrong(
+            (None, Some(_)) => wrong("web-token", "there is no page to ask for it (web)".into())?,
+            (Some(address), None) if is_open(address) => wrong(
                 "web",
                 format!(
                     "the page on {address} shows the pictures to whoever reaches that address: name a file with a token \
                      (web-token), or serve 127.0.0.1 only"
                 ),
+            )?,
+            _ => {}
+        }
+        let of_server = [
+            ("rtsp-out-credentials", &self.rtsp_out_credentials),
+            ("rtsp-out-cert", &self.rtsp_out_cert),
+            ("rtsp-out-key", &self.rtsp_out_key),
+        ];
+        match (self.rtsp_out, of_server.iter().find(|(_, file)| file.is_some())) {
+            (None, Some((key, _))) => wrong(key, "nothing is served over RTSP (rtsp-out)".into()),
+            (Some(address), _) if self.rtsp_out_credentials.is_none() && is_open(address) => wrong(
+                "rtsp-out",
+                format!(
+                    "the videos on {address} are shown to whoever reaches that address: name a file with USER:PASSWORD \
+                     (rtsp-out-credentials), or serve 127.0.0.1 only"
+                ),
             ),
+            _ if self.rtsp_out_cert.is_some() != self.rtsp_out_key.is_some() => {
+                let (given, other) = if self.rtsp_out_cert.is_some() { (1, 2) } else { (2, 1) };
+                wrong(
+                    of_server[given].0,
+                    format!("a certificate and its key go together: name the other, too ({})", of_server[other].0),
+                )
+            }
             _ => Ok(()),
         }
     }

@@ -227,7 +227,7 @@ fn the_decoder_is_chosen_and_told_and_the_pipeline_printed_without_secrets() {
     assert!(out.contains("door: rtspsrc ") && out.contains("clip: filesrc ") && !out.contains("s3cret"), "{out}");
     let (code, _, err) = said(&["--decoder", "nosuchdec", "a.mp4"]);
     assert!(code == Some(6) && err.contains("nosuchdec") && err.contains("avdec_h264"), "{code:?} {err}");
-    let (code, _, err) = said(&["--decoder", "openh264dec", "--records", "-", "a.mp4"]);
+    let (code, _, err) = said(&["--decoder", "openh264dec", "--records", "-", "a.mp4", "--verbose"]);
     assert!(code == Some(0) && err.contains("decoded by openh264dec"), "{err}");
     let config = "decoder = \"avdec_h264\"\nrecords = \"c.jsonl\"\n[[source]]\ninput = \"a.mp4\"\n[[source]]\nname = \"b\"\n\
                   input = \"a.mp4\"\ndecoder = \"openh264dec\"\n";

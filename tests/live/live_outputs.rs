@@ -1,10 +1,13 @@
 //! What live runs write, show and send: judged by ffprobe and ffmpeg, from pictures drawn here.
 
-use crate::support::camera::free_port;
+use crate::support::camera::{Wire, free_port};
+use crate::support::certificate;
 use crate::support::clips::{luma, probe};
 use crate::support::program::{alone, stderr};
 use crate::support::scene::{self, Shape, Texture, Thing};
 use gstreamer as gst;
+use gstreamer::prelude::*;
+use gstreamer_rtsp_server::gio;
 use gstreamer_video as gst_video;
 use mostream::engine::sink::{Ending, Message, Picture, Sink};
 use mostream::geometry::{Grid, PatchLayout};
@@ -12,7 +15,7 @@ use mostream::localize::Method;
 use mostream::publish::file::FileSink;
 use mostream::publish::push::{PushSink, Target};
 use mostream::publish::records::{Lines, Records};
-use mostream::publish::rtsp::RtspServer;
+use mostream::publish::rtsp::{Access, Identity, RtspServer};
 use mostream::publish::window::WindowSink;
 use mostream::record::{CaptureClock, FrameRecord, GridRecord, LiveRecord, SourceState, StateRecord, VERSION};
 use std::io::{BufRead, BufReader, Read, Write};
@@ -348,12 +351,15 @@ fn several_sources_share_a_file_of_whole_lines() {
 #[test]
 fn rtsp_clients_see_the_source() {
     let scene = Scene::new();
-    let server = RtspServer::bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let server = RtspServer::bind("127.0.0.1:0".parse().unwrap(), &Access::default()).unwrap();
     let mut sink = server.sink("front door");
     assert_eq!(server.sink("front/door").url(), format!("{}-2", sink.url()));
     let url = sink.url();
     assert!(url.ends_with("/front-door"), "{url}");
-    let taken = RtspServer::bind(url.split('/').nth(2).unwrap().parse().unwrap()).err().unwrap().to_string();
+    let taken = RtspServer::bind(url.split('/').nth(2).unwrap().parse().unwrap(), &Access::default())
+        .err()
+        .unwrap()
+        .to_string();
     assert!(taken.contains("127.0.0.1") && taken.contains("in use"), "{taken}");
     // The path is there with the first picture.
     sink.take(&scene.message(0, 0, None)).unwrap();
@@ -379,10 +385,103 @@ fn rtsp_clients_see_the_source() {
     assert!(!receive(&format!("-i {url}"), 1).wait().unwrap().success());
 }
 
+/// Pictures that GStreamer takes from an RTSP address, of which it trusts the certificate in a file alone; or why it does not.
+fn watch(url: &str, login: Option<(&str, &str)>, trusted: &Path) -> Result<usize, String> {
+    let (pipeline, frames) = (gst::Pipeline::new(), std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0)));
+    let source = gst::ElementFactory::make("rtspsrc").property("location", url).build().unwrap();
+    source.set_property("tls-database", gio::TlsFileDatabase::new(trusted).unwrap());
+    if let Some((user, password)) = login {
+        source.set_property("user-id", user);
+        source.set_property("user-pw", password);
+    }
+    let sink = gst::ElementFactory::make("fakesink")
+        .property("signal-handoffs", true)
+        .property("sync", false)
+        .build()
+        .unwrap();
+    let seen = frames.clone();
+    sink.connect("handoff", false, move |_| {
+        seen.fetch_add(1, Ordering::SeqCst);
+        None
+    });
+    pipeline.add_many([&source, &sink]).unwrap();
+    let into = sink.clone();
+    source.connect_pad_added(move |_, pad| drop(pad.link(&into.static_pad("sink").unwrap())));
+    pipeline.set_state(gst::State::Playing).ok();
+    let bus = pipeline.bus().unwrap();
+    let outcome = loop {
+        let error = bus.timed_pop_filtered(gst::ClockTime::from_mseconds(20), &[gst::MessageType::Error]);
+        match error.as_deref().map(gst::MessageRef::view) {
+            Some(gst::MessageView::Error(error)) => break Err(format!("{} {:?}", error.error(), error.debug())),
+            _ if frames.load(Ordering::SeqCst) >= 10 => break Ok(frames.load(Ordering::SeqCst)),
+            _ => {}
+        }
+    };
+    pipeline.set_state(gst::State::Null).unwrap();
+    outcome
+}
+
+#[test]
+fn over_tls_only_who_logs_in_sees_the_source_and_knows_the_server() {
+    let scene = Scene::new();
+    let (folder, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    [&folder, &other].into_iter().for_each(|folder| certificate::make(folder.path()));
+    let [certificate, key, stranger] =
+        [folder.path().join("certificate.pem"), folder.path().join("key.pem"), other.path().join("certificate.pem")];
+    let identity = Identity::read(&certificate, &key).unwrap();
+    assert!(Identity::read(&stranger, &key).is_err(), "it is another's key");
+    let access = Access { login: Some(("viewer".into(), "s3cret-word".into())), identity: Some(identity) };
+    let server = RtspServer::bind("127.0.0.1:0".parse().unwrap(), &access).unwrap();
+    let mut sink = server.sink("door");
+    let url = sink.url();
+    assert!(url.starts_with("rtsps://"), "{url}");
+    sink.take(&scene.message(0, 0, None)).unwrap();
+    scene.play(Box::new(sink), || {
+        let login = Some(("viewer", "s3cret-word"));
+        assert!(watch(&url, login, &certificate).unwrap() >= 10);
+        for (login, trusted, why) in [
+            (login, &stranger, "certificate"),
+            (Some(("viewer", "wrong-word")), &certificate, "Unauthorized"),
+            (None, &certificate, "Unauthorized"),
+        ] {
+            let refused = watch(&url, login, trusted).unwrap_err();
+            assert!(refused.to_lowercase().contains(&why.to_lowercase()), "{refused}");
+        }
+        // ffmpeg, another's TLS; and in the clear nobody.
+        let with_login = url.replace("://", "://viewer:s3cret-word@");
+        assert_eq!(received(receive(&format!("-i {with_login}"), 10)), 10);
+        for address in [url.clone(), with_login.replace("rtsps", "rtsp")] {
+            assert!(!receive(&format!("-i {address}"), 1).wait().unwrap().success(), "{address}");
+        }
+    });
+}
+
+#[test]
+fn in_the_clear_a_login_is_asked_for_and_never_sent_as_it_is() {
+    let scene = Scene::new();
+    let access = Access { login: Some(("viewer".into(), "s3cret-word".into())), identity: None };
+    let server = RtspServer::bind("127.0.0.1:0".parse().unwrap(), &access).unwrap();
+    let mut sink = server.sink("door");
+    sink.take(&scene.message(0, 0, None)).unwrap();
+    let port = sink.url().split([':', '/']).nth(4).unwrap().parse().unwrap();
+    scene.play(Box::new(sink), || {
+        let wire = Wire::to(port);
+        let address = |login: &str| format!("-rtsp_transport tcp -i rtsp://{login}127.0.0.1:{}/door", wire.port);
+        assert_eq!(received(receive(&address("viewer:s3cret-word@"), 10)), 10);
+        for login in ["", "viewer:wrong-word@", "other:s3cret-word@"] {
+            assert!(!receive(&address(login), 1).wait().unwrap().success(), "{login}");
+        }
+        let asked = wire.asked();
+        // In Basic it would be in Base64.
+        assert!(asked.contains("Authorization: Digest") && !asked.contains("s3cret"), "{asked}");
+        assert!(!asked.contains("Authorization: Basic"), "{asked}");
+    });
+}
+
 #[test]
 fn an_rtsp_client_that_reads_nothing_stops_nobody() {
     let scene = Scene::sized((640, 360), true);
-    let mut sink = RtspServer::bind("127.0.0.1:0".parse().unwrap()).unwrap().sink("noise");
+    let mut sink = RtspServer::bind("127.0.0.1:0".parse().unwrap(), &Access::default()).unwrap().sink("noise");
     let url = sink.url();
     sink.take(&scene.message(0, 0, None)).unwrap();
     scene.play(Box::new(sink), || {

@@ -118,7 +118,7 @@ fn people_are_told_in_tables_and_nothing_is_left_behind() {
     let scratch = folder.path().join("scratch");
     std::fs::create_dir(&scratch).unwrap();
     let ran = Command::new(PROGRAM)
-        .args(["bench", "--size", "64x48", "--rounds", "1", "--method", "lost"])
+        .args(["bench", "--size", "64x48", "--rounds", "1", "--method", "lost", "--verbose"])
         .arg(&clip.path)
         .env("TMPDIR", &scratch)
         .output()

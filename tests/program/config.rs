@@ -1,6 +1,7 @@
 //! `config check`, which is `run` up to the first frame: each fault with its line, and nothing written.
 
 use crate::support::camera::free_port;
+use crate::support::certificate;
 use crate::support::clips::make;
 use crate::support::program::{PROGRAM, files_in, mostream, outcome};
 use std::net::TcpListener;
@@ -25,6 +26,11 @@ fn folder() -> tempfile::TempDir {
     std::fs::write(at("broken.mp4"), &whole[..whole.len() / 4]).unwrap();
     std::fs::write(at("login"), "no colon\n").unwrap();
     std::fs::write(at("token"), "short\n").unwrap();
+    std::fs::write(at("viewer"), "viewer:s3cret-word\n").unwrap();
+    std::fs::write(at("guessed"), "viewer:s3cret\n").unwrap();
+    certificate::make(folder.path());
+    std::fs::create_dir(at("other")).unwrap();
+    certificate::make(&at("other"));
     std::fs::write(at("old.jsonl"), "old\n").unwrap();
     folder
 }
@@ -33,6 +39,8 @@ fn folder() -> tempfile::TempDir {
 fn what_a_run_would_stumble_over_is_told_with_its_line_and_as_the_run_tells_it() {
     let folder = folder();
     let camera = |more: &str| format!("[[source]]\nname = \"door\"\ninput = \"rtsp://127.0.0.1:1/x\"\n{more}");
+    let served = |more: &str| format!("rtsp-out = \"127.0.0.1:0\"\n{more}{CLIP}");
+    let pair = |certificate: &str, key: &str| format!("rtsp-out-cert = {certificate:?}\nrtsp-out-key = {key:?}\n");
     let zone = |name: &str, more: &str| {
         format!("[[source.zone]]\nname = {name:?}\npolygon = [[0, 0], [1, 0], [1, 1]]\n{more}")
     };
@@ -66,6 +74,20 @@ fn what_a_run_would_stumble_over_is_told_with_its_line_and_as_the_run_tells_it()
             2,
             "token: its first line is no token of at least 8",
         ),
+        // Who may watch over RTSP, and what proves the server.
+        ("rtsp-out = \"0.0.0.0:0\"\n".to_owned() + CLIP, 1, 2, "(rtsp-out-credentials), or serve 127.0.0.1 only"),
+        ("rtsp-out-credentials = \"viewer\"\n".to_owned() + CLIP, 1, 2, "nothing is served over RTSP (rtsp-out)"),
+        (served("rtsp-out-credentials = \"none\"\n"), 2, 3, "none: No such file"),
+        (served("rtsp-out-credentials = \"login\"\n"), 2, 3, "login: its first line is not USER:PASSWORD"),
+        (served("rtsp-out-credentials = \"guessed\"\n"), 2, 2, "guessed: its password has fewer than 8 characters"),
+        (served("rtsp-out-cert = \"certificate.pem\"\n"), 2, 2, "name the other, too (rtsp-out-key)"),
+        (served("rtsp-out-key = \"key.pem\"\n"), 2, 2, "name the other, too (rtsp-out-cert)"),
+        (served(&pair("certificate.pem", "none.pem")), 2, 3, "none.pem"),
+        (served(&pair("none.pem", "key.pem")), 2, 3, "none.pem"),
+        (served(&pair("certificate.pem", "other/key.pem")), 2, 3, "certificate.pem: is other/key.pem its key?"),
+        (served(&pair("key.pem", "key.pem")), 2, 3, "No PEM-encoded certificate found"),
+        (served(&pair("certificate.pem", "certificate.pem")), 2, 3, "No PEM-encoded private key found"),
+        (served(&pair("certificate.pem", "key.pem")) + "output = \"key.pem\"\n", 6, 4, "key.pem: is not an .mp4"),
         (camera("credentials = \"none\"\n"), 4, 3, "none: No such file"),
         ("credentials = \"login\"\n\n".to_owned() + &camera(""), 1, 3, "login: its first line is not USER:PASSWORD"),
         ("model = \"none.safetensors\"\n".to_owned() + CLIP, 1, 5, "none.safetensors"),
@@ -158,15 +180,28 @@ fn what_a_run_would_stumble_over_is_told_with_its_line_and_as_the_run_tells_it()
 #[test]
 fn every_fault_is_told_at_once_and_nothing_is_written() {
     let folder = folder();
-    let text = "records = \"old.jsonl\"\nweb = true\nweb-token = \"token\"\nrtsp-out = \"192.0.2.1:8554\"\n\n[[source]]\nname = \"one\"\n\
+    let text = "records = \"old.jsonl\"\nweb = true\nweb-token = \"token\"\nrtsp-out = \"192.0.2.1:8554\"\nrtsp-out-credentials = \"viewer\"\n\n[[source]]\nname = \"one\"\n\
                 input = \"broken.mp4\"\noutput = \"none/{name}.mp4\"\n\n[[source]]\nname = \"two\"\ninput = \"none.mp4\"\n\n\
                 [[source]]\nname = \"three\"\ninput = \"rtsp://127.0.0.1:1/x\"\ncredentials = \"login\"\n\n\
                 [[source]]\nname = \"four\"\ninput = \"broken.mp4\"\n";
     let (code, said) = check(folder.path(), text, &[]);
     let lines = Vec::from_iter(said.iter().map(|line| line.split(':').nth(2).unwrap().parse::<usize>().unwrap()));
-    assert_eq!((code, lines), (Some(2), vec![3, 4, 9, 13, 18, 22]), "{said:?}");
+    assert_eq!((code, lines), (Some(2), vec![3, 4, 10, 14, 19, 23]), "{said:?}");
     assert_eq!(std::fs::read_to_string(folder.path().join("old.jsonl")).unwrap(), "old\n");
-    assert_eq!(files_in(folder.path()), ["a.mp4", "broken.mp4", "c.toml", "login", "old.jsonl", "token"]);
+    let names = [
+        "a.mp4",
+        "broken.mp4",
+        "c.toml",
+        "certificate.pem",
+        "guessed",
+        "key.pem",
+        "login",
+        "old.jsonl",
+        "other",
+        "token",
+        "viewer",
+    ];
+    assert_eq!(files_in(folder.path()), names);
 }
 
 #[test]

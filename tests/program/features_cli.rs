@@ -77,7 +77,8 @@ fn features_of_a_picture_are_the_golden_ones_and_the_grid_is_said() {
             ["in.png", "-o", "out.npy", "--model", model.to_str().unwrap(), "--size", "100x61", "--feature", feature];
         let said = said(&features(folder.path(), &arguments));
         assert_near(&folder.path().join("out.npy"), &golden(&format!("p8_61x100_padded.{file}.npy")));
-        assert_eq!((&said["grid"], &said["patch"], &said["image"]), (&json!([8, 13]), &json!(8), &json!([61, 100])));
+        assert_eq!((&said["grid"], &said["patch"]), (&json!({ "rows": 8, "cols": 13 }), &json!(8)));
+        assert_eq!((&said["width"], &said["height"]), (&json!(100), &json!(61)));
         assert_eq!((&said["feature"], &said["dim"]), (&json!(feature), &json!(96)));
         assert!(said["model"].as_str().unwrap().starts_with("p8@"));
     }
@@ -109,7 +110,7 @@ fn a_picture_is_read_upright_whatever_its_depth_and_alpha() {
     let model = golden("p8.pth");
     for name in ["deep.png", "alpha.png", "lying.tiff", "named-wrongly.png"] {
         let said = said(&features(folder.path(), &[name, "-o", "o.npy", "--model", model.to_str().unwrap()]));
-        assert_eq!(said["image"], json!([72, 128]), "{name}");
+        assert_eq!((&said["width"], &said["height"]), (&json!(128), &json!(72)), "{name}");
         assert_near(&folder.path().join("o.npy"), &golden("p8_72x128.k.npy"));
     }
 }
@@ -122,7 +123,10 @@ fn a_large_picture_is_scaled_to_the_bundled_model_and_its_aspect_kept() {
     let large = said(&features(folder.path(), &["large.png", "-o", "large.npy", "--threads", "1"]));
     let small = said(&features(folder.path(), &["small.png", "-o", "small.npy"]));
     assert_eq!(large, small);
-    assert_eq!((&large["grid"], &large["image"]), (&json!([30, 40]), &json!([240, 320])));
+    assert_eq!(
+        (&large["grid"], &large["width"], &large["height"]),
+        (&json!({ "rows": 30, "cols": 40 }), &json!(320), &json!(240))
+    );
     assert!(large["model"].as_str().unwrap().starts_with("mostream-vit-tiny-8@"));
     assert_near(&folder.path().join("large.npy"), &folder.path().join("small.npy"));
 }

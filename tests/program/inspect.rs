@@ -73,7 +73,7 @@ fn the_page_shows_what_the_features_say() {
     assert!(fs::metadata(at("page.html")).unwrap().len() < 5_000_000);
     works(folder.path(), &["features", NAME, "-o", "keys.npy"]);
     let keys: Array2<f32> = ndarray_npy::read_npy(at("keys.npy")).unwrap();
-    let said = works(folder.path(), &["localize", "keys.npy", "--grid", "30x40", "--patch", "8", "--image", "240x320"]);
+    let said = works(folder.path(), &["localize", "keys.npy", "--image", "320x240", "--patch", "8", "--details"]);
     let said: Value = serde_json::from_slice(&said).unwrap();
     let affinity = |i: usize, j: usize| -> f64 {
         (0..keys.ncols()).map(|c| f64::from(keys[[i, c]]) * f64::from(keys[[j, c]])).sum()
@@ -85,7 +85,9 @@ fn the_page_shows_what_the_features_say() {
     assert_eq!(browser.run("return document.title"), format!("{NAME} · mostream inspect"));
 
     // The boxes lie over the picture where the localizer says.
-    let boxes: Vec<[f64; 4]> = serde_json::from_value(said["boxes"].clone()).unwrap();
+    let objects = said["objects"].as_array().unwrap();
+    let boxes: Vec<[f64; 4]> =
+        objects.iter().map(|object| serde_json::from_value(object["bbox"].clone()).unwrap()).collect();
     assert!(!boxes.is_empty());
     assert_eq!(browser.run("return document.querySelectorAll('#overlay .box').length"), boxes.len());
     let stage = browser.area("#picture");
@@ -124,8 +126,8 @@ fn the_page_shows_what_the_features_say() {
     }
     let degree = (0..ROWS * COLS).filter(|&j| j != pointed && affinity(pointed, j) > 0.0).count();
     assert_eq!(browser.text("#numbers dd"), format!("{degree} of 1199"));
-    assert_eq!(said["degree"][pointed], degree);
-    let is_seed = said["seeds"].as_array().unwrap().iter().any(|seed| seed == pointed);
+    assert_eq!(said["details"]["degree"][pointed], degree);
+    let is_seed = said["details"]["seeds"].as_array().unwrap().iter().any(|seed| seed == pointed);
     assert_eq!(!browser.text("#verdict").contains("not a seed"), is_seed);
 
     // The map has the sign of every product: warm where alike.

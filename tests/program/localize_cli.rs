@@ -1,18 +1,19 @@
 //! `mostream localize` as a person runs it: every golden case, and files and flags that are wrong.
 
 use crate::support::program::{self, PROGRAM, stderr};
+use crate::support::validate_line;
 use ndarray::Array2;
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-fn run(file: &Path, grid: &str, patch: &str, image: &str, more: &[&str]) -> Output {
-    let flags = ["--grid", grid, "--patch", patch, "--image", image];
+fn run(file: &Path, image: &str, patch: &str, more: &[&str]) -> Output {
+    let flags = ["--image", image, "--patch", patch];
     Command::new(PROGRAM).arg("localize").arg(file).args(flags).args(more).output().unwrap()
 }
 
 /// The JSON object on stdout of a run that must succeed quietly.
-fn json(output: &Output) -> Value {
+fn said(output: &Output) -> Value {
     let stderr = stderr(output);
     assert!(output.status.success() && stderr.is_empty(), "{stderr}");
     serde_json::from_slice(&output.stdout).unwrap()
@@ -43,9 +44,15 @@ fn floats(value: &Value) -> Value {
     }
 }
 
-fn by_x(value: &Value) -> String {
-    let [a, b] = &value.as_array().unwrap()[..] else { panic!("{value} is not a pair") };
-    format!("{a}x{b}")
+/// Width and height of an image that the reference has height first.
+fn size(value: &Value) -> String {
+    let [height, width] = &value.as_array().unwrap()[..] else { panic!("{value} is not a pair") };
+    format!("{width}x{height}")
+}
+
+/// A field of every object, in their order.
+fn of_each(found: &Value, field: &str) -> Value {
+    found["objects"].as_array().unwrap().iter().map(|object| object[field].clone()).collect()
 }
 
 #[test]
@@ -57,38 +64,41 @@ fn every_golden_case_comes_out_as_the_reference_has_it() {
         let Some(name) = name.strip_suffix(".expected.json") else { continue };
         let expected: Value = serde_json::from_str(&std::fs::read_to_string(&path).unwrap()).unwrap();
         let file = golden().join(format!("{name}.features.npy"));
-        let (grid, patch, image) = (by_x(&expected["grid"]), expected["patch"].to_string(), by_x(&expected["image"]));
-        let found = |flags: &[&str]| json(&run(&file, &grid, &patch, &image, flags));
+        let (image, patch) = (size(&expected["image"]), expected["patch"].to_string());
+        let found = |flags: &[&str]| said(&run(&file, &image, &patch, flags));
 
-        let most = found(&["--paper"]);
-        assert_eq!(floats(&most["boxes"]), floats(&expected["most"]["boxes"]), "{name}");
-        assert_eq!(floats(&most["seeds"]), floats(&expected["most"]["seeds"]), "{name}");
-        assert_eq!(floats(&most["clusters"]), floats(&expected["most"]["clusters"]), "{name}");
-        assert_eq!(floats(&most["degree"]), floats(&expected["degree"]), "{name}");
+        let most = found(&["--paper", "--details"]);
+        let [rows, cols] = ["rows", "cols"].map(|side| most["grid"][side].clone());
+        assert_eq!(json!([rows, cols]), expected["grid"], "{name}");
+        assert_eq!(format!("{}x{}", most["width"], most["height"]), image, "{name}");
+        assert_eq!(floats(&of_each(&most, "bbox")), floats(&expected["most"]["boxes"]), "{name}");
+        assert_eq!(floats(&most["details"]["seeds"]), floats(&expected["most"]["seeds"]), "{name}");
+        assert_eq!(floats(&most["details"]["clusters"]), floats(&expected["most"]["clusters"]), "{name}");
+        assert_eq!(floats(&most["details"]["degree"]), floats(&expected["degree"]), "{name}");
         let scores = |found: &Value| -> Vec<f64> {
-            found["scores"].as_array().unwrap().iter().map(|v| v.as_f64().unwrap()).collect()
+            of_each(found, "score").as_array().unwrap().iter().map(|score| score.as_f64().unwrap()).collect()
         };
-        assert_eq!(scores(&most).len(), most["boxes"].as_array().unwrap().len(), "{name}");
 
         // Without --paper: the best first, and no box that the reference does not have.
         let merged = found(&["--method", "most"]);
         assert!(scores(&merged).is_sorted_by(|a, b| a >= b), "{name}");
         assert!(scores(&merged).iter().all(|score| (0.0..=1.0).contains(score)), "{name}");
-        for bbox in merged["boxes"].as_array().unwrap() {
-            assert!(most["boxes"].as_array().unwrap().contains(bbox), "{name}: {bbox}");
+        assert_eq!(merged.get("details"), None, "{name}: nobody asked for them");
+        for bbox in of_each(&merged, "bbox").as_array().unwrap() {
+            assert!(of_each(&most, "bbox").as_array().unwrap().contains(bbox), "{name}: {bbox}");
         }
 
-        let lost = found(&["--method", "lost"]);
-        assert_eq!(floats(&lost["boxes"][0]), floats(&expected["lost"]["box"]), "{name}");
-        assert_eq!(lost["seed"], expected["lost"]["seed"], "{name}");
+        let lost = found(&["--method", "lost", "--details"]);
+        assert_eq!(floats(&lost["objects"][0]["bbox"]), floats(&expected["lost"]["box"]), "{name}");
+        assert_eq!(lost["details"]["seed"], expected["lost"]["seed"], "{name}");
 
-        let cut = found(&["--method", "tokencut"]);
+        let cut = found(&["--method", "tokencut", "--details"]);
         if name == "g20x20_d64_empty" {
             // All cosines are above tau: the reference's box comes from its solver's noise.
-            assert_eq!(cut["boxes"].as_array().unwrap().len(), 0, "{name}");
-        } else if cut["seed"] == expected["tokencut"]["seed"] {
+            assert_eq!(cut["objects"], json!([]), "{name}");
+        } else if cut["details"]["seed"] == expected["tokencut"]["seed"] {
             // Where entries tie exactly, the reference's choice among them is rounding noise: tests/golden.rs looks closer.
-            assert_eq!(floats(&cut["boxes"][0]), floats(&expected["tokencut"]["box"]), "{name}");
+            assert_eq!(floats(&cut["objects"][0]["bbox"]), floats(&expected["tokencut"]["box"]), "{name}");
         }
         cases += 1;
     }
@@ -101,9 +111,31 @@ fn dino_seg_reads_attention() {
     let file = folder.path().join("attention.npy");
     let attention = Array2::from_shape_vec((1, 8), vec![2.0f32, 0.5, 0.5, 2.0, 0.5, 0.5, 0.5, 3.5]).unwrap();
     ndarray_npy::write_npy(&file, &attention).unwrap();
-    let found = json(&run(&file, "2x4", "8", "16x30", &["--method", "dino-seg"]));
-    assert_eq!(found["boxes"], serde_json::json!([[24, 0, 30, 16]]));
-    assert_eq!(refused(&run(&file, "2x3", "8", "16x24", &["--method", "dino-seg"]), "reaches 8 patches"), Some(3));
+    let found = said(&run(&file, "30x16", "8", &["--method", "dino-seg"]));
+    assert_eq!(of_each(&found, "bbox"), json!([[24, 0, 30, 16]]));
+    assert_eq!(refused(&run(&file, "24x16", "8", &["--method", "dino-seg"]), "reaches 8 patches"), Some(3));
+}
+
+#[test]
+fn what_is_printed_has_the_shape_of_a_record() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("keys.npy");
+    // A block of 3x2 patches that look unlike the rest, in 6 rows of 8.
+    let in_block = |patch: usize| (2..5).contains(&(patch / 8)) && (4..6).contains(&(patch % 8));
+    let keys =
+        Array2::from_shape_fn((48, 2), |(patch, column)| if in_block(patch) == (column == 0) { 1.0f32 } else { 0.1 });
+    ndarray_npy::write_npy(&file, &keys).unwrap();
+    for method in ["most", "lost", "tokencut"] {
+        let found = said(&run(&file, "128x96", "16", &["--method", method, "--min-score", "0"]));
+        let objects = found["objects"].as_array().unwrap();
+        assert!(objects.iter().any(|object| object["bbox"] == json!([64, 32, 96, 80])), "{method}: {found}");
+        // With what only a video knows it is a line of `run`.
+        let mut line = found.clone();
+        let of_run = json!({ "kind": "frame", "version": 1, "run": "00c0ffee00c0ffee", "source": "keys.npy", "frame": 0,
+            "pts_ns": 0, "model": "none", "inferred": true });
+        line.as_object_mut().unwrap().extend(of_run.as_object().unwrap().clone());
+        validate_line(&line.to_string()).unwrap();
+    }
 }
 
 #[test]
@@ -116,7 +148,7 @@ fn bad_files_are_refused_with_one_line() {
     };
     let check = |bytes: &[u8], says: &str| {
         std::fs::write(&file, bytes).unwrap();
-        assert_eq!(refused(&run(&file, "2x3", "8", "16x24", &[]), says), Some(3), "{says}");
+        assert_eq!(refused(&run(&file, "24x16", "8", &[]), says), Some(3), "{says}");
     };
     let header = |text: &str| {
         let mut bytes = b"\x93NUMPY\x01\x00".to_vec();
@@ -154,31 +186,31 @@ fn bad_files_are_refused_with_one_line() {
 
     std::fs::write(&file, &good).unwrap();
     assert_eq!(
-        refused(&run(&file, "2x4", "8", "16x32", &[]), "features have 6 rows, but a grid of 2x4 needs 8"),
+        refused(
+            &run(&file, "32x16", "8", &[]),
+            "features have 6 rows, but 2 rows of 4 patches need 8: check --image and --patch"
+        ),
         Some(3)
     );
-    assert_eq!(refused(&run(&folder.path().join("none.npy"), "2x3", "8", "16x24", &[]), "none.npy"), Some(3));
-    assert_eq!(refused(&run(folder.path(), "2x3", "8", "16x24", &[]), "directory"), Some(3));
+    assert_eq!(refused(&run(&folder.path().join("none.npy"), "24x16", "8", &[]), "none.npy"), Some(3));
+    assert_eq!(refused(&run(folder.path(), "24x16", "8", &[]), "directory"), Some(3));
 }
 
 #[test]
 fn bad_flags_are_a_usage_error() {
     let file = golden().join("g4x5_d32_tiny.features.npy");
-    let check = |grid: &str, patch: &str, image: &str, more: &[&str], says: &str| {
-        assert_eq!(refused(&run(&file, grid, patch, image, more), says), Some(2), "{grid} {patch} {image} {more:?}");
+    let check = |image: &str, patch: &str, more: &[&str], says: &str| {
+        assert_eq!(refused(&run(&file, image, patch, more), says), Some(2), "{image} {patch} {more:?}");
     };
-    check("4", "16", "64x80", &[], "like 30x40");
-    check("0x5", "16", "64x80", &[], "like 30x40");
-    check("-4x5", "16", "64x80", &[], "unexpected argument");
-    check("4x5x6", "16", "64x80", &[], "like 30x40");
-    check("4294967296x4294967296", "16", "64x80", &[], "more than 32768 patches");
-    check("32769x1", "16", "64x80", &[], "more than 32768 patches");
-    check("4x5", "0", "64x80", &[], "--patch");
-    check("4x5", "4294967295", "64x80", &[], "--patch");
-    check("4x5", "16", "64x81", &[], "does not end in the last row and column");
-    check("4x5", "16", "48x80", &[], "an image of 48x80 px (height x width) does not end in the last row and column");
-    check("4x5", "16", "64x0", &[], "like 30x40");
-    check("4x5", "16", "4294967295x4294967295", &[], "does not end in the last row and column");
-    check("4x5", "16", "64x99999999999", &[], "like 30x40");
-    check("4x5", "16", "64x80", &["--method", "yolo"], "expected most, lost, tokencut or dino-seg");
+    check("80", "16", &[], "expected WIDTHxHEIGHT, such as 320x240");
+    check("0x64", "16", &[], "\"0\" is no side of an image");
+    check("-80x64", "16", &[], "unexpected argument");
+    check("80x64x3", "16", &[], "\"64x3\" is no side of an image");
+    check("80x99999999999", "16", &[], "\"99999999999\" is no side of an image");
+    check("65536x65536", "1", &[], "--image 65536x65536 has 4294967296 patches of 1 px (expected at most 32768)");
+    check("32769x1", "1", &[], "32769 patches");
+    check("80x64", "0", &[], "--patch");
+    check("80x64", "4294967295", &[], "--patch");
+    check("80x64", "16", &["--grid", "4x5"], "unexpected argument '--grid'");
+    check("80x64", "16", &["--method", "yolo"], "expected most, lost, tokencut or dino-seg");
 }

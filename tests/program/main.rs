@@ -13,6 +13,7 @@ mod cue;
 mod damaged_files;
 mod demo;
 mod discover;
+mod docs;
 mod doctor;
 mod empty_scenes;
 mod eval;

@@ -381,7 +381,10 @@ fn what_is_exported_runs_in_python() {
     assert!(!bytes.windows(13).any(|word| word == b"com.microsoft"));
     // The bundled model, at its usual size.
     let said = place.json(&["model", "export", "bundled.onnx"]);
-    assert_eq!((&said["input"]["shape"], &said["grid"]), (&json!(["batch", 240, 320, 3]), &json!([30, 40])));
+    assert_eq!(
+        (&said["input"]["shape"], &said["grid"]),
+        (&json!(["batch", 240, 320, 3]), &json!({ "rows": 30, "cols": 40 }))
+    );
     place.fails(&["model", "export", "nowhere/out.onnx"], 4, &["nowhere/out.onnx"]);
     place.fails(&["model", "export", "out.onnx", "--size", "9000x9000", "--model", "full"], 2, &["9000x9000"]);
 }

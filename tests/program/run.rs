@@ -55,6 +55,55 @@ fn without_flags_a_video_and_its_records_are_written_and_named() {
 }
 
 #[test]
+fn the_last_lines_say_what_was_found_and_where_and_how_only_where_that_is_asked() {
+    let folder = tempfile::tempdir().unwrap();
+    let clip = clip(folder.path(), 8);
+    let told = |flags: &[&str]| {
+        let ran = program()
+            .arg(&clip.path)
+            .args(["--force", "--cue", "appearance"])
+            .args(flags)
+            .current_dir(&folder)
+            .output()
+            .unwrap();
+        assert_eq!(ran.status.code(), Some(0), "{}", stderr(&ran));
+        let records = records(&std::fs::read(folder.path().join("clip.boxes.jsonl")).unwrap());
+        let counts = Vec::from_iter(records.iter().map(|record| record.objects.len()).filter(|count| *count > 0));
+        (stderr(&ran), counts)
+    };
+    let (plain, counts) = told(&[]);
+    let lines = Vec::from_iter(plain.lines());
+    let [.., found, video, lines_of_records] = &lines[..] else { panic!("{plain}") };
+    assert!(counts.len() > 4, "{counts:?}");
+    assert!(found.starts_with(&format!("mostream: objects in {} of 8 frames, ", counts.len())), "{found}");
+    let mean = counts.iter().sum::<usize>() as f64 / counts.len() as f64;
+    let each = if mean == 1.0 { "one each".to_owned() } else { format!("{mean:.1} each on average") };
+    assert!(found.ends_with(&each), "{found}: {each}");
+    assert_eq!([*video, *lines_of_records], ["mostream: clip.boxes.mp4", "mostream: clip.boxes.jsonl"]);
+    let how = ["frames per second", "decoded by", "the model ran on cpu", "drawn in place"];
+    how.iter().for_each(|word| assert!(!plain.contains(word), "{plain}"));
+
+    let (verbose, _) = told(&["--verbose"]);
+    how.iter().for_each(|word| assert!(verbose.contains(word), "{verbose}"));
+    assert!(verbose.ends_with(&format!("{found}\n{video}\n{lines_of_records}\n")), "they come last: {verbose}");
+    assert_eq!(told(&["--quiet"]).0, "");
+    // The same of a file, which the command line goes before.
+    let config = format!("verbose = true\nforce = true\n[[source]]\ninput = {:?}\n", clip.path);
+    std::fs::write(folder.path().join("c.toml"), config).unwrap();
+    let of_file = |flags: &[&str]| {
+        stderr(&program().args(["--config", "c.toml"]).args(flags).current_dir(&folder).output().unwrap())
+    };
+    assert!(of_file(&[]).contains("decoded by"));
+    assert_eq!(of_file(&["--quiet"]), "");
+    let both = program().args(["clip.mp4", "-q", "-v"]).current_dir(&folder).output().unwrap();
+    assert!(
+        both.status.code() == Some(2) && stderr(&both).contains("'--quiet' cannot be used with '--verbose'"),
+        "{}",
+        stderr(&both)
+    );
+}
+
+#[test]
 fn frames_have_the_wall_clock_of_their_container_where_it_has_one() {
     let folder = tempfile::tempdir().unwrap();
     let at = |name: &str| folder.path().join(name);

@@ -9,6 +9,7 @@ mod peak;
 mod report;
 
 use super::exit::{self, Exit, Failure, Outcome};
+use super::log;
 use super::model::ModelArgs;
 use mostream::backbone::{self, Device, Feature, Precision, Work};
 use mostream::engine::{Cue, Task};
@@ -138,7 +139,7 @@ pub fn run(args: Args) -> Outcome {
     let json = args.json.then(|| serde_json::to_string(&report)).transpose().map_err(Failure::internal)?;
     exit::to_stdout(|out| match &json {
         Some(json) => writeln!(out, "{json}"),
-        None => report.write(out),
+        None => report.write(out, log::is_verbose()),
     })?;
     Ok(Exit::Done)
 }

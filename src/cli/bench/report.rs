@@ -202,7 +202,8 @@ impl Report {
         }
     }
 
-    pub fn write(&self, out: &mut dyn Write) -> io::Result<()> {
+    /// For people: how fast the whole is; with `is_whole` also what its parts cost, and what they reach.
+    pub fn write(&self, out: &mut dyn Write, is_whole: bool) -> io::Result<()> {
         let Self { machine, input, .. } = self;
         let [rows, cols] = input.grid;
         writeln!(out, "mostream {}, {}", self.version, self.date)?;
@@ -214,19 +215,7 @@ impl Report {
         writeln!(out, "{}x{} px, {cols}x{rows} patches, {}, {}", input.width, input.height, self.model, self.method)?;
         writeln!(out, "{} rounds of {} frames, medians\n", self.rounds, self.frames_per_round)?;
 
-        writeln!(out, "a stage alone       CPU ms/frame  wall ms/frame")?;
-        let Stages { decode_scale, infer, localize, draw_encode } = &self.stages;
-        let stages = [
-            ("decode and scale", decode_scale),
-            ("infer", infer),
-            ("localize", localize),
-            ("draw and encode", draw_encode),
-        ];
-        for (name, cost) in stages {
-            writeln!(out, "  {name:<17} {:>12.2} {:>14.2}", cost.cpu_ms, cost.wall_ms)?;
-        }
-
-        writeln!(out, "\nthe whole way            fps  CPU ms/frame  of cores  of bound  of bare session")?;
+        writeln!(out, "the whole way            fps  CPU ms/frame  of cores  of bound  of bare session")?;
         let ways = [("to records", &self.to_records), ("to overlay and MP4", &self.to_video)];
         for (name, way) in ways {
             writeln!(
@@ -242,8 +231,27 @@ impl Report {
             let memory = way.peak_memory_mib.map_or("unknown".to_owned(), |mib| format!("{mib:.0}"));
             writeln!(out, "  {name:<18} {p50:>6.0} {p95:>8.0} {p99:>8.0} {memory:>10}")?;
         }
+        if is_whole {
+            self.write_parts(out)?;
+        }
+        self.comparison.as_ref().map_or(Ok(()), |comparison| comparison.write(out))
+    }
+
+    fn write_parts(&self, out: &mut dyn Write) -> io::Result<()> {
         let Canvas { in_place, copied, converted } = self.canvas;
         writeln!(out, "  drawn in place {in_place}, copied {copied}, converted {converted}")?;
+
+        writeln!(out, "\na stage alone       CPU ms/frame  wall ms/frame")?;
+        let Stages { decode_scale, infer, localize, draw_encode } = &self.stages;
+        let stages = [
+            ("decode and scale", decode_scale),
+            ("infer", infer),
+            ("localize", localize),
+            ("draw and encode", draw_encode),
+        ];
+        for (name, cost) in stages {
+            writeln!(out, "  {name:<17} {:>12.2} {:>14.2}", cost.cpu_ms, cost.wall_ms)?;
+        }
 
         writeln!(out, "\nmatrix products    GFLOP/frame  weights MiB  activations MiB  FLOP/byte  GFLOP/s  of peak")?;
         for (name, work) in [("backbone", self.backbone.as_ref()), ("affinity signs", Some(&self.affinity))] {
@@ -258,8 +266,11 @@ impl Report {
                 work.gflop, work.weight_mib, work.activation_mib, work.flop_per_byte, work.gflop_per_s
             )?;
         }
-        writeln!(out, "  peak: {:.1} GFLOP/s of f32 on {} threads, measured", self.peak_gflop_per_s, machine.threads)?;
-        self.comparison.as_ref().map_or(Ok(()), |comparison| comparison.write(out))
+        writeln!(
+            out,
+            "  peak: {:.1} GFLOP/s of f32 on {} threads, measured",
+            self.peak_gflop_per_s, self.machine.threads
+        )
     }
 }
 

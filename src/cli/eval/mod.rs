@@ -8,7 +8,6 @@ mod work;
 use super::cue::CueArgs;
 use super::exit::{Exit, Failure, Outcome};
 use super::interrupt::stop_flag;
-use super::log;
 use super::model::{CheckpointArgs, DeviceArgs, FeatureArg, ModelArgs};
 use super::progress::Progress;
 use mostream::analyzer::Analyzer;
@@ -93,9 +92,6 @@ pub struct Args {
     /// Pictures that are worked on at the same time; the cores are shared among them
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=256))]
     jobs: u16,
-    /// Say nothing but errors and results
-    #[arg(short, long)]
-    quiet: bool,
     #[command(flatten)]
     checkpoint: CheckpointArgs,
     /// What most, lost and tokencut read: keys, queries or values of the model's last block
@@ -124,7 +120,6 @@ enum Methods {
 const METHODS: [Method; 4] = [Method::Most, Method::Lost, Method::TokenCut, Method::DinoSeg];
 
 pub fn run(mut args: Args) -> Outcome {
-    log::be_quiet(args.quiet);
     args.patches.sort_unstable();
     args.patches.dedup();
     if args.feature == FeatureArg::Attention {
@@ -215,7 +210,7 @@ fn events(args: &Args, dataset: DatasetSummary, plan: &Plan) -> Result<Option<Ev
     if args.csv.is_some() {
         return Err(Failure::new(Kind::Usage, "--csv has a row per picture, and events are of clips: give --json"));
     }
-    let mut progress = Progress::of(Some(plan.items.len() as u64), "clips");
+    let mut progress = Progress::of(Some(plan.items.len() as u64), "clip");
     let measured = events::run(plan, |clips, events| progress.update(clips, events))?;
     progress.finish();
     Ok(measured.map(|(measured, failures)| {
@@ -358,7 +353,7 @@ fn work(args: &Args, plan: &Plan, threads: usize, state: State) -> Result<Option
         plan.models.args.iter().map(|args| args.analyzer_of(checkpoint.clone(), threads)).collect()
     };
     let workers = (0..args.jobs).map(|_| analyzers()).collect();
-    let mut progress = Progress::of(Some(plan.pictures() as u64), "pictures");
+    let mut progress = Progress::of(Some(plan.pictures() as u64), "picture");
     let findings = work::run(plan, workers, state, stop, |pictures, boxes| progress.update(pictures, boxes));
     progress.finish();
     match findings {

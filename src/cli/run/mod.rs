@@ -7,6 +7,7 @@ use super::cue::CueArgs;
 use super::exit::{Exit, Failure, Outcome, to_stdout};
 use super::groups::GroupsArg;
 use super::localize::PaperArgs;
+use super::log;
 use super::model::ModelArgs;
 use clap::parser::ValueSource;
 use clap::{ArgMatches, Args as _, Command};
@@ -53,13 +54,13 @@ pub struct Args {
 
 /// The flags that are keys of a file.
 fn flags() -> Command {
-    Shared::augment_args(SourceArgs::augment_args(Command::new("run")))
+    log::Volume::augment_args(Shared::augment_args(SourceArgs::augment_args(Command::new("run"))))
 }
 
-/// What a config file says itself: everything but what is to be printed.
+/// What a config file says itself: everything but how much is told, and what is to be printed.
 fn of_the_file() -> Vec<clap::Id> {
     let flags = flags();
-    let ids = flags.get_arguments().map(|argument| argument.get_id().clone());
+    let ids = flags.get_arguments().filter(|flag| !flag.is_global_set()).map(|flag| flag.get_id().clone());
     ids.chain([clap::Id::from("inputs")]).collect()
 }
 
@@ -92,6 +93,15 @@ struct Shared {
     /// Serve the annotated videos over RTSP, each at /NAME
     #[arg(long, value_name = "ADDR")]
     rtsp_out: Option<std::net::SocketAddr>,
+    /// Ask who watches there for the USER:PASSWORD in the first line of this file
+    #[arg(long, value_name = "FILE", requires = "rtsp_out")]
+    rtsp_out_credentials: Option<PathBuf>,
+    /// Serve them encrypted, as rtsps://, with the certificate in this file
+    #[arg(long, value_name = "FILE.pem", requires_all = ["rtsp_out", "rtsp_out_key"])]
+    rtsp_out_cert: Option<PathBuf>,
+    /// The private key of that certificate
+    #[arg(long, value_name = "FILE.pem", requires = "rtsp_out_cert")]
+    rtsp_out_key: Option<PathBuf>,
     #[command(flatten)]
     localizer: PaperArgs,
     #[command(flatten)]
@@ -107,9 +117,6 @@ struct Shared {
     /// Exit code 7 where a file is cut off, damaged or shorter than it says; its results are written all the same
     #[arg(long)]
     strict: bool,
-    /// Say nothing but warnings and errors
-    #[arg(short, long)]
-    quiet: bool,
     /// Write the log as JSON objects
     #[arg(long)]
     log_json: bool,

@@ -4,10 +4,10 @@ use super::supervisor::Supervisor;
 use crate::cli::exit::{Exit, Failure, Outcome};
 use crate::cli::interrupt::{Signals, signals};
 use crate::cli::log;
-use crate::cli::progress::Progress;
+use crate::cli::progress::{Progress, counted};
 use crate::cli::trace;
 use mostream::engine::Fault;
-use mostream::engine::status::{Board, Snapshot};
+use mostream::engine::status::{Board, Snapshot, SourceStatus, Tally};
 use mostream::fault::{Kind, OfKind};
 use mostream::record::SourceState;
 use mostream::run::{Observe, Options, Run, RunSpec};
@@ -15,10 +15,11 @@ use mostream::stream;
 use mostream::stream::camera;
 use mostream::stream::canvas::CanvasCount;
 use mostream::zoo::Store;
+use std::ops::Add;
 use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
-use tracing::info;
+use tracing::{debug, info};
 
 /// How often the log tells how every live source is doing.
 const REPORT_EVERY: Duration = Duration::from_secs(30);
@@ -26,7 +27,7 @@ const LOOK: Duration = Duration::from_millis(20);
 
 /// `config` is the file that the spec is from.
 pub fn run(spec: RunSpec, config: Option<PathBuf>) -> Outcome {
-    log::be_quiet(spec.shared.quiet);
+    log::Volume { quiet: spec.shared.quiet, verbose: spec.shared.verbose }.set();
     log::write_json(spec.shared.log_json);
     // Files show how far they are, everything else is told.
     let is_told = spec.shared.log_json || spec.sources.iter().any(|source| camera::is_live(&source.input));
@@ -79,10 +80,7 @@ pub fn run(spec: RunSpec, config: Option<PathBuf>) -> Outcome {
     progress.iter().for_each(Progress::finish);
     let written = run.written();
     let outcome = run.join()?;
-    match is_told {
-        true => board.sources().iter().for_each(|source| tell_status(&source.snapshot())),
-        false => sum_up(&board, &written),
-    }
+    sum_up(&board, &written, is_told);
     trace::finish().map_err(|error| Failure::new(Kind::Output, format!("--trace: {error}")))?;
     let has_frames = board.sources().iter().any(|source| source.snapshot().frames > 0);
     // Those who have seen enough (`… | head`) are no fault.
@@ -94,6 +92,13 @@ pub fn run(spec: RunSpec, config: Option<PathBuf>) -> Outcome {
         None if is_strict && board.sources().iter().any(|source| source.is_short()) => Exit::Short,
         None => Exit::Done,
     })
+}
+
+/// Tells what was found at a source that has ended.
+fn tell_end(source: &SourceStatus) {
+    let now = source.snapshot();
+    let status = serde_json::to_string(&now).unwrap_or_default();
+    info!(status, "{}: {}", now.name, found(source.found(), 1));
 }
 
 /// Tells how a source is doing.
@@ -137,27 +142,50 @@ fn written(board: &Board) -> (u64, u64) {
     each.fold((0, 0), |sum, (frames, _, boxes)| (sum.0 + frames, sum.1 + boxes))
 }
 
-/// What files have become.
-fn sum_up(board: &Board, files: &[PathBuf]) {
-    let (frames, boxes) = written(board);
-    if frames == 0 {
-        return;
+/// What was found in the frames of so many sources: how many objects, in how many frames.
+fn found(tally: Tally, sources: usize) -> String {
+    let Tally { frames, with_boxes, boxes, things, events } = tally;
+    let of = if sources > 1 { format!(" of {sources} sources") } else { String::new() };
+    if boxes == 0 {
+        return format!("no object in {}{of}", counted(frames, "frame"));
     }
-    let rate = frames as f64 / board.started.elapsed().as_secs_f64();
+    let mean = boxes as f64 / with_boxes as f64;
+    let many = if boxes == with_boxes { "one each".to_owned() } else { format!("{mean:.1} each on average") };
+    let and = |count: u64, what: &str| if count > 0 { format!(", {}", counted(count, what)) } else { String::new() };
+    format!(
+        "objects in {with_boxes} of {}{of}, {many}{}{}",
+        counted(frames, "frame"),
+        and(things, "thing"),
+        and(events, "other event")
+    )
+}
+
+/// Tells what was found, at each source or in all, and where it is.
+fn sum_up(board: &Board, files: &[PathBuf], is_each: bool) {
     let sources = board.sources();
-    let count = sources.len();
-    let of = if count > 1 { format!(" of {count} sources") } else { String::new() };
-    let decoder = sources.first().filter(|_| count == 1).and_then(|source| source.snapshot().decoder);
-    let by = decoder.map_or_else(String::new, |decoder| format!(", decoded by {decoder}"));
-    info!("{frames} frames{of}, {boxes} boxes, {rate:.1} frames per second{by}");
+    let tally = sources.iter().map(|source| source.found()).fold(Tally::default(), Add::add);
+    debug!("{:.1} frames per second", tally.frames as f64 / board.started.elapsed().as_secs_f64());
+    for source in &sources {
+        let Snapshot { name, decoder, inferred, frames, .. } = source.snapshot();
+        let by = decoder.map_or_else(String::new, |decoder| format!(", decoded by {decoder}"));
+        debug!("{name}: the model ran on {inferred} of {}{by}", counted(frames, "frame"));
+    }
+    for usage in board.devices() {
+        debug!("the model ran on {}, batches of up to {}", usage.device, usage.batch);
+    }
     for (what, count) in [
         ("masked", sources.iter().map(|source| source.masks()).sum::<CanvasCount>()),
         ("drawn", sources.iter().map(|source| source.canvas()).sum()),
     ] {
         if count != CanvasCount::default() {
             let CanvasCount { in_place, copied, converted } = count;
-            info!("{what} in place on {in_place} frames, on a copy of {copied}, after conversion of {converted}");
+            debug!("{what} in place on {in_place} frames, on a copy of {copied}, after conversion of {converted}");
         }
+    }
+    if is_each {
+        sources.iter().for_each(|source| tell_end(source));
+    } else if tally.frames > 0 {
+        info!("{}", found(tally, sources.len()));
     }
     files.iter().filter(|path| path.exists()).for_each(|path| info!("{}", path.display()));
 }

@@ -106,13 +106,19 @@ impl CameraOptions {
             self.password = std::env::var("MOSTREAM_RTSP_PASSWORD").ok().or(self.password.take());
             return Ok(());
         };
-        let fail = |why: String| StreamError::Input { input: file.display().to_string(), why };
-        let text = bounded::read_text(file, MOST_CREDENTIALS_BYTES).map_err(|error| fail(error.to_string()))?;
-        let pair = text.lines().next().and_then(|line| line.split_once(':'));
-        let (user, password) = pair.ok_or_else(|| fail("its first line is not USER:PASSWORD".into()))?;
-        (self.user, self.password) = (Some(user.to_owned()), Some(password.to_owned()));
+        let (user, password) = read_login(file)?;
+        (self.user, self.password) = (Some(user), Some(password));
         Ok(())
     }
+}
+
+/// User name and password from a file with `USER:PASSWORD` in its first line.
+pub fn read_login(file: &Path) -> Result<(String, String), StreamError> {
+    let fail = |why: String| StreamError::Input { input: file.display().to_string(), why };
+    let text = bounded::read_text(file, MOST_CREDENTIALS_BYTES).map_err(|error| fail(error.to_string()))?;
+    let pair = text.lines().next().and_then(|line| line.split_once(':'));
+    let (user, password) = pair.ok_or_else(|| fail("its first line is not USER:PASSWORD".into()))?;
+    Ok((user.to_owned(), password.to_owned()))
 }
 
 /// How RTSP carries frames.
