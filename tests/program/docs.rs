@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 /// Lines that do not run here, by how they begin, and why. Whatever is not among them runs.
-const PASSED_OVER: [(&str, &str); 22] = [
+const PASSED_OVER: [(&str, &str); 23] = [
     ("make ", "builds and tests all of this: `demo.rs` runs the demo"),
     ("cargo ", "builds"),
     ("install -", "writes to the system's folders, as root"),
@@ -25,6 +25,7 @@ const PASSED_OVER: [(&str, &str); 22] = [
     ("mostream doctor ", "says which of a device's libraries are there: `doctor.rs` runs it"),
     ("mostream run cam", "needs a webcam"),
     ("mostream model pull", "needs the network: `pull.rs` has a server"),
+    ("mostream model default recommended", "is of what was pulled: `model_cli.rs` chooses another"),
     ("journalctl ", "needs the service"),
     ("curl ", "needs a page at port 8600: `web.rs` and `control.rs` ask one"),
     ("token=", "of a page at port 8600"),
@@ -125,7 +126,7 @@ fn program_in(folder: &Path) -> PathBuf {
     let script = format!(
         "#!/usr/bin/env bash\ndeclare -a all; size=--size=64x48\nfor one; do\n  case $one in --web) one=--web=127.0.0.1:0;; \
          discover) size=--method=tokencut;; \
-         --size*|--config|--name|import|export|list|localize|features|sources) size=;; esac\n  all+=(\"$one\")\ndone\n\
+         --size*|--config|--name|import|export|list|default|localize|features|sources) size=;; esac\n  all+=(\"$one\")\ndone\n\
          exec {PROGRAM:?} \"${{all[@]}}\" $size\n"
     );
     std::fs::write(bin.join("mostream"), script).unwrap();
