@@ -171,7 +171,8 @@ def mot(split):
         truth = [line.split(",") for line in open(f"{at}/gt/gt.txt")]
         dets = [line.split(",") for line in open(f"{at}/det/det.txt")]
         assert [row[:1] + row[2:6] for row in truth] == [row[:1] + row[2:6] for row in dets]
-        assert len({row[1] for row in truth}) == len(truth) and all(len(row) == 9 for row in truth)
+        # An identity is in a frame once; a track has its own in many.
+        assert len({(row[0], row[1]) for row in truth}) == len(truth) and all(len(row) == 9 for row in truth)
         for number in numbers:
             size = Image.open(f"{at}/img1/{number:06}.jpg").size
             assert size == (int(info["imWidth"]), int(info["imHeight"]))
