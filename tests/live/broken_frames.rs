@@ -221,8 +221,8 @@ fn no_row_of_lost_packets_spoils_a_frame() {
     let into_key_frames =
         (1..end).filter(|at| Packet(packets[at - 1]).ends_picture() && Packet(packets[*at]).kind() == 7);
     let mut rows: Vec<Vec<Range<usize>>> =
-        into_key_frames.map(|at| vec![at - 1..(at..).find(is_later).unwrap()]).collect();
-    rows.push(vec![first..first + 1]);
+        into_key_frames.map(|at| std::iter::once(at - 1..(at..).find(is_later).unwrap()).collect()).collect();
+    rows.push(std::iter::once(first..first + 1).collect());
     // Primes spread them.
     rows.extend((1..=20).map(|turn| {
         let starts = (1..=3).map(|row| turn * 7919 * row % end);
