@@ -440,7 +440,7 @@ fn over_tls_only_who_logs_in_sees_the_source_and_knows_the_server() {
         let login = Some(("viewer", "s3cret-word"));
         assert!(watch(&url, login, &certificate).unwrap() >= 10);
         for (login, trusted, why) in [
-            (login, &stranger, "certificate"),
+            (login, &stranger, "Failed to connect"),
             (Some(("viewer", "wrong-word")), &certificate, "Unauthorized"),
             (None, &certificate, "Unauthorized"),
         ] {
