@@ -87,7 +87,12 @@ fn what_a_run_would_stumble_over_is_told_with_its_line_and_as_the_run_tells_it()
         (served(&pair("certificate.pem", "other/key.pem")), 2, 3, "certificate.pem: is other/key.pem its key?"),
         (served(&pair("key.pem", "key.pem")), 2, 3, "No PEM-encoded certificate found"),
         (served(&pair("certificate.pem", "certificate.pem")), 2, 3, "No PEM-encoded private key found"),
-        (served(&pair("certificate.pem", "key.pem")) + "output = \"key.pem\"\n", 6, 4, "key.pem: is not an .mp4"),
+        (
+            "records = \"key.pem\"\n".to_owned() + &served(&pair("certificate.pem", "key.pem")),
+            1,
+            2,
+            "key.pem is the input",
+        ),
         (camera("credentials = \"none\"\n"), 4, 3, "none: No such file"),
         ("credentials = \"login\"\n\n".to_owned() + &camera(""), 1, 3, "login: its first line is not USER:PASSWORD"),
         ("model = \"none.safetensors\"\n".to_owned() + CLIP, 1, 5, "none.safetensors"),

@@ -107,14 +107,14 @@ fn inputs(folder: &Path) {
     for name in ["yard.mp4", "videos/b.mp4", "footage/a.mp4", "footage/b.mp4"] {
         std::fs::copy(at("videos/a.mp4"), at(name)).unwrap();
     }
+    let photo = |name: &str, kind: &str, variant: u32, (width, height): (u32, u32)| {
+        let rgb = crate::support::of_kind(kind, variant, (width, height));
+        write_jpeg(&at(name), &RgbImage::from_raw(width, height, rgb).unwrap(), 95).unwrap();
+    };
     for variant in 0..4 {
-        for kind in ["ball", "star", "blob"] {
-            let rgb = crate::support::of_kind(kind, variant, (192, 144));
-            let picture = RgbImage::from_raw(192, 144, rgb).unwrap();
-            write_jpeg(&at(&format!("photos/{kind}{variant}.jpg")), &picture, 95).unwrap();
-        }
+        ["ball", "star", "blob"].map(|kind| photo(&format!("photos/{kind}{variant}.jpg"), kind, variant, (192, 144)));
     }
-    std::fs::copy(at("photos/ball0.jpg"), at("photo.jpg")).unwrap();
+    photo("photo.jpg", "ball", 0, (320, 240));
     std::fs::copy(golden("families/dino_training.pth"), at("checkpoint.pth")).unwrap();
 }
 

@@ -120,15 +120,15 @@ fn dino_seg_reads_attention() {
 fn what_is_printed_has_the_shape_of_a_record() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("keys.npy");
-    // A block of 3x2 patches that look unlike the rest, in 6 rows of 8.
-    let in_block = |patch: usize| (2..5).contains(&(patch / 8)) && (4..6).contains(&(patch % 8));
+    // A block of patches that look unlike the rest, in 12 rows of 16.
+    let in_block = |patch: usize| (3..8).contains(&(patch / 16)) && (5..11).contains(&(patch % 16));
     let keys =
-        Array2::from_shape_fn((48, 2), |(patch, column)| if in_block(patch) == (column == 0) { 1.0f32 } else { 0.1 });
+        Array2::from_shape_fn((192, 2), |(patch, column)| if in_block(patch) == (column == 0) { 1.0f32 } else { -0.2 });
     ndarray_npy::write_npy(&file, &keys).unwrap();
     for method in ["most", "lost", "tokencut"] {
-        let found = said(&run(&file, "128x96", "16", &["--method", method, "--min-score", "0"]));
+        let found = said(&run(&file, "128x96", "8", &["--method", method, "--min-score", "0"]));
         let objects = found["objects"].as_array().unwrap();
-        assert!(objects.iter().any(|object| object["bbox"] == json!([64, 32, 96, 80])), "{method}: {found}");
+        assert!(objects.iter().any(|object| object["bbox"] == json!([40, 24, 88, 64])), "{method}: {found}");
         // With what only a video knows it is a line of `run`.
         let mut line = found.clone();
         let of_run = json!({ "kind": "frame", "version": 1, "run": "00c0ffee00c0ffee", "source": "keys.npy", "frame": 0,
