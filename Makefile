@@ -5,7 +5,7 @@ program := target/release/mostream
 draw := target/release/examples/draw_demo_clip
 
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test test-consumers audit bench results
+.PHONY: help setup demo test test-consumers audit bench soak results
 
 help: ## say what can be made
 	@sed -n 's/^\([a-z-]*\):.*## /make \1\t/p' $(MAKEFILE_LIST)
@@ -31,6 +31,10 @@ audit: ## check the licences, sources and advisories of all crates
 
 bench: setup ## run the benchmarks
 	cargo bench --profile release
+
+soak: setup ## run everything for an hour while it is disturbed, and keep the figures (docs/service.md)
+	cargo build --release --bins --examples
+	python3 tests/soak --keep
 
 results: ## write docs/RESULTS.md from the reports in docs/results
 	cargo run --release --quiet --example results -- docs/results docs/RESULTS.md

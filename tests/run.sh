@@ -21,6 +21,8 @@ for feature in "" $features; do
 done
 RUSTDOCFLAGS="-D warnings" check "documentation" cargo doc --release --quiet --no-deps --document-private-items
 
+check "the soak's figures" python3 tests/soak --check
+
 tests() { cargo test --release --no-fail-fast 2>&1 | tee "$log"; }
 check "tests" tests
 awk '/^test result:/ { passed += $4; failed += $6 } END { printf "%d passed, %d failed\n", passed, failed }' "$log"

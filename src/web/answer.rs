@@ -19,10 +19,10 @@ use serde_json::json;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
-use std::time::Duration;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::mpsc::Sender;
 use tokio::sync::{Semaphore, broadcast};
+use tokio::time::Instant;
 
 const PAGE: &str = include_str!("page.html");
 const CSS: &str = include_str!("page.css");
@@ -50,8 +50,6 @@ const HEADERS: [(HeaderName, &str); 7] = [
     (HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
 ];
 
-/// A comment is sent to a follower of records after this time without any.
-const SILENCE: Duration = Duration::from_secs(10);
 /// Tracks that are told beside a picture.
 const TRACKS: usize = 12;
 const BOUNDARY: &str = "mostream-next-picture";
@@ -309,12 +307,14 @@ impl Site {
         if !name.as_ref().is_none_or(is_there) {
             return answer(StatusCode::NOT_FOUND, TEXT, "There is no source of this name; /sources lists them.\n");
         }
-        let mut records = self.records.subscribe();
+        let (mut records, silence) = (self.records.subscribe(), self.options.silence);
         let make = async move |parts: Sender<Bytes>| {
             let mut event = Bytes::from_static(b": records follow\n\n");
             while parts.send(event).await.is_ok() {
+                // Of what was sent: what comes of other sources is none of it.
+                let until = Instant::now() + silence;
                 event = loop {
-                    break match tokio::time::timeout(SILENCE, records.recv()).await {
+                    break match tokio::time::timeout_at(until, records.recv()).await {
                         Ok(Ok(told)) if name.as_ref().is_none_or(|name| **name == *told.source) => told.event,
                         Ok(Ok(_)) => continue,
                         Ok(Err(RecvError::Lagged(dropped))) => format!("event: dropped\ndata: {dropped}\n\n").into(),

@@ -8,17 +8,16 @@ use crate::stream::redact;
 use hyper::StatusCode;
 use hyper::body::Bytes;
 use std::sync::Arc;
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::UNIX_EPOCH;
 use tokio::sync::mpsc::Sender;
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 /// Lines of one answer, and where nobody says how many.
 const MOST_LISTED: usize = 1000;
 const LISTED: usize = 100;
 /// Stored lines that are looked through at a time for who follows.
 const AT_ONCE: usize = 500;
-/// A comment is sent to a follower after this time without any event.
-const SILENCE: Duration = Duration::from_secs(10);
 
 /// Keeps events: a line of JSON each, under numbers that grow and never come again. It may block.
 pub trait Events: Send + Sync {
@@ -201,11 +200,17 @@ impl Site {
             },
         };
         let wanted = Arc::new(wanted);
+        let silence = self.options.silence;
         let make = async move |parts: Sender<Bytes>| {
             let mut part = String::from(": events follow\n\n");
+            let mut until = Instant::now();
             loop {
-                if !part.is_empty() && parts.send(part.into()).await.is_err() {
-                    return;
+                if !part.is_empty() {
+                    if parts.send(part.into()).await.is_err() {
+                        return;
+                    }
+                    // Of what was sent: what is not asked for is none of it.
+                    until = Instant::now() + silence;
                 }
                 // What is written while it is read is told of after that.
                 more.mark_unchanged();
@@ -227,7 +232,7 @@ impl Site {
                     Err(_) => return,
                 };
                 if count == 0 {
-                    part = match tokio::time::timeout(SILENCE, more.changed()).await {
+                    part = match tokio::time::timeout_at(until, more.changed()).await {
                         Ok(Ok(())) => String::new(),
                         Ok(Err(_)) => return,
                         Err(_) => ": still here\n\n".into(),

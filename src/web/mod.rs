@@ -60,6 +60,8 @@ pub struct Options {
     pub request_timeout: Duration,
     /// A reader that takes nothing for this long is dropped.
     pub write_timeout: Duration,
+    /// A comment is sent to a follower who was sent nothing for this long.
+    pub silence: Duration,
     /// The shortest time between two pictures of a source.
     pub picture_interval: Duration,
     /// Records that wait for a slow reader; older ones are dropped and counted.
@@ -105,6 +107,7 @@ impl Default for Options {
             streams: 64,
             request_timeout: Duration::from_secs(20),
             write_timeout: Duration::from_secs(15),
+            silence: Duration::from_secs(10),
             picture_interval: Duration::from_millis(80),
             queued_records: 256,
         }

@@ -284,6 +284,22 @@ fn records_are_followed() {
 }
 
 #[test]
+fn a_follower_of_a_silent_source_hears_that_it_is_followed_while_another_is_told_of() {
+    const MOST: u64 = 500;
+    let options = Options { silence: Duration::from_millis(200), ..Options::default() };
+    let site = Site::open(&["door", "back yard"], None, options);
+    let yard = BufReader::new(ask(&site.url("/records?source=back+yard"), &[]).into_body().into_reader());
+    let heard = thread::spawn(move || yard.lines().any(|line| line.unwrap() == ": still here"));
+    let mut sent = 0;
+    while !heard.is_finished() && sent < MOST {
+        site.frame(0, sent, 1, None);
+        sent += 1;
+        thread::sleep(Duration::from_millis(20));
+    }
+    assert!(heard.join().unwrap() && sent < MOST, "{sent}");
+}
+
+#[test]
 fn a_slow_follower_misses_records_and_is_told_how_many() {
     let site = Site::open(&["door"], None, Options { queued_records: 16, ..Options::default() });
     let mut reader = BufReader::new(ask(&site.url("/records"), &[]).into_body().into_reader());
