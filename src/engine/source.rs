@@ -134,7 +134,8 @@ impl Source<'_> {
             let eyes = self.eyes.as_mut().filter(|_| !self.feed.is_pictures());
             let start = Instant::now();
             let evidence = eyes.and_then(|eyes| {
-                let _span = trace_span!(target: TRACE, "look", source = self.status.name, frame = frame.index).entered();
+                let _span =
+                    trace_span!(target: TRACE, "look", source = self.status.name, frame = frame.index).entered();
                 let evidence = eyes.look(&frame, shared.task.cue.with_crops());
                 self.status.moves_by(eyes.bytes());
                 evidence
