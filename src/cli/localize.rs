@@ -108,7 +108,7 @@ pub fn run(args: Args) -> Outcome {
     let method = args.localizer.method();
     let output = PatchOutput::new(method, layout.grid, values).map_err(unusable)?;
     let (detections, found) = args.localizer.localizer().explain(&output, &layout).map_err(unusable)?;
-    let details = args.details.then(|| match found {
+    let details = args.details.then_some(match found {
         Found::Most(most) => Details::Most { seeds: most.seeds, clusters: most.clusters, degree: most.degrees },
         Found::Lost(lost) => Details::OneSeed { seed: lost.seed },
         Found::TokenCut(cut) => Details::OneSeed { seed: cut.seed },

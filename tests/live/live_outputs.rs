@@ -406,7 +406,9 @@ fn watch(url: &str, login: Option<(&str, &str)>, trusted: &Path) -> Result<usize
     });
     pipeline.add_many([&source, &sink]).unwrap();
     let into = sink.clone();
-    source.connect_pad_added(move |_, pad| drop(pad.link(&into.static_pad("sink").unwrap())));
+    source.connect_pad_added(move |_, pad| {
+        pad.link(&into.static_pad("sink").unwrap()).ok();
+    });
     pipeline.set_state(gst::State::Playing).ok();
     let bus = pipeline.bus().unwrap();
     let outcome = loop {

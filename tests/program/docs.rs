@@ -112,7 +112,9 @@ fn inputs(folder: &Path) {
         write_jpeg(&at(name), &RgbImage::from_raw(width, height, rgb).unwrap(), 95).unwrap();
     };
     for variant in 0..4 {
-        ["ball", "star", "blob"].map(|kind| photo(&format!("photos/{kind}{variant}.jpg"), kind, variant, (192, 144)));
+        for kind in ["ball", "star", "blob"] {
+            photo(&format!("photos/{kind}{variant}.jpg"), kind, variant, (192, 144));
+        }
     }
     photo("photo.jpg", "ball", 0, (320, 240));
     std::fs::copy(golden("families/dino_training.pth"), at("checkpoint.pth")).unwrap();
