@@ -57,7 +57,7 @@ const RULES: [(&str, &[&str]); 54] = [
     ("sha2", &["zoo"]),
     ("clap", &["main.rs", "cli"]),
     ("tracing", &["analyzer.rs", "cli", "engine", "publish", "run", "stream/ingest.rs", "stream/mod.rs"]),
-    ("tracing_subscriber", &["cli/log.rs"]),
+    ("tracing_subscriber", &["cli/log.rs", "cli/trace.rs"]),
     (
         "std::thread",
         &[
@@ -69,6 +69,7 @@ const RULES: [(&str, &[&str]); 54] = [
             "web/mod.rs",
             "cli/interrupt.rs",
             "cli/log.rs",
+            "cli/trace.rs",
             "cli/run/start.rs",
             "cli/bench",
             "cli/eval",
@@ -86,6 +87,7 @@ const RULES: [(&str, &[&str]); 54] = [
             "bounded.rs",
             "partial.rs",
             "picture.rs",
+            "cli/trace.rs",
             "picture/tiff.rs",
             "evaluate/dataset/files.rs",
             "discover/groups.rs",

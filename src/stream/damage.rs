@@ -160,9 +160,13 @@ impl Damage {
             self.0.key_ns.get_or_init(|| time_ns);
         }
         DECODED.with(|decoded| decoded.replace(Some((self.clone(), time_ns))));
-        // GStreamer's decoder of JPEG pictures makes grey of what is missing.
+        // GStreamer's decoder of JPEG pictures makes grey of what is missing. Only demuxers and parsers, which know how long it lasts, hand on a
+        // whole picture at a time.
         #[cfg(feature = "picture")]
-        if pad.current_caps().is_some_and(|caps| caps.structure(0).is_some_and(|format| format.name() == "image/jpeg"))
+        if buffer.duration().is_some()
+            && pad
+                .current_caps()
+                .is_some_and(|caps| caps.structure(0).is_some_and(|format| format.name() == "image/jpeg"))
             && let Ok(bytes) = buffer.map_readable()
             && crate::picture::is_damaged_jpeg(&bytes)
         {
