@@ -176,9 +176,9 @@ impl<S: Subscriber> Layer<S> for Log {
     }
 }
 
-/// The fields of an event, without secrets.
+/// The fields of an event or a span, without secrets.
 #[derive(Default)]
-struct Said(Map<String, Value>);
+pub struct Said(pub Map<String, Value>);
 
 impl Visit for Said {
     fn record_debug(&mut self, field: &Field, value: &dyn Debug) {

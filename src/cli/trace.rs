@@ -3,17 +3,16 @@
 //! Spans of [`TRACE`] are a thread's work, with the source and the frame it was for; an event of it with `latency_us` is a frame's whole
 //! way, from its arrival to its record, beside them.
 
+use super::log::Said;
 use mostream::engine::TRACE;
 use serde_json::{Map, Value, json};
 use std::cell::Cell;
-use std::fmt::Debug;
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Instant;
-use tracing::field::{Field, Visit};
 use tracing::level_filters::LevelFilter;
 use tracing::span::{Attributes, Id};
 use tracing::subscriber::Interest;
@@ -33,18 +32,16 @@ thread_local! {
 
 struct Trace {
     began: Instant,
-    out: Mutex<Out>,
+    /// None once writing to it has failed, or it is whole.
+    out: Mutex<Option<BufWriter<File>>>,
 }
-
-/// The file, until writing to it fails.
-struct Out(Option<BufWriter<File>>);
 
 /// From now on spans are written to this file, which is replaced.
 pub fn begin(path: &Path) -> io::Result<()> {
     let mut out = BufWriter::new(File::create(path)?);
     // An array that is not closed is whole as well, by the format.
     writeln!(out, "[")?;
-    FILE.set(Trace { began: Instant::now(), out: Mutex::new(Out(Some(out))) }).ok();
+    FILE.set(Trace { began: Instant::now(), out: Mutex::new(Some(out)) }).ok();
     // Who was told before that nobody listens asks again.
     callsite::rebuild_interest_cache();
     Ok(())
@@ -53,7 +50,7 @@ pub fn begin(path: &Path) -> io::Result<()> {
 /// What is written is whole; why it is not.
 pub fn finish() -> io::Result<()> {
     let Some(trace) = FILE.get() else { return Ok(()) };
-    let Some(mut out) = trace.out().0.take() else {
+    let Some(mut out) = trace.out().take() else {
         return Err(io::Error::other("it could not be written to its end"));
     };
     writeln!(out, "{}]", json!({ "name": "process_name", "ph": "M", "pid": 1, "args": { "name": "mostream" } }))?;
@@ -61,7 +58,7 @@ pub fn finish() -> io::Result<()> {
 }
 
 impl Trace {
-    fn out(&self) -> std::sync::MutexGuard<'_, Out> {
+    fn out(&self) -> MutexGuard<'_, Option<BufWriter<File>>> {
         self.out.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -72,9 +69,9 @@ impl Trace {
 
     fn write(&self, events: &[Value]) {
         let mut out = self.out();
-        let written = out.0.as_mut().map(|out| events.iter().try_for_each(|event| writeln!(out, "{event},")));
+        let written = out.as_mut().map(|out| events.iter().try_for_each(|event| writeln!(out, "{event},")));
         if matches!(written, Some(Err(_))) {
-            out.0 = None;
+            *out = None;
         }
     }
 
@@ -116,7 +113,7 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Spans {
 
     fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, context: Context<'_, S>) {
         let Some(span) = context.span(id).filter(|span| span.metadata().target() == TRACE) else { return };
-        let mut fields = Fields::default();
+        let mut fields = Said::default();
         attributes.record(&mut fields);
         span.extensions_mut().insert(Work { fields: fields.0, since: None });
     }
@@ -142,7 +139,7 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Spans {
 
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
         let Some(trace) = FILE.get().filter(|_| event.metadata().target() == TRACE) else { return };
-        let mut fields = Fields::default();
+        let mut fields = Said::default();
         event.record(&mut fields);
         let Some(latency) = fields.0.remove("latency_us").and_then(|latency| latency.as_u64()) else { return };
         let end = trace.at(Instant::now());
@@ -150,22 +147,5 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Spans {
         let id = format!("{} {}", words("source"), words("frame"));
         let of = |phase: &str, ts: f64| json!({ "name": "frame", "cat": "frame", "ph": phase, "id": id, "pid": 1, "ts": ts, "args": fields.0 });
         trace.write(&[of("b", end - latency as f64), of("e", end)]);
-    }
-}
-
-#[derive(Default)]
-struct Fields(Map<String, Value>);
-
-impl Visit for Fields {
-    fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
-        self.record_str(field, &format!("{value:?}"));
-    }
-
-    fn record_str(&mut self, field: &Field, value: &str) {
-        self.0.insert(field.name().to_owned(), mostream::stream::redact(value).into());
-    }
-
-    fn record_u64(&mut self, field: &Field, value: u64) {
-        self.0.insert(field.name().to_owned(), value.into());
     }
 }

@@ -70,23 +70,35 @@ impl Ingest {
     /// Starts decoding, at the start of the span; where that cannot be sought, with all that is before it.
     pub fn open(source: &Source, media: &MediaInfo, span: Span, decoding: &Decoding) -> Result<Self, StreamError> {
         decoding.check()?;
-        let mut ingest = Self::build(source, media, span, decoding, true)?;
-        if span.start_ns > 0 && !ingest.seek(media)? {
-            let start = span.start_ns as f64 / 1e9;
-            // What ends before is told by what follows.
-            if media.duration_ns.is_none_or(|end_ns| span.start_ns < end_ns) {
-                info!(
-                    "{}: frames cannot be sought exactly in it: it is read from its beginning up to {start:.3} s",
-                    source.name
-                );
-            }
-            ingest = Self::build(source, media, span, decoding, true)?;
+        let (ingest, is_sought) = Self::begin(source, media, span, decoding, true)?;
+        // What ends before is told by what follows.
+        if !is_sought && media.duration_ns.is_none_or(|end_ns| span.start_ns < end_ns) {
+            info!(
+                "{}: frames cannot be sought exactly in it: it is read from its beginning up to {:.3} s",
+                source.name,
+                span.start_ns as f64 / 1e9
+            );
         }
-        ingest.set_state(gst::State::Playing)?;
         Ok(ingest)
     }
 
-    /// `is_parallel` where libav may decode on several threads.
+    /// The same without a word; whether the start is where it begins. `is_parallel` where libav may decode on several threads.
+    fn begin(
+        source: &Source,
+        media: &MediaInfo,
+        span: Span,
+        decoding: &Decoding,
+        is_parallel: bool,
+    ) -> Result<(Self, bool), StreamError> {
+        let mut ingest = Self::build(source, media, span, decoding, is_parallel)?;
+        let is_sought = span.start_ns == 0 || ingest.seek(media)?;
+        if !is_sought {
+            ingest = Self::build(source, media, span, decoding, is_parallel)?;
+        }
+        ingest.set_state(gst::State::Playing)?;
+        Ok((ingest, is_sought))
+    }
+
     fn build(
         source: &Source,
         media: &MediaInfo,
@@ -298,11 +310,7 @@ impl Ingest {
     /// known.
     fn damage(&self, stop: &dyn Fn() -> bool) -> Option<Shortfall> {
         let again = || {
-            let mut again = Self::build(&self.source, &self.media, self.span, &self.decoding, false).ok()?;
-            if self.span.start_ns > 0 && !again.seek(&self.media).ok()? {
-                again = Self::build(&self.source, &self.media, self.span, &self.decoding, false).ok()?;
-            }
-            again.set_state(gst::State::Playing).ok()?;
+            let (mut again, _) = Self::begin(&self.source, &self.media, self.span, &self.decoding, false).ok()?;
             while again.next(stop).ok()?.is_some() {}
             Some(again.damage.clone())
         };

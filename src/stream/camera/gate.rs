@@ -60,7 +60,7 @@ impl Gate {
         let is_a = |kind: &str| element.metadata("klass").is_some_and(|class| class.contains(kind));
         if is_a("Depayloader") {
             self.is_rtp.store(true, Ordering::Relaxed);
-            self.count_packets(element);
+            self.watch_for_losses(element);
         }
         let Some(pad) = element.static_pad("sink").filter(|_| is_a("Decoder/Video")) else { return };
         let (gate, given) = (self.clone(), Given::default());
@@ -73,8 +73,8 @@ impl Gate {
         });
     }
 
-    /// Until the first is lost.
-    fn count_packets(self: &Arc<Self>, depayloader: &gst::Element) {
+    /// Until the first packet of video is lost.
+    fn watch_for_losses(self: &Arc<Self>, depayloader: &gst::Element) {
         let Some(pad) = depayloader.static_pad("sink") else { return };
         let (gate, last) = (self.clone(), Mutex::new(None::<u16>));
         pad.add_probe(gst::PadProbeType::BUFFER, move |pad, info| {
