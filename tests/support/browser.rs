@@ -27,14 +27,21 @@ pub struct Browser {
     profile: tempfile::TempDir,
 }
 
+/// Chromedriver, and the port that it found for itself. It needs the same port of IPv4 and of IPv6, and ends where the second one is taken.
+fn start() -> Option<(Child, u16)> {
+    let mut driver = Command::new("chromedriver").arg("--port=0").stdout(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(driver.stdout.take().unwrap()).lines().map(Result::unwrap);
+    let Some(said) = lines.find(|line| line.contains("started successfully on port")) else {
+        driver.wait().unwrap();
+        return None;
+    };
+    Some((driver, said.rsplit(' ').next().unwrap().trim_end_matches('.').parse().unwrap()))
+}
+
 impl Browser {
     /// Opens a window of this size; a narrow one is a phone's, with touch.
     pub fn open(width: u32, height: u32) -> Self {
-        let mut driver = Command::new("chromedriver").arg("--port=0").stdout(Stdio::piped()).spawn().unwrap();
-        let lines = BufReader::new(driver.stdout.take().unwrap()).lines();
-        let said = lines.map(Result::unwrap).find(|line| line.contains("started successfully on port")).unwrap();
-        let port: u16 = said.rsplit(' ').next().unwrap().trim_end_matches('.').parse().unwrap();
-
+        let (driver, port) = (0..100).find_map(|_| start()).expect("chromedriver starts");
         let profile = tempfile::tempdir().unwrap();
         let mut arguments: Vec<String> = "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run \
             --disable-background-networking --disable-component-update --disable-sync"
