@@ -41,7 +41,7 @@ fn start() -> Option<(Child, u16)> {
 impl Browser {
     /// Opens a window of this size; a narrow one is a phone's, with touch.
     pub fn open(width: u32, height: u32) -> Self {
-        let (driver, port) = (0..100).find_map(|_| start()).expect("chromedriver starts");
+        let (driver, port) = (0..100).find_map(|_| start()).unwrap();
         let profile = tempfile::tempdir().unwrap();
         let mut arguments: Vec<String> = "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run \
             --disable-background-networking --disable-component-update --disable-sync"
