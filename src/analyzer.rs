@@ -79,6 +79,11 @@ impl ModelSize {
         }
     }
 
+    /// `(width, height)` of this model's input in pixels, for pictures of the usual aspect, 4:3.
+    pub fn usual(self, checkpoint: &Checkpoint) -> (u32, u32) {
+        self.for_model(checkpoint, 65_536, 49_152)
+    }
+
     /// `(width, height)` of the model's input in pixels, for a picture of this size and patches of this side.
     pub fn for_picture(self, width: u32, height: u32, patch: u32) -> (u32, u32) {
         match self {

@@ -296,6 +296,7 @@ mod tests {
             layout: &layout,
             method: Method::Most,
             model: "",
+            ran: None,
             is_inferred: true,
             every: Every::default(),
             camera: None,

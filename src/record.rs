@@ -38,6 +38,12 @@ pub struct FrameRecord {
     pub method: Method,
     /// Name and content hash of the backbone.
     pub model: String,
+    /// What the backbone runs on; several GPUs with a comma between. None where it has not run yet, and in lines from before this was said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub device: Option<String>,
+    /// What it computes in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub precision: Option<String>,
     /// False where the objects are those of an earlier frame (`--every`).
     pub inferred: bool,
     /// Where the model is not asked about every frame.
@@ -404,6 +410,8 @@ pub struct FrameMeta<'a> {
     pub layout: &'a PatchLayout,
     pub method: Method,
     pub model: &'a str,
+    /// What it runs on, and what it computes in.
+    pub ran: Option<&'a (String, String)>,
     pub is_inferred: bool,
     pub every: Every,
     pub camera: Option<Camera>,
@@ -428,6 +436,8 @@ impl FrameRecord {
             grid: GridRecord::new(meta.layout, width, height),
             method: meta.method,
             model: meta.model.to_owned(),
+            device: meta.ran.map(|(device, _)| device.clone()),
+            precision: meta.ran.map(|(_, precision)| precision.clone()),
             inferred: meta.is_inferred,
             every: Some(meta.every).filter(|every| *every != Every::default()),
             objects,

@@ -69,6 +69,7 @@ const RULES: [(&str, &[&str]); 54] = [
             "web/mod.rs",
             "cli/interrupt.rs",
             "cli/log.rs",
+            "cli/measure.rs",
             "cli/trace.rs",
             "cli/run/start.rs",
             "cli/bench",

@@ -9,7 +9,7 @@ use ort::logging::LogLevel;
 use std::error::Error;
 use std::ffi::{CStr, c_char};
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
+use std::sync::{Mutex, PoisonError};
 
 const LIBRARY: &str = "libonnxruntime.so";
 
@@ -42,10 +42,17 @@ pub(super) fn providers() -> Result<Vec<String>, BackboneError> {
     }
 }
 
+/// The library of the process, its environment and its version.
+static LOADED: Mutex<Option<(PathBuf, Environment, String)>> = Mutex::new(None);
+
+/// The library that is loaded already.
+pub(super) fn loaded() -> Option<PathBuf> {
+    LOADED.lock().unwrap_or_else(PoisonError::into_inner).as_ref().map(|(path, ..)| path.clone())
+}
+
 /// The one environment of the process and the library's version; loads the library on the first call.
 pub(super) fn environment(library: &Path) -> Result<(Environment, String), BackboneError> {
-    static LOADED: Mutex<Option<(PathBuf, Environment, String)>> = Mutex::new(None);
-    let mut loaded = LOADED.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let mut loaded = LOADED.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some((path, environment, version)) = &*loaded {
         if path != library {
             let (path, library) = (path.display(), library.display());

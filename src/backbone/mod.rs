@@ -8,6 +8,8 @@
 mod by_shape;
 mod cache;
 mod checkpoint;
+mod choice;
+
 mod error;
 mod graph;
 mod layout;
@@ -26,6 +28,7 @@ mod work;
 use crate::geometry::PatchLayout;
 pub use by_shape::{ByShape, give_up, trim};
 pub use cache::user_cache;
+pub use choice::{Choice, MIN_AGREEMENT, Measure, Question, Tried, alone};
 pub use error::BackboneError;
 pub use graph::{Dialect, Feature};
 pub use library::{RuntimeInfo, find_library, runtime_info};
@@ -42,6 +45,10 @@ pub trait Model: Send + Sync {
     fn layout(&self) -> PatchLayout;
     /// What runs it, for people.
     fn device(&self) -> String;
+    /// What it computes in.
+    fn precision(&self) -> Precision {
+        Precision::Fp32
+    }
     /// Pictures of one run, at most.
     fn batch(&self) -> usize;
     /// Runs that are best under way at once.

@@ -4,14 +4,17 @@ use super::BackboneError;
 use super::graph::Dialect;
 use ort::ep::{self, ArbitrarilyConfigurableExecutionProvider};
 use ort::session::builder::SessionBuilder;
+use serde::{Deserialize, Serialize};
 use std::fmt::{self, Display, Formatter};
 use std::path::Path;
 use std::str::FromStr;
 
 /// Where the backbone runs.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
 pub enum Device {
-    /// The first of TensorRT, CUDA, OpenVINO (on Intel's processors) and the CPU that works with the library.
+    /// What was measured to be the fastest ([`Choice`](super::Choice)); where nothing was, the first of TensorRT, CUDA, OpenVINO (on Intel's
+    /// processors) and the CPU that works with the library.
     #[default]
     Auto,
     /// ONNX Runtime's own kernels.
@@ -32,9 +35,12 @@ pub enum OpenVino {
 }
 
 /// What the backbone multiplies; images come in as bytes and features go out as f32 all the same.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Precision {
+    /// What was measured to be the fastest with the same boxes; where nothing was, the first that the device has, which is fp32 but for NPUs.
     #[default]
+    Auto,
     Fp32,
     Fp16,
     Bf16,
@@ -85,8 +91,11 @@ pub(super) struct Setup<'a> {
 }
 
 impl Device {
-    /// What [`Device::Auto`] tries on this machine, in this order.
+    /// What [`Device::Auto`] tries on this machine where nothing was measured, in this order.
     pub fn automatic() -> Vec<Self> {
+        if is_exact() {
+            return vec![Self::Cpu];
+        }
         let mut devices = vec![Self::TensorRt(0), Self::Cuda(0)];
         // On others' processors it is slower than ONNX Runtime's own kernels: 1.6 times on a Zen 3.
         if processor_info().contains("GenuineIntel") {
@@ -120,12 +129,20 @@ impl Device {
     pub fn precisions(self) -> &'static [Precision] {
         use Precision::*;
         match self {
-            Self::Auto => &[Fp32, Fp16, Bf16, Int8],
+            Self::Auto => &[Fp32, Fp16, Bf16, Int8, Auto],
             Self::Cpu => &[Fp32, Int8],
             Self::OpenVino(OpenVino::Cpu) => &[Fp32, Bf16],
             Self::OpenVino(OpenVino::Gpu) | Self::Cuda(_) => &[Fp32, Fp16],
             Self::OpenVino(OpenVino::Npu) => &[Fp16],
             Self::TensorRt(_) => &[Fp32, Fp16, Bf16],
+        }
+    }
+
+    /// This precision, or what [`Precision::Auto`] is where nothing was measured.
+    pub(super) fn precision(self, asked: Precision) -> Precision {
+        match asked {
+            Precision::Auto => self.precisions().first().copied().unwrap_or(Precision::Fp32),
+            asked => asked,
         }
     }
 
@@ -205,7 +222,7 @@ impl Device {
                 let hint = match precision {
                     Precision::Fp16 => "f16",
                     Precision::Bf16 => "bf16",
-                    Precision::Fp32 | Precision::Int8 => "f32",
+                    Precision::Auto | Precision::Fp32 | Precision::Int8 => "f32",
                 };
                 let config = format!(r#"{{"{unit}":{{"INFERENCE_PRECISION_HINT":"{hint}"}}}}"#);
                 let mut options = vec![("device_type", unit.to_string()), ("load_config", config)];
@@ -243,6 +260,11 @@ impl Device {
 }
 
 type Options = Vec<(&'static str, String)>;
+
+/// Whether `MOSTREAM_EXACT` is set in the environment: what nobody has asked for is the CPU in fp32, which finds the same boxes on every machine.
+pub(super) fn is_exact() -> bool {
+    std::env::var_os("MOSTREAM_EXACT").is_some_and(|value| !value.is_empty())
+}
 
 /// As Linux describes it; empty elsewhere.
 pub(super) fn processor_info() -> String {
@@ -300,12 +322,32 @@ impl FromStr for Device {
     }
 }
 
+impl From<Device> for String {
+    fn from(device: Device) -> Self {
+        device.to_string()
+    }
+}
+
+impl TryFrom<String> for Device {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse()
+    }
+}
+
 /// Devices that work side by side: one, or GPUs of one kind (`cuda:0,1`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Devices {
     first: Device,
     /// The numbers of the other GPUs.
     others: [Option<u16>; 7],
+}
+
+impl From<Device> for Devices {
+    fn from(first: Device) -> Self {
+        Self { first, others: [None; 7] }
+    }
 }
 
 impl Devices {
@@ -336,7 +378,7 @@ impl FromStr for Devices {
     fn from_str(text: &str) -> Result<Self, String> {
         let mut parts = text.split(',');
         let first: Device = parts.next().unwrap_or_default().parse()?;
-        let mut devices = Self { first, others: [None; 7] };
+        let mut devices = Self::from(first);
         let mut places = devices.others.iter_mut();
         let (Device::Cuda(number) | Device::TensorRt(number)) = first else {
             return match parts.next() {
@@ -361,6 +403,7 @@ impl FromStr for Devices {
 impl Display for Precision {
     fn fmt(&self, out: &mut Formatter) -> fmt::Result {
         out.write_str(match self {
+            Self::Auto => "auto",
             Self::Fp32 => "fp32",
             Self::Fp16 => "fp16",
             Self::Bf16 => "bf16",
@@ -375,7 +418,7 @@ impl FromStr for Precision {
     fn from_str(text: &str) -> Result<Self, String> {
         let all = Device::Auto.precisions();
         let found = all.iter().copied().find(|precision| precision.to_string() == text);
-        found.ok_or_else(|| format!("{text:?} is no precision (expected fp32, fp16, bf16 or int8)"))
+        found.ok_or_else(|| format!("{text:?} is no precision (expected auto, fp32, fp16, bf16 or int8)"))
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::cache::{Cache, key};
 use super::graph::{self, Dialect, Feature, INPUT};
-use super::library::{environment, find_library, providers};
+use super::library::{self, environment, find_library, providers};
 use super::memory::{Element, MemoryKind, RunMemory, RunShape};
 use super::onnx::{UserModel, lowered};
 use super::provider::{Device, OpenVino, Precision, Setup, processor_info};
@@ -34,10 +34,22 @@ pub struct SessionOptions {
     pub batch: Option<usize>,
     /// Threads of one run; by default as many as the process may use cores.
     pub threads: Option<usize>,
+    /// What was measured to be the fastest, of what `device` and `precision` leave open: see [`Self::chosen`].
+    pub chosen: Option<(Device, Precision)>,
+    /// Why nothing was measured, where it should have been.
+    pub not_measured: Option<String>,
     /// The ONNX Runtime library; by default what [`find_library`] finds. A process loads one.
     pub library: Option<PathBuf>,
     /// The folder for graphs, optimised models and engines; none is kept by default.
     pub cache: Option<PathBuf>,
+}
+
+impl SessionOptions {
+    /// Threads of one run.
+    pub(super) fn threads(&self) -> usize {
+        let cores = || std::thread::available_parallelism().ok().map(usize::from);
+        self.threads.or_else(cores).unwrap_or(1)
+    }
 }
 
 /// Where a session runs.
@@ -45,11 +57,12 @@ pub struct SessionOptions {
 pub struct Placement {
     /// Never [`Device::Auto`].
     pub device: Device,
+    /// Never [`Precision::Auto`].
     pub precision: Precision,
     /// The graph's nodes that the device left to the CPU, and all; of the nodes as the provider put them together, counted in ONNX
     /// Runtime's profile of one run. Nothing is counted on the CPU itself.
     pub nodes_on_cpu: Option<(usize, usize)>,
-    /// Why devices that [`Device::Auto`] would have preferred are not used.
+    /// Why devices that would have been preferred are not used.
     pub passed_over: Vec<String>,
 }
 
@@ -130,16 +143,40 @@ impl Backbone {
             check_user(user, checkpoint, (feature, has_middle), &layout)?;
         }
         if options.device != Device::Auto {
-            options.device.check(options.precision)?;
+            options.device.check(options.device.precision(options.precision))?;
         }
-        let library = find_library(options.library.as_deref(), options.device)?;
+        let mut passed_over = Vec::new();
+        if let Some((device, precision)) = options.chosen {
+            let chosen = SessionOptions { device, precision, chosen: None, ..options.clone() };
+            match Self::open_as(dialect, checkpoint, (feature, has_middle), (width, height), &chosen) {
+                Ok(backbone) => return Ok(backbone),
+                // What is wrong with the model or the images is told by those that come next.
+                Err(
+                    BackboneError::Device { why, .. }
+                    | BackboneError::LibraryMissing(why)
+                    | BackboneError::Runtime(why),
+                ) => {
+                    passed_over.push(format!(
+                        "{device} in {precision}, which was measured to be the fastest, does not work: {why}"
+                    ));
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        // Every library has the CPU.
+        let library = match library::loaded()
+            .filter(|_| matches!(options.device, Device::Auto | Device::Cpu) && options.library.is_none())
+        {
+            Some(library) => library,
+            None => find_library(options.library.as_deref(), options.device)?,
+        };
         let (environment, version) = environment(&library)?;
         let providers = providers()?;
         let has =
             |device: &Device| device.provider().is_none_or(|provider| providers.iter().any(|p| p == provider.name));
         let devices = match options.device {
             Device::Auto => {
-                let works = |device: &Device| has(device) && device.check(options.precision).is_ok();
+                let works = |device: &Device| has(device) && device.check(device.precision(options.precision)).is_ok();
                 Device::automatic().into_iter().filter(works).collect()
             }
             device if has(&device) => vec![device],
@@ -152,7 +189,6 @@ impl Backbone {
                 ));
             }
         };
-        let mut passed_over = Vec::new();
         for &device in &devices {
             let dialect = dialect.unwrap_or(device.dialect());
             let opening = Opening {
@@ -176,7 +212,7 @@ impl Backbone {
             }
         }
         // None is left for the precision: the CPU's reason says which have it.
-        Device::Cpu.check(options.precision)?;
+        Device::Cpu.check(Device::Cpu.precision(options.precision))?;
         Err(BackboneError::runtime(passed_over.join("; ")))
     }
 
@@ -299,6 +335,10 @@ impl Model for Backbone {
         self.placement.device.to_string()
     }
 
+    fn precision(&self) -> Precision {
+        self.placement.precision
+    }
+
     fn batch(&self) -> usize {
         self.shape.batch
     }
@@ -364,11 +404,10 @@ struct Opening<'a> {
 impl Opening<'_> {
     fn on(&self, device: Device, options: &SessionOptions) -> Result<Backbone, BackboneError> {
         let Self { checkpoint, feature, has_middle, dialect, layout, .. } = self;
-        let precision = options.precision;
+        let precision = device.precision(options.precision);
         let is_single = checkpoint.user.as_ref().is_some_and(|user| user.is_single);
         let batch = if is_single { 1 } else { options.batch.unwrap_or(device.default_batch()).max(1) };
-        let threads = options.threads.or_else(|| std::thread::available_parallelism().ok().map(usize::from));
-        let threads = threads.unwrap_or(1);
+        let threads = options.threads();
         let mut store = Store::open(options.cache.as_deref());
         let graph_precision = device.graph_precision(precision);
         if checkpoint.is_onnx() && graph_precision != Precision::Fp32 {
@@ -410,6 +449,10 @@ impl Opening<'_> {
             cols,
             element: if graph_precision == Precision::Fp16 { Element::F16 } else { Element::F32 },
         };
+        let not_measured = || {
+            let why = options.not_measured.iter();
+            why.map(|why| format!("what the model is fastest on is not measured: {why}"))
+        };
         let backbone = |session: Session, cache_warning: Option<String>| Backbone {
             shared: session.inner(),
             session: Mutex::new(session),
@@ -422,7 +465,7 @@ impl Opening<'_> {
             bytes: self.bytes(batch),
             own: Mutex::default(),
             placement: Placement { device, precision, nodes_on_cpu: None, passed_over: Vec::new() },
-            warnings: cache_warning.into_iter().collect(),
+            warnings: not_measured().chain(cache_warning).collect(),
         };
         if device == Device::Cpu {
             let session_key = key(&[graph_key.as_bytes(), self.version.as_bytes(), processor().as_bytes()]);
@@ -651,7 +694,7 @@ fn session_builder(environment: &Environment, threads: usize) -> ort::Result<Ses
 }
 
 /// What an optimised model depends on besides the library: its kernels are chosen for the processor.
-fn processor() -> String {
+pub(super) fn processor() -> String {
     let text = processor_info();
     let kept =
         |line: &&str| ["model name", "flags", "Features", "CPU part"].iter().any(|field| line.starts_with(field));

@@ -8,7 +8,7 @@ use super::position;
 use crate::markup;
 use std::borrow::Cow;
 use std::io::Read;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 const MAX_FILE_BYTES: u64 = 8 << 30;
 const BUNDLED: &[u8] = include_bytes!("../../models/mostream-vit-tiny-8.safetensors");
@@ -24,6 +24,7 @@ const ROTARY_BASE: f64 = 100.0;
 pub struct Checkpoint {
     id: String,
     hash: blake3::Hash,
+    origin: Option<(PathBuf, Hints)>,
     pub(super) tensors: Tensors,
     layout: Layout,
     pub(super) measures: Measures,
@@ -90,7 +91,13 @@ impl Checkpoint {
         }
         let mut bytes = Vec::new();
         std::fs::File::open(path).and_then(|file| file.take(length).read_to_end(&mut bytes)).map_err(failed)?;
-        Self::parse(&name, path.display().to_string(), Cow::Owned(bytes), hints)
+        let checkpoint = Self::parse(&name, path.display().to_string(), Cow::Owned(bytes), hints)?;
+        Ok(Self { origin: Some((path.to_owned(), hints)), ..checkpoint })
+    }
+
+    /// The file that it was read from, and what was said of it; none for the model that comes with the program.
+    pub fn origin(&self) -> Option<&(PathBuf, Hints)> {
+        self.origin.as_ref()
     }
 
     /// `name` goes into the id, `shown` into errors.
@@ -103,7 +110,8 @@ impl Checkpoint {
             if let Some((user, words)) = if is_other { None } else { UserModel::parse(&bytes, hints.patch)? } {
                 let tensors = Tensors::none(bytes, words.into_iter().collect());
                 let measures = Measures::of_user(&user, &tensors)?;
-                return Ok(Self { id, hash, tensors, layout: Layout::default(), measures, user: Some(user) });
+                let layout = Layout::default();
+                return Ok(Self { id, hash, origin: None, tensors, layout, measures, user: Some(user) });
             }
             let tensors = Tensors::parse(bytes)?;
             let layout = Layout::new(&tensors)?;
@@ -114,7 +122,7 @@ impl Checkpoint {
                     measures.patch
                 ));
             }
-            let checkpoint = Self { id, hash, tensors, layout, measures, user: None };
+            let checkpoint = Self { id, hash, origin: None, tensors, layout, measures, user: None };
             checkpoint.check()?;
             Ok(checkpoint)
         };

@@ -8,6 +8,7 @@ use super::localize::MethodArgs;
 use super::model::{FeatureArg, ModelArgs};
 use super::past::{self, Ask, Tracked};
 use super::progress::{Progress, counted};
+use crate::cli::values::whole;
 use mostream::analyzer::{Analysis, AnalyzeError, Analyzer};
 use mostream::backbone::Feature;
 use mostream::discover::agreement::{nmi, purity};
@@ -52,7 +53,7 @@ pub struct Args {
     #[arg(long, value_name = "groups.json", conflicts_with_all = ["output", "groups", "classes"])]
     name: Option<PathBuf>,
     /// Make this many groups [default: as many as stand out]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    #[arg(long, value_name = "N", value_parser = whole::<u16>(1, 1024))]
     groups: Option<u16>,
     /// Look at a video every so many seconds
     #[arg(long, value_name = "SECONDS", default_value = "1", value_parser = super::run::time_ns)]

@@ -4,7 +4,10 @@ use super::exit::{self, Exit, Failure, Outcome};
 use super::model::DeviceArgs;
 use gst::prelude::*;
 use gstreamer as gst;
-use mostream::backbone::{self, Backbone, Checkpoint, Feature, Placement, SessionOptions, user_cache};
+use mostream::backbone::{
+    self, Backbone, Checkpoint, Choice, Device, Feature, Placement, Precision, Question, SessionOptions, Tried,
+    user_cache,
+};
 use mostream::geometry::PixelBox;
 use mostream::localize::{Features, Localizer, PatchOutput};
 use mostream::stream::{self, decoder, launch, memory, package_of};
@@ -14,6 +17,8 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 use std::time::Instant;
 
+/// Of the drawn picture, in pixels.
+const SIZE: (u32, u32) = (320, 240);
 /// Without any of these `run` does not work.
 const NEEDED: [&str; 10] = [
     "uridecodebin",
@@ -95,6 +100,7 @@ struct Report {
     advice: Option<String>,
     cache: Option<Cache>,
     self_test: Option<SelfTest>,
+    measured: Option<Measured>,
 }
 
 #[derive(Serialize)]
@@ -146,6 +152,15 @@ struct Model {
 struct Cache {
     folder: PathBuf,
     writable: bool,
+}
+
+/// What `--device auto` and `--precision auto` come to for the bundled model at its usual size.
+#[derive(Serialize)]
+struct Measured {
+    /// None where it was not measured yet, or is asked for.
+    choice: Option<Choice>,
+    /// What would be measured.
+    candidates: Vec<(Device, Precision)>,
 }
 
 /// A drawn picture through the backbone and the localizer.
@@ -216,14 +231,20 @@ impl Report {
         });
 
         let mut told = |error: &dyn std::fmt::Display| problems.push(error.to_string());
-        let onnx_runtime = OnnxRuntime::find(device).map_err(|error| told(&error)).ok();
         let checkpoint = Checkpoint::bundled().map_err(|error| told(&error)).ok();
+        let options = device.options();
+        let options = match &checkpoint {
+            Some(checkpoint) => options.chosen(checkpoint, SIZE, None),
+            None => options,
+        };
+        let onnx_runtime = OnnxRuntime::find(&options).map_err(|error| told(&error)).ok();
         let self_test = match (&onnx_runtime, &checkpoint) {
             (Some(_), Some(checkpoint)) => {
-                SelfTest::run(checkpoint, device).map_err(|failure| told(&failure.message)).ok()
+                SelfTest::run(checkpoint, &options).map_err(|failure| told(&failure.message)).ok()
             }
             _ => None,
         };
+        let measured = checkpoint.as_ref().map(|checkpoint| Measured::of(checkpoint, &options));
         Self {
             version: env!("CARGO_PKG_VERSION"),
             works: problems.is_empty(),
@@ -239,6 +260,7 @@ impl Report {
             advice: Store::of_user().ok().and_then(|store| store.advice()),
             cache: user_cache().map(Cache::at),
             self_test,
+            measured,
         }
     }
 
@@ -309,6 +331,7 @@ impl Report {
                 test.open_ms, test.inference_ms, test.localize_ms
             )?;
         }
+        self.measured.iter().try_for_each(|measured| measured.write(out))?;
         writeln!(out)?;
         for (name, package) in self.live.iter().filter_map(|element| Some((element.name, element.package?))) {
             writeln!(out, "note: for cameras and live outputs {name} is missing: apt-get install {package}")?;
@@ -359,10 +382,41 @@ impl Codec {
 }
 
 impl OnnxRuntime {
-    fn find(args: DeviceArgs) -> Result<Self, backbone::BackboneError> {
-        let library = backbone::find_library(None, args.device.first())?;
+    fn find(options: &SessionOptions) -> Result<Self, backbone::BackboneError> {
+        let library = backbone::find_library(None, options.first_device())?;
         let info = backbone::runtime_info(&library)?;
         Ok(Self { version: info.version, library, providers: info.providers })
+    }
+}
+
+impl Measured {
+    fn of(checkpoint: &Checkpoint, options: &SessionOptions) -> Self {
+        let question = Question { checkpoint, size: SIZE, options };
+        Self { choice: question.known(), candidates: question.candidates(false) }
+    }
+
+    fn write(&self, out: &mut dyn Write) -> io::Result<()> {
+        let Some(choice) = &self.choice else {
+            return match &self.candidates[..] {
+                [_, _, ..] => writeln!(
+                    out,
+                    "fastest       not measured yet: the first run does it, or mostream warmup --size 320x240"
+                ),
+                _ => Ok(()),
+            };
+        };
+        writeln!(out, "fastest       {} in {}", choice.device, choice.precision)?;
+        for Tried { device, precision, ms, agreement, why } in &choice.tried {
+            let what = format!("{device} in {precision}");
+            match (ms, agreement) {
+                (Some(ms), Some(share)) => {
+                    writeln!(out, "  {what:<22} {ms:.1} ms, {:.1} % of the boxes in fp32", 100.0 * share)?
+                }
+                (Some(ms), None) => writeln!(out, "  {what:<22} {ms:.1} ms, not compared")?,
+                (None, _) => writeln!(out, "  {what:<22} {}", why.as_deref().unwrap_or("does not work"))?,
+            }
+        }
+        Ok(())
     }
 }
 
@@ -377,16 +431,13 @@ impl Cache {
 
 impl SelfTest {
     /// Fails where a stage fails, and where the drawn object is not boxed.
-    fn run(checkpoint: &Checkpoint, args: DeviceArgs) -> Result<Self, Failure> {
+    fn run(checkpoint: &Checkpoint, options: &SessionOptions) -> Result<Self, Failure> {
         let ms = |start: Instant| start.elapsed().as_secs_f64() * 1e3;
-        let (width, height) = (320, 240);
+        let (width, height) = SIZE;
         let (rgb, drawn) = picture(width, height);
 
         let start = Instant::now();
-        let DeviceArgs { device, precision, .. } = args;
-        let options =
-            SessionOptions { device: device.first(), precision, cache: user_cache(), ..SessionOptions::default() };
-        let backbone = Backbone::open(checkpoint, Feature::Keys, width, height, &options)?;
+        let backbone = Backbone::open(checkpoint, Feature::Keys, width, height, options)?;
         let open_ms = ms(start);
         // The first run also makes room.
         backbone.features(&rgb)?;

@@ -9,6 +9,7 @@ use super::localize::MethodArgs;
 use super::model::ModelArgs;
 use super::past::{self, Ask, Tracked};
 use super::progress::{Progress, counted};
+use crate::cli::values::whole;
 use clap::ValueEnum;
 use mostream::analyzer::{AnalyzeError, Analyzer, feature_for};
 use mostream::backbone::Feature;
@@ -75,7 +76,7 @@ pub struct Args {
     #[arg(long, value_name = "TIME", value_parser = interval)]
     every: Option<u64>,
     /// At most this many frames of a video, spread over it where its length is known
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "N", value_parser = whole::<u64>(1, u64::MAX))]
     max_per_video: Option<u64>,
     #[command(flatten)]
     boxes: MethodArgs,

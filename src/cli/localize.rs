@@ -2,6 +2,7 @@
 
 use super::exit::{self, Exit, Failure, Outcome};
 use super::model::size;
+use crate::cli::values::whole;
 use mostream::fault::Kind;
 use mostream::geometry::{Grid, PatchLayout};
 use mostream::localize::{Found, LocalizeError, Localizer, MOST_MIN_SCORE, Method, PatchOutput};
@@ -28,7 +29,7 @@ pub struct Args {
     #[arg(long, value_name = "WxH", value_parser = size)]
     image: (u32, u32),
     /// Side of a patch in pixels
-    #[arg(long, value_name = "PIXELS", value_parser = clap::value_parser!(u32).range(1..=4096))]
+    #[arg(long, value_name = "PIXELS", value_parser = whole::<u32>(1, 4096))]
     patch: u32,
     /// Print what the boxes were made from, too: for most seeds, clusters and each patch's degree
     #[arg(long)]

@@ -15,6 +15,7 @@ mod interrupt;
 mod label;
 mod localize;
 mod log;
+mod measure;
 mod model;
 mod models;
 mod past;
@@ -22,6 +23,7 @@ mod progress;
 mod run;
 mod sources;
 mod trace;
+mod values;
 mod warmup;
 
 use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
@@ -65,6 +67,9 @@ enum Command {
     Model(models::ModelCommand),
     /// Measure how fast each stage is on this machine
     Bench(bench::Args),
+    /// Try one device and precision on drawn pictures
+    #[command(hide = true)]
+    Measure(measure::Args),
     /// Measure how near the boxes come to those that people drew, over a data set
     Eval(eval::Args),
 }
@@ -95,6 +100,7 @@ fn outcome(command: Command, matches: &ArgMatches) -> Outcome {
         Command::Warmup(args) => warmup::run(args),
         Command::Model(command) => models::run(command),
         Command::Bench(args) => bench::run(args),
+        Command::Measure(args) => measure::run(args),
         Command::Eval(args) => eval::run(args),
     }
 }

@@ -1,11 +1,13 @@
 //! The flags that choose the backbone, for every subcommand that runs it.
 
 use super::exit::Failure;
+use super::measure;
+use crate::cli::values::whole;
 use clap::ValueEnum;
 use mostream::analyzer::{Analyzer, ModelSize};
 use mostream::backbone::{
-    Backbone, BackboneError, Checkpoint, DEFAULT_MAX_PATCHES, Devices, Feature, Hints, Precision, SessionOptions,
-    user_cache,
+    Backbone, BackboneError, Checkpoint, DEFAULT_MAX_PATCHES, Device, Devices, Feature, Hints, Precision, Question,
+    SessionOptions, user_cache,
 };
 use mostream::engine::Backbones;
 use mostream::fault::Kind;
@@ -26,10 +28,10 @@ pub struct ModelArgs {
     #[arg(long, value_name = "WxH", value_parser = size, conflicts_with = "patches")]
     pub size: Option<(u32, u32)>,
     /// Patches of the model's input, at most: more see smaller objects, and take time with their square
-    #[arg(long, value_name = "N", default_value_t = DEFAULT_MAX_PATCHES as u16, value_parser = clap::value_parser!(u16).range(1..=16_384))]
+    #[arg(long, value_name = "N", default_value_t = DEFAULT_MAX_PATCHES as u16, value_parser = whole::<u16>(1, 16_384))]
     pub patches: u16,
     /// Threads of the model [default: one per core]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(long, value_name = "N", value_parser = whole::<u16>(1, 65_535))]
     pub threads: Option<u16>,
     #[command(flatten)]
     pub device: DeviceArgs,
@@ -38,26 +40,55 @@ pub struct ModelArgs {
 /// What computes, and how.
 #[derive(Clone, Copy, clap::Args)]
 pub struct DeviceArgs {
-    /// What runs the model: auto (the best that works), cpu, openvino[:CPU|GPU|NPU], cuda[:N] or tensorrt[:N]; cuda:0,1 shares the work of run between GPUs
-    #[arg(long, value_name = "DEVICE", default_value = "auto", value_parser = str::parse::<Devices>)]
-    pub device: Devices,
-    /// What the model computes in: fp32, fp16, bf16 or int8, as far as the device has it
-    #[arg(long, value_name = "PRECISION", default_value = "fp32", value_parser = str::parse::<Precision>)]
-    pub precision: Precision,
+    /// What runs the model: auto (the fastest, which is measured once), cpu, openvino[:CPU|GPU|NPU], cuda[:N] or tensorrt[:N]; cuda:0,1 shares
+    /// the work of run between GPUs [default: auto]
+    #[arg(long, value_name = "DEVICE", value_parser = str::parse::<Devices>)]
+    device: Option<Devices>,
+    /// What the model computes in: auto (the fastest that finds the same boxes), fp32, fp16, bf16 or int8, as far as the device has it
+    /// [default: auto]
+    #[arg(long, value_name = "PRECISION", value_parser = str::parse::<Precision>)]
+    precision: Option<Precision>,
+    /// The CPU in fp32: the same boxes on every machine
+    #[arg(long, conflicts_with_all = ["device", "precision"])]
+    exact: bool,
     /// Pictures that go through the model at once, at most [default: 1, on a GPU 8]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
+    #[arg(long, value_name = "N", value_parser = whole::<u16>(1, 64))]
     pub batch: Option<u16>,
 }
 
 impl DeviceArgs {
+    pub fn devices(&self) -> Devices {
+        if self.exact { Device::Cpu.into() } else { self.device.unwrap_or_default() }
+    }
+
+    pub fn precision(&self) -> Precision {
+        if self.exact { Precision::Fp32 } else { self.precision.unwrap_or_default() }
+    }
+
+    /// The CPU in fp32 where nothing else is asked for: what is compared must not depend on the machine.
+    pub fn exact_by_default(self) -> Self {
+        Self { exact: self.device.is_none() && self.precision.is_none(), ..self }
+    }
+
     /// Only `run` has work for several devices.
     pub fn check_single(&self) -> Result<(), Failure> {
-        match self.device.all().len() {
+        match self.devices().all().len() {
             1 => Ok(()),
             _ => Err(Failure::new(
                 Kind::Usage,
-                format!("--device {}: only run shares its work between GPUs: name one", self.device),
+                format!("--device {}: only run shares its work between GPUs: name one", self.devices()),
             )),
+        }
+    }
+
+    /// How sessions are opened, where nothing was measured.
+    pub fn options(&self) -> SessionOptions {
+        SessionOptions {
+            device: self.devices().first(),
+            precision: self.precision(),
+            batch: self.batch.map(usize::from),
+            cache: user_cache(),
+            ..SessionOptions::default()
         }
     }
 }
@@ -68,10 +99,10 @@ pub struct CheckpointArgs {
     #[arg(long, value_name = "FILE|NAME")]
     model: Option<PathBuf>,
     /// Attention heads of the checkpoint, where it does not say [default: one per 64 of its width]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..), requires = "model")]
+    #[arg(long, value_name = "N", value_parser = whole::<u16>(1, 65_535), requires = "model")]
     heads: Option<u16>,
     /// Side of the patches of an ONNX file in pixels, where it does not say
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64), requires = "model")]
+    #[arg(long, value_name = "N", value_parser = whole::<u16>(1, 64), requires = "model")]
     patch: Option<u16>,
 }
 
@@ -145,29 +176,29 @@ impl ModelArgs {
     /// An analyzer for pictures of any size.
     pub fn analyzer(&self) -> Result<Analyzer, Failure> {
         self.device.check_single()?;
-        Ok(self.analyzer_with(Arc::new(self.checkpoint()?), self.session_options()))
+        let checkpoint = self.checkpoint()?;
+        let options = self.session_options(&checkpoint);
+        Ok(Analyzer::new(Arc::new(checkpoint), options, self.model_size()))
     }
 
     /// Like [`Self::analyzer`], for a checkpoint that is shared, with this many threads.
     pub fn analyzer_of(&self, checkpoint: Arc<Checkpoint>, threads: usize) -> Analyzer {
-        let options = SessionOptions { threads: Some(threads), ..self.session_options() };
-        self.analyzer_with(checkpoint, options)
-    }
-
-    fn analyzer_with(&self, checkpoint: Arc<Checkpoint>, options: SessionOptions) -> Analyzer {
+        let options = SessionOptions { threads: Some(threads), ..self.session_options(&checkpoint) };
         Analyzer::new(checkpoint, options, self.model_size())
     }
 
-    fn session_options(&self) -> SessionOptions {
-        let DeviceArgs { device, precision, batch } = self.device;
-        SessionOptions {
-            device: device.first(),
-            precision,
-            batch: batch.map(usize::from),
-            threads: self.threads.map(usize::from),
-            library: None,
-            cache: user_cache(),
-        }
+    /// How sessions of this model are opened; measures first what is left open and not known yet.
+    pub fn session_options(&self, checkpoint: &Checkpoint) -> SessionOptions {
+        let options = SessionOptions { threads: self.threads.map(usize::from), ..self.device.options() };
+        options.chosen(checkpoint, self.model_size().usual(checkpoint), Some(measure::try_all))
+    }
+
+    /// Measures what is left open, engines that have to be built included.
+    pub fn measure(&self, checkpoint: &Checkpoint) {
+        let options = SessionOptions { threads: self.threads.map(usize::from), ..self.device.options() };
+        let size = self.model_size().usual(checkpoint);
+        // Where it cannot be kept, that is told when the sessions are opened.
+        Question { checkpoint, size, options: &options }.answer(Some(measure::try_all), true).ok();
     }
 
     /// The session for images of this size; says on stderr what is to be said about it.
@@ -195,7 +226,7 @@ impl ModelArgs {
         size: (u32, u32),
     ) -> Result<Backbone, Failure> {
         self.device.check_single()?;
-        let backbone = open(checkpoint, outputs, size, &self.session_options())?;
+        let backbone = open(checkpoint, outputs, size, &self.session_options(checkpoint))?;
         backbone.notes().iter().for_each(|note| warn!("{note}"));
         Ok(backbone)
     }
@@ -207,7 +238,7 @@ impl ModelArgs {
         feature: Feature,
         size: (u32, u32),
     ) -> Result<Backbone, BackboneError> {
-        open(checkpoint, (feature, false), size, &self.session_options())
+        open(checkpoint, (feature, false), size, &self.session_options(checkpoint))
     }
 
     /// The models of a run of this checkpoint, on all devices asked for.
@@ -216,8 +247,8 @@ impl ModelArgs {
             checkpoint,
             feature,
             size: self.model_size(),
-            devices: self.device.device,
-            options: self.session_options(),
+            devices: self.device.devices(),
+            options: self.session_options(checkpoint),
         }
     }
 }

@@ -4,6 +4,7 @@ use super::exit::{self, Exit, Failure, Outcome};
 use super::interrupt;
 use super::log;
 use super::model::{CheckpointArgs, FeatureArg, checked, size};
+use crate::cli::values::whole;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use mostream::analyzer::ModelSize;
 use mostream::backbone::{Checkpoint, DEFAULT_MAX_PATCHES, Description, Hints, Metadata};
@@ -40,7 +41,7 @@ pub enum ModelCommand {
         #[arg(long)]
         name: Option<String>,
         /// Attention heads, where the file does not say [default: one per 64 of its width]
-        #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+        #[arg(long, value_name = "N", value_parser = whole::<u16>(1, 65_535))]
         heads: Option<u16>,
     },
     /// Write a model as ONNX, for any runtime
@@ -51,7 +52,7 @@ pub enum ModelCommand {
         #[arg(value_name = "FILE|NAME")]
         model: PathBuf,
         /// Attention heads, where the file does not say [default: one per 64 of its width]
-        #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+        #[arg(long, value_name = "N", value_parser = whole::<u16>(1, 65_535))]
         heads: Option<u16>,
         /// Print one JSON object
         #[arg(long)]
@@ -87,7 +88,7 @@ pub struct PullArgs {
     #[arg(long, value_name = "SECONDS", default_value_t = 30.0, value_parser = seconds)]
     timeout: f64,
     /// Failures in a row after which to give up
-    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(0..=1000))]
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = whole::<u32>(0, 1000))]
     retries: u32,
 }
 
@@ -105,7 +106,7 @@ pub struct ExportArgs {
     #[arg(long, value_name = "WxH", value_parser = size, conflicts_with = "patches")]
     size: Option<(u32, u32)>,
     /// Patches of its input, at most
-    #[arg(long, value_name = "N", default_value_t = DEFAULT_MAX_PATCHES as u16, value_parser = clap::value_parser!(u16).range(1..=16_384))]
+    #[arg(long, value_name = "N", default_value_t = DEFAULT_MAX_PATCHES as u16, value_parser = whole::<u16>(1, 16_384))]
     patches: u16,
 }
 

@@ -40,10 +40,11 @@ pub fn run(args: Args) -> Outcome {
         };
         sizes.insert(args.model.size_for(&checkpoint, width, height));
     }
+    args.model.measure(&checkpoint);
     for (width, height) in sizes {
         let start = Instant::now();
         let waiting =
-            Progress::waiting(&format!("preparing the model for {width}x{height} on {}", args.model.device.device));
+            Progress::waiting(&format!("preparing the model for {width}x{height} on {}", args.model.device.devices()));
         let backbone = args.model.open_as_run(&checkpoint, args.model.feature.into(), (width, height));
         waiting.finish();
         let backbone = backbone?;

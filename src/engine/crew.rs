@@ -37,6 +37,8 @@ pub struct Looked<T> {
 #[derive(Debug)]
 pub struct Usage {
     pub device: String,
+    /// What it computes in.
+    pub precision: String,
     /// Pictures of one run, at most.
     pub batch: usize,
     pub runs_at_once: usize,
@@ -53,6 +55,7 @@ impl Usage {
         let (device, batch, runs_at_once) = (model.device(), model.batch(), model.runs_at_once());
         Arc::new(Self {
             device,
+            precision: model.precision().to_string(),
             batch,
             runs_at_once,
             runs: zero(),

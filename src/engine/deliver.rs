@@ -465,6 +465,7 @@ impl<'a> Delivery<'a> {
                 layout: answer.map_or(&order.layout, |answer| &answer.layout),
                 method: task.localizer.method,
                 model: &task.model,
+                ran: self.shared.board.ran(),
                 is_inferred,
                 every: self.every,
                 camera: order.evidence.as_ref().map(|evidence| evidence.camera),

@@ -32,6 +32,8 @@ pub struct Board {
     turned_ms: AtomicU64,
     sources: Mutex<Sources>,
     devices: OnceLock<Vec<Arc<Usage>>>,
+    /// Their names, and what they compute in.
+    ran: OnceLock<(String, String)>,
 }
 
 #[derive(Default)]
@@ -185,7 +187,7 @@ impl Default for Board {
         // Its keys are the system's chance.
         let run = format!("{:016x}", RandomState::new().hash_one(SystemTime::now()));
         let (turned_ms, sources) = Default::default();
-        Self { run, started: Instant::now(), turned_ms, sources, devices: OnceLock::new() }
+        Self { run, started: Instant::now(), turned_ms, sources, devices: OnceLock::new(), ran: OnceLock::new() }
     }
 }
 
@@ -234,7 +236,16 @@ impl Board {
 
     /// The model runs on these from now on.
     pub fn work_on(&self, devices: Vec<Arc<Usage>>) {
-        self.devices.get_or_init(|| devices);
+        let devices = self.devices.get_or_init(|| devices);
+        let names = devices.iter().map(|usage| usage.device.as_str()).collect::<Vec<_>>().join(",");
+        if let Some(first) = devices.first() {
+            self.ran.get_or_init(|| (names, first.precision.clone()));
+        }
+    }
+
+    /// What the model runs on, and what it computes in; none before it is there.
+    pub fn ran(&self) -> Option<&(String, String)> {
+        self.ran.get()
     }
 
     /// What the devices have done; none before the model is there.

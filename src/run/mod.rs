@@ -53,7 +53,7 @@ pub use open::pipelines;
 pub use reload::Changes;
 pub use spec::{RunSpec, Shared, SourceOptions, SourceSpec, SpecError};
 
-use crate::backbone::{BackboneError, Checkpoint};
+use crate::backbone::{BackboneError, Checkpoint, Measure};
 use crate::discover::groups::GroupsError;
 use crate::engine::sink::{Message, SinkError};
 use crate::engine::status::{Board, LaneId, Snapshot, SourceStatus};
@@ -84,6 +84,8 @@ pub struct Options {
     pub stop: Arc<AtomicBool>,
     /// The file that the spec is from: who asks the page for it has it read again.
     pub config: Option<PathBuf>,
+    /// What tries devices and precisions where it is left open which of them is used, and not known yet.
+    pub measure: Option<Measure>,
 }
 
 /// Why a run cannot be started, or a source not be added. What goes wrong at a source later is a [`Fault`].
@@ -212,8 +214,8 @@ impl Prepared {
         }
         let feature = faults.note(of_all("feature"), shared.feature()).unwrap_or_default();
         let checkpoint = Arc::new(shared.checkpoint().map_err(|error| of_all("model").wrong(error))?);
-        let size = shared.model_size().check(checkpoint.patch());
-        faults.note(of_all("size"), size.map_err(|why| RunError::Usage(format!("size {why}"))));
+        let is_size = shared.model_size().check(checkpoint.patch());
+        faults.note(of_all("size"), is_size.map_err(|why| RunError::Usage(format!("size {why}"))));
         let groups = faults.note(of_all("groups"), shared.load_groups(checkpoint.id())).flatten();
 
         let task = Task {
@@ -231,11 +233,13 @@ impl Prepared {
         };
         let has_unseen = options.observe == Observe::Nothing && planned.iter().zip(&own).any(is_unseen);
         let page = shared.web.or(has_unseen.then_some(spec::WEB));
-        let precision = shared.precision.unwrap_or_default();
+        let (devices, size) = (shared.devices(), shared.model_size());
+        let measure = options.measure.filter(|_| faults.0.is_empty());
+        let session = shared.session_options().chosen(&checkpoint, size.usual(&checkpoint), measure);
         let (window, watcher) = observe::open(options.observe, &options.stop).unzip();
         let setup = Setup {
-            by: format!("{}, middle keys, {precision}", checkpoint.id()),
-            model_size: resolve::decoder_size(shared.model_size(), &checkpoint),
+            by: format!("{}, middle keys, {}", checkpoint.id(), session.first_precision()),
+            model_size: resolve::decoder_size(size, &checkpoint),
             is_shown: page.is_some() || shared.rtsp_out.is_some(),
             read,
             records: None,
@@ -249,13 +253,7 @@ impl Prepared {
             shared,
         };
         let ready = setup.open_all(planned, own, faults);
-        let models = Backbones {
-            feature,
-            size: setup.shared.model_size(),
-            devices: setup.shared.devices(),
-            options: setup.shared.session_options(),
-            checkpoint,
-        };
+        let models = Backbones { feature, size, devices, options: session, checkpoint };
         Ok(Self { given, each, ready, setup, task, models, board: Arc::default(), page, web_token, access, window })
     }
 

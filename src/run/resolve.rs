@@ -3,7 +3,9 @@
 use super::RunError;
 use super::spec::{CueName, FeatureName, Shared, Size, SourceOptions};
 use crate::analyzer::ModelSize;
-use crate::backbone::{Checkpoint, DEFAULT_MAX_PATCHES, Devices, Feature, Hints, SessionOptions, user_cache};
+use crate::backbone::{
+    Checkpoint, DEFAULT_MAX_PATCHES, Device, Devices, Feature, Hints, Precision, SessionOptions, user_cache,
+};
 use crate::discover::groups::Groups;
 use crate::engine::Cue;
 use crate::localize::{Localizer, Method};
@@ -55,18 +57,27 @@ impl Shared {
         })
     }
 
+    /// What runs the model, and in which precision. The paper's boxes are those of the CPU in fp32, unless asked for otherwise.
+    fn device_and_precision(&self) -> (Devices, Precision) {
+        match (self.device, self.precision) {
+            (None, None) if self.exact || self.paper => (Device::Cpu.into(), Precision::Fp32),
+            (device, precision) => (device.unwrap_or_default(), precision.unwrap_or_default()),
+        }
+    }
+
     pub fn devices(&self) -> Devices {
-        self.device.unwrap_or_default()
+        self.device_and_precision().0
     }
 
     pub fn session_options(&self) -> SessionOptions {
+        let (devices, precision) = self.device_and_precision();
         SessionOptions {
-            device: self.devices().first(),
-            precision: self.precision.unwrap_or_default(),
+            device: devices.first(),
+            precision,
             batch: self.batch.map(usize::from),
             threads: self.threads.map(usize::from),
-            library: None,
             cache: user_cache(),
+            ..SessionOptions::default()
         }
     }
 

@@ -101,6 +101,8 @@ pub struct Shared {
     pub device: Option<Devices>,
     #[serde(with = "text")]
     pub precision: Option<Precision>,
+    /// The CPU in fp32: the same boxes on every machine.
+    pub exact: bool,
     pub batch: Option<u16>,
 }
 
@@ -455,6 +457,11 @@ impl Shared {
         }
         if self.min_score.is_some() && self.paper {
             return wrong("min-score", "the paper's boxes have no lower bound: leave out paper, or this".into());
+        }
+        for (key, is_given) in [("device", self.device.is_some()), ("precision", self.precision.is_some())] {
+            if is_given && self.exact {
+                return wrong(key, "exact says that it is the CPU in fp32: leave out one of them".into());
+            }
         }
         if self.size.is_some() && self.patches.is_some() {
             return wrong("patches", "size says how large the model's input is: leave out one of them".into());

@@ -119,8 +119,12 @@ pub fn text(board: &Board) -> String {
     for (name, kind, help, value) in DEVICES {
         head(&mut text, name, kind, help);
         for (number, usage) in board.devices().iter().enumerate() {
-            let (device, value) = (escaped(&usage.device), value(usage));
-            writeln!(text, "mostream_{name}{{device=\"{device}\",session=\"{number}\"}} {value}").ok();
+            let (device, precision, value) = (escaped(&usage.device), &usage.precision, value(usage));
+            writeln!(
+                text,
+                "mostream_{name}{{device=\"{device}\",precision=\"{precision}\",session=\"{number}\"}} {value}"
+            )
+            .ok();
         }
     }
     head(&mut text, "source_state", "gauge", "1 for the state the source is in.");

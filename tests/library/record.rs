@@ -32,6 +32,8 @@ fn record(objects: Vec<ObjectRecord>) -> FrameRecord {
         grid: GridRecord::new(&LAYOUT, 853, 479),
         method: Method::Most,
         model: "tiny@00".into(),
+        device: Some("cuda:0,cuda:1".into()),
+        precision: Some("fp16".into()),
         inferred: true,
         objects,
         timings_us: None,

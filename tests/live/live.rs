@@ -273,7 +273,7 @@ fn metrics_name_the_decoder_of_a_camera_and_count_the_pictures_of_each_device() 
     let past = text.lines().find_map(|line| line.strip_prefix("mostream_past_bytes{source=\"door\"} ")).unwrap();
     assert!((1e5..20e6).contains(&past.parse::<f64>().unwrap()), "{past} bytes");
     let of_device = |name: &str| {
-        let series = format!("mostream_device_{name}{{device=\"cpu\",session=\"0\"}} ");
+        let series = format!("mostream_device_{name}{{device=\"cpu\",precision=\"fp32\",session=\"0\"}} ");
         text.lines().find_map(|line| line.strip_prefix(&series)).unwrap().parse::<f64>().unwrap()
     };
     assert!(of_device("pictures_total") >= 1.0 && of_device("busy_seconds_total") > 0.0, "{text}");

@@ -5,6 +5,7 @@ use crate::support::certificate;
 use crate::support::clips::{luma, probe};
 use crate::support::program::{alone, stderr};
 use crate::support::scene::{self, Shape, Texture, Thing};
+use base64::prelude::{BASE64_STANDARD, Engine as _};
 use gstreamer as gst;
 use gstreamer::prelude::*;
 use gstreamer_rtsp_server::gio;
@@ -96,6 +97,8 @@ impl Scene {
             grid: GridRecord::new(&layout, SIZE.0, SIZE.1),
             method: Method::Most,
             model: "test".into(),
+            device: None,
+            precision: None,
             inferred: true,
             objects: Vec::new(),
             shortfall: None,
@@ -443,7 +446,42 @@ fn over_tls_who_logs_in_sees_the_source_and_knows_the_server() {
         assert!(watch(&url, login, &certificate).unwrap() >= 10);
         let refused = watch(&url, login, &stranger).unwrap_err();
         assert!(refused.contains("Failed to connect"), "{refused}");
+        // Who has no login, or a wrong one, is asked for it; who does not speak TLS hears nothing.
+        let (right, wrong) = (basic("viewer:s3cret-word"), basic("viewer:wrong-word"));
+        assert_eq!(described(&url, &right), "RTSP/1.0 200 OK");
+        for login in ["", &wrong, &basic("other:s3cret-word")] {
+            assert_eq!(described(&url, login), "RTSP/1.0 401 Unauthorized", "{login}");
+        }
+        let mut plain = TcpStream::connect(url.split('/').nth(2).unwrap()).unwrap();
+        plain.write_all(describe(&url, &right).as_bytes()).unwrap();
+        plain.set_read_timeout(Some(Duration::from_secs(1))).unwrap();
+        let mut heard = Vec::new();
+        // The server waits for a greeting, or hangs up.
+        plain.read_to_end(&mut heard).ok();
+        assert!(!String::from_utf8_lossy(&heard).contains("RTSP"), "{heard:?}");
     });
+}
+
+/// A header that logs in so.
+fn basic(login: &str) -> String {
+    format!("Authorization: Basic {}\r\n", BASE64_STANDARD.encode(login))
+}
+
+fn describe(url: &str, headers: &str) -> String {
+    format!("DESCRIBE {url} RTSP/1.0\r\nCSeq: 1\r\nAccept: application/sdp\r\n{headers}\r\n")
+}
+
+/// The first line of the answer over TLS, to a client that trusts anybody.
+fn described(url: &str, headers: &str) -> String {
+    let mut client = Command::new("openssl");
+    client.args(["s_client", "-quiet", "-connect", url.split('/').nth(2).unwrap()]);
+    let mut client = client.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    client.stdin.as_mut().unwrap().write_all(describe(url, headers).as_bytes()).unwrap();
+    let mut line = String::new();
+    BufReader::new(client.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
+    client.kill().unwrap();
+    client.wait().unwrap();
+    line.trim_end().to_owned()
 }
 
 #[test]

@@ -8,6 +8,7 @@ mod results;
 mod support;
 
 mod bench_cli;
+mod choice;
 mod config;
 mod cue;
 mod damaged_files;

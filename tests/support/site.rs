@@ -157,6 +157,8 @@ pub fn record(source: &str, frame: u64, objects: usize) -> FrameRecord {
         grid: GridRecord { rows: 15, cols: 20, patch_width: 8.0, patch_height: 8.0 },
         method: Method::Most,
         model: "drawn".into(),
+        device: None,
+        precision: None,
         inferred: true,
         objects: (0..objects as u32).map(object).collect(),
         timings_us: None,

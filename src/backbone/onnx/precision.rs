@@ -17,7 +17,7 @@ pub fn lowered(model: Vec<u8>, precision: Precision) -> Result<Vec<u8>, DecodeEr
     let pass = match precision {
         Precision::Fp16 => halved,
         Precision::Int8 => quantized,
-        Precision::Fp32 | Precision::Bf16 => return Ok(model),
+        Precision::Auto | Precision::Fp32 | Precision::Bf16 => return Ok(model),
     };
     let mut model = Model::decode(model.as_slice())?;
     pass(&mut model);

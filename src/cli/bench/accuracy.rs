@@ -127,7 +127,7 @@ pub fn part(mut args: Args) -> Outcome {
         }
         *fps = all.len() as f64 / start.elapsed().as_secs_f64();
     }
-    let library = backbone::find_library(None, args.model.device.device.first())?;
+    let library = backbone::find_library(None, backbone.placement().device)?;
     let part = Part {
         onnx_runtime: backbone::runtime_info(&library)?.version,
         input: Input::new(display, layout.grid),

@@ -11,6 +11,7 @@ mod report;
 use super::exit::{self, Exit, Failure, Outcome};
 use super::log;
 use super::model::ModelArgs;
+use crate::cli::values::whole;
 use mostream::backbone::{self, Device, Feature, Precision, Work};
 use mostream::engine::{Cue, Task};
 use mostream::fault::Kind;
@@ -36,7 +37,7 @@ pub struct Args {
     #[arg(long, default_value = "most", value_parser = super::localize::method)]
     method: Method,
     /// How often everything is measured; medians are told
-    #[arg(long, value_name = "N", default_value_t = 11, value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(long, value_name = "N", default_value_t = 11, value_parser = whole::<u16>(1, 65_535))]
     rounds: u16,
     /// Print one JSON object
     #[arg(long)]
@@ -45,7 +46,7 @@ pub struct Args {
     #[arg(long, value_name = "OLD.json", conflicts_with = "accuracy")]
     compare: Option<std::path::PathBuf>,
     /// Compare every device and precision at hand instead: speed, memory, and how near the boxes come to those of the CPU in fp32
-    #[arg(long, conflicts_with_all = ["device", "precision", "batch"])]
+    #[arg(long, conflicts_with_all = ["device", "precision", "exact", "batch"])]
     accuracy: bool,
     /// One of them
     #[arg(long, hide = true)]
@@ -77,6 +78,8 @@ pub fn run(args: Args) -> Outcome {
     let backbone = args.model.open(&checkpoint, feature, size)?;
     let layout = backbone.layout();
 
+    // Nobody else measures meanwhile.
+    let _alone = backbone::user_cache().and_then(|cache| backbone::alone(&cache, true).ok());
     // The first inference makes room, the second is timed.
     let image = parts::fitted(&mut FrameFit::default(), &first, &layout)?;
     backbone.features(&image)?;
@@ -101,8 +104,7 @@ pub fn run(args: Args) -> Outcome {
             arch: std::env::consts::ARCH,
             cores,
             threads,
-            onnx_runtime: backbone::runtime_info(&backbone::find_library(None, args.model.device.device.first())?)?
-                .version,
+            onnx_runtime: backbone::runtime_info(&backbone::find_library(None, placement.device)?)?.version,
         },
         input: Input::new(display, layout.grid),
         model: checkpoint.id().to_owned(),

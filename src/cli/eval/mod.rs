@@ -10,6 +10,7 @@ use super::exit::{Exit, Failure, Outcome};
 use super::interrupt::stop_flag;
 use super::model::{CheckpointArgs, DeviceArgs, FeatureArg, ModelArgs};
 use super::progress::Progress;
+use crate::cli::values::whole;
 use mostream::analyzer::Analyzer;
 use mostream::backbone::{self, DEFAULT_MAX_PATCHES, Feature};
 use mostream::bounded;
@@ -59,13 +60,13 @@ pub struct Args {
     #[arg(long, value_name = "FILE.json")]
     partial: Option<PathBuf>,
     /// Only the first N pictures and clips
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "N", value_parser = whole::<u64>(1, u64::MAX))]
     limit: Option<u64>,
     /// Of clips, every Nth frame is counted; those in between are looked at only where the past is asked (--cue time)
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = whole::<u32>(1, u32::MAX.into()))]
     every: u32,
     /// Of clips that are seen with their past (--cue time): the backbone runs on each Nth frame
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = whole::<u64>(1, u64::MAX))]
     infer_every: u64,
     /// Of the same: it runs only where something may have changed, as in run
     #[arg(long)]
@@ -90,7 +91,7 @@ pub struct Args {
     #[arg(long, value_name = "FILE.csv")]
     csv: Option<PathBuf>,
     /// Pictures that are worked on at the same time; the cores are shared among them
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=256))]
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = whole::<u16>(1, 256))]
     jobs: u16,
     #[command(flatten)]
     checkpoint: CheckpointArgs,
@@ -101,10 +102,10 @@ pub struct Args {
     #[arg(long, value_name = "WxH", value_parser = super::model::size, conflicts_with = "patches")]
     size: Option<(u32, u32)>,
     /// Patches of the model's input, at most; several, separated by commas, are evaluated one by one
-    #[arg(long, value_name = "N", default_values_t = [DEFAULT_MAX_PATCHES as u16], value_delimiter = ',', value_parser = clap::value_parser!(u16).range(1..=16_384))]
+    #[arg(long, value_name = "N", default_values_t = [DEFAULT_MAX_PATCHES as u16], value_delimiter = ',', value_parser = whole::<u16>(1, 16_384))]
     patches: Vec<u16>,
     /// Threads of the model for each picture [default: the cores, shared by --jobs]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(long, value_name = "N", value_parser = whole::<u16>(1, 65_535))]
     threads: Option<u16>,
     #[command(flatten)]
     device: DeviceArgs,
@@ -120,6 +121,7 @@ enum Methods {
 const METHODS: [Method; 4] = [Method::Most, Method::Lost, Method::TokenCut, Method::DinoSeg];
 
 pub fn run(mut args: Args) -> Outcome {
+    args.device = args.device.exact_by_default();
     args.patches.sort_unstable();
     args.patches.dedup();
     if args.feature == FeatureArg::Attention {
@@ -135,7 +137,7 @@ pub fn run(mut args: Args) -> Outcome {
     let (items, dataset, failures) = read(&args)?;
     let model_args = args.model_args();
     let checkpoint = Arc::new(model_args[0].checkpoint()?);
-    let library = backbone::find_library(None, args.device.device.first())?;
+    let library = backbone::find_library(None, args.device.devices().first())?;
     let machine = machine(&args, backbone::runtime_info(&library)?.version)?;
     let model =
         Model { id: checkpoint.id().to_owned(), patch: checkpoint.patch(), feature: args.feature.name().to_owned() };
@@ -300,8 +302,8 @@ fn machine(args: &Args, onnxruntime: String) -> Result<Machine, Failure> {
         cores,
         system: format!("{} {}", std::env::consts::OS, std::env::consts::ARCH),
         onnxruntime,
-        device: args.device.device.to_string(),
-        precision: args.device.precision.to_string(),
+        device: args.device.devices().to_string(),
+        precision: args.device.precision().to_string(),
         jobs,
         threads: args.threads.map_or((cores / jobs).max(1), usize::from),
     })

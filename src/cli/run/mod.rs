@@ -9,6 +9,7 @@ use super::groups::GroupsArg;
 use super::localize::PaperArgs;
 use super::log;
 use super::model::ModelArgs;
+use crate::cli::values::{address, whole};
 use clap::parser::ValueSource;
 use clap::{ArgMatches, Args as _, Command};
 use mostream::fault::Kind;
@@ -85,13 +86,13 @@ struct Shared {
     #[arg(long)]
     display: bool,
     /// Serve the live page, metrics and records over HTTP [default address: 127.0.0.1:8600]
-    #[arg(long, value_name = "ADDR", num_args = 0..=1, default_missing_value = "127.0.0.1:8600", require_equals = true)]
+    #[arg(long, value_name = "ADDR", num_args = 0..=1, default_missing_value = "127.0.0.1:8600", require_equals = true, value_parser = address)]
     web: Option<std::net::SocketAddr>,
     /// The live page asks for the token in this file
     #[arg(long, value_name = "FILE", requires = "web")]
     web_token: Option<PathBuf>,
     /// Serve the annotated videos over RTSP, each at /NAME
-    #[arg(long, value_name = "ADDR")]
+    #[arg(long, value_name = "ADDR", value_parser = address)]
     rtsp_out: Option<std::net::SocketAddr>,
     /// Ask who watches there for the USER:PASSWORD in the first line of this file
     #[arg(long, value_name = "FILE", requires = "rtsp_out")]
@@ -183,7 +184,7 @@ struct SourceArgs {
     #[arg(long, value_name = "WxH@FPS:FORMAT")]
     mode: Option<Mode>,
     /// How long packets are waited for that are late or out of order, in milliseconds
-    #[arg(long, value_name = "MS", default_value_t = 100)]
+    #[arg(long, value_name = "MS", default_value_t = 100, value_parser = whole::<u32>(0, u32::MAX.into()))]
     latency: u32,
     /// Connect anew when frames stop for so long
     #[arg(long, value_name = "TIME", default_value = "5s", value_parser = parse_span)]

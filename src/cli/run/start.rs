@@ -4,6 +4,7 @@ use super::supervisor::Supervisor;
 use crate::cli::exit::{Exit, Failure, Outcome};
 use crate::cli::interrupt::{Signals, signals};
 use crate::cli::log;
+use crate::cli::measure;
 use crate::cli::progress::{Progress, counted};
 use crate::cli::trace;
 use mostream::engine::Fault;
@@ -40,7 +41,12 @@ pub fn run(spec: RunSpec, config: Option<PathBuf>) -> Outcome {
     }
     let Signals { stop, reload } = signals(config.is_some(), "finishing")?;
     let traced = spec.shared.trace.clone();
-    let options = Options { observe: Observe::Nothing, stop: stop.clone(), config: config.clone() };
+    let options = Options {
+        observe: Observe::Nothing,
+        stop: stop.clone(),
+        config: config.clone(),
+        measure: Some(measure::try_all),
+    };
     let is_strict = spec.shared.strict;
     let run = Run::start(spec, options)?;
     // It is known to be no file that is read or written otherwise.
