@@ -5,8 +5,11 @@ use super::decoder::is_decoder;
 use gst::prelude::*;
 use gstreamer as gst;
 use std::cell::RefCell;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, Once, OnceLock, PoisonError};
+
+/// More frames in a row are not counted as missing: times may be anything.
+const MOST_MISSING: u64 = 100_000;
 
 thread_local! {
     /// Whose data this thread decodes, and when it is shown.
@@ -32,6 +35,8 @@ struct Told {
     unclear_before: u64,
     /// Whether libav decodes on threads of its own.
     is_parallel: bool,
+    /// Whether it comes in pages with checksums, of which Ogg's demuxer leaves out those that are wrong.
+    is_paged: AtomicBool,
 }
 
 /// Frames that are damaged or missing.
@@ -86,10 +91,13 @@ impl Damage {
             frames: Mutex::default(),
             unclear_before: UNCLEAR.load(Ordering::Relaxed),
             is_parallel,
+            is_paged: AtomicBool::new(false),
         }));
         let told = damage.clone();
         pipeline.connect_deep_element_added(move |_, _, element| {
-            if !element.factory().is_some_and(|factory| is_decoder(&factory)) {
+            let Some(factory) = element.factory() else { return };
+            told.0.is_paged.fetch_or(factory.name() == "oggdemux", Ordering::Relaxed);
+            if !is_decoder(&factory) {
                 return;
             }
             if !is_parallel && element.has_property("max-threads") {
@@ -154,7 +162,13 @@ impl Damage {
             .as_ref()
             .and_then(|event| event.segment().downcast_ref::<gst::ClockTime>())
             .and_then(|segment| segment.to_stream_time(buffer.pts().or(buffer.dts())?));
-        let time_ns = shown.map_or(self.0.now_ns.load(Ordering::Relaxed), |time| time.nseconds());
+        let before_ns = self.0.now_ns.load(Ordering::Relaxed);
+        let time_ns = shown.map_or(before_ns, |time| time.nseconds());
+        let frame_ns = buffer.duration().unwrap_or_default().nseconds();
+        if self.0.is_paged.load(Ordering::Relaxed) && frame_ns > 0 {
+            let missing = (time_ns.saturating_sub(before_ns) + frame_ns / 2) / frame_ns;
+            (1..missing.min(MOST_MISSING)).for_each(|frame| self.tell(before_ns + frame * frame_ns));
+        }
         self.0.now_ns.store(time_ns, Ordering::Relaxed);
         if !buffer.flags().contains(gst::BufferFlags::DELTA_UNIT) {
             self.0.key_ns.get_or_init(|| time_ns);

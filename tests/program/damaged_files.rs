@@ -81,6 +81,32 @@ fn what_another_decoder_finds_damaged_is_told() {
     }
 }
 
+/// Pages of Ogg have checksums: its demuxer leaves out those that are wrong, without a word.
+#[test]
+fn pages_that_are_left_out_are_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = clip(folder.path(), "a.ogv", "-c:v libtheora -q:v 6").path;
+    let (times, warning) = read(&path, Span::default());
+    assert_eq!((times.len(), warning, is_wrong(&path)), (FRAMES as usize, None, false));
+    let mut bytes = std::fs::read(&path).unwrap();
+    let pages: Vec<usize> =
+        bytes.windows(4).enumerate().filter(|(_, four)| *four == b"OggS").map(|(at, _)| at).collect();
+    // Pages of a frame, and of several.
+    for page in [pages.len() / 2, pages.len() / 2 + 1] {
+        bytes[pages[page] + 1000] ^= 1;
+        std::fs::write(&path, &bytes).unwrap();
+        bytes[pages[page] + 1000] ^= 1;
+        assert!(is_wrong(&path));
+        let (times, warning) = read(&path, Span::default());
+        let gap = times.windows(2).find(|two| two[1] - two[0] > FRAME_NS).unwrap();
+        let missing = FRAMES as usize - times.len();
+        assert!(missing > 0 && (gap[1] - gap[0]) / FRAME_NS == missing as u64 + 1, "{times:?}");
+        let warning = warning.unwrap();
+        assert!(warning.contains(&format!(": {missing} of its frames")), "{warning}");
+        assert!((told_at(&warning) - (gap[0] + FRAME_NS) as f64 / 1e9).abs() < 0.001, "{warning}");
+    }
+}
+
 /// A key frame of the second half is damaged: where that is, is told; what is asked for before it is whole.
 #[test]
 fn where_damage_is_is_told_and_what_lies_elsewhere_is_whole() {
