@@ -85,10 +85,9 @@ impl Question<'_> {
             Device::Auto => Device::ALL.to_vec(),
             device => vec![device],
         };
-        let devices = devices.into_iter().filter(|&device| {
-            (with_engines || asked != Device::Auto || !matches!(device, Device::TensorRt(_)))
-                && self.is_installed(device)
-        });
+        let devices = devices
+            .into_iter()
+            .filter(|&device| (with_engines || !matches!(device, Device::TensorRt(_))) && self.is_installed(device));
         let pairs = devices.flat_map(|device| device.precisions().iter().map(move |&precision| (device, precision)));
         let is_possible = |&(device, precision): &(Device, Precision)| {
             (wanted == Precision::Auto || wanted == precision)

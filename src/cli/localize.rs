@@ -31,6 +31,9 @@ pub struct Args {
     /// Side of a patch in pixels
     #[arg(long, value_name = "PIXELS", value_parser = whole::<u32>(1, 4096))]
     patch: u32,
+    /// Columns and rows of patches, where they are to be those of the image
+    #[arg(long, value_name = "COLSxROWS", value_parser = size)]
+    grid: Option<(u32, u32)>,
     /// Print what the boxes were made from, too: for most seeds, clusters and each patch's degree
     #[arg(long)]
     details: bool,
@@ -96,6 +99,17 @@ enum Details {
 
 pub fn run(args: Args) -> Outcome {
     let layout = layout(args.image, args.patch)?;
+    let (cols, rows) = (layout.grid.cols, layout.grid.rows);
+    if let Some((asked_cols, asked_rows)) = args.grid
+        && (asked_cols as usize, asked_rows as usize) != (cols, rows)
+    {
+        let ((width, height), patch) = (args.image, args.patch);
+        let why = format!(
+            "--image {width}x{height} (width x height) has {cols}x{rows} patches of {patch} px (columns x rows), \
+             not --grid {asked_cols}x{asked_rows}"
+        );
+        return Err(Failure::new(Kind::Usage, why));
+    }
     let file = args.features.display();
     let unreadable = |why: NpyError| Failure::new(Kind::Input, format!("{file}: {why}"));
     let values = File::open(&args.features).map_err(NpyError::from).and_then(npy::read_matrix).map_err(unreadable)?;

@@ -2,7 +2,7 @@
 
 use super::sessions::Models;
 use crate::analyzer::ModelSize;
-use crate::backbone::{Backbone, BackboneError, Checkpoint, Devices, Feature, Model, SessionOptions};
+use crate::backbone::{Backbone, BackboneError, Checkpoint, Device, Devices, Feature, Model, SessionOptions};
 use crate::geometry::PatchLayout;
 use crate::motion::Need;
 use std::borrow::Borrow;
@@ -35,7 +35,9 @@ impl<C: Borrow<Checkpoint> + Send + Sync> Models for Backbones<C> {
             None => (self.feature, false),
         };
         let open = |device| -> Result<Arc<dyn Model>, BackboneError> {
-            let options = SessionOptions { device, ..self.options.clone() };
+            // What was measured on one GPU holds for the others.
+            let here = |(chosen, precision)| (if device == Device::Auto { chosen } else { device }, precision);
+            let options = SessionOptions { device, chosen: self.options.chosen.map(here), ..self.options.clone() };
             let (width, height) = (layout.image_width, layout.image_height);
             let backbone = match with_middle {
                 true => Backbone::open_with_middle(checkpoint, feature, width, height, &options),
