@@ -148,11 +148,6 @@ impl Analyzer {
         &self.checkpoint
     }
 
-    /// How its sessions are opened.
-    pub fn options(&self) -> &SessionOptions {
-        &self.options
-    }
-
     /// `(width, height)` of the model's input for a picture of this size.
     pub fn model_size(&self, width: u32, height: u32) -> (u32, u32) {
         self.size.for_model(&self.checkpoint, width, height)

@@ -25,7 +25,7 @@ const RULES: [(&str, &[&str]); 54] = [
     ("zip", &["backbone/pickle.rs"]),
     ("libc", &["backbone/by_shape.rs"]),
     ("libloading", &["backbone/library.rs", "backbone/tensorrt.rs"]),
-    ("rustix", &["backbone/cache.rs", "cli/bench/parts.rs"]),
+    ("rustix", &["backbone/cache.rs", "cli/bench/parts.rs", "cli/measure.rs"]),
     ("blake3", &["backbone", "cli/eval", "discover/groups.rs", "label/naming.rs", "web/guard.rs"]),
     ("base64", &["inspect/page.rs", "label/contact.rs", "zoo/download.rs"]),
     ("bytemuck", &["fit.rs"]),

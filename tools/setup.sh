@@ -69,7 +69,6 @@ if [[ -z ${ORT_DYLIB_PATH:-} ]] && grep -qE '^vendor_id.*GenuineIntel|^flags.* (
   say "installing ONNX Runtime $openvino with OpenVINO into .venv-openvino (84 MB): this processor is faster with it"
   if ! { python3 -m venv .venv-openvino &&
     .venv-openvino/bin/python -m pip install --quiet --disable-pip-version-check --no-deps "onnxruntime-openvino==$openvino"; }; then
-    rm -rf .venv-openvino
     say "pip could not install onnxruntime-openvino==$openvino (see above): all works without it, only slower"
   fi
 fi

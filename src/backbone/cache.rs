@@ -72,6 +72,10 @@ impl Cache {
         let Ok(folder) = fs::read_dir(&self.folder) else { return };
         let used = |entry: fs::DirEntry| {
             let metadata = entry.metadata().ok().filter(|metadata| metadata.is_file() && is_own(metadata))?;
+            // Who holds a lock would hold nothing.
+            if entry.path().extension().is_some_and(|extension| extension == "lock") {
+                return None;
+            }
             Some((metadata.modified().ok()?, metadata.len(), entry.path()))
         };
         let mut entries: Vec<_> = folder.flatten().filter_map(used).collect();

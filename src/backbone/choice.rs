@@ -45,35 +45,42 @@ pub struct Tried {
 /// The answer, and all that was tried for it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Choice {
-    pub device: Device,
-    pub precision: Precision,
+    /// None where nothing could be shown to find the same boxes: what is used without a measurement is used.
+    pub best: Option<(Device, Precision)>,
     pub tried: Vec<Tried>,
 }
 
-/// Tries these on drawn pictures, each in a process of its own.
+/// Tries these on drawn pictures, each in a process of its own; none where that was broken off.
 pub type Measure = fn(&Question<'_>, &[(Device, Precision)]) -> Vec<Tried>;
 
 impl Tried {
     fn is_usable(&self) -> bool {
-        self.ms.is_some() && self.agreement.is_some_and(|share| share >= MIN_AGREEMENT)
+        self.ms.is_some() && self.agreement.map_or(self.precision == Precision::Fp32, |share| share >= MIN_AGREEMENT)
     }
 }
 
 impl Choice {
     /// The fastest of what finds the same boxes; what would be used without a measurement where that is nearly as fast.
-    pub fn of(tried: Vec<Tried>) -> Option<Self> {
+    pub fn best_of(tried: &[Tried]) -> Option<(Device, Precision)> {
         let usable = || tried.iter().filter(|tried| tried.is_usable());
         let fastest = usable().min_by(|a, b| a.ms.unwrap_or(f64::MAX).total_cmp(&b.ms.unwrap_or(f64::MAX)))?;
         let usual = Device::automatic().into_iter().find_map(|device| {
             usable().find(|tried| tried.device == device && tried.precision == device.precision(Precision::Auto))
         });
         let chosen = usual.filter(|usual| fastest.ms > usual.ms.map(|ms| MOST_TIME * ms)).unwrap_or(fastest);
-        Some(Self { device: chosen.device, precision: chosen.precision, tried: tried.clone() })
+        Some((chosen.device, chosen.precision))
     }
 
-    /// How it went with what was chosen.
-    pub fn chosen(&self) -> Option<&Tried> {
-        self.tried.iter().find(|tried| (tried.device, tried.precision) == (self.device, self.precision))
+    /// Why devices do not work that would be used before the best one if nothing was measured.
+    fn passed_over(&self) -> Vec<String> {
+        let before =
+            Device::automatic().into_iter().take_while(|device| self.best.is_some_and(|(best, _)| best != *device));
+        let why = |device: Device| {
+            let of_it = || self.tried.iter().filter(move |tried| tried.device == device);
+            let why = of_it().find_map(|tried| tried.why.as_deref())?;
+            of_it().all(|tried| tried.ms.is_none()).then(|| why.to_owned())
+        };
+        before.filter_map(why).collect()
     }
 }
 
@@ -113,14 +120,14 @@ impl Question<'_> {
         [true, false].into_iter().find_map(read)
     }
 
-    /// What is known, else what `measure` finds, which is kept; none where nothing is left open. An error where it cannot be kept, or another
-    /// process measures now.
-    pub fn answer(&self, measure: Option<Measure>, with_engines: bool) -> std::io::Result<Option<Choice>> {
-        let candidates = self.candidates(with_engines);
+    /// What is known, else what `measure` finds, which is kept; none where nothing is left open. `anew` it is measured in any case, engines that
+    /// have to be built included. An error where it cannot be kept, or another process measures now.
+    pub fn answer(&self, measure: Option<Measure>, anew: bool) -> std::io::Result<Option<Choice>> {
+        let candidates = self.candidates(anew);
         let Some(folder) = self.options.cache.as_deref().filter(|_| candidates.len() > 1 && !is_exact()) else {
             return Ok(None);
         };
-        let known = || self.known().filter(|choice| choice.tried.len() >= candidates.len());
+        let known = || self.known().filter(|_| !anew);
         let (Some(measure), None) = (measure, known()) else { return Ok(known()) };
         let cache = Cache::open(folder)?;
         // One at a time: two would slow each other down.
@@ -128,7 +135,11 @@ impl Question<'_> {
         if let Some(choice) = known() {
             return Ok(Some(choice));
         }
-        let Some(choice) = Choice::of(measure(self, &candidates)) else { return Ok(None) };
+        let tried = measure(self, &candidates);
+        if tried.is_empty() {
+            return Ok(None);
+        }
+        let choice = Choice { best: Choice::best_of(&tried), tried };
         cache.write(&self.key(&candidates), &serde_json::to_vec(&choice).map_err(std::io::Error::other)?)?;
         Ok(Some(choice))
     }
@@ -147,6 +158,10 @@ impl Question<'_> {
             files.extend(device.provider().map(|provider| library.with_file_name(provider.file)));
             files.insert(library);
         }
+        // Where libraries of devices are found, and which devices are shown.
+        for name in ["LD_LIBRARY_PATH", "CUDA_VISIBLE_DEVICES"] {
+            let _ = write!(depends, " {:?}", std::env::var_os(name));
+        }
         for file in files {
             let _ = write!(depends, " {} {:?}", file.display(), stamp(&file));
         }
@@ -161,7 +176,10 @@ impl SessionOptions {
     /// These options with what was measured for what they leave open, or is measured now.
     pub fn chosen(mut self, checkpoint: &Checkpoint, size: (u32, u32), measure: Option<Measure>) -> Self {
         match (Question { checkpoint, size, options: &self }).answer(measure, false) {
-            Ok(choice) => self.chosen = choice.map(|choice| (choice.device, choice.precision)),
+            Ok(choice) => {
+                self.chosen = choice.as_ref().and_then(|choice| choice.best);
+                self.passed_over = choice.map_or_else(Vec::new, |choice| choice.passed_over());
+            }
             Err(error) => self.not_measured = Some(error.to_string()),
         }
         self
@@ -208,7 +226,7 @@ mod tests {
     #[test]
     fn the_fastest_with_the_same_boxes_is_chosen() {
         let openvino = Device::OpenVino(super::super::OpenVino::Cpu);
-        let of = |tried: &[Tried]| Choice::of(tried.to_vec()).map(|choice| (choice.device, choice.precision));
+        let of = Choice::best_of;
         let cpu = tried(Device::Cpu, Precision::Fp32, 50.0, 1.0);
         let bf16 = tried(openvino, Precision::Bf16, 25.0, 0.993);
         let int8 = tried(Device::Cpu, Precision::Int8, 20.0, 0.93);
@@ -219,5 +237,8 @@ mod tests {
         let broken = Tried { ms: None, agreement: None, why: Some("no".into()), ..bf16 };
         assert_eq!(of(&[cpu, broken.clone()]), Some((Device::Cpu, Precision::Fp32)));
         assert_eq!(of(&[broken, int8]), None, "nothing that is right works");
+        let uncompared = Tried { agreement: None, ..tried(Device::Cpu, Precision::Fp32, 50.0, 0.0) };
+        let unproven = Tried { agreement: None, ..tried(openvino, Precision::Bf16, 5.0, 0.0) };
+        assert_eq!(of(&[uncompared, unproven]), Some((Device::Cpu, Precision::Fp32)));
     }
 }

@@ -46,7 +46,7 @@ pub(super) fn providers() -> Result<Vec<String>, BackboneError> {
 static LOADED: Mutex<Option<(PathBuf, Environment, String)>> = Mutex::new(None);
 
 /// The library that is loaded already.
-pub(super) fn loaded() -> Option<PathBuf> {
+pub fn loaded() -> Option<PathBuf> {
     LOADED.lock().unwrap_or_else(PoisonError::into_inner).as_ref().map(|(path, ..)| path.clone())
 }
 

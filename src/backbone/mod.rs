@@ -31,7 +31,7 @@ pub use cache::user_cache;
 pub use choice::{Choice, MIN_AGREEMENT, Measure, Question, Tried, alone};
 pub use error::BackboneError;
 pub use graph::{Dialect, Feature};
-pub use library::{RuntimeInfo, find_library, runtime_info};
+pub use library::{RuntimeInfo, find_library, loaded, runtime_info};
 pub use memory::{Element, MemoryKind, Picture, RunMemory, RunShape};
 pub use provider::{Device, Devices, OpenVino, Precision, Provider};
 pub use save::{Description, Metadata, Onnx};

@@ -38,6 +38,8 @@ pub struct SessionOptions {
     pub chosen: Option<(Device, Precision)>,
     /// Why nothing was measured, where it should have been.
     pub not_measured: Option<String>,
+    /// Why devices do not work that would be preferred, as it was measured.
+    pub passed_over: Vec<String>,
     /// The ONNX Runtime library; by default what [`find_library`] finds. A process loads one.
     pub library: Option<PathBuf>,
     /// The folder for graphs, optimised models and engines; none is kept by default.
@@ -149,7 +151,10 @@ impl Backbone {
         if let Some((device, precision)) = options.chosen {
             let chosen = SessionOptions { device, precision, chosen: None, ..options.clone() };
             match Self::open_as(dialect, checkpoint, (feature, has_middle), (width, height), &chosen) {
-                Ok(backbone) => return Ok(backbone),
+                Ok(mut backbone) => {
+                    backbone.placement.passed_over.clone_from(&options.passed_over);
+                    return Ok(backbone);
+                }
                 // What is wrong with the model or the images is told by those that come next.
                 Err(
                     BackboneError::Device { why, .. }
@@ -170,7 +175,15 @@ impl Backbone {
             Some(library) => library,
             None => find_library(options.library.as_deref(), options.device)?,
         };
-        let (environment, version) = environment(&library)?;
+        let loaded = environment(&library).or_else(|error| {
+            let plain = find_library(options.library.as_deref(), Device::Cpu)?;
+            if options.device != Device::Auto || plain == library {
+                return Err(error);
+            }
+            passed_over.push(error.to_string());
+            environment(&plain)
+        });
+        let (environment, version) = loaded?;
         let providers = providers()?;
         let has =
             |device: &Device| device.provider().is_none_or(|provider| providers.iter().any(|p| p == provider.name));

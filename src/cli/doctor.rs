@@ -405,7 +405,10 @@ impl Measured {
                 _ => Ok(()),
             };
         };
-        writeln!(out, "fastest       {} in {}", choice.device, choice.precision)?;
+        match choice.best {
+            Some((device, precision)) => writeln!(out, "fastest       {device} in {precision}")?,
+            None => writeln!(out, "fastest       unknown: nothing was seen to find the boxes of fp32")?,
+        }
         for Tried { device, precision, ms, agreement, why } in &choice.tried {
             let what = format!("{device} in {precision}");
             match (ms, agreement) {

@@ -4,9 +4,11 @@
 use super::exit::{Exit, Failure};
 use super::log;
 use mostream::partial;
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
-use std::sync::Arc;
+use signal_hook::consts::{SIGHUP, SIGINT, SIGKILL, SIGTERM, SIGXFSZ};
+use std::os::unix::process::ExitStatusExt;
+use std::process::ExitStatus;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 use tracing::warn;
 
@@ -20,6 +22,19 @@ pub struct Signals {
     pub reload: Arc<AtomicBool>,
 }
 
+/// The flag of whoever has asked for one.
+static ASKED: OnceLock<Arc<AtomicBool>> = OnceLock::new();
+
+/// Whether the program was asked to end.
+pub fn is_asked() -> bool {
+    ASKED.get().is_some_and(|stop| stop.load(Ordering::Relaxed))
+}
+
+/// Whether another process was ended by a signal, and not by a fault of its own.
+pub fn has_ended(status: ExitStatus) -> bool {
+    matches!(status.signal(), Some(SIGHUP | SIGINT | SIGTERM | SIGKILL))
+}
+
 /// A flag that the first of these signals sets. The second ends the process; unfinished files stay under their partial names.
 pub fn stop_flag() -> Result<Arc<AtomicBool>, Failure> {
     Ok(signals(false, "finishing")?.stop)
@@ -28,6 +43,7 @@ pub fn stop_flag() -> Result<Arc<AtomicBool>, Failure> {
 /// The same; the first is answered by what begins then. Of who `can_reload`, SIGHUP asks that.
 pub fn signals(can_reload: bool, begins: &'static str) -> Result<Signals, Failure> {
     let (stop, reload) = (Arc::<AtomicBool>::default(), Arc::<AtomicBool>::default());
+    ASKED.get_or_init(|| stop.clone());
     let mut caught = vec![SIGINT, SIGTERM];
     // `nohup` and some supervisors ask that it be ignored.
     if !is_ignored(SIGHUP) {

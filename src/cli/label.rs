@@ -163,7 +163,6 @@ pub fn run(args: Args) -> Outcome {
         model: analyzer.checkpoint().id().to_owned(),
         feature: args.model.feature.name().to_owned(),
         size: args.model.size.map_or(format!("{} patches", args.model.patches), |(w, h)| format!("{w}x{h}")),
-        precision: analyzer.options().first_precision().to_string(),
         min_score: match cue {
             Cue::Time { min_score, .. } => min_score,
             Cue::Appearance => localizer.min_score,

@@ -2,13 +2,15 @@
 //! process loads one library, and may crash or hang in it.
 
 use super::exit::{self, Exit, Failure, Outcome};
+use super::interrupt;
 use super::model::ModelArgs;
 use super::progress::Progress;
-use mostream::backbone::{Backbone, Choice, Device, Feature, Precision, Question, SessionOptions, Tried};
+use mostream::backbone::{Backbone, Checkpoint, Choice, Device, Feature, Precision, Question, SessionOptions, Tried};
 use mostream::fault::Kind;
 use mostream::geometry::PixelBox;
 use mostream::localize::{Features, Localizer, PatchOutput};
 use serde::{Deserialize, Serialize};
+use std::ffi::{OsStr, OsString};
 use std::io::Read;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -17,16 +19,20 @@ use tracing::{debug, info};
 /// Pictures that are looked at; fewer, but not below [`FEWEST`], where they take longer than [`ENOUGH`].
 const PICTURES: u32 = 24;
 const FEWEST: usize = 5;
-const ENOUGH: Duration = Duration::from_secs(6);
-/// How long one device may take to begin and to look, and all of them. Engines are built in minutes, and only where that is asked for.
+const ENOUGH: Duration = Duration::from_secs(10);
+/// How long one device may take to begin and to look, and after how long no other is begun. Engines are built in minutes, and only where that
+/// is asked for.
 const PATIENCE: Duration = Duration::from_secs(20);
-const PATIENCE_WITH_ENGINES: Duration = Duration::from_secs(1800);
+const PATIENCE_WITH_BUILDING: Duration = Duration::from_secs(1800);
+const TIME: Duration = Duration::from_secs(40);
 /// Another precision is told of where it takes less than so much of the time.
 const WORTH: f64 = 0.8;
 /// So many boxes must have been compared before another precision than fp32 is trusted.
 const PROOF: usize = 50;
 /// Boxes that overlap so much are the same.
 const SAME: f64 = 0.9;
+/// Why there is nothing.
+const INTERRUPTED: &str = "interrupted";
 const LOOK: Duration = Duration::from_millis(5);
 
 #[derive(clap::Args)]
@@ -46,6 +52,8 @@ struct Found {
 
 /// Tries one device and precision, those of `args`, and writes a [`Found`].
 pub fn run(args: Args) -> Outcome {
+    // Nobody else would end it if it hung.
+    rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL)).ok();
     let checkpoint = args.model.checkpoint()?;
     let (width, height) = args.model.size.ok_or_else(|| Failure::new(Kind::Usage, "measure needs --size"))?;
     let backbone = args.model.open_quietly(&checkpoint, Feature::Keys, (width, height))?;
@@ -148,49 +156,53 @@ fn mixed(a: u32, b: u32, c: u32) -> u32 {
     })
 }
 
-/// Tries these, in a process each, and says meanwhile what it is waited for. With TensorRT among them, which builds an engine, for long.
+/// Tries these, in a process each, and says meanwhile what it is waited for; none where the program is to end before it is through.
 pub fn try_all(question: &Question<'_>, candidates: &[(Device, Precision)]) -> Vec<Tried> {
-    let has_engines = candidates.iter().any(|(device, _)| matches!(device, Device::TensorRt(_)));
-    let patience = if has_engines { PATIENCE_WITH_ENGINES } else { PATIENCE };
-    let waiting = Progress::waiting("measuring what the model is fastest on, once");
-    let begun = Instant::now();
-    let ask = |(device, precision)| match begun.elapsed() > 2 * patience {
-        true => Err("there was no time to try it".to_owned()),
-        false => command(question, device, precision)
-            .map_err(|error| error.to_string())
-            .and_then(|command| ask(command, patience)),
+    let is_gpu = |device: Device| matches!(device, Device::Cuda(_) | Device::TensorRt(_));
+    let exact = (Device::Cpu, Precision::Fp32);
+    // In fp32 first, which all others are held against, and on a GPU before the CPU, on which large models take long.
+    let mut order = candidates.to_vec();
+    let is_reference = |&(device, precision): &(Device, Precision)| {
+        precision == Precision::Fp32 && (is_gpu(device) || device == Device::Cpu)
     };
-    // The boxes to find again, of a GPU where there is one: on a CPU large models take long.
-    let mut reference = None;
-    let mut found: Vec<Option<Result<Found, String>>> = candidates.iter().map(|_| None).collect();
-    let in_fp32 = candidates
-        .iter()
-        .position(|&(device, precision)| matches!(device, Device::Cuda(_)) && precision == Precision::Fp32);
-    if let Some(place) = in_fp32 {
-        let outcome = ask(candidates[place]);
-        reference = outcome.as_ref().ok().map(|found| found.boxes.clone());
-        found[place] = Some(outcome);
+    if !order.iter().any(is_reference) {
+        order.push(exact);
     }
-    if reference.is_none() {
-        let exact = (Device::Cpu, Precision::Fp32);
-        let outcome = ask(exact);
-        reference = outcome.as_ref().ok().map(|found| found.boxes.clone());
-        if let Some(place) = candidates.iter().position(|&candidate| candidate == exact) {
-            found[place] = Some(outcome);
-        }
-    }
-    let tried = candidates.iter().zip(found).map(|(&(device, precision), found)| {
-        let (ms, agreement, why) = match found.unwrap_or_else(|| ask((device, precision))) {
-            Ok(found) => {
-                let share = reference.as_ref().and_then(|reference| agreement(&found.boxes, reference));
-                (Some(found.ms), share.or((precision == Precision::Fp32).then_some(1.0)), None)
+    order.sort_by_key(|&(device, precision)| (precision != Precision::Fp32, !is_gpu(device), device != Device::Cpu));
+
+    let waiting = Progress::waiting("measuring what the model is fastest on, once");
+    let (mut outcomes, begun) = (Vec::new(), Instant::now());
+    for (device, precision) in order {
+        let builds = matches!(device, Device::TensorRt(_));
+        let outcome = match begun.elapsed() > TIME && !builds {
+            true => Err("there was no time to try it".to_owned()),
+            false => {
+                let command = command(question, device, precision).map_err(|error| error.to_string());
+                command.and_then(|command| ask(command, if builds { PATIENCE_WITH_BUILDING } else { PATIENCE }))
             }
-            Err(why) => (None, None, Some(why)),
         };
-        Tried { device, precision, ms, agreement, why }
-    });
-    let tried: Vec<Tried> = tried.collect();
+        if outcome.as_ref().err().is_some_and(|why| why == INTERRUPTED) {
+            waiting.finish();
+            return Vec::new();
+        }
+        outcomes.push(((device, precision), outcome));
+    }
     waiting.finish();
+    let reference =
+        outcomes.iter().filter(|(candidate, _)| is_reference(candidate)).find_map(|(_, outcome)| outcome.as_ref().ok());
+    let of = |&(device, precision): &(Device, Precision)| {
+        let outcome =
+            outcomes.iter().find(|(candidate, _)| *candidate == (device, precision)).map(|(_, outcome)| outcome)?;
+        let found = outcome.as_ref().ok();
+        Some(Tried {
+            device,
+            precision,
+            ms: found.map(|found| found.ms),
+            agreement: found.and_then(|found| agreement(&found.boxes, &reference?.boxes)),
+            why: outcome.as_ref().err().cloned(),
+        })
+    };
+    let tried = Vec::from_iter(candidates.iter().filter_map(of));
     tell(&tried);
     tried
 }
@@ -206,9 +218,10 @@ fn tell(tried: &[Tried]) {
             (None, _) => debug!("{device} in {precision}: {}", why.as_deref().unwrap_or("it does not work")),
         }
     }
-    let Some(choice) = Choice::of(tried.to_vec()) else { return };
-    let Some(chosen_ms) = choice.chosen().and_then(|chosen| chosen.ms) else { return };
-    info!("{} in {} is the fastest that finds the same boxes", choice.device, choice.precision);
+    let Some((device, precision)) = Choice::best_of(tried) else { return };
+    let chosen = tried.iter().find(|tried| (tried.device, tried.precision) == (device, precision));
+    let Some(chosen_ms) = chosen.and_then(|chosen| chosen.ms) else { return };
+    info!("{device} in {precision} is the fastest that finds the same boxes");
     let faster =
         tried.iter().filter(|tried| tried.agreement.is_some() && tried.ms.is_some_and(|ms| ms < WORTH * chosen_ms));
     if let Some(Tried { device, precision, ms: Some(ms), agreement: Some(share), .. }) =
@@ -227,8 +240,10 @@ fn command(question: &Question<'_>, device: Device, precision: Precision) -> std
     let mut command = Command::new(std::env::current_exe()?);
     command.args(["measure", "--device", &device.to_string(), "--precision", &precision.to_string()]);
     command.args(["--size", &format!("{width}x{height}")]);
-    if let Some((path, hints)) = checkpoint.origin() {
-        command.arg("--model").arg(path);
+    let mut model = OsString::from("--model=");
+    model.push(checkpoint.origin().map_or(OsStr::new(Checkpoint::BUNDLED_NAME), |(path, _)| path.as_os_str()));
+    command.arg(model);
+    if let Some((_, hints)) = checkpoint.origin() {
         command.args(hints.heads.iter().flat_map(|heads| ["--heads".to_owned(), heads.to_string()]));
         command.args(hints.patch.iter().flat_map(|patch| ["--patch".to_owned(), patch.to_string()]));
     }
@@ -247,10 +262,13 @@ fn ask(mut command: Command, patience: Duration) -> Result<Found, String> {
         // What it writes fits into a pipe.
         match child.try_wait().map_err(failed)? {
             Some(status) => break status,
-            None if begun.elapsed() > patience => {
+            None if begun.elapsed() > patience || interrupt::is_asked() => {
                 child.kill().ok();
                 child.wait().ok();
-                return Err(format!("it was not ready within {} s", patience.as_secs()));
+                return Err(match interrupt::is_asked() {
+                    true => INTERRUPTED.to_owned(),
+                    false => format!("it was not ready within {} s", patience.as_secs()),
+                });
             }
             None => std::thread::sleep(LOOK),
         }
@@ -262,20 +280,26 @@ fn ask(mut command: Command, patience: Duration) -> Result<Found, String> {
     }
     child.stderr.iter_mut().try_for_each(|err| err.read_to_string(&mut text).map(drop)).map_err(failed)?;
     match text.lines().last() {
+        // Whoever ends this program ends those that it started.
+        _ if interrupt::has_ended(status) => Err(INTERRUPTED.to_owned()),
         Some(why) if status.code().is_some() => Err(why.trim_start_matches("mostream: ").to_owned()),
         _ => Err(format!("its process ended with {status}")),
     }
 }
 
-/// The share of the boxes of `reference` that are among those of the same picture, as far as both have looked; none where they are too few to
+/// The share of the boxes of both sides that the other side has in the same picture, as far as both have looked; none where they are too few to
 /// say.
 fn agreement(boxes: &[Vec<[u32; 4]>], reference: &[Vec<[u32; 4]>]) -> Option<f64> {
     let of = |&[xmin, ymin, xmax, ymax]: &[u32; 4]| PixelBox { xmin, ymin, xmax, ymax };
-    let is_found = |wanted: &[u32; 4], boxes: &[[u32; 4]]| boxes.iter().any(|found| of(found).iou(&of(wanted)) >= SAME);
-    let pairs = boxes.iter().zip(reference);
-    let found = Vec::from_iter(pairs.flat_map(|(own, wanted)| wanted.iter().map(|wanted| is_found(wanted, own))));
-    let same = found.iter().filter(|found| **found).count();
-    (found.len() >= PROOF).then(|| same as f64 / found.len() as f64)
+    let is_in = |wanted: &[u32; 4], boxes: &[[u32; 4]]| boxes.iter().any(|found| of(found).iou(&of(wanted)) >= SAME);
+    let (mut same, mut all, mut of_reference) = (0, 0, 0);
+    for (own, wanted) in boxes.iter().zip(reference) {
+        same += wanted.iter().filter(|wanted| is_in(wanted, own)).count();
+        same += own.iter().filter(|own| is_in(own, wanted)).count();
+        all += own.len() + wanted.len();
+        of_reference += wanted.len();
+    }
+    (of_reference >= PROOF).then(|| same as f64 / all as f64)
 }
 
 #[cfg(test)]
@@ -298,6 +322,7 @@ mod tests {
         };
         told("exec sleep 60", Duration::from_millis(50), "not ready within");
         told("kill -ABRT $$", PATIENCE, "signal: 6");
+        told("kill -INT $$", PATIENCE, INTERRUPTED);
         told("echo mostream: cuda:0 does not work >&2; exit 6", PATIENCE, "cuda:0 does not work");
         told("echo nonsense", PATIENCE, "expected");
     }
@@ -310,6 +335,8 @@ mod tests {
         // The same, but in another order; moved by 4 and 6 of 100, of which the latter is an IoU of 0.887; the third was not looked at.
         let found = [many(0, 30).into_iter().rev().collect(), [many(4, 15), many(6, 30)[15..].to_vec()].concat()];
         assert_eq!(agreement(&found, &reference), Some(0.75));
+        let more = [many(0, 60), [many(0, 30), many(200, 30)].concat()];
+        assert_eq!(agreement(&more, &[many(0, 60), many(0, 30)]), Some(180.0 / 210.0), "boxes that fp32 does not find");
         assert_eq!(agreement(&found[..1], &reference), None, "too few");
     }
 }

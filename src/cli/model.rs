@@ -67,7 +67,9 @@ impl DeviceArgs {
 
     /// The CPU in fp32 where nothing else is asked for: what is compared must not depend on the machine.
     pub fn exact_by_default(self) -> Self {
-        Self { exact: self.device.is_none() && self.precision.is_none(), ..self }
+        let exact = self.exact || (self.device.is_none() && self.precision.is_none());
+        // Of a device that is asked for it is fp32, too.
+        Self { exact, precision: self.precision.or(self.device.map(|_| Precision::Fp32)), ..self }
     }
 
     /// Only `run` has work for several devices.

@@ -25,9 +25,6 @@ pub struct Settings {
     pub feature: String,
     /// The model's input as asked for.
     pub size: String,
-    /// What the model computes in.
-    #[serde(default = "fp32")]
-    pub precision: String,
     pub min_score: f32,
     /// Whether the past of videos was asked.
     #[serde(default)]
@@ -40,11 +37,6 @@ pub struct Settings {
     pub categories: Vec<String>,
     /// A hash of the groups that name objects.
     pub groups: Option<String>,
-}
-
-/// Of sets that were begun when there was no other by itself.
-fn fp32() -> String {
-    "fp32".into()
 }
 
 impl Settings {

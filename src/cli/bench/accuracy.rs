@@ -5,7 +5,7 @@ use super::parts::{fitted, open, peak_memory_mib};
 use super::report::{Input, Machine, median};
 use super::{Args, cpu};
 use crate::cli::exit::{self, Exit, Failure, Outcome};
-use mostream::backbone::{self, Device, Feature, Precision};
+use mostream::backbone::{Device, Feature, Precision};
 use mostream::fault::Kind;
 use mostream::geometry::PixelBox;
 use mostream::localize::{Detection, Features, Localizer, Method, PatchOutput};
@@ -127,9 +127,8 @@ pub fn part(mut args: Args) -> Outcome {
         }
         *fps = all.len() as f64 / start.elapsed().as_secs_f64();
     }
-    let library = backbone::find_library(None, backbone.placement().device)?;
     let part = Part {
-        onnx_runtime: backbone::runtime_info(&library)?.version,
+        onnx_runtime: super::runtime_version(backbone.placement().device)?,
         input: Input::new(display, layout.grid),
         model: checkpoint.id().to_owned(),
         latency_ms: 1e3 * median(latencies),

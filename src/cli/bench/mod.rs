@@ -12,7 +12,7 @@ use super::exit::{self, Exit, Failure, Outcome};
 use super::log;
 use super::model::ModelArgs;
 use crate::cli::values::whole;
-use mostream::backbone::{self, Device, Feature, Precision, Work};
+use mostream::backbone::{self, Device, Feature, OpenVino, Work};
 use mostream::engine::{Cue, Task};
 use mostream::fault::Kind;
 use mostream::localize::{Localizer, Method};
@@ -104,13 +104,14 @@ pub fn run(args: Args) -> Outcome {
             arch: std::env::consts::ARCH,
             cores,
             threads,
-            onnx_runtime: backbone::runtime_info(&backbone::find_library(None, placement.device)?)?.version,
+            onnx_runtime: runtime_version(placement.device)?,
         },
         input: Input::new(display, layout.grid),
         model: checkpoint.id().to_owned(),
         method: args.method,
         backbone: Work::of(&checkpoint, feature, &layout),
-        is_of_floats: (placement.precision, placement.device) == (Precision::Fp32, Device::Cpu),
+        precision: matches!(placement.device, Device::Cpu | Device::OpenVino(OpenVino::Cpu))
+            .then_some(placement.precision),
         affinity: Work {
             operations: dim * patches * (patches + 1),
             weight_bytes: 0,
@@ -144,6 +145,12 @@ pub fn run(args: Args) -> Outcome {
         None => report.write(out, log::is_verbose()),
     })?;
     Ok(Exit::Done)
+}
+
+/// Of the ONNX Runtime library that is loaded, else of the one for this device.
+fn runtime_version(device: Device) -> Result<String, Failure> {
+    let library = backbone::loaded().map_or_else(|| backbone::find_library(None, device), Ok)?;
+    Ok(backbone::runtime_info(&library)?.version)
 }
 
 /// The processor's name, where the system tells.

@@ -2,6 +2,7 @@
 
 #![cfg_attr(target_arch = "x86_64", expect(unsafe_code, reason = "SIMD, once it is known to be there"))]
 
+use mostream::backbone::Precision;
 use std::hint::black_box;
 use std::time::Instant;
 
@@ -17,15 +18,29 @@ const TRIES: usize = 5;
 pub struct Peak {
     /// Of 32-bit floating point numbers, on all threads at once.
     pub floats: f64,
-    /// Of 8-bit integers, on one thread; none where it is not known how to do most.
-    pub bytes: Option<f64>,
+    /// Of bf16 and of 8-bit integers on all threads at once, and of the latter on one; none where it is not known how to do most.
+    pub bf16: Option<f64>,
+    pub int8: Option<f64>,
+    pub int8_of_one: Option<f64>,
 }
 
 impl Peak {
     pub fn measure(threads: usize) -> Self {
         Self {
             floats: operations_per_second(threads, multiply_add_floats),
-            bytes: multiply_add_bytes().map(|work| operations_per_second(1, work)),
+            bf16: multiply_add_bf16().map(|work| operations_per_second(threads, work)),
+            int8: multiply_add_bytes().map(|work| operations_per_second(threads, work)),
+            int8_of_one: multiply_add_bytes().map(|work| operations_per_second(1, work)),
+        }
+    }
+
+    /// On all threads, of what a model computes in.
+    pub fn of(self, precision: Precision) -> Option<f64> {
+        match precision {
+            Precision::Fp32 => Some(self.floats),
+            Precision::Bf16 => self.bf16,
+            Precision::Int8 => self.int8,
+            Precision::Auto | Precision::Fp16 => None,
         }
     }
 }
@@ -76,6 +91,16 @@ fn multiply_add_floats() -> usize {
 }
 
 /// The work, where it is known.
+fn multiply_add_bf16() -> Option<fn() -> usize> {
+    #[cfg(target_arch = "x86_64")]
+    if is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512bf16") {
+        // SAFETY: the features are there.
+        return Some(|| unsafe { x86::bf16_512() });
+    }
+    None
+}
+
+/// The work, where it is known.
 fn multiply_add_bytes() -> Option<fn() -> usize> {
     #[cfg(target_arch = "x86_64")]
     {
@@ -96,8 +121,8 @@ mod x86 {
     use super::{STEPS, SUMS, black_box};
     use std::arch::x86_64::{
         _mm256_add_epi16, _mm256_fmadd_ps, _mm256_maddubs_epi16, _mm256_set1_epi8, _mm256_set1_ps,
-        _mm256_setzero_si256, _mm512_dpbusd_epi32, _mm512_fmadd_ps, _mm512_set1_epi8, _mm512_set1_ps,
-        _mm512_setzero_si512,
+        _mm256_setzero_si256, _mm512_cvtne2ps_pbh, _mm512_dpbf16_ps, _mm512_dpbusd_epi32, _mm512_fmadd_ps,
+        _mm512_set1_epi8, _mm512_set1_ps, _mm512_setzero_si512,
     };
 
     #[target_feature(enable = "avx512f")]
@@ -110,6 +135,13 @@ mod x86 {
     pub fn floats_256() -> usize {
         let (factor, term) = black_box((_mm256_set1_ps(0.999), _mm256_set1_ps(0.001)));
         steps!(_mm256_set1_ps(1.0), 16, |sum| _mm256_fmadd_ps(*sum, factor, term))
+    }
+
+    #[target_feature(enable = "avx512f,avx512bf16")]
+    pub fn bf16_512() -> usize {
+        let half = |value: f32| _mm512_cvtne2ps_pbh(_mm512_set1_ps(value), _mm512_set1_ps(value));
+        let (a, b) = black_box((half(0.5), half(0.25)));
+        steps!(_mm512_set1_ps(1.0), 64, |sum| _mm512_dpbf16_ps(*sum, a, b))
     }
 
     #[target_feature(enable = "avx512f,avx512vnni")]

@@ -3,7 +3,7 @@
 use super::compare::{Comparison, Rounds};
 use super::parts::{Cost, Round};
 use super::peak::Peak;
-use mostream::backbone::Work;
+use mostream::backbone::{Precision, Work};
 use mostream::engine::status::Percentiles;
 use mostream::geometry::Grid;
 use mostream::localize::Method;
@@ -32,6 +32,11 @@ pub struct Report {
     pub canvas: Canvas,
     /// Multiply-adds of f32 in registers, on all threads of the model, counted as two operations each; the best round's.
     pub peak_gflop_per_s: f64,
+    /// The same of bf16 and of 8-bit integers, where it is known how to do most.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub peak_bf16_gflop_per_s: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub peak_int8_gop_per_s: Option<f64>,
     /// None where the model's operations are not known.
     pub backbone: Option<Products>,
     /// The signs of the affinity, half of them by symmetry, on one thread: products of 8-bit integers.
@@ -109,8 +114,8 @@ pub struct Setting {
     pub model: String,
     pub method: Method,
     pub backbone: Option<Work>,
-    /// The backbone multiplies 32-bit floating point numbers on the processor, as the peak does.
-    pub is_of_floats: bool,
+    /// What the backbone multiplies, where the processor does.
+    pub precision: Option<Precision>,
     pub affinity: Work,
     pub records_memory_mib: Option<f64>,
     pub video_memory_mib: Option<f64>,
@@ -124,7 +129,7 @@ impl Report {
             model,
             method,
             backbone,
-            is_of_floats,
+            precision,
             affinity,
             records_memory_mib,
             video_memory_mib,
@@ -147,7 +152,7 @@ impl Report {
             peak_memory_mib: memory,
         };
         let best = |peak: fn(Peak) -> Option<f64>| rounds.iter().filter_map(|round| peak(round.peak)).reduce(f64::max);
-        let floats = best(|peak| Some(peak.floats));
+        let of = |precision: Precision| rounds.iter().filter_map(|round| round.peak.of(precision)).reduce(f64::max);
         let products = |work: Work, wall_ms: &dyn Fn(&Round) -> f64, peak: Option<f64>| {
             let gflop = work.operations as f64 / 1e9;
             let mib = |bytes: u64| bytes as f64 / f64::from(1 << 20);
@@ -181,10 +186,11 @@ impl Report {
                 copied: rounds.iter().map(|round| round.video.canvas.copied).sum(),
                 converted: rounds.iter().map(|round| round.video.canvas.converted).sum(),
             },
-            peak_gflop_per_s: floats.unwrap_or_default() / 1e9,
-            backbone: backbone
-                .map(|work| products(work, &|round| round.infer.wall_ms, floats.filter(|_| is_of_floats))),
-            affinity: products(affinity, &|round| round.signs.wall_ms, best(|peak| peak.bytes)),
+            peak_gflop_per_s: of(Precision::Fp32).unwrap_or_default() / 1e9,
+            peak_bf16_gflop_per_s: of(Precision::Bf16).map(|peak| peak / 1e9),
+            peak_int8_gop_per_s: of(Precision::Int8).map(|peak| peak / 1e9),
+            backbone: backbone.map(|work| products(work, &|round| round.infer.wall_ms, precision.and_then(of))),
+            affinity: products(affinity, &|round| round.signs.wall_ms, best(|peak| peak.int8_of_one)),
             each_round: Rounds {
                 decode_scale: each(&|round| round.decode.wall_ms),
                 infer: each(&|round| round.infer.wall_ms),
@@ -266,11 +272,10 @@ impl Report {
                 work.gflop, work.weight_mib, work.activation_mib, work.flop_per_byte, work.gflop_per_s
             )?;
         }
-        writeln!(
-            out,
-            "  peak: {:.1} GFLOP/s of f32 on {} threads, measured",
-            self.peak_gflop_per_s, self.machine.threads
-        )
+        let bf16 = self.peak_bf16_gflop_per_s.map_or(String::new(), |peak| format!(", {peak:.1} of bf16"));
+        let int8 = self.peak_int8_gop_per_s.map_or(String::new(), |peak| format!(", {peak:.1} Gop/s of int8"));
+        let (peak, threads) = (self.peak_gflop_per_s, self.machine.threads);
+        writeln!(out, "  peak: {peak:.1} GFLOP/s of f32{bf16}{int8} on {threads} threads, measured")
     }
 }
 

@@ -137,7 +137,7 @@ pub fn run(mut args: Args) -> Outcome {
     let (items, dataset, failures) = read(&args)?;
     let model_args = args.model_args();
     let checkpoint = Arc::new(model_args[0].checkpoint()?);
-    let library = backbone::find_library(None, args.device.devices().first())?;
+    let library = backbone::find_library(None, model_args[0].session_options(&checkpoint).first_device())?;
     let machine = machine(&args, backbone::runtime_info(&library)?.version)?;
     let model =
         Model { id: checkpoint.id().to_owned(), patch: checkpoint.patch(), feature: args.feature.name().to_owned() };
