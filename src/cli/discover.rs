@@ -100,7 +100,7 @@ pub fn run(args: Args) -> Outcome {
         args.output.as_deref().ok_or_else(|| Failure::new(Kind::Usage, "no folder for the gallery: --output"))?;
     keep_names(folder)?;
     let (jobs, mut failures, passed_over) =
-        if args.classes { annotated(&args.inputs)? } else { plain(&args.inputs, folder) };
+        if args.classes { annotated(&args.inputs) } else { plain(&args.inputs, folder) }?;
     let analyzer = args.model.analyzer()?;
     let unwritable = |error| Failure::new(Kind::Output, format!("{}: {error}", folder.display()));
     let stop = stop_flag()?;
@@ -309,10 +309,10 @@ fn of_input(input: &Input, why: &str) -> String {
 /// Jobs, what is wrong with others, and what was passed over.
 type Jobs = (Vec<Job>, Vec<String>, Vec<PassedOver>);
 
-fn plain(arguments: &[OsString], output: &Path) -> Jobs {
-    let Expanded { inputs, failures, passed_over } = expand(arguments, Some(output));
+fn plain(arguments: &[OsString], output: &Path) -> Result<Jobs, Failure> {
+    let Expanded { inputs, failures, passed_over } = expand(arguments, Some(output)).some(arguments)?;
     let jobs = inputs.into_iter().map(|input| Job { input, truth: Vec::new() });
-    (jobs.collect(), failures.iter().map(ToString::to_string).collect(), passed_over)
+    Ok((jobs.collect(), failures.iter().map(ToString::to_string).collect(), passed_over))
 }
 
 /// The pictures and clips of annotated data sets.

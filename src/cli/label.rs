@@ -152,6 +152,9 @@ pub fn run(args: Args) -> Outcome {
         let why = "--masks rle needs --format coco: no other format has run lengths";
         return Err(Failure::new(Kind::Usage, why));
     }
+    // A set within a folder of footage is not footage.
+    let Expanded { mut inputs, failures, passed_over } =
+        inputs::expand(&args.inputs, Some(&args.output)).some(&args.inputs)?;
     let analyzer = args.model.analyzer()?;
     let localizer = args.boxes.localizer();
     let cue = cue(args.cue, args.boxes.method, false, args.boxes.min_score);
@@ -178,8 +181,6 @@ pub fn run(args: Args) -> Outcome {
         categories: label::categories(groups.iter().flat_map(Groups::names)),
         groups: groups.as_ref().map(Groups::digest),
     };
-    // A set within a folder of footage is not footage.
-    let Expanded { mut inputs, failures, passed_over } = inputs::expand(&args.inputs, Some(&args.output));
     let mut failures: Vec<String> = failures.iter().map(|error| format!("{error:#}")).collect();
     let mut names = HashSet::new();
     inputs.retain(|input| names.insert(clip_name(input)));

@@ -3,6 +3,7 @@
 use super::{RunError, outputs};
 use crate::picture::{self, Content};
 use crate::stream::preflight::{Source, kind_of_file};
+use crate::stream::redact;
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
@@ -64,7 +65,11 @@ pub fn expand(arguments: &[OsString], except: Option<&Path>) -> Expanded {
     for argument in arguments {
         let path = Path::new(argument);
         match argument.to_string_lossy().contains("://") {
-            false if path.is_dir() => expanded.walk(path, except.as_deref()),
+            false if path.is_dir() => {
+                if let Err(error) = expanded.walk(path, except.as_deref()) {
+                    expanded.failures.push(RunError::Input(format!("{}: {error}", path.display())));
+                }
+            }
             false if is_still(path) => expanded.inputs.push(Input::Still(path.to_owned())),
             _ => expanded.add_video(argument),
         }
@@ -113,6 +118,17 @@ fn kind_of(path: &Path) -> Kind {
 }
 
 impl Expanded {
+    /// These, where there is any input among them; else why there is none.
+    pub fn some(mut self, arguments: &[OsString]) -> Result<Self, RunError> {
+        if self.inputs.is_empty() {
+            let names: Vec<String> = arguments.iter().map(|name| redact(&name.to_string_lossy())).collect();
+            let none = || RunError::Input(format!("{}: it holds no picture and no video", names.join(", ")));
+            self.failures.truncate(1);
+            return Err(self.failures.pop().unwrap_or_else(none));
+        }
+        Ok(self)
+    }
+
     fn add_video(&mut self, name: &OsStr) {
         match Source::new(name) {
             Ok(source) => self.inputs.push(Input::Video(source)),
@@ -120,29 +136,24 @@ impl Expanded {
         }
     }
 
-    fn walk(&mut self, folder: &Path, except: Option<&Path>) {
+    /// An error where the folder itself cannot be read; one within it costs only itself.
+    fn walk(&mut self, folder: &Path, except: Option<&Path>) -> std::io::Result<()> {
         if except.is_some() && folder.canonicalize().ok().as_deref() == except {
-            return;
+            return Ok(());
         }
-        let entries = std::fs::read_dir(folder).and_then(|entries| {
-            let mut paths = entries.map(|entry| Ok(entry?.path())).collect::<std::io::Result<Vec<PathBuf>>>()?;
-            paths.sort();
-            Ok(paths)
-        });
-        let entries = entries.unwrap_or_else(|error| {
-            self.failures.push(RunError::Input(format!("{}: {error}", folder.display())));
-            Vec::new()
-        });
-        for path in entries {
+        let entries = std::fs::read_dir(folder)?;
+        let mut paths = entries.map(|entry| Ok(entry?.path())).collect::<std::io::Result<Vec<PathBuf>>>()?;
+        paths.sort();
+        for path in paths {
             let name = path.file_name().unwrap_or_default().as_encoded_bytes();
             let kind = match path.is_dir() {
                 _ if name.starts_with(b".") => Kind::Other("hidden".into()),
                 // It may lead back up.
                 true if path.is_symlink() => Kind::Other("a link to a folder".into()),
-                true => {
-                    self.walk(&path, except);
-                    continue;
-                }
+                true => match self.walk(&path, except) {
+                    Ok(()) => continue,
+                    Err(error) => Kind::Other(error.to_string()),
+                },
                 false if name.ends_with(outputs::VIDEO.as_bytes()) || name.ends_with(outputs::RECORDS.as_bytes()) => {
                     Kind::Other("a result of `mostream run`".into())
                 }
@@ -154,5 +165,6 @@ impl Expanded {
                 Kind::Other(why) => self.passed_over.push(PassedOver { path, why }),
             }
         }
+        Ok(())
     }
 }

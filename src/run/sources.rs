@@ -144,7 +144,8 @@ pub fn plan(given: &[SourceSpec], taken: &Taken, faults: &mut Faults) -> Vec<Pla
 type OfFiles = (Vec<Source>, PathBuf, String);
 
 fn of_files(input: &OsString) -> Result<Vec<OfFiles>, RunError> {
-    let inputs::Expanded { inputs: found, failures, passed_over } = inputs::expand(std::slice::from_ref(input), None);
+    let arguments = std::slice::from_ref(input);
+    let inputs::Expanded { inputs: found, failures, passed_over } = inputs::expand(arguments, None).some(arguments)?;
     if let Some(failure) = failures.into_iter().next() {
         return Err(failure);
     }
@@ -165,10 +166,6 @@ fn of_files(input: &OsString) -> Result<Vec<OfFiles>, RunError> {
     if !pictures.is_empty() {
         // In front: they are decoded in no time.
         sources.insert(0, (pictures, folder.to_owned(), redact(&folder.to_string_lossy())));
-    }
-    if sources.is_empty() {
-        let name = redact(&input.to_string_lossy());
-        return Err(RunError::Input(format!("{name}: it holds no picture and no video")));
     }
     Ok(sources)
 }

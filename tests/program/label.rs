@@ -569,3 +569,17 @@ fn a_side_that_is_empty_is_told_and_the_end_of_a_video_can_be_held_out() {
         }
     }
 }
+
+#[test]
+fn where_there_is_nothing_to_label_no_set_is_begun() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::create_dir(folder.path().join("empty")).unwrap();
+    std::fs::write(folder.path().join("empty/notes.txt"), "no picture").unwrap();
+    for command in ["label", "discover"] {
+        for (input, words) in [("nowhere", "nowhere: there is no such file"), ("empty", "empty: it holds no picture")] {
+            let ran = program::mostream(folder.path(), &[command, input, "-o", "out"]).output().unwrap();
+            program::fails(&ran, 3, &[words]);
+            assert!(!folder.path().join("out").exists(), "{command} {input}");
+        }
+    }
+}
