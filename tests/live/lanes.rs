@@ -315,12 +315,12 @@ fn a_paused_camera_stays_connected_and_the_gap_is_told() {
     until("frames", || kept.frames().len() > 5);
     let status = engine.board().get(camera).unwrap();
     status.pause();
-    let paused = given.load(Ordering::SeqCst);
-    until("frames are taken from it", || given.load(Ordering::SeqCst) > paused + 100);
-    let so_far = kept.frames().len();
-    let passed = given.load(Ordering::SeqCst);
-    until("still", || given.load(Ordering::SeqCst) > passed + 100);
-    assert!(kept.frames().len() <= so_far + 64, "what was on its way may come, no more");
+    // What was on its way may come, however long that takes; then none of a thousand frames does.
+    until("no frame comes any more", || {
+        let (so_far, passed) = (kept.frames().len(), given.load(Ordering::SeqCst));
+        until("frames are taken from it", || given.load(Ordering::SeqCst) > passed + 1000);
+        kept.frames().len() == so_far
+    });
     let waited = Instant::now();
     std::thread::sleep(Duration::from_millis(50));
     let waited = waited.elapsed();
