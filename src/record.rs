@@ -397,7 +397,7 @@ pub struct TimingsRecord {
 }
 
 /// What is known of a frame besides its objects.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct FrameMeta<'a> {
     pub run: &'a str,
     pub source: &'a str,
@@ -411,7 +411,7 @@ pub struct FrameMeta<'a> {
     pub method: Method,
     pub model: &'a str,
     /// What it runs on, and what it computes in.
-    pub ran: Option<&'a (String, String)>,
+    pub ran: Option<(String, String)>,
     pub is_inferred: bool,
     pub every: Every,
     pub camera: Option<Camera>,
@@ -424,6 +424,7 @@ impl FrameRecord {
     /// The record of a frame in which these objects were found. It is made nowhere else.
     pub fn assemble(meta: FrameMeta<'_>, objects: Vec<ObjectRecord>) -> Self {
         let (width, height) = meta.size;
+        let (device, precision) = meta.ran.unzip();
         Self {
             version: VERSION,
             run: meta.run.to_owned(),
@@ -436,8 +437,8 @@ impl FrameRecord {
             grid: GridRecord::new(meta.layout, width, height),
             method: meta.method,
             model: meta.model.to_owned(),
-            device: meta.ran.map(|(device, _)| device.clone()),
-            precision: meta.ran.map(|(_, precision)| precision.clone()),
+            device,
+            precision,
             inferred: meta.is_inferred,
             every: Some(meta.every).filter(|every| *every != Every::default()),
             objects,

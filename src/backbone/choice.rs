@@ -16,8 +16,8 @@ use std::path::Path;
 
 /// Raised when the same measurement would come to another choice.
 const VERSION: u32 = 1;
-/// Of the boxes in fp32, the share that must be found again with an IoU of at least 0.9.
-pub const MIN_AGREEMENT: f64 = 0.99;
+/// The [`Tried::agreement`] from which on boxes are the same.
+const MIN_AGREEMENT: f64 = 0.99;
 /// What is not faster than so much of the time of what would be used otherwise is not worth another precision.
 const MOST_TIME: f64 = 0.95;
 
@@ -36,7 +36,7 @@ pub struct Tried {
     pub precision: Precision,
     /// Of one image; none where it does not work.
     pub ms: Option<f64>,
-    /// The share of the boxes in fp32 that it finds, too.
+    /// The share of its boxes and of those in fp32 that the other finds, too; none where there were too few to say.
     pub agreement: Option<f64>,
     /// Why it does not work.
     pub why: Option<String>,
@@ -54,6 +54,15 @@ pub struct Choice {
 pub type Measure = fn(&Question<'_>, &[(Device, Precision)]) -> Vec<Tried>;
 
 impl Tried {
+    /// How it went, for people.
+    pub fn outcome(&self) -> String {
+        match (self.ms, self.agreement) {
+            (Some(ms), Some(share)) => format!("{ms:.1} ms, {:.1} % of the boxes in fp32", 100.0 * share),
+            (Some(ms), None) => format!("{ms:.1} ms, not compared"),
+            (None, _) => self.why.clone().unwrap_or_else(|| "does not work".into()),
+        }
+    }
+
     fn is_usable(&self) -> bool {
         self.ms.is_some() && self.agreement.map_or(self.precision == Precision::Fp32, |share| share >= MIN_AGREEMENT)
     }
@@ -123,15 +132,18 @@ impl Question<'_> {
     /// What is known, else what `measure` finds, which is kept; none where nothing is left open. `anew` it is measured in any case, engines that
     /// have to be built included. An error where it cannot be kept, or another process measures now.
     pub fn answer(&self, measure: Option<Measure>, anew: bool) -> std::io::Result<Option<Choice>> {
+        let Some(folder) = self.options.cache.as_deref().filter(|_| !is_exact()) else { return Ok(None) };
         let candidates = self.candidates(anew);
-        let Some(folder) = self.options.cache.as_deref().filter(|_| candidates.len() > 1 && !is_exact()) else {
+        if candidates.len() < 2 {
             return Ok(None);
-        };
-        let known = || self.known().filter(|_| !anew);
-        let (Some(measure), None) = (measure, known()) else { return Ok(known()) };
+        }
+        let known = || if anew { None } else { self.known() };
+        let choice = known();
+        let Some(measure) = measure.filter(|_| choice.is_none()) else { return Ok(choice) };
         let cache = Cache::open(folder)?;
         // One at a time: two would slow each other down.
         let _alone = alone(folder, false)?;
+        // Another may have measured meanwhile.
         if let Some(choice) = known() {
             return Ok(Some(choice));
         }

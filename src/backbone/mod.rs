@@ -28,7 +28,7 @@ mod work;
 use crate::geometry::PatchLayout;
 pub use by_shape::{ByShape, give_up, trim};
 pub use cache::user_cache;
-pub use choice::{Choice, MIN_AGREEMENT, Measure, Question, Tried, alone};
+pub use choice::{Choice, Measure, Question, Tried, alone};
 pub use error::BackboneError;
 pub use graph::{Dialect, Feature};
 pub use library::{RuntimeInfo, find_library, loaded, runtime_info};

@@ -8,7 +8,7 @@ use super::localize::MethodArgs;
 use super::model::{FeatureArg, ModelArgs};
 use super::past::{self, Ask, Tracked};
 use super::progress::{Progress, counted};
-use crate::cli::values::whole;
+use super::values::whole;
 use mostream::analyzer::{Analysis, AnalyzeError, Analyzer};
 use mostream::backbone::Feature;
 use mostream::discover::agreement::{nmi, purity};

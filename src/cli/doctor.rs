@@ -5,8 +5,7 @@ use super::model::DeviceArgs;
 use gst::prelude::*;
 use gstreamer as gst;
 use mostream::backbone::{
-    self, Backbone, Checkpoint, Choice, Device, Feature, Placement, Precision, Question, SessionOptions, Tried,
-    user_cache,
+    self, Backbone, Checkpoint, Choice, Device, Feature, Placement, Precision, Question, SessionOptions, user_cache,
 };
 use mostream::geometry::PixelBox;
 use mostream::localize::{Features, Localizer, PatchOutput};
@@ -409,15 +408,9 @@ impl Measured {
             Some((device, precision)) => writeln!(out, "fastest       {device} in {precision}")?,
             None => writeln!(out, "fastest       unknown: nothing was seen to find the boxes of fp32")?,
         }
-        for Tried { device, precision, ms, agreement, why } in &choice.tried {
-            let what = format!("{device} in {precision}");
-            match (ms, agreement) {
-                (Some(ms), Some(share)) => {
-                    writeln!(out, "  {what:<22} {ms:.1} ms, {:.1} % of the boxes in fp32", 100.0 * share)?
-                }
-                (Some(ms), None) => writeln!(out, "  {what:<22} {ms:.1} ms, not compared")?,
-                (None, _) => writeln!(out, "  {what:<22} {}", why.as_deref().unwrap_or("does not work"))?,
-            }
+        for tried in &choice.tried {
+            let what = format!("{} in {}", tried.device, tried.precision);
+            writeln!(out, "  {what:<22} {}", tried.outcome())?;
         }
         Ok(())
     }

@@ -24,12 +24,11 @@ pub struct Args {
     model: ModelArgs,
 }
 
-pub fn run(args: Args) -> Outcome {
+pub fn run(mut args: Args) -> Outcome {
     let read = [Some(args.image.as_path()), args.model.checkpoint.file()];
     guard(&[(&args.output, "-o")], &read.into_iter().flatten().collect::<Vec<_>>())?;
     // They are compared with others' features.
-    let device = args.model.device.exact_by_default();
-    let args = Args { model: ModelArgs { device, ..args.model }, ..args };
+    args.model.device = args.model.device.exact_by_default();
     let checkpoint = args.model.checkpoint()?;
     let image = picture::decode(&args.image)?;
     let (width, height) = args.model.size_for(&checkpoint, image.width(), image.height());

@@ -9,7 +9,7 @@ use super::localize::MethodArgs;
 use super::model::ModelArgs;
 use super::past::{self, Ask, Tracked};
 use super::progress::{Progress, counted};
-use crate::cli::values::whole;
+use super::values::whole;
 use clap::ValueEnum;
 use mostream::analyzer::{AnalyzeError, Analyzer, feature_for};
 use mostream::backbone::Feature;

@@ -2,7 +2,7 @@
 
 use super::exit::{self, Exit, Failure, Outcome};
 use super::model::size;
-use crate::cli::values::whole;
+use super::values::whole;
 use mostream::fault::Kind;
 use mostream::geometry::{Grid, PatchLayout};
 use mostream::localize::{Found, LocalizeError, Localizer, MOST_MIN_SCORE, Method, PatchOutput};

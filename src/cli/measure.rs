@@ -137,10 +137,13 @@ impl Field {
                 ((at / side) as usize, share * share * (3.0 - 2.0 * share))
             };
             let between = |low: f64, high: f64, share: f64| low + (high - low) * share;
-            for (value, (x, y)) in values.iter_mut().zip((0..height).flat_map(|y| (0..width).map(move |x| (x, y)))) {
-                let ((col, across), (row, down)) = (ease(x), ease(y));
-                let of = |row: usize| between(rows[row][col], rows[row][col + 1], across);
-                *value += between(of(row), of(row + 1), down) * 0.6f64.powi(octave as i32);
+            let (columns, weight) = (Vec::from_iter((0..width).map(ease)), 0.6f64.powi(octave as i32));
+            for (line, y) in values.chunks_exact_mut(width as usize).zip(0..) {
+                let (row, down) = ease(y);
+                for (value, &(col, across)) in line.iter_mut().zip(&columns) {
+                    let of = |row: usize| between(rows[row][col], rows[row][col + 1], across);
+                    *value += between(of(row), of(row + 1), down) * weight;
+                }
             }
         }
         Self(values)
@@ -209,14 +212,8 @@ pub fn try_all(question: &Question<'_>, candidates: &[(Device, Precision)]) -> V
 
 /// Says what was measured, and what there is for those who can do with slightly other boxes.
 fn tell(tried: &[Tried]) {
-    for Tried { device, precision, ms, agreement, why } in tried {
-        match (ms, agreement) {
-            (Some(ms), Some(share)) => {
-                debug!("{device} in {precision}: {ms:.1} ms, {:.1} % of the boxes in fp32", 100.0 * share)
-            }
-            (Some(ms), None) => debug!("{device} in {precision}: {ms:.1} ms, not compared"),
-            (None, _) => debug!("{device} in {precision}: {}", why.as_deref().unwrap_or("it does not work")),
-        }
+    for tried in tried {
+        debug!("{} in {}: {}", tried.device, tried.precision, tried.outcome());
     }
     let Some((device, precision)) = Choice::best_of(tried) else { return };
     let chosen = tried.iter().find(|tried| (tried.device, tried.precision) == (device, precision));

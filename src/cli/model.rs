@@ -2,7 +2,7 @@
 
 use super::exit::Failure;
 use super::measure;
-use crate::cli::values::whole;
+use super::values::whole;
 use clap::ValueEnum;
 use mostream::analyzer::{Analyzer, ModelSize};
 use mostream::backbone::{
@@ -11,7 +11,7 @@ use mostream::backbone::{
 };
 use mostream::engine::Backbones;
 use mostream::fault::Kind;
-use mostream::run::spec::FeatureName;
+use mostream::run::spec::{FeatureName, Size};
 use mostream::zoo;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -191,14 +191,17 @@ impl ModelArgs {
 
     /// How sessions of this model are opened; measures first what is left open and not known yet.
     pub fn session_options(&self, checkpoint: &Checkpoint) -> SessionOptions {
-        let options = SessionOptions { threads: self.threads.map(usize::from), ..self.device.options() };
-        options.chosen(checkpoint, self.model_size().usual(checkpoint), Some(measure::try_all))
+        self.open_options().chosen(checkpoint, self.model_size().usual(checkpoint), Some(measure::try_all))
+    }
+
+    /// The same, where nothing was measured.
+    fn open_options(&self) -> SessionOptions {
+        SessionOptions { threads: self.threads.map(usize::from), ..self.device.options() }
     }
 
     /// Measures what is left open, engines that have to be built included.
     pub fn measure(&self, checkpoint: &Checkpoint) {
-        let options = SessionOptions { threads: self.threads.map(usize::from), ..self.device.options() };
-        let size = self.model_size().usual(checkpoint);
+        let (options, size) = (self.open_options(), self.model_size().usual(checkpoint));
         // Where it cannot be kept, that is told when the sessions are opened.
         Question { checkpoint, size, options: &options }.answer(Some(measure::try_all), true).ok();
     }
@@ -275,10 +278,5 @@ fn open(
 
 /// `640x480` → `(640, 480)`.
 pub fn size(text: &str) -> Result<(u32, u32), String> {
-    let (width, height) = text.split_once('x').ok_or("expected WIDTHxHEIGHT, such as 320x240")?;
-    let side = |text: &str| match text.parse() {
-        Ok(side @ 1..=65_536) => Ok(side),
-        _ => Err(format!("{text:?} is no side of an image (expected 1 to 65536)")),
-    };
-    Ok((side(width)?, side(height)?))
+    text.parse().map(|Size(width, height)| (width, height))
 }

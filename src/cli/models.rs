@@ -4,7 +4,7 @@ use super::exit::{self, Exit, Failure, Outcome};
 use super::interrupt;
 use super::log;
 use super::model::{CheckpointArgs, FeatureArg, checked, size};
-use crate::cli::values::whole;
+use super::values::whole;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use mostream::analyzer::ModelSize;
 use mostream::backbone::{Checkpoint, DEFAULT_MAX_PATCHES, Description, Hints, Metadata};

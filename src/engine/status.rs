@@ -32,8 +32,6 @@ pub struct Board {
     turned_ms: AtomicU64,
     sources: Mutex<Sources>,
     devices: OnceLock<Vec<Arc<Usage>>>,
-    /// Their names, and what they compute in.
-    ran: OnceLock<(String, String)>,
 }
 
 #[derive(Default)]
@@ -187,7 +185,7 @@ impl Default for Board {
         // Its keys are the system's chance.
         let run = format!("{:016x}", RandomState::new().hash_one(SystemTime::now()));
         let (turned_ms, sources) = Default::default();
-        Self { run, started: Instant::now(), turned_ms, sources, devices: OnceLock::new(), ran: OnceLock::new() }
+        Self { run, started: Instant::now(), turned_ms, sources, devices: OnceLock::new() }
     }
 }
 
@@ -236,16 +234,14 @@ impl Board {
 
     /// The model runs on these from now on.
     pub fn work_on(&self, devices: Vec<Arc<Usage>>) {
-        let devices = self.devices.get_or_init(|| devices);
-        let names = devices.iter().map(|usage| usage.device.as_str()).collect::<Vec<_>>().join(",");
-        if let Some(first) = devices.first() {
-            self.ran.get_or_init(|| (names, first.precision.clone()));
-        }
+        self.devices.get_or_init(|| devices);
     }
 
-    /// What the model runs on, and what it computes in; none before it is there.
-    pub fn ran(&self) -> Option<&(String, String)> {
-        self.ran.get()
+    /// What the model runs on, several GPUs with a comma between, and what it computes in; none before it is there.
+    pub fn ran(&self) -> Option<(String, String)> {
+        let first = self.devices().first()?;
+        let names = Vec::from_iter(self.devices().iter().map(|usage| usage.device.as_str()));
+        Some((names.join(","), first.precision.clone()))
     }
 
     /// What the devices have done; none before the model is there.

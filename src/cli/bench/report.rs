@@ -151,8 +151,9 @@ impl Report {
             latency_ms: Percentiles::of(rounds.iter().flat_map(|round| &of(round).latencies)),
             peak_memory_mib: memory,
         };
-        let best = |peak: fn(Peak) -> Option<f64>| rounds.iter().filter_map(|round| peak(round.peak)).reduce(f64::max);
-        let of = |precision: Precision| rounds.iter().filter_map(|round| round.peak.of(precision)).reduce(f64::max);
+        let best =
+            |peak: &dyn Fn(Peak) -> Option<f64>| rounds.iter().filter_map(|round| peak(round.peak)).reduce(f64::max);
+        let of = |precision: Precision| best(&|peak| peak.of(precision));
         let products = |work: Work, wall_ms: &dyn Fn(&Round) -> f64, peak: Option<f64>| {
             let gflop = work.operations as f64 / 1e9;
             let mib = |bytes: u64| bytes as f64 / f64::from(1 << 20);
@@ -190,7 +191,7 @@ impl Report {
             peak_bf16_gflop_per_s: of(Precision::Bf16).map(|peak| peak / 1e9),
             peak_int8_gop_per_s: of(Precision::Int8).map(|peak| peak / 1e9),
             backbone: backbone.map(|work| products(work, &|round| round.infer.wall_ms, precision.and_then(of))),
-            affinity: products(affinity, &|round| round.signs.wall_ms, best(|peak| peak.int8_of_one)),
+            affinity: products(affinity, &|round| round.signs.wall_ms, best(&|peak| peak.int8_of_one)),
             each_round: Rounds {
                 decode_scale: each(&|round| round.decode.wall_ms),
                 infer: each(&|round| round.infer.wall_ms),
