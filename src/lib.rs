@@ -21,6 +21,10 @@ mod assign;
 #[cfg(feature = "backbone")]
 pub mod backbone;
 pub mod bounded;
+#[cfg(feature = "broker")]
+pub mod broker;
+#[cfg(feature = "dialect")]
+pub mod dialect;
 #[cfg(feature = "discover")]
 pub mod discover;
 #[cfg(feature = "engine")]
@@ -53,6 +57,8 @@ pub mod record;
 #[cfg(feature = "run")]
 pub mod run;
 pub mod scene;
+#[cfg(feature = "broker")]
+pub mod spool;
 #[cfg(feature = "stream")]
 pub mod stream;
 pub mod track;

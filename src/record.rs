@@ -190,6 +190,30 @@ pub struct EndRecord {
     pub why: Option<String>,
 }
 
+/// Messages that will not arrive where they were to be sent. It is sent instead of them, and stands in no file.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename = "gap")]
+pub struct GapRecord {
+    pub version: u32,
+    /// Of which run and source they were, as in [`FrameRecord`]; empty where that is not known any more.
+    pub run: String,
+    pub source: String,
+    /// Why: `bound`, `age`, `disk`, `busy`, `refused` or `damaged`.
+    pub cause: Cow<'static, str>,
+    /// How many messages.
+    pub lost: u64,
+    /// The first and the last frame of which some are missing, where they were of frames.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub first_frame: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_frame: Option<u64>,
+    /// When the first and the last of them came, in nanoseconds since 1970, UTC; none where that is not known any more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub first_unix_ns: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_unix_ns: Option<u64>,
+}
+
 /// Something happened: a line of its own, where events are asked for. What lasts has a line at its start and one at its end, with one id.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename = "event")]

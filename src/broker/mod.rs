@@ -69,3 +69,8 @@ pub struct Target {
     /// A file with the secret that bodies are signed by (webhook).
     pub secret: Option<PathBuf>,
 }
+
+/// A client for whoever this is; an error says which addresses there are.
+pub fn open(target: &Target) -> Result<Box<dyn Client>, String> {
+    Err(format!("{}: there is no such client", target.url))
+}

@@ -82,6 +82,7 @@ impl Drain {
     fn take_all(&mut self, status: &OutputStatus) -> Result<(), SinkError> {
         let (mut trouble, mut looked) = (None::<Trouble>, None::<Instant>);
         for parcel in &self.parcels {
+            parcel.missed.iter().for_each(|missed| self.sink.missed(missed));
             let waits = trouble.as_ref().is_some_and(|trouble| Instant::now() < trouble.next);
             let span = trace_span!(target: TRACE, "write", source = self.source.name, to = self.sink.name());
             match (!waits).then(|| span.in_scope(|| self.sink.take(&parcel.message))) {

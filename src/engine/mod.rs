@@ -21,6 +21,7 @@ pub mod crew;
 mod crops;
 mod deliver;
 mod desk;
+pub mod destinations;
 mod drain;
 mod eyes;
 mod feeders;

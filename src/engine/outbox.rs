@@ -1,6 +1,6 @@
 //! The way from one source to its sinks, and how much may wait on it.
 
-use super::sink::{Message, Picture};
+use super::sink::{Message, Missed, Picture};
 use super::status::SourceStatus;
 use crate::record::FrameRecord;
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
@@ -95,6 +95,8 @@ pub struct Outbox<'a> {
 /// A message on its way.
 pub struct Parcel {
     pub message: Message,
+    /// What found no room before it.
+    pub missed: Option<Missed>,
     _share: Option<Share>,
 }
 
@@ -104,6 +106,8 @@ struct Exit {
     room: Arc<Room>,
     /// Changes and events that there was no room for: they are late, not lost.
     late: VecDeque<Message>,
+    /// Frames that there was no room for since the last message.
+    missed: Option<Missed>,
 }
 
 impl<'a> Outbox<'a> {
@@ -115,7 +119,7 @@ impl<'a> Outbox<'a> {
     pub fn exit(&mut self) -> Receiver<Parcel> {
         let (to_sink, parcels) = bounded(FRAMES + STATES);
         let room = if self.is_live { Room::live() } else { Room::patient(Arc::new(FEW_PICTURES.into())) };
-        self.exits.push(Exit { to_sink: Some(to_sink), room, late: VecDeque::new() });
+        self.exits.push(Exit { to_sink: Some(to_sink), room, late: VecDeque::new(), missed: None });
         parcels
     }
 
@@ -133,6 +137,7 @@ impl<'a> Outbox<'a> {
             if !self.is_live {
                 exit.hand_over(message);
             } else if !exit.offer_frame(message) {
+                exit.miss(record.frame);
                 self.status.missed_by_sink();
             }
         }
@@ -176,11 +181,20 @@ impl Exit {
         true
     }
 
+    fn miss(&mut self, frame: u64) {
+        let missed = self.missed.get_or_insert(Missed { frames: 0, first: frame, last: frame });
+        (missed.frames, missed.last) = (missed.frames + 1, frame);
+    }
+
     /// What there is no room for: a change, since frames leave them room of their own.
     fn put(&mut self, message: Message, share: Option<Share>) -> Option<Message> {
-        match self.to_sink.as_ref()?.try_send(Parcel { message, _share: share }) {
+        let missed = self.missed.take();
+        match self.to_sink.as_ref()?.try_send(Parcel { message, missed, _share: share }) {
             Ok(()) => {}
-            Err(TrySendError::Full(parcel)) => return Some(parcel.message),
+            Err(TrySendError::Full(parcel)) => {
+                self.missed = parcel.missed;
+                return Some(parcel.message);
+            }
             Err(TrySendError::Disconnected(_)) => self.to_sink = None,
         }
         None
@@ -190,7 +204,7 @@ impl Exit {
     fn hand_over(&mut self, message: Message) {
         let Some(to_sink) = &self.to_sink else { return };
         let share = bytes_of(&message).and_then(|bytes| self.room.wait(bytes, &|| false));
-        if to_sink.send(Parcel { message, _share: share }).is_err() {
+        if to_sink.send(Parcel { message, missed: self.missed.take(), _share: share }).is_err() {
             self.to_sink = None;
         }
     }

@@ -60,6 +60,9 @@ pub trait Sink: Send {
     /// is given another after a pause, unless who read it has seen enough ([`SinkError::is_end`]).
     fn take(&mut self, message: &Message) -> Result<(), SinkError>;
 
+    /// These frames of a live source did not find room on the way to it; what it takes next came after them.
+    fn missed(&mut self, _frames: &Missed) {}
+
     /// How many bytes it has written so far; none where it does not write, but is looked at.
     fn written_bytes(&self) -> Option<u64> {
         None
@@ -69,6 +72,15 @@ pub trait Sink: Send {
     fn finish(self: Box<Self>, _ending: Ending) -> Result<(), SinkError> {
         Ok(())
     }
+}
+
+/// Frames that a sink had no time for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Missed {
+    pub frames: u64,
+    /// The numbers of the first and the last of them.
+    pub first: u64,
+    pub last: u64,
 }
 
 /// How the frames of a source have ended.

@@ -1,6 +1,7 @@
 //! How every source is doing, for whoever asks: the log, the metrics, the page.
 
 use super::crew::Usage;
+use super::destinations::DestinationStatus;
 use super::outputs::{OutputSnapshot, OutputStatus};
 use crate::record::{EventName, EventRecord, FrameRecord, Phase, SourceState};
 use crate::stream::canvas::CanvasCount;
@@ -32,6 +33,7 @@ pub struct Board {
     turned_ms: AtomicU64,
     sources: Mutex<Sources>,
     devices: OnceLock<Vec<Arc<Usage>>>,
+    destinations: Mutex<Vec<Arc<DestinationStatus>>>,
 }
 
 #[derive(Default)]
@@ -184,8 +186,8 @@ impl Default for Board {
     fn default() -> Self {
         // Its keys are the system's chance.
         let run = format!("{:016x}", RandomState::new().hash_one(SystemTime::now()));
-        let (turned_ms, sources) = Default::default();
-        Self { run, started: Instant::now(), turned_ms, sources, devices: OnceLock::new() }
+        let (turned_ms, sources, destinations) = Default::default();
+        Self { run, started: Instant::now(), turned_ms, sources, devices: OnceLock::new(), destinations }
     }
 }
 
@@ -230,6 +232,21 @@ impl Board {
         let turned = Duration::from_millis(self.turned_ms.load(Ordering::Relaxed));
         let is_turning = self.started.elapsed().saturating_sub(turned) <= within;
         is_turning && !self.devices().iter().any(|usage| usage.is_stuck(within))
+    }
+
+    /// Messages go to one more receiver.
+    pub fn sends_to(&self, destination: Arc<DestinationStatus>) {
+        self.destinations.lock().unwrap_or_else(PoisonError::into_inner).push(destination);
+    }
+
+    /// Nothing goes to the receiver of this name any more.
+    pub fn sends_no_more_to(&self, name: &str) {
+        self.destinations.lock().unwrap_or_else(PoisonError::into_inner).retain(|destination| destination.name != name);
+    }
+
+    /// Who messages go to, in the order in which they came.
+    pub fn destinations(&self) -> Vec<Arc<DestinationStatus>> {
+        self.destinations.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// The model runs on these from now on.

@@ -2,6 +2,7 @@
 //! ([`mod@file`]), over RTSP ([`rtsp`]), pushed to an address ([`push`]), in a window ([`window`]), the records ([`records`]), and what
 //! happened ([`event_store`]).
 
+pub mod broker;
 pub mod event_store;
 pub mod file;
 pub mod jsonl;

@@ -2,7 +2,7 @@
 
 use super::place::{Faults, Place};
 use super::spec::RunSpec;
-use super::{Options, Prepared, Run, RunError};
+use super::{Options, Prepared, Run, RunError, publish};
 use crate::backbone::BackboneError;
 use crate::engine::Models;
 use crate::record::SourceState;
@@ -44,6 +44,9 @@ impl Prepared {
         faults.0.extend(self.serve().err());
         (self.setup.web, self.setup.rtsp) = (None, None);
 
+        if connects {
+            publish::connect(&self.setup.shared, faults);
+        }
         let mut size = None;
         for ready in &mut self.ready {
             if ready.source.is_live() && !connects {

@@ -39,6 +39,7 @@ mod observe;
 mod open;
 mod outputs;
 mod place;
+mod publish;
 mod reload;
 mod resolve;
 mod save;
@@ -50,6 +51,7 @@ mod values;
 
 pub use observe::Observe;
 pub use open::pipelines;
+pub use publish::PublishSpec;
 pub use reload::Changes;
 pub use spec::{RunSpec, Shared, SourceOptions, SourceSpec, SpecError};
 
@@ -233,6 +235,7 @@ impl Prepared {
         };
         let has_unseen = options.observe == Observe::Nothing && planned.iter().zip(&own).any(is_unseen);
         let page = shared.web.or(has_unseen.then_some(spec::WEB));
+        publish::check(&publish::orders(&shared).map_err(RunError::from)?, faults);
         let (devices, size) = (shared.devices(), shared.model_size());
         let measure = options.measure.filter(|_| faults.0.is_empty());
         let session = shared.session_options().chosen(&checkpoint, size.usual(&checkpoint), measure);
@@ -245,6 +248,7 @@ impl Prepared {
             records: None,
             events: None,
             event_store: None,
+            publisher: None,
             rtsp: None,
             web: None,
             observe: options.observe,
@@ -289,6 +293,7 @@ impl Run {
         setup.records = setup.shared.records.as_ref().map(|path| to(path, Lines::Frames)).transpose()?;
         setup.events = setup.shared.events.as_ref().map(|path| to(path, Lines::Events)).transpose()?;
         setup.event_store = events::keep(&setup, is_live)?;
+        setup.publisher = publish::start(&setup.shared, &board, options)?;
         let engine = Engine::start(task, Arc::new(models), board, options.stop.clone()).map_err(RunError::from)?;
         let core = Arc::new(Core { engine, state: Mutex::new(State { each, known: Vec::new() }), setup });
         core.begin(&given, ready, &mut core.state().known)?;

@@ -10,6 +10,7 @@ use crate::engine::Input;
 use crate::engine::adaptive::Adaptive;
 use crate::engine::sink::Sink;
 use crate::engine::status::SourceStatus;
+use crate::publish::broker::Publisher;
 use crate::publish::event_store::EventStore;
 use crate::publish::file::FileSink;
 use crate::publish::mp4::Mp4Sink;
@@ -40,6 +41,7 @@ pub(super) struct Setup {
     pub records: Option<Records>,
     pub events: Option<Records>,
     pub event_store: Option<EventStore>,
+    pub publisher: Option<Publisher>,
     pub rtsp: Option<Arc<RtspServer>>,
     pub web: Option<web::Server>,
     pub observe: Observe,
@@ -112,8 +114,10 @@ impl Setup {
         let Ready { source, own, feed, mut sinks } = ready;
         sinks.extend([&self.records, &self.events].into_iter().flatten().map(Records::sink));
         sinks.extend(self.event_store.as_ref().map(EventStore::sink));
+        let stem = source.stem.to_string_lossy();
+        sinks.extend(self.publisher.as_ref().map(|publisher| publisher.sink(&source.name, &stem)));
         if let Some(server) = &self.rtsp {
-            let sink = server.sink(&source.stem.to_string_lossy());
+            let sink = server.sink(&stem);
             info!("{}: {}", source.name, sink.url());
             sinks.push(Box::new(sink));
         }

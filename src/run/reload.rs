@@ -2,7 +2,7 @@
 
 use super::place::{Place, Wrong};
 use super::spec::{RunSpec, SourceOptions, SourceSpec};
-use super::{Core, Known, Run, RunError};
+use super::{Core, Known, Run, RunError, publish};
 use crate::fault::OfKind;
 use crate::zones::Regions;
 use serde::Serialize;
@@ -22,6 +22,9 @@ pub struct Changes {
     pub resumed: Vec<String>,
     /// Of which zones, lines, ignored areas or masks have changed, and nothing that needs a new connection.
     pub regions: Vec<String>,
+    /// Names of those that records are sent to.
+    pub publishes: Vec<String>,
+    pub publishes_no_more: Vec<String>,
     /// Keys that say something else now and hold from the next start on.
     pub need_restart: Vec<String>,
 }
@@ -45,11 +48,17 @@ impl Core {
         let reload = |spec| self.reload(&spec).map_err(|wrong| wrong.told(Some(file)));
         let failed = |error: &RunError| error!(fault = error.kind().name(), "nothing has changed: {error}");
         let changes = RunSpec::read(file).and_then(reload).inspect_err(failed)?;
-        let Changes { added, removed, paused, resumed, regions, need_restart } = &changes;
+        let Changes { added, removed, paused, resumed, regions, publishes, publishes_no_more, need_restart } = &changes;
         let file = file.display();
         let names = |names: &[String]| if names.is_empty() { "none".to_owned() } else { names.join(", ") };
         warn!("{file} is read again: removed {}, added {}", names(removed), names(added));
-        for (what, of) in [("paused", paused), ("resumed", resumed), ("other zones, lines or masks for", regions)] {
+        for (what, of) in [
+            ("paused", paused),
+            ("resumed", resumed),
+            ("other zones, lines or masks for", regions),
+            ("sends no more to", publishes_no_more),
+            ("sends to", publishes),
+        ] {
             if !of.is_empty() {
                 warn!("{file}: {what} {}", names(of));
             }
@@ -90,8 +99,12 @@ impl Core {
             }
         };
         state.each = spec.each.clone();
-        let need_restart = differing(&self.setup.shared, &spec.shared);
+        let mut need_restart = differing(&self.setup.shared, &spec.shared);
+        need_restart.retain(|key| key != "publish");
         let mut changes = Changes { need_restart, ..Changes::default() };
+        if let Some(publisher) = &self.setup.publisher {
+            (changes.publishes_no_more, changes.publishes) = publish::change(publisher, &spec.shared)?;
+        }
         for source in &mut state.known {
             let Some(now) = same.get(&source.first).filter(|now| **now != source.spec) else { continue };
             let (before, options) = (&source.spec.options, &now.options);

@@ -1,5 +1,6 @@
 //! What a run is asked to do, as plain data: the flags of `mostream run`, the keys of its file, or what a program fills in.
 
+use super::publish::PublishSpec;
 use super::values::{address, as_text, clock, span, text};
 use crate::backbone::{Devices, Precision};
 use crate::fault::{Kind, OfKind};
@@ -45,6 +46,8 @@ pub struct Shared {
     pub records: Option<PathBuf>,
     /// One JSON object an event goes here; `-` is stdout.
     pub events: Option<PathBuf>,
+    /// Who records are sent to.
+    pub publish: Option<Vec<PublishSpec>>,
     /// Events are kept here for the page, and for the next start.
     pub event_store: Option<PathBuf>,
     /// Files that are there may be overwritten, under the names that outputs have by themselves.
@@ -431,12 +434,13 @@ impl RunSpec {
 }
 
 impl Shared {
-    /// Whether there is a file for what is found.
+    /// Whether what is found goes somewhere.
     pub(super) fn has_lines(&self) -> bool {
-        self.records.is_some() || self.events.is_some()
+        self.records.is_some() || self.events.is_some() || self.publish.is_some()
     }
 
     fn check(&self) -> Result<(), SpecError> {
+        super::publish::orders(self)?;
         let wrong = |key: &str, why: String| Err(SpecError::new(key, why));
         let within = |key: &str, number: Option<u16>, least: u16, most: u16| match number {
             Some(number) if !(least..=most).contains(&number) => {

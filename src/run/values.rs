@@ -104,6 +104,36 @@ pub mod span {
     }
 }
 
+/// `512MiB` or `1GB`, or a number of bytes.
+pub mod bytes {
+    use super::{Deserialize, Deserializer, Serialize, Value};
+    use serde::de::Error;
+
+    const UNITS: [(&str, u64); 7] =
+        [("KiB", 1 << 10), ("MiB", 1 << 20), ("GiB", 1 << 30), ("TiB", 1 << 40), ("kB", 1000), ("MB", 1_000_000), ("GB", 1_000_000_000)];
+
+    pub fn serialize<S: serde::Serializer>(bytes: &Option<u64>, to: S) -> Result<S::Ok, S::Error> {
+        let written = |bytes: u64| {
+            let unit = UNITS.iter().rev().find(|(_, size)| bytes > 0 && bytes.is_multiple_of(*size));
+            unit.map_or_else(|| bytes.to_string(), |(name, size)| format!("{}{name}", bytes / size))
+        };
+        bytes.map(written).serialize(to)
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Option<u64>, D::Error> {
+        let read = |text: &str| {
+            let (number, size) = UNITS.iter().find_map(|(name, size)| Some((text.strip_suffix(name)?, *size))).unwrap_or((text, 1));
+            number.trim().parse::<u64>().ok().and_then(|number| number.checked_mul(size))
+        };
+        match Option::<Value>::deserialize(from)? {
+            None | Some(Value::Null) => Ok(None),
+            Some(Value::String(text)) if read(&text).is_some() => Ok(read(&text)),
+            Some(Value::Number(number)) if number.is_u64() => Ok(number.as_u64()),
+            Some(other) => Err(D::Error::custom(format!("expected a size such as 512MiB or 1GiB, not {other}"))),
+        }
+    }
+}
+
 pub mod clock {
     use super::{Deserialize, Deserializer, Duration, Serialize, parse_clock};
     use serde::de::Error;

@@ -20,6 +20,7 @@ mod measures;
 mod oracle;
 mod plays;
 mod record;
+mod spool;
 mod time;
 #[cfg(feature = "evaluate")]
 mod tracking;

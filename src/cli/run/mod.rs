@@ -17,7 +17,7 @@ use mostream::record::Every;
 use mostream::run::spec::{parse_clock, parse_span};
 use mostream::run::{self, RunSpec, SourceSpec};
 use mostream::stream::camera::Mode;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -75,6 +75,10 @@ struct Shared {
     /// Write what happens here, one JSON object per event: who came and left, stopped, crossed a line, was left behind; - is stdout
     #[arg(long, value_name = "FILE.jsonl")]
     events: Option<PathBuf>,
+    /// Send records here, at least once: mqtt://, mqtts://, nats://, kafka://, redis://, http:// or https:// (webhook), or a file; may be
+    /// given several times. More is said in a file (docs/publish.md)
+    #[arg(long, value_name = "URL")]
+    publish: Vec<String>,
     /// Keep what happens in this file, the last 100 000 lines, for the page and the next start [default: where a source is live, events.redb in
     /// the state directory]
     #[arg(long, value_name = "FILE")]
@@ -220,6 +224,11 @@ fn of_flags(inputs: &[OsString], matches: &ArgMatches) -> Result<RunSpec, Failur
     for flag in flags.get_arguments() {
         let (id, Some(key)) = (flag.get_id().as_str(), flag.get_long()) else { continue };
         if matches.value_source(id) != Some(ValueSource::CommandLine) {
+            continue;
+        }
+        if id == "publish" {
+            let all = matches.get_many::<String>(id).into_iter().flatten();
+            table.insert(key.to_owned(), all.map(|to| json!({ "to": to })).collect());
             continue;
         }
         let given = matches.get_raw(id).and_then(Iterator::last).filter(|_| flag.get_action().takes_values());

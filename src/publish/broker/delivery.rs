@@ -1,0 +1,435 @@
+//! One thread that brings to every receiver what waits for it, and the sinks that put it there.
+
+use super::choice::{Past, RecordKind, record_of};
+use super::{Destination, Order, unix_ns};
+use crate::broker::{self, Client, Failure, Letter, Target};
+use crate::dialect::{self, Dialect};
+use crate::engine::sink::{Message, Missed, Sink, SinkError, Wish};
+use crate::engine::status::Board;
+use crate::spool::{Cause, Gap, Mark};
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, PoisonError, RwLock, RwLockWriteGuard};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+use tokio::runtime::{Builder, Handle};
+use tokio::sync::oneshot;
+use tokio::time::{Instant as Tick, sleep, timeout_at};
+use tracing::{error, warn};
+
+/// Letters that are handed over at once, and about how many bytes.
+const BATCH: usize = 256;
+const BATCH_BYTES: usize = 1 << 20;
+/// The pause before the second try, doubled before each further one, up to the longest.
+const PAUSE: Duration = Duration::from_millis(250);
+const LONGEST_PAUSE: Duration = Duration::from_secs(8);
+/// That a receiver still takes nothing is told again after this time.
+const REMINDER: Duration = Duration::from_secs(600);
+/// How often what waits is looked at, by age and for the status, and is written through to the disk.
+const LOOK: Duration = Duration::from_secs(1);
+/// How long is waited for receivers when nothing more comes.
+const LINGER: Duration = Duration::from_secs(5);
+
+/// All receivers of a run. They may come and go while it runs.
+pub struct Publisher {
+    shared: Arc<Shared>,
+    runtime: Handle,
+    /// Dropped when the thread is to end.
+    end: Option<oneshot::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+struct Shared {
+    destinations: RwLock<Vec<Running>>,
+    board: Arc<Board>,
+    /// The run is stopped: nobody waits for long.
+    stop: Arc<AtomicBool>,
+}
+
+struct Running {
+    destination: Arc<Destination>,
+    delivery: tokio::task::JoinHandle<()>,
+}
+
+impl Publisher {
+    /// Without any receiver yet.
+    pub fn start(board: Arc<Board>, stop: Arc<AtomicBool>) -> Result<Self, SinkError> {
+        let fail = |error| SinkError::Other(format!("the thread that sends messages: {error}"));
+        let runtime = Builder::new_current_thread().enable_all().build().map_err(fail)?;
+        let handle = runtime.handle().clone();
+        let (end, ended) = oneshot::channel::<()>();
+        let shared = Arc::new(Shared { destinations: RwLock::default(), board, stop });
+        let own = shared.clone();
+        let work = move || {
+            runtime.block_on(async move {
+                tokio::select! {
+                    _ = ended => {}
+                    () = own.sync_always() => {}
+                }
+            });
+            // Whatever a client still does in the background may not hold up the end.
+            runtime.shutdown_timeout(LOOK);
+        };
+        let thread = thread::Builder::new().name("publish".into()).spawn(work).map_err(fail)?;
+        Ok(Self { shared, runtime: handle, end: Some(end), thread: Some(thread) })
+    }
+
+    /// One more receiver, which gets what waits for it first.
+    pub fn add(&self, order: Order) -> Result<(), SinkError> {
+        let other = |error: &dyn std::fmt::Display| SinkError::Other(error.to_string());
+        let client = broker::open(&order.target).map_err(|error| other(&error))?;
+        let destination = Arc::new(Destination::open(order).map_err(|error| other(&error))?);
+        self.shared.board.sends_to(destination.status.clone());
+        let delivery = Delivery { destination: destination.clone(), client, stop: self.shared.stop.clone(), trouble: None };
+        let delivery = self.runtime.spawn(delivery.run());
+        self.shared.write().push(Running { destination, delivery });
+        Ok(())
+    }
+
+    /// The orders of those that are there.
+    pub fn orders(&self) -> Vec<Order> {
+        let all = self.shared.destinations.read().unwrap_or_else(PoisonError::into_inner);
+        all.iter().map(|running| running.destination.order.clone()).collect()
+    }
+
+    /// Ends what goes to the receiver of this name; what it does not take within some seconds stays on disk.
+    pub fn remove(&self, name: &str) {
+        let gone = {
+            let mut all = self.shared.write();
+            let at = all.iter().position(|running| running.destination.order.name == name);
+            at.map(|at| all.remove(at))
+        };
+        if let Some(gone) = gone {
+            self.finish(vec![gone]);
+        }
+    }
+
+    /// The sink of one more source, which has this name in records and that one in topics.
+    pub fn sink(&self, name: &str, in_topics: &str) -> Box<dyn Sink> {
+        let (source, in_topics) = (name.to_owned(), in_topics.to_owned());
+        Box::new(PublishSink { shared: self.shared.clone(), source, in_topics, run: String::new(), pasts: BTreeMap::new() })
+    }
+
+    fn finish(&self, all: Vec<Running>) {
+        for running in &all {
+            running.destination.closing.send_replace(Some(LINGER));
+        }
+        let (done, is_done) = crossbeam_channel::bounded(all.len());
+        self.runtime.spawn(async move {
+            for Running { destination, delivery } in all {
+                delivery.await.ok();
+                sync(&destination).await;
+                done.send(destination.order.name.clone()).ok();
+            }
+        });
+        for name in is_done {
+            self.shared.board.sends_no_more_to(&name);
+        }
+    }
+}
+
+impl Drop for Publisher {
+    /// Waits until everything has arrived, as long as something does, and no longer than some seconds where the run is stopped.
+    fn drop(&mut self) {
+        let all = std::mem::take(&mut *self.shared.write());
+        self.finish(all);
+        self.end.take();
+        if let Some(thread) = self.thread.take() {
+            thread.join().ok();
+        }
+    }
+}
+
+impl Shared {
+    fn write(&self) -> RwLockWriteGuard<'_, Vec<Running>> {
+        self.destinations.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Writes what waits through to the disk, again and again.
+    async fn sync_always(&self) {
+        loop {
+            sleep(LOOK).await;
+            let all = {
+                let all = self.destinations.read().unwrap_or_else(PoisonError::into_inner);
+                Vec::from_iter(all.iter().map(|running| running.destination.clone()))
+            };
+            for destination in all {
+                sync(&destination).await;
+            }
+        }
+    }
+}
+
+async fn sync(destination: &Arc<Destination>) {
+    let files = destination.spool().to_sync();
+    if files.is_empty() {
+        return;
+    }
+    let synced = tokio::task::spawn_blocking(move || files.iter().try_for_each(std::fs::File::sync_data));
+    if let Ok(Err(error)) = synced.await {
+        destination.status.erred(format!("{}: {error}", destination.order.folder.display()));
+    }
+}
+
+/// Connects, is let in, and leaves.
+pub fn check(target: &Target) -> Result<(), SinkError> {
+    let other = |error: &dyn std::fmt::Display| SinkError::Other(error.to_string());
+    let mut client = broker::open(target).map_err(|error| other(&error))?;
+    let runtime = Builder::new_current_thread().enable_all().build().map_err(|error| other(&error))?;
+    let checked = runtime.block_on(async {
+        let checked = client.check().await;
+        client.close().await;
+        checked
+    });
+    runtime.shutdown_timeout(LOOK);
+    checked.map_err(|error| other(&error))
+}
+
+/// What goes to one receiver.
+struct Delivery {
+    destination: Arc<Destination>,
+    client: Box<dyn Client>,
+    stop: Arc<AtomicBool>,
+    trouble: Option<Trouble>,
+}
+
+/// Of a receiver that takes nothing, until it does again.
+struct Trouble {
+    since: Instant,
+    told: Instant,
+    tries: u64,
+    pause: Duration,
+}
+
+impl Delivery {
+    async fn run(mut self) {
+        let mut closing = self.destination.closing.subscribe();
+        let mut deadline = None;
+        let mut looked = Instant::now();
+        loop {
+            if let Some(linger) = *closing.borrow_and_update() {
+                deadline.get_or_insert_with(|| Tick::now() + linger);
+            }
+            if looked.elapsed() >= LOOK {
+                looked = Instant::now();
+                self.destination.spool().trim(unix_ns());
+                self.destination.tell_depth();
+            }
+            let next = self.destination.spool().next(BATCH, BATCH_BYTES);
+            let letters = next.unwrap_or_else(|error| {
+                self.destination.status.erred(format!("{}: {error}", self.destination.order.folder.display()));
+                Vec::new()
+            });
+            if letters.is_empty() {
+                if deadline.is_some() {
+                    break;
+                }
+                tokio::select! {
+                    () = self.destination.wake.notified() => {}
+                    _ = closing.changed() => {}
+                    () = sleep(LOOK) => {}
+                }
+                continue;
+            }
+            let delivered = match deadline {
+                None => tokio::select! {
+                    delivered = self.client.deliver(&letters) => Some(delivered),
+                    // What was under way is handed over again: it begins anew with a bound.
+                    _ = closing.changed() => continue,
+                },
+                Some(until) => timeout_at(until, self.client.deliver(&letters)).await.ok(),
+            };
+            let Some(delivered) = delivered else { break };
+            self.destination.status.sent(letters.len() as u64);
+            if delivered.acknowledged > 0 {
+                self.acknowledged(delivered.acknowledged);
+                let is_stopped = self.stop.load(Ordering::Relaxed);
+                deadline = deadline.map(|until| if is_stopped { until } else { Tick::now() + LINGER });
+            }
+            match delivered.failure {
+                None => self.recovered(),
+                Some(Failure::Refused(why)) => self.refused(&why),
+                Some(Failure::Away(why)) => {
+                    let again = Tick::now() + self.failed(why);
+                    let until = deadline.map_or(again, |until| until.min(again));
+                    tokio::select! {
+                        () = tokio::time::sleep_until(until) => {}
+                        _ = closing.changed() => {}
+                    }
+                    if deadline.is_some_and(|until| Tick::now() >= until) {
+                        break;
+                    }
+                }
+            }
+        }
+        self.client.close().await;
+        self.destination.tell_depth();
+        let left = self.destination.spool().depth().letters;
+        if left > 0 {
+            let Order { name, folder, .. } = &self.destination.order;
+            warn!("publish {name}: {left} messages wait in {} for the next run", folder.display());
+        }
+    }
+
+    fn acknowledged(&self, letters: usize) {
+        let now = unix_ns();
+        match self.destination.spool().acknowledge(letters) {
+            Ok(put_in) => put_in.iter().for_each(|at| {
+                self.destination.status.acknowledged(Duration::from_nanos(now.saturating_sub(*at)));
+            }),
+            Err(error) => {
+                self.destination.status.erred(format!("{}: {error}", self.destination.order.folder.display()));
+            }
+        }
+    }
+
+    fn recovered(&mut self) {
+        self.destination.status.delivers();
+        if let Some(trouble) = self.trouble.take() {
+            let (name, after) = (&self.destination.order.name, rough(trouble.since.elapsed()));
+            let waiting = self.destination.spool().depth().letters;
+            warn!("publish {name}: it takes messages again, after {after}; {waiting} wait");
+        }
+    }
+
+    fn refused(&mut self, why: &str) {
+        let name = &self.destination.order.name;
+        warn!("publish {name}: a message is refused, and let go: {why}");
+        self.destination.status.erred(why.to_owned());
+        if let Err(error) = self.destination.spool().refuse() {
+            self.destination.status.erred(format!("{}: {error}", self.destination.order.folder.display()));
+        }
+    }
+
+    /// How long to wait before the next try.
+    fn failed(&mut self, why: String) -> Duration {
+        let name = &self.destination.order.name;
+        let trouble = match self.trouble.take() {
+            None => {
+                error!("publish {name}: {why}; it is tried again, and messages wait on disk");
+                let now = Instant::now();
+                Trouble { since: now, told: now, tries: 1, pause: PAUSE }
+            }
+            Some(mut trouble) => {
+                trouble.tries += 1;
+                trouble.pause = (trouble.pause * 2).min(LONGEST_PAUSE);
+                if trouble.told.elapsed() >= REMINDER {
+                    trouble.told = Instant::now();
+                    let (after, tries) = (rough(trouble.since.elapsed()), trouble.tries);
+                    let waiting = self.destination.spool().depth().letters;
+                    error!("publish {name}: {why}; still so after {after} and {tries} tries, {waiting} messages wait");
+                }
+                trouble
+            }
+        };
+        self.destination.status.failed(why);
+        self.trouble.insert(trouble).pause
+    }
+}
+
+/// In whole seconds.
+fn rough(time: Duration) -> humantime::FormattedDuration {
+    humantime::format_duration(Duration::from_secs(time.as_secs()))
+}
+
+/// Puts the records of one source into the spools of whoever gets them.
+struct PublishSink {
+    shared: Arc<Shared>,
+    source: String,
+    in_topics: String,
+    /// As its records say.
+    run: String,
+    /// By receiver.
+    pasts: BTreeMap<String, Past>,
+}
+
+impl PublishSink {
+    fn for_each(&mut self, mut put: impl FnMut(&Destination, &mut Past)) {
+        let shared = self.shared.clone();
+        let all = shared.destinations.read().unwrap_or_else(PoisonError::into_inner);
+        for Running { destination, .. } in all.iter() {
+            if destination.order.choice.has_source(&self.source) {
+                let past = match self.pasts.get_mut(&destination.order.name) {
+                    Some(past) => past,
+                    None => self.pasts.entry(destination.order.name.clone()).or_default(),
+                };
+                put(destination, past);
+            }
+        }
+    }
+}
+
+impl Sink for PublishSink {
+    fn name(&self) -> String {
+        "publish".into()
+    }
+
+    fn wish(&self) -> Wish {
+        Box::new(|| false)
+    }
+
+    /// What a disk does not take becomes a gap, and is no error here: the next one is to be tried at once.
+    fn take(&mut self, message: &Message) -> Result<(), SinkError> {
+        let record = record_of(message);
+        let (run, frame) = match message {
+            Message::Frame { record, .. } => (&record.run, Some(record.frame)),
+            Message::Event(record) => (&record.run, None),
+            Message::State(record) => (&record.run, None),
+            Message::End(record) => (&record.run, None),
+        };
+        if self.run != *run {
+            self.run.clone_from(run);
+        }
+        let mark = Mark::Record { run: run.clone(), frame };
+        let (id, kind, now) = (dialect::id(record), RecordKind::of(message), unix_ns());
+        let (source, in_topics) = (self.source.clone(), self.in_topics.clone());
+        // What several receivers get in the same words is worded once.
+        let mut worded: Option<(Dialect, Vec<dialect::Encoded>)> = None;
+        self.for_each(|destination, past| {
+            let choice = &destination.order.choice;
+            if !choice.wants(message, past) {
+                return;
+            }
+            if worded.as_ref().is_none_or(|(dialect, _)| *dialect != choice.dialect) {
+                worded = Some((choice.dialect, choice.dialect.encode(record)));
+            }
+            let encoded = worded.as_ref().map_or(&[][..], |(_, encoded)| encoded);
+            let is_one = encoded.len() == 1;
+            for (number, encoded) in encoded.iter().enumerate() {
+                let letter = Letter {
+                    topic: choice.topic.as_ref().map_or_else(String::new, |topic| topic.of(&in_topics, kind)),
+                    source: source.clone(),
+                    id: if is_one { id.clone() } else { format!("{id}/{number}") },
+                    content_type: encoded.content_type.into(),
+                    headers: Vec::new(),
+                    body: encoded.body.clone(),
+                };
+                if let Err(error) = destination.spool().append(&letter, &mark, now) {
+                    destination.status.erred(format!("{}: {error}", destination.order.folder.display()));
+                }
+            }
+            if !encoded.is_empty() {
+                destination.wake.notify_one();
+            }
+        });
+        Ok(())
+    }
+
+    fn missed(&mut self, missed: &Missed) {
+        let now = unix_ns();
+        let gap = Gap {
+            lost: missed.frames,
+            run: self.run.clone(),
+            source: self.source.clone(),
+            first_frame: Some(missed.first),
+            last_frame: Some(missed.last),
+            first_unix_ns: now,
+            last_unix_ns: now,
+            ..Gap::unknown(missed.frames, Cause::Busy)
+        };
+        self.for_each(|destination, _| {
+            destination.spool().missed(gap.clone());
+            destination.wake.notify_one();
+        });
+    }
+}
