@@ -8,6 +8,7 @@ use super::room::{Guest, Room};
 use super::source::{Shown, Source, Told, WebSink};
 use super::{Options, metrics};
 use crate::engine::sink::Sink;
+use crate::engine::destinations::DestinationSnapshot;
 use crate::engine::status::{Board, LaneId, Snapshot, SourceStatus};
 use crate::record::{FrameRecord, SourceState};
 use crate::stream::redact;
@@ -218,6 +219,18 @@ impl Site {
         })
     }
 
+    /// Who records are sent to.
+    fn destinations(&self) -> Vec<DestinationSnapshot> {
+        let all = self.board.destinations();
+        let told = all.iter().map(|destination| destination.snapshot()).map(|snapshot| DestinationSnapshot {
+            to: redact(&snapshot.to),
+            last_error: snapshot.last_error.as_deref().map(redact),
+            ..snapshot
+        });
+        told.collect()
+    }
+
+    /// Receivers that are away are told, and keep nothing from being ready: what is for them waits on disk.
     fn readiness(&self) -> Answer {
         let snapshots = Vec::from_iter(self.snapshots());
         let is_failing = |source: &Snapshot| source.outputs.iter().any(|output| output.failing.is_some());
@@ -230,7 +243,8 @@ impl Site {
         };
         let sources: Vec<_> = snapshots.iter().map(of_source).collect();
         let status = if is_ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-        answer(status, JSON, json!({ "ready": is_ready, "sources": sources }).to_string())
+        let all = json!({ "ready": is_ready, "sources": sources, "destinations": self.destinations() });
+        answer(status, JSON, all.to_string())
     }
 
     fn listing(&self, may_change: bool) -> Answer {
@@ -246,6 +260,7 @@ impl Site {
             "may_change": may_change,
             "uptime_s": self.board.started.elapsed().as_secs_f64(),
             "sources": sources,
+            "destinations": self.destinations(),
         });
         answer(StatusCode::OK, JSON, all.to_string())
     }

@@ -2,6 +2,7 @@
 
 use super::machine::Machine;
 use crate::engine::crew::Usage;
+use crate::engine::destinations::{DestinationSnapshot, DestinationState, WAITS};
 use crate::engine::outputs::OutputSnapshot;
 use crate::engine::status::{Board, Percentiles, Snapshot};
 use crate::record::SourceState;
@@ -44,6 +45,17 @@ const OUTPUTS: [OutputMetric; 5] = [
     ("write_errors_total", "counter", "Times that it could not be written.", |o| o.write_errors as f64),
     ("unwritten_frames_total", "counter", "Frames that are missing in it for that.", |o| o.unwritten as f64),
     ("output_failing", "gauge", "1 while it cannot be written.", |o| f64::from(u8::from(o.failing.is_some()))),
+];
+
+type DestinationMetric = (&'static str, &'static str, &'static str, fn(&DestinationSnapshot) -> f64);
+
+const DESTINATIONS: [DestinationMetric; 6] = [
+    ("publish_waiting", "gauge", "Messages that wait for a receiver.", |d| d.waiting as f64),
+    ("publish_waiting_bytes", "gauge", "Their bytes on disk.", |d| d.waiting_bytes as f64),
+    ("publish_oldest_seconds", "gauge", "How long the first of them has waited.", |d| d.oldest_age.unwrap_or_default()),
+    ("publish_sent_total", "counter", "Messages handed over, repeats included.", |d| d.sent as f64),
+    ("publish_acknowledged_total", "counter", "Messages that a receiver has acknowledged.", |d| d.acknowledged as f64),
+    ("publish_errors_total", "counter", "Times that a receiver, or the disk, did not take something.", |d| d.errors as f64),
 ];
 
 type DeviceMetric = (&'static str, &'static str, &'static str, fn(&Usage) -> f64);
@@ -144,6 +156,7 @@ pub fn text(board: &Board) -> String {
             }
         }
     }
+    destinations(board, &mut text, head);
     let (counter, gauge) = ("What happened: what began, and what does not last.", "Events that go on.");
     head(&mut text, "events_total", "counter", counter);
     for (source, _, happened) in &sources {
@@ -181,6 +194,47 @@ pub fn text(board: &Board) -> String {
         }
     }
     text
+}
+
+/// Who records are sent to.
+fn destinations(board: &Board, text: &mut String, head: impl Fn(&mut String, &str, &str, &str)) {
+    let all = Vec::from_iter(board.destinations().iter().map(|destination| destination.snapshot()));
+    if all.is_empty() {
+        return;
+    }
+    let all = Vec::from_iter(all.iter().map(|snapshot| (escaped(&snapshot.name), snapshot)));
+    for (name, kind, help, value) in DESTINATIONS {
+        head(text, name, kind, help);
+        for (destination, snapshot) in &all {
+            writeln!(text, "mostream_{name}{{destination=\"{destination}\"}} {}", value(snapshot)).ok();
+        }
+    }
+    head(text, "publish_state", "gauge", "1 for the state the receiver is in.");
+    for (destination, snapshot) in &all {
+        for state in DestinationState::ALL {
+            let (name, is) = (state.name(), u8::from(snapshot.state == state));
+            writeln!(text, "mostream_publish_state{{destination=\"{destination}\",state=\"{name}\"}} {is}").ok();
+        }
+    }
+    head(text, "publish_lost_total", "counter", "Messages that will not arrive, which a gap tells the receiver.");
+    for (destination, snapshot) in &all {
+        for (cause, lost) in &snapshot.lost {
+            writeln!(text, "mostream_publish_lost_total{{destination=\"{destination}\",cause=\"{cause}\"}} {lost}").ok();
+        }
+    }
+    head(text, "publish_wait_seconds", "histogram", "From when a message was put down until it was acknowledged.");
+    for (destination, snapshot) in &all {
+        let mut sum = 0;
+        let bounds = WAITS.iter().map(f64::to_string).chain(["+Inf".into()]);
+        for (bound, count) in bounds.zip(snapshot.waits.counts) {
+            sum += count;
+            let labels = format!("destination=\"{destination}\",le=\"{bound}\"");
+            writeln!(text, "mostream_publish_wait_seconds_bucket{{{labels}}} {sum}").ok();
+        }
+        let seconds = snapshot.waits.seconds;
+        writeln!(text, "mostream_publish_wait_seconds_sum{{destination=\"{destination}\"}} {seconds}").ok();
+        writeln!(text, "mostream_publish_wait_seconds_count{{destination=\"{destination}\"}} {sum}").ok();
+    }
 }
 
 /// A label's value as the format wants it.

@@ -264,10 +264,27 @@ async function refresh() {
   const ahead = Date.parse(answer.headers.get("Date")) / 1000 - Math.floor(Date.now() / 1000) || 0;
   all.sources.forEach((source, i) => tiles[i].show(source, ahead, all.may_change));
   by("add").hidden = !all.may_change;
+  list(all.destinations);
   const live = all.sources.filter((source) => source.state === "live").length;
   by("summary").textContent = `${live} of ${all.sources.length} live`;
   document.title = `${live} of ${all.sources.length} live · mostream`;
   by("footer").textContent = `mostream ${all.version} · run ${all.run} · running for ${span(all.uptime_s)}`;
+}
+
+/** Who records are sent to, and how that goes. */
+function list(destinations) {
+  by("sent").hidden = !destinations.length;
+  const bytes = new Intl.NumberFormat("en", { notation: "compact", style: "unit", unit: "byte", unitDisplay: "narrow" });
+  by("sent").querySelector("tbody").replaceChildren(...destinations.map((to) => {
+    const lost = Object.entries(to.lost).map(([cause, n]) => `${whole.format(n)} (${cause})`).join(", ");
+    const waiting = to.waiting ? `${whole.format(to.waiting)}, ${bytes.format(to.waiting_bytes)}, ${span(to.oldest_age ?? 0)}` : "none";
+    const row = document.createElement("tr");
+    row.dataset.state = to.state;
+    for (const text of [`${to.name} ${to.to}`, to.state, whole.format(to.acknowledged), waiting, lost || "none", to.last_error ?? ""]) {
+      row.insertCell().textContent = text;
+    }
+    return row;
+  }));
 }
 
 function reach(is) {
