@@ -5,7 +5,7 @@ use mostream::geometry::{Grid, PatchLayout, PixelBox};
 use mostream::localize::{Detection, Method};
 use mostream::motion::Camera;
 use mostream::record::{
-    EndRecord, EventName, EventRecord, Every, FrameRecord, GridRecord, MaskRecord, ObjectRecord, Phase, SourceState,
+    EndRecord, EventName, EventRecord, Every, FrameRecord, GapRecord, GridRecord, MaskRecord, ObjectRecord, Phase, SourceState,
     StateRecord, TimingsRecord, TrackRecord, VERSION,
 };
 use mostream::scene::Cues;
@@ -244,8 +244,10 @@ fn the_documented_lines_keep_to_the_schema() {
     let lines: Vec<&str> =
         include_str!("../../docs/record.md").lines().filter(|line| line.starts_with("{\"")).collect();
     let kinds: Vec<Value> = lines.iter().map(|line| strict_line(line).unwrap()["kind"].take()).collect();
-    assert_eq!(kinds, ["frame", "state", "end", "event"]);
+    assert_eq!(kinds, ["frame", "state", "end", "event", "gap"]);
     serde_json::from_str::<EventRecord>(lines[3]).unwrap();
+    let gap: GapRecord = serde_json::from_str(lines[4]).unwrap();
+    assert_eq!(serde_json::to_value(gap).unwrap(), serde_json::from_str::<Value>(lines[4]).unwrap());
     let record = validate_line(lines[0]).unwrap();
     assert_eq!((record.frame, record.objects.len()), (7, 1));
 }
