@@ -101,7 +101,12 @@ impl Checkpoint {
     }
 
     /// `name` goes into the id, `shown` into errors.
-    fn parse(name: &str, shown: String, bytes: Cow<'static, [u8]>, hints: Hints) -> Result<Self, BackboneError> {
+    pub(super) fn parse(
+        name: &str,
+        shown: String,
+        bytes: Cow<'static, [u8]>,
+        hints: Hints,
+    ) -> Result<Self, BackboneError> {
         let hash = blake3::hash(&bytes);
         let id = format!("{name}@{}", &hash.to_hex()[..12]);
         let read = || {

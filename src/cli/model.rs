@@ -161,7 +161,11 @@ impl CheckpointArgs {
 impl ModelArgs {
     /// The checkpoint asked for.
     pub fn checkpoint(&self) -> Result<Checkpoint, Failure> {
-        let checkpoint = self.checkpoint.read()?;
+        self.checked(self.checkpoint.read()?)
+    }
+
+    /// This checkpoint, where its input can have the size asked for.
+    pub fn checked(&self, checkpoint: Checkpoint) -> Result<Checkpoint, Failure> {
         checked(self.model_size(), &checkpoint)?;
         Ok(checkpoint)
     }

@@ -1,10 +1,10 @@
 //! Who records are sent to, as a file says it.
 
 use super::Options;
+use super::RunError;
 use super::place::{Faults, Place, Wrong};
 use super::scene::state_folder;
 use super::spec::{Shared, SpecError};
-use super::RunError;
 use crate::broker::Target;
 use crate::dialect::Dialect;
 use crate::engine::status::Board;
@@ -108,7 +108,9 @@ impl PublishSpec {
         let folder = match &self.spool {
             Some(folder) => folder.clone(),
             None => state_folder()
-                .ok_or("spool: there is no state directory (HOME is not set): name the folder in which what waits is kept")?
+                .ok_or(
+                    "spool: there is no state directory (HOME is not set): name the folder in which what waits is kept",
+                )?
                 .join("publish")
                 .join(&name),
         };
@@ -142,7 +144,11 @@ impl PublishSpec {
 /// After the broker's kind and host, or the file's name.
 fn usual_name(to: &str) -> String {
     let plain = |text: &str| -> String {
-        text.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect::<String>().trim_matches('-').into()
+        text.chars()
+            .map(|c| if c.is_ascii_alphanumeric() { c } else { '-' })
+            .collect::<String>()
+            .trim_matches('-')
+            .into()
     };
     let name = match to.split_once("://") {
         Some((scheme, rest)) => format!("{scheme}-{}", plain(rest.split(['/', '?', ',']).next().unwrap_or_default())),
@@ -166,8 +172,7 @@ fn usual_topic(scheme: &str) -> Option<&'static str> {
 pub(super) fn check(orders: &[Order], faults: &mut Faults) {
     for (number, order) in orders.iter().enumerate() {
         let Target { credentials, ca, cert, key, secret, .. } = &order.target;
-        for (what, file) in
-            [("credentials", credentials), ("ca", ca), ("cert", cert), ("key", key), ("secret", secret)]
+        for (what, file) in [("credentials", credentials), ("ca", ca), ("cert", cert), ("key", key), ("secret", secret)]
         {
             let unreadable = file.as_ref().and_then(|file| Some((file, std::fs::File::open(file).err()?)));
             if let Some((file, error)) = unreadable {

@@ -109,8 +109,15 @@ pub mod bytes {
     use super::{Deserialize, Deserializer, Serialize, Value};
     use serde::de::Error;
 
-    const UNITS: [(&str, u64); 7] =
-        [("KiB", 1 << 10), ("MiB", 1 << 20), ("GiB", 1 << 30), ("TiB", 1 << 40), ("kB", 1000), ("MB", 1_000_000), ("GB", 1_000_000_000)];
+    const UNITS: [(&str, u64); 7] = [
+        ("KiB", 1 << 10),
+        ("MiB", 1 << 20),
+        ("GiB", 1 << 30),
+        ("TiB", 1 << 40),
+        ("kB", 1000),
+        ("MB", 1_000_000),
+        ("GB", 1_000_000_000),
+    ];
 
     pub fn serialize<S: serde::Serializer>(bytes: &Option<u64>, to: S) -> Result<S::Ok, S::Error> {
         let written = |bytes: u64| {
@@ -122,7 +129,8 @@ pub mod bytes {
 
     pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Option<u64>, D::Error> {
         let read = |text: &str| {
-            let (number, size) = UNITS.iter().find_map(|(name, size)| Some((text.strip_suffix(name)?, *size))).unwrap_or((text, 1));
+            let (number, size) =
+                UNITS.iter().find_map(|(name, size)| Some((text.strip_suffix(name)?, *size))).unwrap_or((text, 1));
             number.trim().parse::<u64>().ok().and_then(|number| number.checked_mul(size))
         };
         match Option::<Value>::deserialize(from)? {

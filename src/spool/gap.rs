@@ -102,7 +102,8 @@ impl Gaps {
         }
         if let Some(last) = self.0.last_mut() {
             last.join(&Gap { first_frame: None, last_frame: None, ..gap });
-            *last = Gap { run: String::new(), source: String::new(), first_frame: None, last_frame: None, ..last.clone() };
+            *last =
+                Gap { run: String::new(), source: String::new(), first_frame: None, last_frame: None, ..last.clone() };
         }
     }
 

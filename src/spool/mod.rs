@@ -388,7 +388,9 @@ impl Spool {
 
     /// The whole first file goes.
     fn let_go(&mut self, cause: Cause) {
-        let Some((path, end)) = self.segments.front().map(|first| (self.path(first.first), first.end())) else { return };
+        let Some((path, end)) = self.segments.front().map(|first| (self.path(first.first), first.end())) else {
+            return;
+        };
         let whole = entry::rest(&path, self.offset).unwrap_or_default();
         let mut seq = self.head;
         for Entry { mark, letter, at_ns, .. } in entry::entries(&whole, self.head) {

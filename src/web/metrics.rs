@@ -55,7 +55,9 @@ const DESTINATIONS: [DestinationMetric; 6] = [
     ("publish_oldest_seconds", "gauge", "How long the first of them has waited.", |d| d.oldest_age.unwrap_or_default()),
     ("publish_sent_total", "counter", "Messages handed over, repeats included.", |d| d.sent as f64),
     ("publish_acknowledged_total", "counter", "Messages that a receiver has acknowledged.", |d| d.acknowledged as f64),
-    ("publish_errors_total", "counter", "Times that a receiver, or the disk, did not take something.", |d| d.errors as f64),
+    ("publish_errors_total", "counter", "Times that a receiver, or the disk, did not take something.", |d| {
+        d.errors as f64
+    }),
 ];
 
 type DeviceMetric = (&'static str, &'static str, &'static str, fn(&Usage) -> f64);
@@ -219,7 +221,8 @@ fn destinations(board: &Board, text: &mut String, head: impl Fn(&mut String, &st
     head(text, "publish_lost_total", "counter", "Messages that will not arrive, which a gap tells the receiver.");
     for (destination, snapshot) in &all {
         for (cause, lost) in &snapshot.lost {
-            writeln!(text, "mostream_publish_lost_total{{destination=\"{destination}\",cause=\"{cause}\"}} {lost}").ok();
+            writeln!(text, "mostream_publish_lost_total{{destination=\"{destination}\",cause=\"{cause}\"}} {lost}")
+                .ok();
         }
     }
     head(text, "publish_wait_seconds", "histogram", "From when a message was put down until it was acknowledged.");

@@ -8,7 +8,7 @@
 mod chosen;
 mod download;
 
-use crate::backbone::{BackboneError, Checkpoint, Hints, Metadata};
+use crate::backbone::{BackboneError, Checkpoint, Hints, Metadata, Shape};
 use crate::bounded;
 use crate::fault::{Kind, OfKind};
 use crate::markup;
@@ -28,6 +28,10 @@ const MAX_LIST_BYTES: u64 = 1 << 20;
 /// Of a `.safetensors` file: names, shapes, metadata.
 const MAX_HEADER_BYTES: u64 = 16 << 20;
 const MAX_NAME: usize = 64;
+/// Of a shape that is filled by chance: such a model takes some gigabytes.
+const MOST_BLOCKS: usize = 48;
+const MOST_WIDTH: usize = 1536;
+const MOST_PATCH: usize = 32;
 
 /// Why a model cannot be had.
 #[derive(Debug, thiserror::Error)]
@@ -183,6 +187,26 @@ impl Store {
             known.push(model);
         }
         Ok(known)
+    }
+
+    /// A model with the shape of a known one of this name, which need not be installed, and weights by chance: for what it costs.
+    pub fn random(&self, name: &str) -> Result<Checkpoint, ZooError> {
+        let known = self.known()?;
+        let Some(model) = known.iter().find(|model| model.name == meant(name)) else {
+            let hint = format!("known by shape: {}", Vec::from_iter(known.iter().map(|model| &*model.name)).join(", "));
+            return Err(ZooError::Unknown { name: name.to_owned(), installed: Vec::new(), hint });
+        };
+        let Known { patch, width, depth, heads, .. } = *model;
+        if [patch, width, depth, heads].contains(&0) || depth > MOST_BLOCKS || width > MOST_WIDTH || patch > MOST_PATCH
+        {
+            return Err(ZooError::Usage(format!(
+                "{name}: no model is of width {width}, depth {depth} and patch {patch}"
+            )));
+        }
+        let is_second = model.family.starts_with("DINOv2");
+        let registers = if model.family.contains("registers") { 4 } else { 0 };
+        let shape = Shape { patch, width, depth, heads, registers, layer_scale: is_second };
+        Ok(Checkpoint::random(&format!("{}-random", model.name), shape)?)
     }
 
     /// Every installed model, by name.
@@ -465,5 +489,20 @@ mod tests {
             assert!(model.bytes.is_none_or(|bytes| (4 * model.parameters..5 * model.parameters).contains(&bytes)));
             assert_eq!(model.width, 64 * model.heads);
         }
+    }
+
+    #[test]
+    fn a_model_of_random_weights_has_as_many_as_the_one_of_its_name() {
+        let store = Store::new("/nonexistent".into());
+        for name in ["dino-vits16", "dino-vits8", "dinov2-vits14", "dinov2-vits14-reg"] {
+            let model = store.known().unwrap().into_iter().find(|model| model.name == name).unwrap();
+            let made = store.random(name).unwrap().description();
+            // The last norm is of no use to the backbone, DINOv2's mask token neither.
+            let others = model.width * if name.starts_with("dinov2") { 3 } else { 2 };
+            assert_eq!(made.parameters + others as u64, model.parameters, "{name}");
+            assert_eq!((made.patch, made.width, made.depth, made.heads), (model.patch, model.width, 12, 6));
+        }
+        let error = store.random("nothing").unwrap_err().to_string();
+        assert!(error.contains("nothing") && error.contains("dinov2-vitb14-reg"), "{error}");
     }
 }

@@ -5,8 +5,8 @@ use mostream::geometry::{Grid, PatchLayout, PixelBox};
 use mostream::localize::{Detection, Method};
 use mostream::motion::Camera;
 use mostream::record::{
-    EndRecord, EventName, EventRecord, Every, FrameRecord, GapRecord, GridRecord, MaskRecord, ObjectRecord, Phase, SourceState,
-    StateRecord, TimingsRecord, TrackRecord, VERSION,
+    EndRecord, EventName, EventRecord, Every, FrameRecord, GapRecord, GridRecord, MaskRecord, ObjectRecord, Phase,
+    SourceState, StateRecord, TimingsRecord, TrackRecord, VERSION,
 };
 use mostream::scene::Cues;
 use mostream::track::State;

@@ -134,6 +134,19 @@ fn people_are_told_in_tables_and_nothing_is_left_behind() {
 }
 
 #[test]
+fn a_model_that_is_not_installed_is_measured_by_its_shape() {
+    let folder = tempfile::tempdir().unwrap();
+    let clip = make(folder.path().join("clip.mp4"), (64, 48), FRAMES, true, X264);
+    let ran = bench(&clip.path, &["--json", "--random", "dino-vits16"]);
+    assert_eq!(ran.status.code(), Some(0), "{}", stderr(&ran));
+    let report: Value = serde_json::from_slice(&ran.stdout).unwrap();
+    assert!(report["model"].as_str().unwrap().starts_with("dino-vits16-random@"), "{}", report["model"]);
+    assert_eq!(report["input"]["grid"], serde_json::json!([3, 4]));
+    let unknown = bench(&clip.path, &["--random", "dino-vits17"]);
+    assert!(!unknown.status.success() && stderr(&unknown).contains("dino-vits16"), "{}", stderr(&unknown));
+}
+
+#[test]
 fn what_cannot_be_measured_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let clip = make(folder.path().join("one.mp4"), (64, 48), 1, false, X264);

@@ -18,6 +18,7 @@ use mostream::fault::Kind;
 use mostream::localize::{Localizer, Method};
 use mostream::stream::frame::FrameFit;
 use mostream::stream::preflight::Source;
+use mostream::zoo::Store;
 pub use parts::open as first_frame;
 use parts::{Bench, Scratch, peak_memory_mib};
 use report::{Input, Machine, Report, Setting};
@@ -48,6 +49,10 @@ pub struct Args {
     /// Compare every device and precision at hand instead: speed, memory, and how near the boxes come to those of the CPU in fp32
     #[arg(long, conflicts_with_all = ["device", "precision", "exact", "batch"])]
     accuracy: bool,
+    /// Measure a model of this name and shape with weights by chance, without installing it: `mostream model list` has the names. Its boxes mean
+    /// nothing
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["model", "accuracy"])]
+    random: Option<String>,
     /// One of them
     #[arg(long, hide = true)]
     accuracy_part: bool,
@@ -71,7 +76,10 @@ pub fn run(args: Args) -> Outcome {
     let old = args.compare.as_deref().map(compare::Old::read).transpose()?;
     let source = Source::new(&args.input)?;
     let first = parts::open(&source)?.1;
-    let checkpoint = args.model.checkpoint()?;
+    let checkpoint = match &args.random {
+        Some(name) => args.model.checked(Store::of_user()?.random(name)?)?,
+        None => args.model.checkpoint()?,
+    };
     let display = first.display_size();
     let size = args.model.size_for(&checkpoint, display.0, display.1);
     let feature = Feature::from(args.model.feature);

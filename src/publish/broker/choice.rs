@@ -141,9 +141,8 @@ impl Past {
 
 /// What is there, without where: the tracks and their states, or how many.
 fn things(objects: &[ObjectRecord]) -> u64 {
-    let mut tracks = Vec::from_iter(objects.iter().map(|object| {
-        object.track.map(|track| (track.id, format!("{:?}", track.state)))
-    }));
+    let mut tracks =
+        Vec::from_iter(objects.iter().map(|object| object.track.map(|track| (track.id, format!("{:?}", track.state)))));
     tracks.sort_unstable();
     let labels = Vec::from_iter(objects.iter().map(|object| &object.label));
     let mut hasher = DefaultHasher::new();
@@ -188,7 +187,9 @@ impl FromStr for Topic {
             return wrong("in a topic only {source} and {kind} stand for something");
         }
         if rest.contains(|c: char| c.is_control() || c.is_whitespace() || "+#*>".contains(c)) {
-            return wrong("a topic has no blanks, no control characters, and none of + # * >, which stand for many topics");
+            return wrong(
+                "a topic has no blanks, no control characters, and none of + # * >, which stand for many topics",
+            );
         }
         if text.starts_with('$') {
             return wrong("topics that begin with $ are the broker's own");

@@ -80,7 +80,8 @@ impl Publisher {
         let client = broker::open(&order.target).map_err(|error| other(&error))?;
         let destination = Arc::new(Destination::open(order).map_err(|error| other(&error))?);
         self.shared.board.sends_to(destination.status.clone());
-        let delivery = Delivery { destination: destination.clone(), client, stop: self.shared.stop.clone(), trouble: None };
+        let delivery =
+            Delivery { destination: destination.clone(), client, stop: self.shared.stop.clone(), trouble: None };
         let delivery = self.runtime.spawn(delivery.run());
         self.shared.write().push(Running { destination, delivery });
         Ok(())
@@ -107,7 +108,13 @@ impl Publisher {
     /// The sink of one more source, which has this name in records and that one in topics.
     pub fn sink(&self, name: &str, in_topics: &str) -> Box<dyn Sink> {
         let (source, in_topics) = (name.to_owned(), in_topics.to_owned());
-        Box::new(PublishSink { shared: self.shared.clone(), source, in_topics, run: String::new(), pasts: BTreeMap::new() })
+        Box::new(PublishSink {
+            shared: self.shared.clone(),
+            source,
+            in_topics,
+            run: String::new(),
+            pasts: BTreeMap::new(),
+        })
     }
 
     fn finish(&self, all: Vec<Running>) {

@@ -50,13 +50,8 @@ impl Destination {
         let tell = move |gap: &Gap| letter_of(gap, topic.as_ref());
         let spool = Spool::open(&order.folder, order.bounds, Box::new(tell))?;
         let status = Arc::new(DestinationStatus::new(order.name.clone(), order.target.url.clone()));
-        let destination = Self {
-            spool: Mutex::new(spool),
-            wake: Notify::new(),
-            closing: watch::Sender::new(None),
-            status,
-            order,
-        };
+        let destination =
+            Self { spool: Mutex::new(spool), wake: Notify::new(), closing: watch::Sender::new(None), status, order };
         destination.tell_depth();
         Ok(destination)
     }
