@@ -3,11 +3,12 @@
 //! more of them with libFuzzer.
 
 use mostream::backbone::{Checkpoint, Feature, Metadata};
+use mostream::dialect::{Attributes, Dialect, Record, headers, id, structured};
 use mostream::discover::groups::Groups;
 use mostream::engine::status::Board;
 use mostream::evaluate::dataset::{Dataset, Format, Options};
 use mostream::publish::push;
-use mostream::record::{EndRecord, FrameRecord, StateRecord};
+use mostream::record::{EndRecord, EventRecord, FrameRecord, StateRecord};
 use mostream::run::RunSpec;
 use mostream::scene::Scene;
 use mostream::stream::camera::{Camera, CameraOptions, Mode, Transport};
@@ -207,12 +208,30 @@ fn record(bytes: &[u8]) {
         for mask in record.objects.iter().filter_map(|object| object.mask.as_ref()) {
             assert!(mask.patches().iter().all(|&patch| patch < mask.size[0] * mask.size[1]));
         }
+        translated(Record::Frame(&record));
     }
-    for line in [
-        serde_json::from_slice::<StateRecord>(bytes).map(|record| serde_json::to_string(&record)),
-        serde_json::from_slice::<EndRecord>(bytes).map(|record| serde_json::to_string(&record)),
-    ] {
-        assert!(line.is_err() || line.is_ok_and(|line| line.is_ok()));
+    if let Ok(record) = serde_json::from_slice::<EventRecord>(bytes) {
+        translated(Record::Event(&record));
+    }
+    if let Ok(record) = serde_json::from_slice::<StateRecord>(bytes) {
+        translated(Record::State(&record));
+    }
+    if let Ok(record) = serde_json::from_slice::<EndRecord>(bytes) {
+        translated(Record::End(&record));
+    }
+}
+
+/// The record in every other system's words.
+fn translated(record: Record) {
+    let id = id(record);
+    let attributes = Attributes::new(record, &id);
+    assert!(!Dialect::Mostream.encode(record).is_empty());
+    for message in Dialect::ALL.into_iter().flat_map(|dialect| dialect.encode(record)) {
+        let is_json = serde_json::from_slice::<serde_json::Value>(&message.body).is_ok();
+        assert!(is_json || message.content_type != "application/json");
+        serde_json::from_slice::<serde_json::Value>(&structured(&attributes, &message).body).unwrap();
+        let headers = headers(&attributes, &message);
+        assert!(headers.iter().all(|(_, value)| value.chars().all(|c| c.is_ascii_graphic())), "{headers:?}");
     }
 }
 

@@ -7,12 +7,12 @@
 //! ```
 //!
 //! Reading order: [`geometry`] (patch grid, frame pixels), [`localize`] (MOST, LOST, TokenCut, DINO-seg), [`motion`] and [`scene`]
-//! (what moves and what is new, from the past), [`track`] (whose each box is), [`record`] (what is published), [`zones`] and [`events`] (what happens, and where), then, each behind a feature, `fit` (a picture of any format → the model's), `backbone` (checkpoint → ONNX graph → session),
+//! (what moves and what is new, from the past), [`track`] (whose each box is), [`record`] (what is published, in other systems' words by `dialect`), [`zones`] and [`events`] (what happens, and where), then, each behind a feature, `fit` (a picture of any format → the model's), `backbone` (checkpoint → ONNX graph → session),
 //! `stream` (all of GStreamer), `overlay`, `engine` (all threads of a run: files and cameras go the same way) and its plugs, `publish` and
 //! `web`; `run` is the door: a spec in, a run out; `picture` and `analyzer` take the same steps with one picture at a time, and on them stand `evaluate` (annotated data sets),
 //! `inspect` (why a box was drawn), `label` (training sets) and `discover` (groups by appearance). The program is `main.rs` and `cli`.
 //!
-//! `geometry`, `record`, `localize`, `motion`, `scene`, `track`, `zones` and `events` know arrays and numbers only: no I/O, clock, logging, video or inference library.
+//! `geometry`, `record`, `dialect`, `localize`, `motion`, `scene`, `track`, `zones` and `events` know arrays and numbers only: no I/O, clock, logging, video or inference library.
 //! `tests/structure.rs` holds the rooms to what they may import.
 
 #[cfg(all(feature = "backbone", feature = "fit"))]
@@ -41,7 +41,7 @@ pub mod inspect;
 #[cfg(feature = "label")]
 pub mod label;
 pub mod localize;
-#[cfg(any(feature = "backbone", feature = "npy"))]
+#[cfg(any(feature = "backbone", feature = "dialect", feature = "npy"))]
 mod markup;
 pub mod motion;
 #[cfg(feature = "npy")]

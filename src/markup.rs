@@ -1,13 +1,13 @@
 //! Text from outside in what people read: words, HTML and XML.
 
 /// The text for a line of words: control characters, which a terminal may obey, become spaces.
-#[cfg(any(feature = "backbone", feature = "npy"))]
+#[cfg(any(feature = "backbone", feature = "dialect", feature = "npy"))]
 pub fn plain(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
 /// The text for HTML and XML, between tags and in attributes; characters that neither may hold become spaces.
-#[cfg(any(feature = "inspect", feature = "label"))]
+#[cfg(any(feature = "dialect", feature = "inspect", feature = "label"))]
 pub fn escaped(text: &str) -> String {
     let mut safe = String::with_capacity(text.len());
     for c in text.chars() {

@@ -5,13 +5,16 @@
 use std::path::{Path, PathBuf};
 
 /// A crate, and the files and folders of `src` that may name it.
-const RULES: [(&str, &[&str]); 54] = [
+const RULES: [(&str, &[&str]); 56] = [
     ("serde", &[""]),
-    ("jiff", &["zones/schedule.rs"]),
+    ("jiff", &["dialect", "zones/schedule.rs"]),
     ("pathfinding", &["assign.rs"]),
     ("thiserror", &[""]),
     ("ndarray", &["backbone", "cli", "discover", "engine", "inspect", "localize", "npy.rs"]),
-    ("serde_json", &["backbone", "cli", "discover", "evaluate", "inspect", "label", "publish", "web", "zoo", "run"]),
+    (
+        "serde_json",
+        &["backbone", "cli", "dialect", "discover", "evaluate", "inspect", "label", "publish", "web", "zoo", "run"],
+    ),
     ("gstreamer", &["stream", "overlay.rs", "engine", "publish", "web/source.rs", "cli/doctor.rs"]),
     ("gstreamer_app", &["stream", "publish"]),
     ("gstreamer_pbutils", &["stream/preflight.rs"]),
@@ -20,14 +23,14 @@ const RULES: [(&str, &[&str]); 54] = [
     ("gstreamer_video", &["stream", "overlay.rs", "engine", "publish"]),
     ("ort", &["backbone/session.rs", "backbone/library.rs", "backbone/provider.rs", "backbone/memory.rs"]),
     ("half", &["backbone"]),
-    ("prost", &["backbone/onnx.rs", "backbone/onnx"]),
+    ("prost", &["backbone/onnx.rs", "backbone/onnx", "dialect/savant.rs"]),
     ("safetensors", &["backbone/checkpoint.rs"]),
     ("zip", &["backbone/pickle.rs"]),
     ("libc", &["backbone/by_shape.rs"]),
     ("libloading", &["backbone/library.rs", "backbone/tensorrt.rs"]),
     ("rustix", &["backbone/cache.rs", "cli/bench/parts.rs", "cli/measure.rs"]),
-    ("blake3", &["backbone", "cli/eval", "discover/groups.rs", "label/naming.rs", "web/guard.rs"]),
-    ("base64", &["inspect/page.rs", "label/contact.rs", "zoo/download.rs"]),
+    ("blake3", &["backbone", "cli/eval", "dialect/mod.rs", "discover/groups.rs", "label/naming.rs", "web/guard.rs"]),
+    ("base64", &["dialect/cloud_events.rs", "inspect/page.rs", "label/contact.rs", "zoo/download.rs"]),
     ("bytemuck", &["fit.rs"]),
     ("fast_image_resize", &["fit.rs"]),
     ("opencv", &["overlay.rs"]),
@@ -43,6 +46,8 @@ const RULES: [(&str, &[&str]); 54] = [
     ("zune_jpeg", &["picture/jpeg.rs"]),
     ("png", &["evaluate/dataset/mask.rs"]),
     ("redb", &["publish/event_store.rs"]),
+    ("percent_encoding", &["dialect/cloud_events.rs"]),
+    ("rmp_serde", &["dialect/mostream.rs"]),
     ("roxmltree", &["evaluate/dataset/voc.rs"]),
     ("serde_saphyr", &["evaluate/dataset/yolo.rs"]),
     ("ndarray_npy", &["npy.rs", "cli/features.rs"]),
@@ -104,7 +109,7 @@ const RULES: [(&str, &[&str]); 54] = [
 ];
 
 /// A room, and the rooms below it, which it may name. The program's own, `cli`, stands on all of them.
-const FLOORS: [(&str, &[&str]); 29] = [
+const FLOORS: [(&str, &[&str]); 30] = [
     // Everybody's.
     ("fault", &[]),
     ("bounded", &[]),
@@ -120,6 +125,7 @@ const FLOORS: [(&str, &[&str]); 29] = [
     ("fit", &[]),
     ("markup", &[]),
     ("npy", &["markup"]),
+    ("dialect", &["markup", "record", "track"]),
     ("partial", &[]),
     ("backbone", &["geometry", "markup"]),
     ("zoo", &["backbone", "bounded", "markup", "partial"]),
@@ -275,7 +281,7 @@ fn only_the_program_ends_the_process_and_prints() {
 #[test]
 fn rooms_of_numbers_know_no_clock_no_disk_and_no_console() {
     let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
-    for room in ["localize", "motion", "scene", "track"] {
+    for room in ["dialect", "localize", "motion", "scene", "track"] {
         let mut files = Vec::new();
         sources(&src.join(room), &mut files);
         assert!(files.len() >= 4, "{room} has {} files", files.len());

@@ -6,9 +6,10 @@ cd "$(dirname "$0")/.."
 
 onnxruntime=1.32.0
 openvino=1.24.1
-# Readers of data sets and measures, for the tests; the rest is what they import, without what they could import too.
+# Readers of data sets, measures and other systems' records, for the tests; the rest is what they import, without what they could import too.
 readers=(
   supervision==0.31.2 pycocotools==2.0.11 trackeval==1.3.0 numpy==2.4.6 scipy==1.17.1 pillow==13.0.0 pyyaml==6.0.4 defusedxml==0.7.1
+  savant-rs==0.3.0 lxml==6.1.3 onvif-zeep-async==4.3.0 msgpack==1.2.4 cloudevents==2.2.0 python-dateutil==4.0.0
   tqdm==4.70.1 pydeprecate==0.14.0 requests==2.34.2 urllib3==2.8.0 idna==3.20 certifi==2026.10.19.post1
 )
 packages=(
@@ -75,7 +76,7 @@ fi
 
 if ! .venv/bin/python -W ignore -c 'from importlib.metadata import version as v; import sys
 sys.exit(any(v(name) != wanted for name, wanted in (reader.split("==") for reader in sys.argv[1:])))' "${readers[@]}" 2>/dev/null; then
-  say "installing supervision, pycocotools and trackeval into .venv (100 MB): the tests read data sets and measure with them"
+  say "installing supervision, pycocotools, trackeval and readers of other systems' records into .venv (120 MB): the tests read and measure with them"
   [[ -x .venv/bin/python ]] || python3 -m venv .venv || fail "python3 -m venv .venv failed (see above)"
   .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps "${readers[@]}" ||
     fail "pip could not install ${readers[*]} (see above): is the network up?"

@@ -9,6 +9,8 @@ mod support;
 mod backbone;
 #[cfg(feature = "evaluate")]
 mod datasets;
+#[cfg(feature = "dialect")]
+mod dialects;
 #[cfg(feature = "evaluate")]
 mod event_measures;
 mod events;
