@@ -8,7 +8,7 @@ use super::spec::{Shared, SpecError};
 use crate::broker::Target;
 use crate::dialect::Dialect;
 use crate::engine::status::Board;
-use crate::publish::broker::{self, Choice, Order, Pace, Publisher, RecordKind, Topic};
+use crate::publish::broker::{self, Choice, CloudEvents, Order, Pace, Publisher, RecordKind, Topic};
 use crate::spool::Bounds;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
@@ -26,6 +26,8 @@ pub struct PublishSpec {
     pub name: Option<String>,
     /// In whose words.
     pub format: Option<Dialect>,
+    /// `structured` or `binary`, where messages are wrapped in CloudEvents.
+    pub cloudevents: Option<CloudEvents>,
     /// `{source}` and `{kind}` stand for the record's.
     pub topic: Option<String>,
     /// Names of sources; all where it is not said.
@@ -130,6 +132,7 @@ impl PublishSpec {
             },
             choice: Choice {
                 dialect: self.format.unwrap_or_default(),
+                cloud_events: self.cloudevents,
                 topic,
                 sources: self.sources.clone(),
                 kinds: self.kinds.clone(),

@@ -1,6 +1,7 @@
 //! Which records one receiver gets, how often, in whose words, and under which topic.
 
-use crate::dialect::{Dialect, Record};
+use crate::broker::Letter;
+use crate::dialect::{Attributes, Dialect, Encoded, Record, headers, structured};
 use crate::engine::sink::Message;
 use crate::record::{FrameRecord, ObjectRecord};
 use serde::{Deserialize, Serialize};
@@ -13,12 +14,22 @@ use std::time::Duration;
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Choice {
     pub dialect: Dialect,
+    /// How messages are wrapped.
+    pub cloud_events: Option<CloudEvents>,
     /// None where the receiver knows no topics.
     pub topic: Option<Topic>,
     /// Names of sources; all where it is none.
     pub sources: Option<Vec<String>>,
     pub kinds: Kinds,
     pub pace: Pace,
+}
+
+/// CloudEvents around a message: one JSON document, or headers beside it where the broker knows headers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum CloudEvents {
+    Structured,
+    Binary,
 }
 
 /// The kinds of records.
@@ -148,6 +159,34 @@ fn things(objects: &[ObjectRecord]) -> u64 {
     let mut hasher = DefaultHasher::new();
     (tracks, labels).hash(&mut hasher);
     hasher.finish()
+}
+
+impl Choice {
+    /// The letters that a record comes to; none where the dialect has no words for it. `id` is the record's, `in_topics` the source's name there.
+    pub fn letters(
+        &self,
+        message: &Message,
+        encoded: &[Encoded],
+        id: &str,
+        (source, in_topics): (&str, &str),
+    ) -> Vec<Letter> {
+        let topic = self.topic.as_ref().map_or_else(String::new, |topic| topic.of(in_topics, RecordKind::of(message)));
+        let letter = |(number, encoded): (usize, &Encoded)| {
+            // The record's own, where it is the only one.
+            let id = if number == 0 { id.to_owned() } else { format!("{id}/{number}") };
+            let attributes = || Attributes::new(record_of(message), &id);
+            let (encoded, headers) = match self.cloud_events {
+                None => (encoded.clone(), Vec::new()),
+                Some(CloudEvents::Structured) => (structured(&attributes(), encoded), Vec::new()),
+                Some(CloudEvents::Binary) => (encoded.clone(), headers(&attributes(), encoded)),
+            };
+            let headers = headers.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+            let Encoded { body, content_type } = encoded;
+            let (topic, source) = (topic.clone(), source.to_owned());
+            Letter { topic, source, id, content_type: content_type.into(), headers, body }
+        };
+        encoded.iter().enumerate().map(letter).collect()
+    }
 }
 
 /// A message in the words of all.

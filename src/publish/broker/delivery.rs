@@ -1,8 +1,8 @@
 //! One thread that brings to every receiver what waits for it, and the sinks that put it there.
 
-use super::choice::{Past, RecordKind, record_of};
+use super::choice::{Past, record_of};
 use super::{Destination, Order, unix_ns};
-use crate::broker::{self, Client, Failure, Letter, Target};
+use crate::broker::{self, Client, Failure, Target};
 use crate::dialect::{self, Dialect};
 use crate::engine::sink::{Message, Missed, Sink, SinkError, Wish};
 use crate::engine::status::Board;
@@ -388,7 +388,7 @@ impl Sink for PublishSink {
             self.run.clone_from(run);
         }
         let mark = Mark::Record { run: run.clone(), frame };
-        let (id, kind, now) = (dialect::id(record), RecordKind::of(message), unix_ns());
+        let (id, now) = (dialect::id(record), unix_ns());
         let (source, in_topics) = (self.source.clone(), self.in_topics.clone());
         // What several receivers get in the same words is worded once.
         let mut worded: Option<(Dialect, Vec<dialect::Encoded>)> = None;
@@ -401,21 +401,13 @@ impl Sink for PublishSink {
                 worded = Some((choice.dialect, choice.dialect.encode(record)));
             }
             let encoded = worded.as_ref().map_or(&[][..], |(_, encoded)| encoded);
-            let is_one = encoded.len() == 1;
-            for (number, encoded) in encoded.iter().enumerate() {
-                let letter = Letter {
-                    topic: choice.topic.as_ref().map_or_else(String::new, |topic| topic.of(&in_topics, kind)),
-                    source: source.clone(),
-                    id: if is_one { id.clone() } else { format!("{id}/{number}") },
-                    content_type: encoded.content_type.into(),
-                    headers: Vec::new(),
-                    body: encoded.body.clone(),
-                };
-                if let Err(error) = destination.spool().append(&letter, &mark, now) {
+            let letters = choice.letters(message, encoded, &id, (&source, &in_topics));
+            for letter in &letters {
+                if let Err(error) = destination.spool().append(letter, &mark, now) {
                     destination.status.erred(format!("{}: {error}", destination.order.folder.display()));
                 }
             }
-            if !encoded.is_empty() {
+            if !letters.is_empty() {
                 destination.wake.notify_one();
             }
         });

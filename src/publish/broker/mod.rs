@@ -9,7 +9,7 @@
 mod choice;
 mod delivery;
 
-pub use choice::{Choice, Kinds, Pace, RecordKind, Topic};
+pub use choice::{Choice, CloudEvents, Kinds, Pace, RecordKind, Topic};
 pub use delivery::{Publisher, check};
 
 use crate::broker::{Letter, Target};
