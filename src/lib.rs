@@ -41,7 +41,7 @@ pub mod inspect;
 #[cfg(feature = "label")]
 pub mod label;
 pub mod localize;
-#[cfg(any(feature = "backbone", feature = "dialect", feature = "npy"))]
+#[cfg(any(feature = "backbone", feature = "broker", feature = "dialect", feature = "npy"))]
 mod markup;
 pub mod motion;
 #[cfg(feature = "npy")]

@@ -5,15 +5,17 @@
 use std::path::{Path, PathBuf};
 
 /// A crate, and the files and folders of `src` that may name it.
-const RULES: [(&str, &[&str]); 56] = [
+const RULES: [(&str, &[&str]); 69] = [
     ("serde", &[""]),
-    ("jiff", &["dialect", "zones/schedule.rs"]),
+    ("jiff", &["broker/webhook.rs", "dialect", "zones/schedule.rs"]),
     ("pathfinding", &["assign.rs"]),
     ("thiserror", &[""]),
     ("ndarray", &["backbone", "cli", "discover", "engine", "inspect", "localize", "npy.rs"]),
     (
         "serde_json",
-        &["backbone", "cli", "dialect", "discover", "evaluate", "inspect", "label", "publish", "web", "zoo", "run"],
+        &[
+            "backbone", "cli", "dialect", "discover", "evaluate", "inspect", "label", "publish", "run", "spool", "web", "zoo",
+        ],
     ),
     ("gstreamer", &["stream", "overlay.rs", "engine", "publish", "web/source.rs", "cli/doctor.rs"]),
     ("gstreamer_app", &["stream", "publish"]),
@@ -30,13 +32,17 @@ const RULES: [(&str, &[&str]); 56] = [
     ("libloading", &["backbone/library.rs", "backbone/tensorrt.rs"]),
     ("rustix", &["backbone/cache.rs", "cli/bench/parts.rs", "cli/measure.rs"]),
     ("blake3", &["backbone", "cli/eval", "dialect/mod.rs", "discover/groups.rs", "label/naming.rs", "web/guard.rs"]),
-    ("base64", &["dialect/cloud_events.rs", "inspect/page.rs", "label/contact.rs", "zoo/download.rs"]),
+    ("async_nats", &["broker/nats.rs"]),
+    (
+        "base64",
+        &["broker/webhook.rs", "dialect/cloud_events.rs", "inspect/page.rs", "label/contact.rs", "zoo/download.rs"],
+    ),
     ("bytemuck", &["fit.rs"]),
     ("fast_image_resize", &["fit.rs"]),
     ("opencv", &["overlay.rs"]),
     ("crossbeam_channel", &["engine", "run/observe.rs"]),
     ("toml_edit", &["run/config.rs", "run/save.rs"]),
-    ("humantime", &["publish/segments.rs", "run/values.rs", "web/events.rs", "cli"]),
+    ("humantime", &["publish/broker", "publish/segments.rs", "run/values.rs", "web/events.rs", "cli"]),
     ("directories", &["backbone/cache.rs", "zoo/mod.rs"]),
     ("indicatif", &["cli/log.rs", "cli/models.rs", "cli/progress.rs"]),
     ("sd_notify", &["cli/run/supervisor.rs"]),
@@ -52,13 +58,23 @@ const RULES: [(&str, &[&str]); 56] = [
     ("serde_saphyr", &["evaluate/dataset/yolo.rs"]),
     ("ndarray_npy", &["npy.rs", "cli/features.rs"]),
     ("kodama", &["discover/clustering.rs"]),
-    ("hyper", &["web"]),
-    ("hyper_util", &["web/mod.rs"]),
-    ("tokio", &["web"]),
+    ("hyper", &["broker/webhook.rs", "web"]),
+    ("http_body_util", &["broker/webhook.rs"]),
+    ("hyper_util", &["broker/webhook.rs", "web/mod.rs"]),
+    ("rdkafka", &["broker/kafka.rs"]),
+    ("redis", &["broker/mod.rs", "broker/redis.rs"]),
+    ("ring", &["broker/webhook.rs"]),
+    ("rumqttc_v4", &["broker/mqtt/v4.rs"]),
+    ("rumqttc_v5", &["broker/mqtt/v5.rs"]),
+    ("rustls", &["broker/connection.rs"]),
+    ("tokio", &["broker", "publish/broker", "web"]),
+    ("crc32fast", &["spool"]),
+    ("tokio_rustls", &["broker/connection.rs"]),
+    ("zeromq", &["broker/mod.rs", "broker/zeromq.rs"]),
     ("tokio_io_timeout", &["web/mod.rs"]),
-    ("form_urlencoded", &["web/answer.rs"]),
+    ("form_urlencoded", &["broker/address.rs", "web/answer.rs"]),
     ("ureq", &["zoo/download.rs"]),
-    ("rustls_native_certs", &["zoo/download.rs"]),
+    ("rustls_native_certs", &["broker/connection.rs", "zoo/download.rs"]),
     ("sha2", &["zoo"]),
     ("clap", &["main.rs", "cli"]),
     ("tracing", &["analyzer.rs", "cli", "engine", "publish", "run", "stream/ingest.rs", "stream/mod.rs"]),
@@ -66,7 +82,9 @@ const RULES: [(&str, &[&str]); 56] = [
     (
         "std::thread",
         &[
+            "broker/file.rs",
             "engine",
+            "publish/broker/delivery.rs",
             "publish/event_store.rs",
             "publish/rtsp.rs",
             "stream/stills.rs",
@@ -87,6 +105,7 @@ const RULES: [(&str, &[&str]); 56] = [
     (
         "std::fs",
         &[
+            "broker/file.rs",
             "stream",
             "backbone",
             "publish",
@@ -100,6 +119,7 @@ const RULES: [(&str, &[&str]); 56] = [
             "discover/collection.rs",
             "label",
             "run",
+            "spool",
             "web/metrics.rs",
             "web/machine.rs",
             "zoo",
@@ -109,7 +129,7 @@ const RULES: [(&str, &[&str]); 56] = [
 ];
 
 /// A room, and the rooms below it, which it may name. The program's own, `cli`, stands on all of them.
-const FLOORS: [(&str, &[&str]); 30] = [
+const FLOORS: [(&str, &[&str]); 32] = [
     // Everybody's.
     ("fault", &[]),
     ("bounded", &[]),
@@ -126,6 +146,8 @@ const FLOORS: [(&str, &[&str]); 30] = [
     ("markup", &[]),
     ("npy", &["markup"]),
     ("dialect", &["markup", "record", "track"]),
+    ("broker", &["bounded", "markup"]),
+    ("spool", &["broker"]),
     ("partial", &[]),
     ("backbone", &["geometry", "markup"]),
     ("zoo", &["backbone", "bounded", "markup", "partial"]),
@@ -144,13 +166,13 @@ const FLOORS: [(&str, &[&str]); 30] = [
             "scene", "stream", "track", "zones",
         ],
     ),
-    ("publish", &["engine", "partial", "record", "stream"]),
+    ("publish", &["broker", "dialect", "engine", "partial", "record", "spool", "stream"]),
     ("web", &["engine", "record", "stream"]),
     (
         "run",
         &[
-            "analyzer", "backbone", "bounded", "discover", "engine", "geometry", "localize", "markup", "partial",
-            "publish", "record", "scene", "stream", "web", "zones", "zoo", "picture",
+            "analyzer", "backbone", "bounded", "broker", "dialect", "discover", "engine", "geometry", "localize", "markup",
+            "partial", "picture", "publish", "record", "scene", "spool", "stream", "web", "zones", "zoo",
         ],
     ),
 ];

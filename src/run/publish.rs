@@ -129,6 +129,7 @@ impl PublishSpec {
                 cert: self.cert.clone(),
                 key: self.key.clone(),
                 secret: self.secret.clone(),
+                ..Target::default()
             },
             choice: Choice {
                 dialect: self.format.unwrap_or_default(),

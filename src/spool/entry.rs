@@ -117,6 +117,7 @@ fn read(bytes: &[u8]) -> Option<Entry> {
         source: head.source.into_owned(),
         id: head.id.into_owned(),
         content_type: head.content_type.into_owned(),
+        retain: false,
         headers: head.headers.into_owned(),
         body: rest[known as usize..].to_vec(),
     };

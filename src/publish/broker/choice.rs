@@ -183,7 +183,7 @@ impl Choice {
             let headers = headers.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
             let Encoded { body, content_type } = encoded;
             let (topic, source) = (topic.clone(), source.to_owned());
-            Letter { topic, source, id, content_type: content_type.into(), headers, body }
+            Letter { topic, source, id, content_type: content_type.into(), retain: false, headers, body }
         };
         encoded.iter().enumerate().map(letter).collect()
     }

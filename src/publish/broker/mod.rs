@@ -12,7 +12,7 @@ mod delivery;
 pub use choice::{Choice, CloudEvents, Kinds, Pace, RecordKind, Topic};
 pub use delivery::{Publisher, check};
 
-use crate::broker::{Letter, Target};
+use crate::broker::{self, Letter, Target};
 use crate::engine::destinations::{DestinationStatus, Waiting};
 use crate::record::{GapRecord, VERSION};
 use crate::spool::{Bounds, Cause, Gap, Spool, SpoolError};
@@ -49,7 +49,7 @@ impl Destination {
         let topic = order.choice.topic.clone();
         let tell = move |gap: &Gap| letter_of(gap, topic.as_ref());
         let spool = Spool::open(&order.folder, order.bounds, Box::new(tell))?;
-        let status = Arc::new(DestinationStatus::new(order.name.clone(), order.target.url.clone()));
+        let status = Arc::new(DestinationStatus::new(order.name.clone(), broker::shown(&order.target.url)));
         let destination =
             Self { spool: Mutex::new(spool), wake: Notify::new(), closing: watch::Sender::new(None), status, order };
         destination.tell_depth();
@@ -97,6 +97,7 @@ fn letter_of(gap: &Gap, topic: Option<&Topic>) -> Letter {
         source: source.clone(),
         id: format!("{run}/{source}/gap/{}/{first_unix_ns}-{last_unix_ns}/{lost}", gap.cause.name()),
         content_type: "application/json".into(),
+        retain: false,
         headers: Vec::new(),
         body: serde_json::to_vec(&record).unwrap_or_default(),
     }
