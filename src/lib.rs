@@ -21,6 +21,8 @@ mod assign;
 #[cfg(feature = "backbone")]
 pub mod backbone;
 pub mod bounded;
+#[cfg(feature = "broker")]
+pub mod broker;
 #[cfg(feature = "discover")]
 pub mod discover;
 #[cfg(feature = "engine")]
@@ -37,7 +39,7 @@ pub mod inspect;
 #[cfg(feature = "label")]
 pub mod label;
 pub mod localize;
-#[cfg(any(feature = "backbone", feature = "npy"))]
+#[cfg(any(feature = "backbone", feature = "broker", feature = "npy"))]
 mod markup;
 pub mod motion;
 #[cfg(feature = "npy")]

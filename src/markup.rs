@@ -1,7 +1,7 @@
 //! Text from outside in what people read: words, HTML and XML.
 
 /// The text for a line of words: control characters, which a terminal may obey, become spaces.
-#[cfg(any(feature = "backbone", feature = "npy"))]
+#[cfg(any(feature = "backbone", feature = "broker", feature = "npy"))]
 pub fn plain(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }

@@ -5,9 +5,9 @@
 use std::path::{Path, PathBuf};
 
 /// A crate, and the files and folders of `src` that may name it.
-const RULES: [(&str, &[&str]); 54] = [
+const RULES: [(&str, &[&str]); 64] = [
     ("serde", &[""]),
-    ("jiff", &["zones/schedule.rs"]),
+    ("jiff", &["broker/webhook.rs", "zones/schedule.rs"]),
     ("pathfinding", &["assign.rs"]),
     ("thiserror", &[""]),
     ("ndarray", &["backbone", "cli", "discover", "engine", "inspect", "localize", "npy.rs"]),
@@ -27,7 +27,8 @@ const RULES: [(&str, &[&str]); 54] = [
     ("libloading", &["backbone/library.rs", "backbone/tensorrt.rs"]),
     ("rustix", &["backbone/cache.rs", "cli/bench/parts.rs", "cli/measure.rs"]),
     ("blake3", &["backbone", "cli/eval", "discover/groups.rs", "label/naming.rs", "web/guard.rs"]),
-    ("base64", &["inspect/page.rs", "label/contact.rs", "zoo/download.rs"]),
+    ("async_nats", &["broker/nats.rs"]),
+    ("base64", &["broker/webhook.rs", "inspect/page.rs", "label/contact.rs", "zoo/download.rs"]),
     ("bytemuck", &["fit.rs"]),
     ("fast_image_resize", &["fit.rs"]),
     ("opencv", &["overlay.rs"]),
@@ -47,13 +48,22 @@ const RULES: [(&str, &[&str]); 54] = [
     ("serde_saphyr", &["evaluate/dataset/yolo.rs"]),
     ("ndarray_npy", &["npy.rs", "cli/features.rs"]),
     ("kodama", &["discover/clustering.rs"]),
-    ("hyper", &["web"]),
-    ("hyper_util", &["web/mod.rs"]),
-    ("tokio", &["web"]),
+    ("hyper", &["broker/webhook.rs", "web"]),
+    ("http_body_util", &["broker/webhook.rs"]),
+    ("hyper_util", &["broker/webhook.rs", "web/mod.rs"]),
+    ("rdkafka", &["broker/kafka.rs"]),
+    ("redis", &["broker/mod.rs", "broker/redis.rs"]),
+    ("ring", &["broker/webhook.rs"]),
+    ("rumqttc_v4", &["broker/mqtt/v4.rs"]),
+    ("rumqttc_v5", &["broker/mqtt/v5.rs"]),
+    ("rustls", &["broker/connection.rs"]),
+    ("tokio", &["broker", "web"]),
+    ("tokio_rustls", &["broker/connection.rs"]),
+    ("zeromq", &["broker/mod.rs", "broker/zeromq.rs"]),
     ("tokio_io_timeout", &["web/mod.rs"]),
-    ("form_urlencoded", &["web/answer.rs"]),
+    ("form_urlencoded", &["broker/address.rs", "web/answer.rs"]),
     ("ureq", &["zoo/download.rs"]),
-    ("rustls_native_certs", &["zoo/download.rs"]),
+    ("rustls_native_certs", &["broker/connection.rs", "zoo/download.rs"]),
     ("sha2", &["zoo"]),
     ("clap", &["main.rs", "cli"]),
     ("tracing", &["analyzer.rs", "cli", "engine", "publish", "run", "stream/ingest.rs", "stream/mod.rs"]),
@@ -61,6 +71,7 @@ const RULES: [(&str, &[&str]); 54] = [
     (
         "std::thread",
         &[
+            "broker/file.rs",
             "engine",
             "publish/event_store.rs",
             "publish/rtsp.rs",
@@ -82,6 +93,7 @@ const RULES: [(&str, &[&str]); 54] = [
     (
         "std::fs",
         &[
+            "broker/file.rs",
             "stream",
             "backbone",
             "publish",
@@ -104,7 +116,7 @@ const RULES: [(&str, &[&str]); 54] = [
 ];
 
 /// A room, and the rooms below it, which it may name. The program's own, `cli`, stands on all of them.
-const FLOORS: [(&str, &[&str]); 29] = [
+const FLOORS: [(&str, &[&str]); 30] = [
     // Everybody's.
     ("fault", &[]),
     ("bounded", &[]),
@@ -120,6 +132,7 @@ const FLOORS: [(&str, &[&str]); 29] = [
     ("fit", &[]),
     ("markup", &[]),
     ("npy", &["markup"]),
+    ("broker", &["bounded", "markup"]),
     ("partial", &[]),
     ("backbone", &["geometry", "markup"]),
     ("zoo", &["backbone", "bounded", "markup", "partial"]),

@@ -14,12 +14,15 @@ readers=(
 packages=(
   libgstreamer1.0-dev libgstreamer-plugins-base1.0-dev libgstrtspserver-1.0-dev # build: GStreamer
   libopencv-imgproc-dev clang libclang-dev pkg-config  # build: OpenCV's drawing functions and their bindings
+  libssl-dev                                           # build: Kafka's client, which is C
   gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-bad gstreamer1.0-plugins-ugly # run: formats
   gstreamer1.0-libav gstreamer1.0-x gstreamer1.0-tools # run: more decoders, a window, gst-inspect
   libgstrtspserver-1.0-dev openssl                     # test: a camera, and its certificate
   ffmpeg                                               # test: makes odd clips and judges the output
   xvfb                                                 # test: a screen for the window
   chromium chromium-driver                             # test: looks at the page of `mostream inspect`
+  mosquitto nats-server redis-server                   # test: brokers
+  mosquitto-clients redis-tools kcat python3-zmq       # test: read what brokers have
 )
 
 say() { echo "setup: $*" >&2; }
@@ -48,6 +51,11 @@ if ((${#missing[@]})); then
   fi
   log=$(mktemp)
   trap 'rm -f "$log"' EXIT
+  # Tests start brokers of their own: the system is to start none.
+  for service in mosquitto nats-server redis-server; do
+    unit=/etc/systemd/system/$service.service
+    [[ " ${missing[*]} " != *" $service "* || -e $unit || -L $unit ]] || "${root[@]}" ln -s /dev/null "$unit"
+  done
   apt() { "${root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -q -y "$@" >>"$log" 2>&1; }
   if ! { apt update && apt install --no-install-recommends "${missing[@]}"; }; then
     tail -n 15 "$log" >&2

@@ -1,6 +1,8 @@
 //! What the tests share. Each test uses its own part of it.
 #![expect(dead_code, reason = "each program uses its own part")]
 
+#[cfg(feature = "cli")]
+pub mod brokers;
 pub mod browser;
 pub mod camera;
 pub mod certificate;
@@ -11,6 +13,7 @@ pub mod feed;
 pub mod log;
 pub mod play;
 pub mod program;
+pub mod proxy;
 pub mod scene;
 pub mod server;
 #[cfg(feature = "cli")]
