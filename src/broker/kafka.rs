@@ -74,6 +74,8 @@ impl Kafka {
         let hosts = self.address.to_string();
         let (_, hosts) = hosts.split_once("://").unwrap_or_default();
         let patience = self.target.timeout.as_millis().to_string();
+        // Less than this it does not take.
+        let to_connect = self.target.timeout.as_millis().max(1000).to_string();
         let mut config = ClientConfig::new();
         for (name, value) in [
             ("bootstrap.servers", hosts),
@@ -82,7 +84,7 @@ impl Kafka {
             ("acks", "all"),
             ("linger.ms", "5"),
             ("message.timeout.ms", &patience),
-            ("socket.connection.setup.timeout.ms", &patience),
+            ("socket.connection.setup.timeout.ms", &to_connect),
             // How large a letter may be, the broker says.
             ("message.max.bytes", "1000000000"),
             ("reconnect.backoff.max.ms", "1000"),
@@ -137,10 +139,7 @@ impl Kafka {
             Some(Code::MessageSizeTooLarge | Code::InvalidMessageSize) => {
                 self.refused(letter, format!("{} bytes are more than it takes", letter.body.len()))
             }
-            Some(Code::InvalidTopic) => {
-                self.refused(letter, "it is no name of a topic (expected letters, digits, dots, _ and -)")
-            }
-            Some(Code::InvalidRecord) => self.refused(letter, words(error)),
+            Some(Code::InvalidRecord | Code::InvalidTopic) => self.refused(letter, words(error)),
             Some(Code::UnknownTopic | Code::UnknownTopicOrPartition) => {
                 self.away(format!("there is no topic {topic:?}: make it (kafka-topics --create)"))
             }
@@ -160,8 +159,13 @@ impl Kafka {
         for letter in letters {
             let own = [("id", &letter.id), ("content-type", &letter.content_type)];
             let all = own.into_iter().chain(letter.headers.iter().map(|(name, value)| (name.as_str(), value)));
-            if letter.topic.contains('\0') || all.clone().any(|(name, _)| name.contains('\0')) {
-                outcome = Err(self.refused(letter, "a name has a zero byte in it"));
+            if !is_topic(&letter.topic) {
+                outcome =
+                    Err(self.refused(letter, "it is no name of a topic (expected letters, digits, dots, _ and -)"));
+                break;
+            }
+            if all.clone().any(|(name, _)| name.contains('\0')) {
+                outcome = Err(self.refused(letter, "the name of a header has a zero byte in it"));
                 break;
             }
             let headers = all
@@ -205,6 +209,11 @@ impl Kafka {
         self.session = Some(session);
         Ok(())
     }
+}
+
+fn is_topic(name: &str) -> bool {
+    let is_known = |c: char| c.is_ascii_alphanumeric() || ['.', '_', '-'].contains(&c);
+    (1..=249).contains(&name.len()) && name.chars().all(is_known) && ![".", ".."].contains(&name)
 }
 
 impl Client for Kafka {

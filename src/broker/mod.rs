@@ -1,6 +1,18 @@
 //! Who takes messages from the program: a client per kind of broker. What is to be sent waits in a spool; a [`Client`] hands the next of it
 //! over and says how much was acknowledged. It is asked again after a pause where something was not.
 
+#![cfg_attr(
+    not(all(
+        feature = "kafka",
+        feature = "mqtt",
+        feature = "nats",
+        feature = "redis",
+        feature = "webhook",
+        feature = "zeromq"
+    )),
+    expect(dead_code, reason = "one kind of broker uses a part of what all share")
+)]
+
 mod address;
 mod connection;
 mod file;

@@ -249,9 +249,7 @@ impl Nats {
 }
 
 fn is_wrong_subject(error: &PublishError) -> bool {
-    let source =
-        std::error::Error::source(error).and_then(|source| source.downcast_ref::<async_nats::client::PublishError>());
-    source.is_some_and(|source| source.kind() == async_nats::client::PublishErrorKind::InvalidSubject)
+    std::error::Error::source(error).is_some_and(|source| source.is::<async_nats::subject::SubjectError>())
 }
 
 impl Client for Nats {

@@ -122,8 +122,12 @@ impl Redis {
                     self.address
                 )));
             }
-            let pipeline = self.transaction(&rest[..together(&rest[..fitting], BATCH)]);
+            let group = together(&rest[..fitting], BATCH);
+            let pipeline = self.transaction(&rest[..group]);
             let added = self.in_time(pipeline.query_async::<Vec<RedisResult<String>>>(&mut session.connection)).await?;
+            if added.len() != group {
+                return Err(self.away("its answers cannot be understood"));
+            }
             for (letter, added) in rest.iter().zip(added) {
                 added.map_err(|error| self.away(format!("it does not add to {:?}: {}", letter.topic, words(error))))?;
                 *acknowledged += 1;

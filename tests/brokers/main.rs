@@ -36,7 +36,7 @@ impl Sender {
         let (runtime, client) = (&self.runtime, &mut self.client);
         let delivered =
             runtime.block_on(async { tokio::time::timeout(Duration::from_secs(60), client.deliver(letters)).await });
-        delivered.expect("it never comes back")
+        delivered.unwrap_or_else(|_| panic!("it never comes back"))
     }
 
     /// All of them, however often it takes; what was acknowledged is not handed over again.
@@ -72,7 +72,7 @@ impl Sender {
 
     /// Sees what happens to its connection meanwhile.
     fn rests(&self) {
-        self.runtime.block_on(tokio::time::sleep(Duration::from_millis(200)));
+        self.runtime.block_on(async { tokio::time::sleep(Duration::from_millis(200)).await });
     }
 
     fn check(&mut self) -> Result<(), Failure> {

@@ -114,7 +114,7 @@ fn who_is_not_let_in_is_told_why_and_no_secret() {
     says(&away(Target { cert: None, key: None, ..whole.clone() }), &["client's certificate (there is none)"]);
     let mut elsewhere = letters(0..3);
     elsewhere[0].topic = "house".into();
-    says(&Sender::new(&whole).is_away_with(&elsewhere), &["NOPERM"]);
+    says(&Sender::new(&whole).is_away_with(&elsewhere), &["no permissions"]);
     says(&away(at(&format!("redis://127.0.0.1:{}", free_port()))), &["Connection refused"]);
 }
 

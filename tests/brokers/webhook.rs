@@ -189,7 +189,7 @@ fn a_network_that_fails_loses_nothing() {
     let letters = letters(0..600);
     proxy.becomes_after(8000, Network::Cut);
     let cut = sender.deliver(&letters);
-    assert!(cut.failure.is_some() && cut.acknowledged % 100 == 0 && cut.acknowledged < 600, "{cut:?}");
+    assert!(cut.failure.is_some() && cut.acknowledged.is_multiple_of(100) && cut.acknowledged < 600, "{cut:?}");
     proxy.becomes(Network::Passes);
     sender.deliver_all(&letters[cut.acknowledged..]);
     let mut posted = hook.posted();

@@ -65,6 +65,8 @@ fn ended(error: &ConnectionError, target: &Target) -> Ended {
         ConnectionError::MqttState(StateError::ConnectionAborted) => {
             Ended::Because("it ended the connection".to_owned())
         }
+        // This one names no source.
+        ConnectionError::MqttState(StateError::Deserialization(error)) => Ended::Because(why(error, target)),
         error => Ended::Because(why(error, target)),
     }
 }
