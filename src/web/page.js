@@ -276,7 +276,7 @@ function list(destinations) {
   by("sent").hidden = !destinations.length;
   const bytes = new Intl.NumberFormat("en", { notation: "compact", style: "unit", unit: "byte", unitDisplay: "narrow" });
   by("sent").querySelector("tbody").replaceChildren(...destinations.map((to) => {
-    const lost = Object.entries(to.lost).map(([cause, n]) => `${whole.format(n)} (${cause})`).join(", ");
+    const lost = Object.entries(to.lost).filter(([, n]) => n > 0).map(([cause, n]) => `${whole.format(n)} (${cause})`).join(", ");
     const waiting = to.waiting ? `${whole.format(to.waiting)}, ${bytes.format(to.waiting_bytes)}, ${span(to.oldest_age ?? 0)}` : "none";
     const row = document.createElement("tr");
     row.dataset.state = to.state;
