@@ -264,7 +264,7 @@ async function refresh() {
   const ahead = Date.parse(answer.headers.get("Date")) / 1000 - Math.floor(Date.now() / 1000) || 0;
   all.sources.forEach((source, i) => tiles[i].show(source, ahead, all.may_change));
   by("add").hidden = !all.may_change;
-  list(all.destinations);
+  receivers(all.destinations);
   const live = all.sources.filter((source) => source.state === "live").length;
   by("summary").textContent = `${live} of ${all.sources.length} live`;
   document.title = `${live} of ${all.sources.length} live · mostream`;
@@ -272,7 +272,7 @@ async function refresh() {
 }
 
 /** Who records are sent to, and how that goes. */
-function list(destinations) {
+function receivers(destinations) {
   by("sent").hidden = !destinations.length;
   const bytes = new Intl.NumberFormat("en", { notation: "compact", style: "unit", unit: "byte", unitDisplay: "narrow" });
   by("sent").querySelector("tbody").replaceChildren(...destinations.map((to) => {
