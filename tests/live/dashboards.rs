@@ -4,7 +4,6 @@ use crate::support::camera::{RtspCamera, free_port};
 use crate::support::program::{mostream, signal, until};
 use crate::support::site::{Site, event};
 use crate::web::scrape;
-use mostream::engine::destinations::{DestinationStatus, Waiting};
 use mostream::record::{EventName, Phase, SourceState};
 use mostream::web::Options;
 use serde_json::{Value, json};
@@ -12,8 +11,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
-use std::sync::Arc;
-use std::time::{Duration, SystemTime};
 
 fn at(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
@@ -90,22 +87,15 @@ fn page_of_a_run() -> String {
     text.unwrap()
 }
 
-/// What a page says of a source where something happens, and of receivers, of which one fails.
+/// What a page says of a source where something happens, and of receivers.
 fn page_of_a_board() -> String {
     let site = Site::open(&["ya\"rd\\"], None, Options::default());
     site.change(0, SourceState::Live, None);
     site.frame(0, 0, 2, None);
     site.board.sources()[0].happened(&event("yard", 1, EventName::Object, Phase::Start));
     for name in ["house", "a\"w\\ay\n"] {
-        let to = Arc::new(DestinationStatus::new(name.into(), "mqtt://broker.example".into(), 1000));
-        to.sent(3);
-        to.acknowledged(Duration::from_millis(30));
-        to.acknowledged(Duration::from_secs(700));
-        let lost = BTreeMap::from([("bound", 4), ("age", 0)]);
-        to.waits(Waiting { messages: 5, bytes: 600, oldest: Some(SystemTime::now()), lost });
-        site.board.sends_to(to);
+        site.receiver(name);
     }
-    site.board.destinations()[1].failed("nobody is there".into());
     site.get("/metrics").1
 }
 

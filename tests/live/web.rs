@@ -542,6 +542,13 @@ fn the_page_shows_every_source_as_it_is() {
     until("states", || tile(1, ".state").starts_with("live") && tile(3, ".state").starts_with("lost"));
     assert_eq!(tile(3, ".why"), "connection refused");
     assert_eq!(browser.text("#summary"), "2 of 3 live");
+    site.receiver(NAME);
+    until("the receiver", || browser.text("#sent tbody").contains("nobody is there"));
+    let receiver = browser.text("#sent tbody");
+    assert!(
+        receiver.contains("failing") && receiver.contains("4 (bound)") && !receiver.contains("(age)"),
+        "{receiver}"
+    );
 
     // What the picture shows is the frame that is named beside it, whenever one looks.
     let look = format!(
