@@ -122,7 +122,7 @@ fn main() {
     for to in board.destinations() {
         let now = to.snapshot();
         assert_eq!((now.acknowledged, now.waiting), (records, 0), "{}: {:?}", now.name, now.last_error);
-        let mean = now.waits.seconds / records as f64;
+        let mean = now.waits.sum().as_secs_f64() / records as f64;
         println!("{}: acknowledged after {:.2} ms on average", now.name, 1e3 * mean);
     }
     let lines = std::fs::read_to_string(&file).unwrap();

@@ -20,6 +20,7 @@ packages=(
   gstreamer1.0-libav gstreamer1.0-x gstreamer1.0-tools # run: more decoders, a window, gst-inspect
   libgstrtspserver-1.0-dev openssl                     # test: a camera, and its certificate
   ffmpeg                                               # test: makes odd clips and judges the output
+  prometheus                                           # test: promtool, which reads metrics and alerts
   xvfb                                                 # test: a screen for the window
   chromium chromium-driver                             # test: looks at the page of `mostream inspect`
   mosquitto nats-server redis-server                   # test: brokers
@@ -50,6 +51,9 @@ if ((${#missing[@]})); then
     [[ -t 0 ]] || root=(sudo -n) # nobody is there to type a password
     "${root[@]}" true 2>/dev/null || fail "this needs root; run: apt-get update && apt-get install -y --no-install-recommends ${missing[*]}"
   fi
+  # The tests want promtool alone: the system is to start no Prometheus.
+  unit=/etc/systemd/system/prometheus.service
+  [[ " ${missing[*]} " != *" prometheus "* || -e $unit || -L $unit ]] || "${root[@]}" ln -s /dev/null "$unit"
   log=$(mktemp)
   trap 'rm -f "$log"' EXIT
   # Tests start brokers of their own: the system is to start none.

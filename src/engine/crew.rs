@@ -2,12 +2,13 @@
 
 use super::TRACE;
 use super::desk::{Desk, Lease};
+use super::histogram::Histogram;
 use super::sessions::{MORE_RUNS, Shape};
 use crate::backbone::{BackboneError, Model};
 use crate::discover::groups::{Groups, Named, named};
 use crate::localize::{LocalizeError, Localizer, PatchOutput};
 use crossbeam_channel::{Receiver, Sender, bounded};
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{Builder, Scope, ScopedJoinHandle};
 use std::time::{Duration, Instant};
@@ -42,63 +43,66 @@ pub struct Usage {
     /// Pictures of one run, at most.
     pub batch: usize,
     pub runs_at_once: usize,
-    runs: AtomicU64,
-    pictures: AtomicU64,
-    busy_us: AtomicU64,
-    /// Runs under way, and since when there are as many.
-    under_way: Mutex<(usize, Instant)>,
+    work: Mutex<Work>,
+}
+
+#[derive(Debug)]
+struct Work {
+    /// Runs, and since when there are as many.
+    under_way: usize,
+    since: Instant,
+    pictures: u64,
+    /// Of the runs that have ended, each.
+    took: Histogram,
 }
 
 impl Usage {
     fn new(model: &dyn Model) -> Arc<Self> {
-        let zero = AtomicU64::default;
         let (device, batch, runs_at_once) = (model.device(), model.batch(), model.runs_at_once());
-        Arc::new(Self {
-            device,
-            precision: model.precision().to_string(),
-            batch,
-            runs_at_once,
-            runs: zero(),
-            pictures: zero(),
-            busy_us: zero(),
-            under_way: Mutex::new((0, Instant::now())),
-        })
+        let work = Work { under_way: 0, since: Instant::now(), pictures: 0, took: Histogram::default() };
+        Arc::new(Self { device, precision: model.precision().to_string(), batch, runs_at_once, work: Mutex::new(work) })
     }
 
     pub fn runs(&self) -> u64 {
-        self.runs.load(Ordering::Relaxed)
+        self.took().count()
     }
 
     pub fn pictures(&self) -> u64 {
-        self.pictures.load(Ordering::Relaxed)
+        self.work().pictures
     }
 
     /// The sum of all runs, those at the same time each for itself.
     pub fn busy(&self) -> Duration {
-        Duration::from_micros(self.busy_us.load(Ordering::Relaxed))
+        self.took().sum()
+    }
+
+    /// How long each run of the model took.
+    pub fn took(&self) -> Histogram {
+        self.work().took
     }
 
     /// Whether runs are under way, and none has begun or ended for this long.
     pub fn is_stuck(&self, within: Duration) -> bool {
-        let (runs, since) = *self.under_way();
-        runs > 0 && since.elapsed() > within
+        let work = self.work();
+        work.under_way > 0 && work.since.elapsed() > within
     }
 
-    fn under_way(&self) -> MutexGuard<'_, (usize, Instant)> {
-        self.under_way.lock().unwrap_or_else(PoisonError::into_inner)
+    fn work(&self) -> MutexGuard<'_, Work> {
+        self.work.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn begin(&self) {
-        let mut under_way = self.under_way();
-        *under_way = (under_way.0 + 1, Instant::now());
+        let mut work = self.work();
+        work.under_way += 1;
+        work.since = Instant::now();
     }
 
     fn end(&self, pictures: usize, took: Duration) {
-        let mut under_way = self.under_way();
-        *under_way = (under_way.0.saturating_sub(1), Instant::now());
-        self.runs.fetch_add(1, Ordering::Relaxed);
-        self.pictures.fetch_add(pictures as u64, Ordering::Relaxed);
-        self.busy_us.fetch_add(took.as_micros() as u64, Ordering::Relaxed);
+        let mut work = self.work();
+        work.under_way = work.under_way.saturating_sub(1);
+        work.since = Instant::now();
+        work.pictures += pictures as u64;
+        work.took.add(took);
     }
 }
 

@@ -1,18 +1,18 @@
 //! How every receiver of messages is doing, for whoever asks.
 
+use super::histogram::Histogram;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
-
-/// Bounds of the histogram of how long messages wait to be acknowledged, in seconds.
-pub const WAITS: [f64; 12] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 10.0, 60.0, 600.0];
 
 /// One receiver.
 pub struct DestinationStatus {
     pub name: String,
     /// Where it is, without secrets.
     pub to: String,
+    /// Bytes that may wait for it.
+    spool_size: u64,
     now: Mutex<Now>,
 }
 
@@ -24,7 +24,7 @@ struct Now {
     sent: u64,
     acknowledged: u64,
     errors: u64,
-    waits: Waits,
+    waits: Histogram,
     waiting: Waiting,
 }
 
@@ -38,14 +38,6 @@ pub struct Waiting {
     pub oldest: Option<SystemTime>,
     /// By cause: bound, age, disk, busy, refused, damaged.
     pub lost: BTreeMap<&'static str, u64>,
-}
-
-/// How long messages waited to be acknowledged: a histogram, which adds up over machines.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Waits {
-    /// As many as waited at most so long ([`WAITS`]), each without those before; the last for what waited longer.
-    pub counts: [u64; WAITS.len() + 1],
-    pub seconds: f64,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
@@ -71,6 +63,8 @@ pub struct DestinationSnapshot {
     pub state_since: Option<f64>,
     pub waiting: u64,
     pub waiting_bytes: u64,
+    /// So many may.
+    pub spool_size: u64,
     /// For how long the first of them has, in seconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub oldest_age: Option<f64>,
@@ -82,8 +76,9 @@ pub struct DestinationSnapshot {
     /// The last one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_error: Option<String>,
+    /// From when a message was put down until it was acknowledged.
     #[serde(skip)]
-    pub waits: Waits,
+    pub waits: Histogram,
 }
 
 impl DestinationState {
@@ -99,18 +94,9 @@ impl DestinationState {
     }
 }
 
-impl Waits {
-    fn note(&mut self, wait: Duration) {
-        let seconds = wait.as_secs_f64();
-        let bucket = WAITS.iter().position(|bound| seconds <= *bound).unwrap_or(WAITS.len());
-        self.counts[bucket] += 1;
-        self.seconds += seconds;
-    }
-}
-
 impl DestinationStatus {
-    pub fn new(name: String, to: String) -> Self {
-        Self { name, to, now: Mutex::default() }
+    pub fn new(name: String, to: String, spool_size: u64) -> Self {
+        Self { name, to, spool_size, now: Mutex::default() }
     }
 
     /// So many were handed over.
@@ -122,7 +108,7 @@ impl DestinationStatus {
     pub fn acknowledged(&self, wait: Duration) {
         self.with(|now| {
             now.acknowledged += 1;
-            now.waits.note(wait);
+            now.waits.add(wait);
         });
     }
 
@@ -161,6 +147,7 @@ impl DestinationStatus {
             state_since: at.since.map(|since| since.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64()),
             waiting: at.waiting.messages,
             waiting_bytes: at.waiting.bytes,
+            spool_size: self.spool_size,
             oldest_age: at.waiting.oldest.map(|then| now.duration_since(then).unwrap_or_default().as_secs_f64()),
             sent: at.sent,
             acknowledged: at.acknowledged,

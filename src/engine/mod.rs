@@ -27,6 +27,7 @@ mod eyes;
 mod feeders;
 mod follow;
 mod held;
+pub mod histogram;
 mod inbox;
 mod lanes;
 mod outbox;

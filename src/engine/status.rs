@@ -2,6 +2,7 @@
 
 use super::crew::Usage;
 use super::destinations::DestinationStatus;
+use super::histogram::Histogram;
 use super::outputs::{OutputSnapshot, OutputStatus};
 use crate::record::{EventName, EventRecord, FrameRecord, Phase, SourceState};
 use crate::stream::canvas::CanvasCount;
@@ -87,6 +88,7 @@ struct Now {
     masked: CanvasCount,
     decoder: Option<Decoder>,
     latencies: VecDeque<Duration>,
+    latency: Histogram,
     frame_times: VecDeque<Instant>,
     inferred_times: VecDeque<Instant>,
 }
@@ -171,6 +173,9 @@ pub struct Snapshot {
     pub inferred_fps: f64,
     /// From the frame's clock time to its record, of the last inferred frames; none before the first.
     pub latency_ms: Option<Percentiles>,
+    /// The same, of all.
+    #[serde(skip)]
+    pub latency: Histogram,
     /// What is written of it, and where.
     pub outputs: Vec<OutputSnapshot>,
 }
@@ -385,6 +390,7 @@ impl SourceStatus {
                     now.latencies.pop_front();
                 }
                 now.latencies.push_back(latency);
+                now.latency.add(latency);
             }
         });
     }
@@ -531,6 +537,7 @@ impl SourceStatus {
                 fps: rate(now.frame_times.len()),
                 inferred_fps: rate(now.inferred_times.len()),
                 latency_ms: Percentiles::of(&now.latencies),
+                latency: now.latency,
                 outputs: self.outputs(),
             }
         })
@@ -569,6 +576,7 @@ impl Now {
             masked: CanvasCount::default(),
             decoder: None,
             latencies: VecDeque::new(),
+            latency: Histogram::default(),
             frame_times: VecDeque::new(),
             inferred_times: VecDeque::new(),
         }

@@ -16,6 +16,7 @@ mod answer;
 mod change;
 mod content;
 mod events;
+mod exposition;
 mod guard;
 mod machine;
 mod metrics;

@@ -264,7 +264,7 @@ async function refresh() {
   const ahead = Date.parse(answer.headers.get("Date")) / 1000 - Math.floor(Date.now() / 1000) || 0;
   all.sources.forEach((source, i) => tiles[i].show(source, ahead, all.may_change));
   by("add").hidden = !all.may_change;
-  list(all.destinations);
+  receivers(all.destinations);
   const live = all.sources.filter((source) => source.state === "live").length;
   by("summary").textContent = `${live} of ${all.sources.length} live`;
   document.title = `${live} of ${all.sources.length} live · mostream`;
@@ -272,11 +272,11 @@ async function refresh() {
 }
 
 /** Who records are sent to, and how that goes. */
-function list(destinations) {
+function receivers(destinations) {
   by("sent").hidden = !destinations.length;
   const bytes = new Intl.NumberFormat("en", { notation: "compact", style: "unit", unit: "byte", unitDisplay: "narrow" });
   by("sent").querySelector("tbody").replaceChildren(...destinations.map((to) => {
-    const lost = Object.entries(to.lost).map(([cause, n]) => `${whole.format(n)} (${cause})`).join(", ");
+    const lost = Object.entries(to.lost).filter(([, n]) => n > 0).map(([cause, n]) => `${whole.format(n)} (${cause})`).join(", ");
     const waiting = to.waiting ? `${whole.format(to.waiting)}, ${bytes.format(to.waiting_bytes)}, ${span(to.oldest_age ?? 0)}` : "none";
     const row = document.createElement("tr");
     row.dataset.state = to.state;

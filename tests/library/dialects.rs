@@ -14,14 +14,21 @@ use std::sync::LazyLock;
 
 const DOCS: &str = include_str!("../../docs/formats.md");
 
-/// The block of that name in the docs.
-fn documented(name: &str) -> &'static str {
-    let (_, rest) = DOCS.split_once(&format!(" {name}\n")).unwrap();
-    rest.split_once("\n```").unwrap().0
+/// The message that the docs show after a line that begins so.
+fn documented(beginning: &str) -> &'static str {
+    let (_, rest) = DOCS.split_once(&format!("\n{beginning}")).unwrap();
+    let (_, block) = rest.split_once("```text\n").unwrap();
+    block.split_once("\n```").unwrap().0
+}
+
+/// The record of this kind that they are made of.
+fn example(kind: &str) -> Value {
+    let line = DOCS.lines().find(|line| line.starts_with(&format!("{{\"kind\":\"{kind}\""))).unwrap();
+    strict_line(line).unwrap()
 }
 
 fn frame() -> FrameRecord {
-    serde_json::from_value(strict_line(documented("record")).unwrap()).unwrap()
+    serde_json::from_value(example("frame")).unwrap()
 }
 
 /// The same from a file that says nothing of clocks.
@@ -30,7 +37,7 @@ fn timeless() -> FrameRecord {
 }
 
 fn event() -> EventRecord {
-    serde_json::from_value(strict_line(documented("event")).unwrap()).unwrap()
+    serde_json::from_value(example("event")).unwrap()
 }
 
 fn state() -> StateRecord {
@@ -66,17 +73,17 @@ fn the_documented_messages_are_those_that_are_written() {
     let (frame, event) = (frame(), event());
     for dialect in [Dialect::DlStreamer, Dialect::Deepstream, Dialect::DeepstreamMinimal, Dialect::SavantJson] {
         let message = dialect.encode(Record::Frame(&frame)).remove(0);
-        assert_eq!(text(&message), documented(dialect.name()), "{dialect}");
+        assert_eq!(text(&message), documented(&format!("`{dialect}`")), "{dialect}");
     }
-    assert_eq!(text(&one(Dialect::Frigate, Record::Event(&event))), documented("frigate"));
-    assert_eq!(text(&one(Dialect::Onvif, Record::Frame(&frame))), documented("onvif"));
+    assert_eq!(text(&one(Dialect::Frigate, Record::Event(&event))), documented("`frigate`"));
+    assert_eq!(text(&one(Dialect::Onvif, Record::Frame(&frame))), documented("`onvif`"));
     let mot = one(Dialect::Mot, Record::Frame(&frame));
-    assert_eq!(text(&mot), documented("mot"));
+    assert_eq!(text(&mot), documented("`mot`"));
     let id = id(Record::Frame(&frame));
     let attributes = Attributes::new(Record::Frame(&frame), &id);
-    assert_eq!(text(&structured(&attributes, &mot)), documented("structured"));
+    assert_eq!(text(&structured(&attributes, &mot)), documented("Structured"));
     let lines = headers(&attributes, &mot).into_iter().map(|(name, value)| format!("{name}: {value}"));
-    assert_eq!(Vec::from_iter(lines).join("\n"), documented("headers"));
+    assert_eq!(Vec::from_iter(lines).join("\n"), documented("Binary"));
     for dialect in Dialect::ALL {
         let row = format!("| `{dialect}` | ");
         let row = DOCS.lines().find(|line| line.starts_with(&row)).unwrap();

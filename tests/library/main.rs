@@ -22,6 +22,7 @@ mod measures;
 mod oracle;
 mod plays;
 mod record;
+#[cfg(feature = "broker")]
 mod spool;
 mod time;
 #[cfg(feature = "evaluate")]

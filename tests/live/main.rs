@@ -8,6 +8,7 @@ mod support;
 mod broken_frames;
 mod camera;
 mod control;
+mod dashboards;
 mod drawing;
 mod engine;
 mod events;

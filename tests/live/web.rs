@@ -22,7 +22,7 @@ use std::time::Duration;
 const NAME: &str = "<img src=x onerror=alert(1)>\"'&amp;\\ a\n</script>";
 
 /// Reads the text format by its grammar: each series' labels and value; every metric has its type.
-fn scrape(text: &str) -> HashMap<(String, Vec<(String, String)>), f64> {
+pub fn scrape(text: &str) -> HashMap<(String, Vec<(String, String)>), f64> {
     let mut series = HashMap::new();
     let mut types = HashMap::new();
     assert!(text.ends_with('\n'));
@@ -36,7 +36,10 @@ fn scrape(text: &str) -> HashMap<(String, Vec<(String, String)>), f64> {
         }
         let end = line.find(['{', ' ']).unwrap();
         let (name, mut rest) = line.split_at(end);
-        assert!(types.contains_key(name), "{name} has no type");
+        let of_histogram = ["_bucket", "_sum", "_count"].iter().filter_map(|part| name.strip_suffix(part));
+        let is_typed =
+            types.contains_key(name) || of_histogram.into_iter().any(|name| types.get(name) == Some(&"histogram"));
+        assert!(is_typed, "{name} has no type");
         let mut labels = Vec::new();
         if rest.starts_with('{') {
             rest = &rest[1..];
@@ -111,6 +114,13 @@ fn metrics_say_what_happened() {
     assert_eq!([of("events_open", NAME), of("events_open", "yard")], [1.0, 0.0]);
     let labels = vec![("source".into(), NAME.into()), ("quantile".into(), "0.99".into())];
     assert_eq!(series[&("mostream_latency_seconds".into(), labels)], 0.03);
+    let latency = |part: &str, bound: Option<&str>| {
+        let bound = bound.map(|bound| ("le".to_owned(), bound.to_owned()));
+        let labels = [("source".into(), NAME.into())].into_iter().chain(bound);
+        series[&(format!("mostream_record_latency_seconds_{part}"), labels.collect())]
+    };
+    assert_eq!(["0.025", "0.05", "600", "+Inf"].map(|bound| latency("bucket", Some(bound))), [0.0, 7.0, 7.0, 7.0]);
+    assert_eq!([latency("sum", None), latency("count", None)], [0.21, 7.0]);
     assert_eq!(series[&("mostream_up".into(), vec![])], 1.0);
     let run = site.json("/sources")["run"].as_str().unwrap().to_owned();
     assert_eq!(run, site.board.run);
@@ -532,6 +542,13 @@ fn the_page_shows_every_source_as_it_is() {
     until("states", || tile(1, ".state").starts_with("live") && tile(3, ".state").starts_with("lost"));
     assert_eq!(tile(3, ".why"), "connection refused");
     assert_eq!(browser.text("#summary"), "2 of 3 live");
+    site.receiver(NAME);
+    until("the receiver", || browser.text("#sent tbody").contains("nobody is there"));
+    let receiver = browser.text("#sent tbody");
+    assert!(
+        receiver.contains("failing") && receiver.contains("4 (bound)") && !receiver.contains("(age)"),
+        "{receiver}"
+    );
 
     // What the picture shows is the frame that is named beside it, whenever one looks.
     let look = format!(

@@ -2,6 +2,7 @@
 
 use gstreamer as gst;
 use gstreamer_video::{VideoColorimetry, VideoFormat, VideoInfo};
+use mostream::engine::destinations::{DestinationStatus, Waiting};
 use mostream::engine::sink::{Message, Picture, Sink};
 use mostream::engine::status::Board;
 use mostream::localize::Method;
@@ -12,6 +13,7 @@ use mostream::stream::feed::StateChange;
 use mostream::track::State;
 use mostream::web::{Options, Server};
 use serde_json::Value;
+use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::str::FromStr;
@@ -70,6 +72,18 @@ impl Site {
         status.arrived((record.width, record.height));
         status.finished(&record, Duration::from_millis(30));
         self.take(source, Message::Frame { record: Arc::new(record), picture });
+    }
+
+    /// One more receiver, which took two messages of three, lost four and takes no more.
+    pub fn receiver(&self, name: &str) {
+        let to = DestinationStatus::new(name.into(), "mqtt://broker.example".into(), 1000);
+        to.sent(3);
+        to.acknowledged(Duration::from_millis(30));
+        to.acknowledged(Duration::from_secs(700));
+        let lost = BTreeMap::from([("bound", 4), ("age", 0)]);
+        to.waits(Waiting { messages: 5, bytes: 600, oldest: Some(SystemTime::now()), lost });
+        to.failed("nobody is there".into());
+        self.board.sends_to(Arc::new(to));
     }
 
     pub fn take(&self, source: usize, message: Message) {

@@ -49,7 +49,7 @@ impl Destination {
         let topic = order.choice.topic.clone();
         let tell = move |gap: &Gap| letter_of(gap, topic.as_ref());
         let spool = Spool::open(&order.folder, order.bounds, Box::new(tell))?;
-        let status = Arc::new(DestinationStatus::new(order.name.clone(), broker::shown(&order.target.url)));
+        let status = Arc::new(DestinationStatus::new(order.name.clone(), broker::shown(&order.target.url), order.bounds.bytes));
         let destination =
             Self { spool: Mutex::new(spool), wake: Notify::new(), closing: watch::Sender::new(None), status, order };
         destination.tell_depth();
@@ -67,7 +67,7 @@ impl Destination {
             messages: depth.letters,
             bytes: depth.bytes,
             oldest: depth.oldest_ns.map(|at| UNIX_EPOCH + Duration::from_nanos(at)),
-            lost: lost.filter(|(_, lost)| *lost > 0).collect(),
+            lost: lost.collect(),
         });
     }
 }
