@@ -111,7 +111,8 @@ impl Setup {
     pub fn input(&self, ready: Ready, status: Arc<SourceStatus>) -> Input {
         let Ready { source, own, feed, mut sinks } = ready;
         sinks.extend([&self.records, &self.events].into_iter().flatten().map(Records::sink));
-        sinks.extend(self.event_store.as_ref().map(EventStore::sink));
+        // Pictures are made where somebody can ask for them.
+        sinks.extend(self.event_store.as_ref().map(|store| store.sink(self.web.is_some())));
         if let Some(server) = &self.rtsp {
             let sink = server.sink(&source.stem.to_string_lossy());
             info!("{}: {}", source.name, sink.url());

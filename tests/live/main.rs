@@ -10,6 +10,7 @@ mod camera;
 mod control;
 mod drawing;
 mod engine;
+mod event_pictures;
 mod events;
 mod lanes;
 mod live;
