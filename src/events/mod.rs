@@ -683,9 +683,10 @@ impl Thing {
             return None;
         }
         let event = self.tell(&open, Phase::Update, ns, regions, false);
-        let facts = |event: &Event| (event.tracks.clone(), event.stationary, event.zones.clone());
-        let is_as_told = self.said.as_ref().is_some_and(|said| facts(&said.event) == facts(&event));
-        if is_as_told && !is_elsewhere {
+        let is_as_told = |told: &Event| {
+            (&told.tracks, told.stationary, &told.zones) == (&event.tracks, event.stationary, &event.zones)
+        };
+        if !is_elsewhere && self.said.as_ref().is_some_and(|said| is_as_told(&said.event)) {
             return None;
         }
         self.said = Some(Said { ns, event: event.clone(), other_ns: None });

@@ -394,13 +394,15 @@ fn the_page_shows_the_picture_of_the_event_that_is_gone_to() {
     browser.keys(&["e"]);
     let is_shown = serde_json::json!([[false, 160, "Picture: yard, something came"], [true, 0, ""]]);
     until("it is shown", || shots() == is_shown);
-    // With its end it is the best of all.
+    // With its next line it is the best so far; that is in the same row.
     frame(sink.as_mut(), 11, vec![seen(1, 40, 0.5)], Some(picture(11)));
-    tell(sink.as_mut(), line(1, Phase::End, 11));
+    tell(sink.as_mut(), line(1, Phase::Update, 11));
     let numbers = "const canvas = document.createElement('canvas'), shot = document.querySelector('.shot'); \
                    [canvas.width, canvas.height] = [160, 120]; const context = canvas.getContext('2d'); context.drawImage(shot, 0, 0); \
                    return [...Array(10).keys()].reduce((sum, bit) => sum + (context.getImageData(16 * bit + 8, 30, 1, 1).data[0] > 128 ? 2 ** bit : 0), 0)";
     until("another is shown", || browser.run(numbers) == 11);
+    assert_eq!(browser.text("#rows li .lasts"), "goes on");
+    assert_eq!(browser.run("return document.querySelectorAll('#rows li').length"), 2);
     browser.keys(&[DOWN]);
     until("the other has none", || shots().as_array().unwrap().iter().all(|shot| shot[0] == true));
     crate::web::is_clean(&browser, &site);
