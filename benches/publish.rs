@@ -89,14 +89,21 @@ fn main() {
     let nats = brokers::nats(room(), "");
     let redis = brokers::redis(room(), "");
     let file = folder.path().join("records.jsonl");
-    let (mqtt, to_redis) = (format!("mqtt://127.0.0.1:{}", mosquitto.port), format!("redis://127.0.0.1:{}", redis.port));
+    let (mqtt, to_redis) =
+        (format!("mqtt://127.0.0.1:{}", mosquitto.port), format!("redis://127.0.0.1:{}", redis.port));
     let to_nats = format!("nats://127.0.0.1:{}?stream=bench", nats.port);
-    let receivers =
-        [("mqtt", mqtt, "a/{source}/{kind}"), ("nats", to_nats, "a.{source}.{kind}"), ("redis", to_redis, "a"), ("file", format!("file://{}", file.display()), "a")];
+    let receivers = [
+        ("mqtt", mqtt, "a/{source}/{kind}"),
+        ("nats", to_nats, "a.{source}.{kind}"),
+        ("redis", to_redis, "a"),
+        ("file", format!("file://{}", file.display()), "a"),
+    ];
 
     let board = Arc::new(Board::default());
     let publisher = Publisher::start(board.clone(), Arc::new(AtomicBool::new(false))).unwrap();
-    let sinks = || Vec::from_iter((0..CAMERAS).map(|number| format!("camera{number}")).map(|name| publisher.sink(&name, &name)));
+    let sinks = || {
+        Vec::from_iter((0..CAMERAS).map(|number| format!("camera{number}")).map(|name| publisher.sink(&name, &name)))
+    };
     // What the threads alone cost.
     let before = processor_time();
     run(sinks(), seconds.min(5));
@@ -117,8 +124,16 @@ fn main() {
         std::thread::sleep(Duration::from_millis(20));
     }
     println!("{CAMERAS} cameras, {records} records in {seconds} s, to {} receivers", board.destinations().len());
-    println!("processor: {:.2} % of one core (and {:.2} % for the threads that make the records)", 100.0 * share, 100.0 * alone);
-    println!("a sink holds its source up for {:?} (median), {:?} (99 of 100)", held[held.len() / 2], held[held.len() * 99 / 100]);
+    println!(
+        "processor: {:.2} % of one core (and {:.2} % for the threads that make the records)",
+        100.0 * share,
+        100.0 * alone
+    );
+    println!(
+        "a sink holds its source up for {:?} (median), {:?} (99 of 100)",
+        held[held.len() / 2],
+        held[held.len() * 99 / 100]
+    );
     for to in board.destinations() {
         let now = to.snapshot();
         assert_eq!((now.acknowledged, now.waiting), (records, 0), "{}: {:?}", now.name, now.last_error);

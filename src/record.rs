@@ -214,7 +214,8 @@ pub struct GapRecord {
     pub last_unix_ns: Option<u64>,
 }
 
-/// Something happened: a line of its own, where events are asked for. What lasts has a line at its start and one at its end, with one id.
+/// Something happened: a line of its own, where events are asked for. What lasts has a line at its start and one at its end, and some of what
+/// changes between, with one id.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename = "event")]
 pub struct EventRecord {
@@ -251,6 +252,14 @@ pub struct EventRecord {
     /// Where, `[xmin, ymin, xmax, ymax]`, half-open, in frame pixels.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bbox: Option<[u32; 4]>,
+    /// Of a thing: whether it stands, and the zones in which it is.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub stationary: bool,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub zones: Vec<String>,
+    /// In the store alone: the number under which the picture of the event is kept, the same in all its lines.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub picture: Option<u64>,
     /// Size of the frame, as in [`FrameRecord`].
     pub width: u32,
     pub height: u32,
@@ -290,7 +299,7 @@ pub enum EventName {
 #[serde(rename_all = "lowercase")]
 pub enum Phase {
     Start,
-    /// It goes on, and something of it is known better: its box, its tracks.
+    /// It goes on, and something of it is known better or is otherwise: its box, its tracks, whether it stands, its zones.
     Update,
     /// It is over; of what does not last the only line.
     End,
@@ -363,6 +372,17 @@ pub struct TrackRecord {
     pub first_seen_ns: u64,
     /// In pixels of the frame per second, the camera's own movement taken away.
     pub velocity: [f32; 2],
+}
+
+impl TrackRecord {
+    /// Whether it is seen in this frame, and not only before and after.
+    pub fn is_seen(&self) -> bool {
+        self.state != State::Lost
+    }
+
+    pub fn is_moving(&self) -> bool {
+        self.state == State::Active
+    }
 }
 
 impl From<&Identity> for TrackRecord {

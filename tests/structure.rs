@@ -14,7 +14,8 @@ const RULES: [(&str, &[&str]); 69] = [
     (
         "serde_json",
         &[
-            "backbone", "cli", "dialect", "discover", "evaluate", "inspect", "label", "publish", "run", "spool", "web", "zoo",
+            "backbone", "cli", "dialect", "discover", "evaluate", "inspect", "label", "publish", "run", "spool", "web",
+            "zoo",
         ],
     ),
     ("gstreamer", &["stream", "overlay.rs", "engine", "publish", "web/source.rs", "cli/doctor.rs"]),
@@ -171,8 +172,8 @@ const FLOORS: [(&str, &[&str]); 32] = [
     (
         "run",
         &[
-            "analyzer", "backbone", "bounded", "broker", "dialect", "discover", "engine", "geometry", "localize", "markup",
-            "partial", "picture", "publish", "record", "scene", "spool", "stream", "web", "zones", "zoo",
+            "analyzer", "backbone", "bounded", "broker", "dialect", "discover", "engine", "geometry", "localize",
+            "markup", "partial", "picture", "publish", "record", "scene", "spool", "stream", "web", "zones", "zoo",
         ],
     ),
 ];

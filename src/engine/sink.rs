@@ -3,6 +3,7 @@
 use crate::fault::{Kind, OfKind};
 use crate::record::{EndRecord, EventRecord, FrameRecord, StateRecord};
 use crate::stream::StreamError;
+use crate::stream::frame::Frame;
 use gstreamer as gst;
 use gstreamer_video as gst_video;
 use std::io;
@@ -32,13 +33,21 @@ pub struct Picture {
     pub duration_ns: u64,
 }
 
-/// Says of one frame after the other, as it comes, whether its picture is wanted; drawing is spared where none is.
-pub type Wish = Box<dyn FnMut() -> bool + Send>;
+impl Picture {
+    /// As a frame of this number, to be encoded.
+    pub fn into_frame(self, index: u64) -> Frame {
+        Frame::new(index, self.pts_ns, self.duration_ns, self.buffer, self.info)
+    }
+}
+
+/// Says of one frame after the other, as it comes and by its time stamp in the source (nanoseconds), whether its picture is wanted; drawing is
+/// spared where none is.
+pub type Wish = Box<dyn FnMut(u64) -> bool + Send>;
 
 /// Wants every picture while `is_watched`, and otherwise one now and then.
 pub fn wish_while(is_watched: impl Fn() -> bool + Send + 'static) -> Wish {
     let mut last = None;
-    Box::new(move || {
+    Box::new(move |_| {
         let is_wanted = is_watched() || last.is_none_or(|last: Instant| last.elapsed() >= GLANCE);
         if is_wanted {
             last = Some(Instant::now());

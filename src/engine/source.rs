@@ -158,7 +158,7 @@ impl Source<'_> {
                 Some((ticket, answer)) => (Some(ticket), Some(answer)),
                 None => (None, None),
             };
-            let wanted: Vec<bool> = self.wishes.iter_mut().map(|wish| wish()).collect();
+            let wanted: Vec<bool> = self.wishes.iter_mut().map(|wish| wish(frame.pts_ns)).collect();
             let picture = self.picture(&frame, &wanted, &is_over);
             let order = Order::frame(&frame, (layout, evidence, looked), picture, wanted, (answer, again), arrived);
             if !self.order(order) {

@@ -49,6 +49,12 @@ const KNOWN_NS: u64 = 2_000_000_000;
 const MOST: usize = 512;
 /// Tracks of one thing that are remembered.
 const TRACKS: usize = 16;
+/// What is otherwise of a thing is told after so long at the soonest, or a quarter of the time for which its event has gone on, but at most so long.
+const PAUSE_NS: u64 = 5_000_000_000;
+const LONG_PAUSE_NS: u64 = 60_000_000_000;
+/// Its box is another when it overlaps so little with the one that was told, for so long.
+const AS_TOLD: f32 = 0.5;
+const OTHER_NS: u64 = 1_000_000_000;
 
 /// A track's box in one frame, in shares of the picture.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -85,6 +91,9 @@ pub struct Event {
     pub side: Option<Side>,
     /// In shares of the picture.
     pub bbox: Option<[f32; 4]>,
+    /// Whether the thing stands, and the zones in which it is.
+    pub stationary: bool,
+    pub zones: Vec<String>,
     pub interrupted: bool,
 }
 
@@ -96,6 +105,14 @@ struct Open {
     since_ns: u64,
     /// The zone's number.
     zone: Option<usize>,
+}
+
+/// What was last told of a thing itself.
+struct Said {
+    ns: u64,
+    event: Event,
+    /// Since when its box is another.
+    other_ns: Option<u64>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -115,6 +132,7 @@ struct Thing {
     score: f32,
     being: Being,
     open: Vec<Open>,
+    said: Option<Said>,
     zones: Vec<AtZone>,
     /// When another thing was last at it.
     touched_ns: Option<u64>,
@@ -204,6 +222,11 @@ impl Events {
         self.places(moment, &mut told);
         self.note_holes(moment, calm, &mut told);
         self.lose(moment, calm, &mut told);
+        // While the whole picture is upset, boxes are not to be believed.
+        if calm.is_some() {
+            let seen = self.things.iter_mut().filter(|thing| thing.seen_ns == ns);
+            told.extend(seen.filter_map(|thing| thing.renew(&self.regions)));
+        }
         told.sort_by_key(|event| event.id);
         told
     }
@@ -551,6 +574,9 @@ impl Event {
             zone: self.zone,
             side: self.side,
             bbox: self.bbox.map(pixels),
+            stationary: self.stationary,
+            zones: self.zones,
+            picture: None,
             width: frame.width,
             height: frame.height,
             interrupted: self.interrupted,
@@ -581,8 +607,15 @@ fn of_scene(open: &Open, phase: Phase, pts_ns: u64) -> Event {
         zone: None,
         side: None,
         bbox: None,
+        stationary: false,
+        zones: Vec::new(),
         interrupted: false,
     }
+}
+
+/// Whether it is about a thing itself, and not about where it is.
+fn is_of_thing(open: &Open) -> bool {
+    matches!(open.name, EventName::Object | EventName::LeftBehind)
 }
 
 impl Thing {
@@ -594,6 +627,7 @@ impl Thing {
             score: sight.score,
             being: Being::New,
             open: Vec::new(),
+            said: None,
             zones: Vec::new(),
             touched_ns: None,
         }
@@ -628,8 +662,35 @@ impl Thing {
         told: &mut Vec<Event>,
     ) {
         let open = open(given, name, since_ns, zone);
-        told.push(self.tell(&open, Phase::Start, since_ns, regions, false));
-        self.open.push(open);
+        self.open.push(open.clone());
+        let event = self.tell(&open, Phase::Start, since_ns, regions, false);
+        if is_of_thing(&open) {
+            self.said = Some(Said { ns: self.seen_ns, event: event.clone(), other_ns: None });
+        }
+        told.push(event);
+    }
+
+    /// Tells again of the thing, just seen, where something of it is known better or is otherwise, and was not told a short while ago.
+    fn renew(&mut self, regions: &Regions) -> Option<Event> {
+        let (ns, bbox) = (self.seen_ns, self.way.last().bbox);
+        let open = self.open.iter().find(|open| is_of_thing(open))?.clone();
+        let said = self.said.as_mut()?;
+        let is_other = said.event.bbox.is_none_or(|told| overlap(&told, &bbox, 0.0) < AS_TOLD);
+        said.other_ns = said.other_ns.filter(|_| is_other).or(is_other.then_some(ns));
+        let is_elsewhere = said.other_ns.is_some_and(|since| ns.saturating_sub(since) >= OTHER_NS);
+        let pause_ns = (said.ns.saturating_sub(open.since_ns) / 4).clamp(PAUSE_NS, LONG_PAUSE_NS);
+        if ns.saturating_sub(said.ns) < pause_ns {
+            return None;
+        }
+        let event = self.tell(&open, Phase::Update, ns, regions, false);
+        let is_as_told = |told: &Event| {
+            (&told.tracks, told.stationary, &told.zones) == (&event.tracks, event.stationary, &event.zones)
+        };
+        if !is_elsewhere && self.said.as_ref().is_some_and(|said| is_as_told(&said.event)) {
+            return None;
+        }
+        self.said = Some(Said { ns, event: event.clone(), other_ns: None });
+        Some(event)
     }
 
     /// What `is_over` of what goes on; nothing ends before it began.
@@ -649,6 +710,9 @@ impl Thing {
     fn tell(&self, open: &Open, phase: Phase, pts_ns: u64, regions: &Regions, interrupted: bool) -> Event {
         let zone = open.zone.and_then(|zone| Some(regions.zones.get(zone)?.name.clone()));
         let (tracks, bbox) = (self.tracks.clone(), Some(self.way.last().bbox));
-        Event { tracks, zone, bbox, interrupted, ..of_scene(open, phase, pts_ns) }
+        let is_in = self.open.iter().filter(|open| open.name == EventName::Zone).filter_map(|open| open.zone);
+        let zones = is_in.filter_map(|zone| Some(regions.zones.get(zone)?.name.clone())).collect();
+        let stationary = self.way.rest.is_some();
+        Event { tracks, zone, bbox, stationary, zones, interrupted, ..of_scene(open, phase, pts_ns) }
     }
 }

@@ -122,7 +122,7 @@ impl Sink for FileSink {
     }
 
     fn wish(&self) -> Wish {
-        Box::new(|| true)
+        Box::new(|_| true)
     }
 
     fn take(&mut self, message: &Message) -> Result<(), SinkError> {

@@ -1,6 +1,6 @@
 //! Where finished frames go, each a plug of the engine: annotated video in one file ([`mp4`]) or in files as long as the source lives
 //! ([`mod@file`]), over RTSP ([`rtsp`]), pushed to an address ([`push`]), in a window ([`window`]), the records ([`records`]), and what
-//! happened ([`event_store`]).
+//! happened, with a picture of each ([`event_store`]).
 
 pub mod broker;
 pub mod event_store;
@@ -14,6 +14,7 @@ pub mod segments;
 pub mod window;
 
 mod encoding;
+mod event_pictures;
 
 use crate::engine::sink::{Message, Picture};
 

@@ -48,7 +48,7 @@ impl Sink for Mp4Sink {
     }
 
     fn wish(&self) -> Wish {
-        Box::new(|| true)
+        Box::new(|_| true)
     }
 
     fn take(&mut self, message: &Message) -> Result<(), SinkError> {

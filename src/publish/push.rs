@@ -77,7 +77,7 @@ impl Sink for PushSink {
     }
 
     fn wish(&self) -> Wish {
-        Box::new(|| true)
+        Box::new(|_| true)
     }
 
     fn take(&mut self, message: &Message) -> Result<(), SinkError> {

@@ -114,7 +114,7 @@ impl Sink for RecordsSink {
     }
 
     fn wish(&self) -> Wish {
-        Box::new(|| false)
+        Box::new(|_| false)
     }
 
     fn take(&mut self, message: &Message) -> Result<(), SinkError> {

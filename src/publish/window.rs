@@ -30,7 +30,7 @@ impl Sink for WindowSink {
     }
 
     fn wish(&self) -> Wish {
-        Box::new(|| true)
+        Box::new(|_| true)
     }
 
     fn take(&mut self, message: &Message) -> Result<(), SinkError> {

@@ -33,6 +33,10 @@ impl web::Events for EventReader {
         Self::before(self, seq, see).map_err(|error| error.to_string())
     }
 
+    fn picture(&self, number: u64) -> Result<Option<Vec<u8>>, String> {
+        Self::picture(self, number).map_err(|error| error.to_string())
+    }
+
     fn listen(&self, listener: Box<dyn Fn() + Send + Sync>) {
         Self::listen(self, listener);
     }

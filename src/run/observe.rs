@@ -81,7 +81,7 @@ impl Sink for Watch {
 
     fn wish(&self) -> Wish {
         let with_pictures = self.with_pictures;
-        Box::new(move || with_pictures)
+        Box::new(move |_| with_pictures)
     }
 
     fn take(&mut self, message: &Message) -> Result<(), SinkError> {

@@ -113,7 +113,8 @@ impl Setup {
     pub fn input(&self, ready: Ready, status: Arc<SourceStatus>) -> Input {
         let Ready { source, own, feed, mut sinks } = ready;
         sinks.extend([&self.records, &self.events].into_iter().flatten().map(Records::sink));
-        sinks.extend(self.event_store.as_ref().map(EventStore::sink));
+        // Pictures are made where somebody can ask for them.
+        sinks.extend(self.event_store.as_ref().map(|store| store.sink(self.web.is_some())));
         let stem = source.stem.to_string_lossy();
         sinks.extend(self.publisher.as_ref().map(|publisher| publisher.sink(&source.name, &stem)));
         if let Some(server) = &self.rtsp {

@@ -16,6 +16,8 @@ const FORMAT: gst_video::VideoFormat = gst_video::VideoFormat::Bgrx;
 #[derive(Default)]
 pub struct JpegEncoder {
     current: Option<Current>,
+    /// Pixels of the longer side of a file; of larger frames smaller pictures are made.
+    most: Option<u32>,
 }
 
 /// For frames of one layout.
@@ -36,10 +38,19 @@ impl JpegEncoder {
         make("jpegenc", "to show pictures").map(drop)
     }
 
-    /// A JPEG file of the frame in its displayed size.
+    /// Of files whose longer side is at most so many pixels.
+    pub fn within(most: u32) -> Self {
+        Self { current: None, most: Some(most) }
+    }
+
+    /// A JPEG file of the frame in its displayed size, or within the bound.
     pub fn encode(&mut self, frame: &Frame) -> Result<Vec<u8>, StreamError> {
         if self.current.as_ref().is_none_or(|current| current.info != frame.info) {
-            self.current = Some(Current::new(frame)?);
+            let (width, height) = frame.display_size();
+            let longer = u64::from(width.max(height));
+            let most = self.most.map_or(longer, |most| longer.min(most.into()));
+            let within = |side: u32| ((u64::from(side) * most / longer.max(1)) as u32).max(1);
+            self.current = Some(Current::new(frame, (within(width), within(height)))?);
         }
         let result = self.current.as_mut().map_or(Ok(None), |current| current.encode(frame));
         if let Ok(Some(file)) = result {
@@ -52,9 +63,8 @@ impl JpegEncoder {
 }
 
 impl Current {
-    fn new(frame: &Frame) -> Result<Self, StreamError> {
+    fn new(frame: &Frame, (width, height): (u32, u32)) -> Result<Self, StreamError> {
         init()?;
-        let (width, height) = frame.display_size();
         // JPEG has its own range and matrix: through RGB the colours stay right.
         let converter = Converter::new(FORMAT, (width, height), (width, height));
         let encoder = make("jpegenc", "to show pictures")?;

@@ -192,6 +192,9 @@ impl Site {
             }
             _ => {}
         }
+        if let Some(number) = path.strip_prefix("/events/").and_then(|name| name.strip_suffix(".jpg")) {
+            return self.event_picture(number).await;
+        }
         let of_source = path.strip_prefix("/sources/").and_then(|rest| rest.split_once('/'));
         let of_source = of_source.and_then(|(number, what)| Some((number.parse().ok()?, what)));
         if let Some((id, "regions")) = of_source

@@ -27,6 +27,9 @@ pub trait Events: Send + Sync {
     /// Hands over the lines before this number, the newest first, for as long as `see` asks for more.
     fn before(&self, seq: u64, see: &mut dyn FnMut(u64, &str) -> bool) -> Result<(), String>;
 
+    /// The picture of the event of this line or number, a JPEG; none where none is kept.
+    fn picture(&self, number: u64) -> Result<Option<Vec<u8>>, String>;
+
     /// Calls `listener` whenever there are more.
     fn listen(&self, listener: Box<dyn Fn() + Send + Sync>);
 }
@@ -163,6 +166,23 @@ impl Site {
                 let lines = lines.join(",");
                 let text = format!("{{\"newest\":{newest},\"has_more\":{has_more},\"events\":[{lines}]}}");
                 answer(StatusCode::OK, JSON, text)
+            }
+            Err(why) => answer(StatusCode::INTERNAL_SERVER_ERROR, TEXT, redact(&why)),
+        }
+    }
+
+    /// The picture of the event that `number` is of.
+    pub async fn event_picture(&self, text: &str) -> Answer {
+        let number = match number::<u64>("event", text) {
+            Ok(number) => number,
+            Err(why) => return answer(StatusCode::BAD_REQUEST, TEXT, why + "\n"),
+        };
+        let events = self.kept.get().map(|kept| kept.events.clone());
+        match blocking(move || events.map_or(Ok(None), |events| events.picture(number))).await {
+            Ok(Some(jpeg)) => answer(StatusCode::OK, "image/jpeg", jpeg),
+            Ok(None) => {
+                let why = "There is no picture of this event, or no longer: lines in /events.json say by picture where there is.\n";
+                answer(StatusCode::NOT_FOUND, TEXT, why)
             }
             Err(why) => answer(StatusCode::INTERNAL_SERVER_ERROR, TEXT, redact(&why)),
         }

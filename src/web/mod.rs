@@ -5,7 +5,7 @@
 //!                               ├► objects of each second ───────────────────┐
 //!                               └► records, to whoever follows ─► /records   ├► /sources, /metrics, /readyz
 //! status board ──────────────────────────────────────────────────────────────┘
-//! Events, which the run implements ─► /events, /events.json
+//! Events, which the run implements ─► /events, /events.json, /events/N.jpg
 //! POST, PUT, DELETE ─► guard: host, origin, token ─► body ─► Control, which the run implements
 //! ```
 //!

@@ -2,7 +2,6 @@
 
 use crate::engine::sink::{Message, Picture, Sink, SinkError, Wish, wish_while};
 use crate::record::{EndRecord, FrameRecord, StateRecord};
-use crate::stream::frame::Frame;
 use crate::stream::jpeg::JpegEncoder;
 use crate::stream::redact;
 use hyper::body::Bytes;
@@ -90,19 +89,7 @@ impl Source {
         let interval = self.interval;
         let encode = move || {
             let begun = Instant::now();
-            let frame = Frame {
-                shortfall: None,
-                index: record.frame,
-                pts_ns: picture.pts_ns,
-                duration_ns: picture.duration_ns,
-                buffer: picture.buffer,
-                info: picture.info,
-                file: None,
-                native: None,
-                captured_unix_ns: None,
-                capture: None,
-            };
-            let result = jpeg.encoder.encode(&frame);
+            let result = jpeg.encoder.encode(&picture.into_frame(record.frame));
             jpeg.next = Some(begun + interval.max(begun.elapsed() * ENCODING_SHARE));
             let shown = Shown { jpeg: result.map_err(|error| error.to_string())?.into(), record };
             jpeg.last = Some(shown.clone());

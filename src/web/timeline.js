@@ -45,7 +45,18 @@ class Happening {
     set(".lasts", isOpen ? "goes on" : line.interrupted ? `${span(lasted)}, interrupted` : lasted > 0 ? span(lasted) : "");
     this.element.dataset.event = line.event;
     this.element.classList.toggle("open", isOpen);
+    this.element.classList.toggle("pictured", line.picture !== undefined);
     if (chosen === this) this.mark();
+  }
+
+  /** Its best picture; of another line of the same event it may be another. */
+  picture() {
+    const shot = this.element.querySelector("img"), { picture, seq, source, width, height } = this.line;
+    shot.hidden = chosen !== this || picture === undefined;
+    if (shot.hidden) return;
+    [shot.width, shot.height, shot.alt] = [width, height, `Picture: ${source}, ${this.said}`];
+    shot.onerror = () => { shot.hidden = true; };
+    shot.src = `events/${seq}.jpg`;
   }
 
   tile() {
@@ -54,14 +65,17 @@ class Happening {
 
   choose() {
     for (const other of [chosen, this]) other?.element.setAttribute("aria-selected", String(other === this));
-    if (chosen) chosen.element.tabIndex = -1;
-    this.element.tabIndex = 0;
+    const last = chosen;
     chosen = this;
+    if (last) last.element.tabIndex = -1;
+    this.element.tabIndex = 0;
+    last?.picture();
     this.mark();
   }
 
-  /** Shows where it is, in the picture of now: only as long as that may still be so. */
+  /** Shows its picture, and where it is in the picture of now: only as long as that may still be so. */
   mark() {
+    this.picture();
     for (const tile of tiles) tile.mark(null);
     const { bbox, width, height, phase, pts_ns, since_ns } = this.line;
     const ended = this.begun && Number(this.begun) + (pts_ns - since_ns) / 1e6;

@@ -64,7 +64,9 @@ fn nothing_is_lost(what: &str, file: &[Value], arrived: &[Value]) {
     let is_told = |line: &Value| {
         gaps.iter().any(|gap| {
             let frame = line["frame"].as_u64();
-            gap["source"] == line["source"] && gap["first_frame"].as_u64() <= frame && frame <= gap["last_frame"].as_u64()
+            gap["source"] == line["source"]
+                && gap["first_frame"].as_u64() <= frame
+                && frame <= gap["last_frame"].as_u64()
         })
     };
     let lost = Vec::from_iter(file.iter().filter(|line| !seen.contains(&name(line)) && !is_told(line)));
@@ -77,7 +79,8 @@ fn lines_of(path: &Path) -> Vec<Value> {
 
 /// Everything in a stream of Redis, in its order.
 fn redis_holds(port: u16, stream: &str) -> Vec<Value> {
-    let asked = debian("redis-cli").args(["-p", &port.to_string(), "--json", "XRANGE", stream, "-", "+"]).output().unwrap();
+    let asked =
+        debian("redis-cli").args(["-p", &port.to_string(), "--json", "XRANGE", stream, "-", "+"]).output().unwrap();
     let all: Vec<(String, Vec<String>)> = serde_json::from_slice(&asked.stdout).unwrap();
     let body = |fields: &Vec<String>| {
         let pair = fields.chunks(2).find(|pair| pair[0] == "body").unwrap();
@@ -140,7 +143,9 @@ fn nothing_is_lost_while_brokers_are_killed_the_network_is_cut_and_the_program_t
     until("everything is delivered", || {
         let now = all();
         let of = |name: &str| now.as_array().unwrap().iter().find(|to| to["name"] == name).unwrap().clone();
-        ["house", "store", "file"].iter().all(|name| of(name)["state"] == "delivering" && of(name)["waiting"].as_u64() < Some(5))
+        ["house", "store", "file"]
+            .iter()
+            .all(|name| of(name)["state"] == "delivering" && of(name)["waiting"].as_u64() < Some(5))
     });
     let away = all()[3].clone();
     assert_eq!((&away["state"], away["acknowledged"].as_u64()), (&"failing".into(), Some(0)));
@@ -148,7 +153,10 @@ fn nothing_is_lost_while_brokers_are_killed_the_network_is_cut_and_the_program_t
     let ready: Value = serde_json::from_str(&page_of(page, "/readyz").1).unwrap();
     assert_eq!((&ready["ready"], &ready["destinations"][3]["name"]), (&true.into(), &"away".into()));
     let metrics = page_of(page, "/metrics").1;
-    for said in ["mostream_publish_state{destination=\"away\",state=\"failing\"} 1", "mostream_publish_wait_seconds_bucket{destination=\"store\",le=\"+Inf\"}"] {
+    for said in [
+        "mostream_publish_state{destination=\"away\",state=\"failing\"} 1",
+        "mostream_publish_wait_seconds_bucket{destination=\"store\",le=\"+Inf\"}",
+    ] {
         assert!(metrics.contains(said), "{said}: {metrics}");
     }
     let said = end(child);
@@ -179,9 +187,14 @@ fn what_is_more_than_may_wait_becomes_a_gap_and_a_reload_brings_and_ends_receive
     let at = |name: &str| folder.path().join(name);
     let nobody = free_port();
     let page = free_port();
-    let head = format!("records = \"r.jsonl\"\nweb = \"127.0.0.1:{page}\"\nno-scene = true\nsize = \"64x48\"\nexact = true\nmasks = true\n");
+    let head = format!(
+        "records = \"r.jsonl\"\nweb = \"127.0.0.1:{page}\"\nno-scene = true\nsize = \"64x48\"\nexact = true\nmasks = true\n"
+    );
     let away = format!("[[publish]]\nname = \"store\"\nto = \"redis://127.0.0.1:{nobody}\"\nspool-size = \"1MiB\"\n");
-    let file = format!("[[publish]]\nname = \"file\"\nto = \"file://{}\"\nsources = [\"yard\"]\nkinds = [\"frame\"]\nevery = 5\n", at("sent.jsonl").display());
+    let file = format!(
+        "[[publish]]\nname = \"file\"\nto = \"file://{}\"\nsources = [\"yard\"]\nkinds = [\"frame\"]\nevery = 5\n",
+        at("sent.jsonl").display()
+    );
     let child = start(folder.path(), &format!("{head}{away}{}", sources()));
     let destinations = || serde_json::from_str::<Value>(&page_of(page, "/sources").1).unwrap()["destinations"].clone();
     until("more waits than may", || destinations()[0]["lost"]["bound"].as_u64() > Some(0));
@@ -201,7 +214,10 @@ fn what_is_more_than_may_wait_becomes_a_gap_and_a_reload_brings_and_ends_receive
     end(child);
     // The next run finds the receiver there.
     let redis = brokers::redis(tempfile::tempdir().unwrap(), "");
-    let child = start(folder.path(), &format!("{head}{}{}", away.replace(&nobody.to_string(), &redis.port.to_string()), sources()));
+    let child = start(
+        folder.path(),
+        &format!("{head}{}{}", away.replace(&nobody.to_string(), &redis.port.to_string()), sources()),
+    );
     until("all has arrived", || {
         let now = destinations()[0].clone();
         now["acknowledged"].as_u64() > Some(100) && now["waiting"].as_u64() < Some(5)
@@ -229,7 +245,11 @@ fn what_is_wrong_with_a_receiver_is_told_with_its_line() {
         ("to = \"mqtt://broker\"\ncert = \"a.pem\"\n", 1, &["cert", "key"]),
         ("to = \"mqtt://broker\"\ncolour = 1\n", 1, &["colour"]),
         ("to = \"mqtt://broker\"\ncredentials = \"none.secret\"\n", 1, &["credentials", "none.secret"]),
-        ("to = \"mqtt://broker\"\nname = \"a\"\n[[publish]]\nto = \"mqtt://broker\"\nname = \"a\"\n", 4, &["name", "another"]),
+        (
+            "to = \"mqtt://broker\"\nname = \"a\"\n[[publish]]\nto = \"mqtt://broker\"\nname = \"a\"\n",
+            4,
+            &["name", "another"],
+        ),
         ("name = \"a\"\n", 1, &["to"]),
     ] {
         std::fs::write(folder.path().join("run.toml"), format!("[[publish]]\n{table}{source}")).unwrap();
@@ -242,8 +262,14 @@ fn what_is_wrong_with_a_receiver_is_told_with_its_line() {
     }
     // Who is not there is told by a check that connects.
     let broker = free_port();
-    std::fs::write(folder.path().join("run.toml"), format!("[[publish]]\nto = \"mqtt://127.0.0.1:{broker}\"\n{source}")).unwrap();
-    let check = |more: &[&str]| outcome(&mostream(folder.path(), &[&["config", "check", "run.toml"], more].concat()).output().unwrap());
+    std::fs::write(
+        folder.path().join("run.toml"),
+        format!("[[publish]]\nto = \"mqtt://127.0.0.1:{broker}\"\n{source}"),
+    )
+    .unwrap();
+    let check = |more: &[&str]| {
+        outcome(&mostream(folder.path(), &[&["config", "check", "run.toml"], more].concat()).output().unwrap())
+    };
     assert_eq!(check(&[]).0, Some(0), "{}", check(&[]).1);
     let (code, said) = check(&["--connect"]);
     assert!(code != Some(0) && said.contains("run.toml:1: ") && said.contains(&broker.to_string()), "{said}");

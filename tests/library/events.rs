@@ -231,3 +231,69 @@ fn nothing_is_told_before_the_scene_is_known_and_what_goes_on_at_the_end_is_brok
     let cut = lasting(&told(Regions::default(), 9.0, &[&walker(0.8)], as_it_is));
     assert!(matches!(cut[..], [(Object, None, _, None)]), "{cut:?}");
 }
+
+/// What is told between the start and the end, each with the second in which it was.
+fn updates(told: &[Event]) -> Vec<(f32, &Event)> {
+    let updates = told.iter().filter(|event| event.phase == Phase::Update);
+    updates.map(|event| (event.pts_ns as f32 / 1e9, event)).collect()
+}
+
+#[test]
+fn of_who_goes_on_walking_it_is_told_now_and_then_where_he_is() {
+    let slow = |time: f32| {
+        let foot = 0.02 * (time - 5.0);
+        (-0.04..1.04).contains(&foot).then(|| at([foot, 0.8], [0.1, 0.3]))
+    };
+    let told = told(yard(), 60.0, &[&slow], as_it_is);
+    let of_thing = told.iter().find(|event| event.name == Object).unwrap();
+    let updates = updates(&told);
+    assert!((3..10).contains(&updates.len()), "{updates:?}");
+    for (time, update) in &updates {
+        assert_eq!((update.id, update.name, update.since_ns), (of_thing.id, Object, of_thing.since_ns));
+        let (is, was) = (update.bbox.unwrap(), slow(*time).unwrap());
+        assert!(is.iter().zip(was).all(|(is, was)| (is - was).abs() < 0.01), "{update:?}, not {was:?}");
+        // In the yard from second 20 on, to 35.
+        let is_in = (20.5..34.5).contains(time);
+        assert!(
+            is_in == (update.zones == ["yard"]) || (time - 20.0).abs().min((time - 35.0).abs()) < 0.5,
+            "{update:?}"
+        );
+        assert!(!update.stationary, "{update:?}");
+    }
+    let times: Vec<f32> = updates.iter().map(|(time, _)| *time).collect();
+    assert!(times.windows(2).all(|pair| pair[1] - pair[0] >= 5.0), "{times:?}");
+}
+
+#[test]
+fn of_who_stands_there_unchanged_nothing_more_is_told_and_of_his_next_track_once() {
+    let way = |time: f32| {
+        let foot = 0.32f32.min(0.1 * (time - 5.0) + 0.02);
+        let noise = 0.003 * (31.0 * time).sin();
+        (time >= 5.0).then(|| at([foot + noise, 0.4], [0.1 + noise, 0.3]))
+    };
+    let [first, second] =
+        [0.0..30.0, 30.0..90.0].map(|when| move |time: f32| way(time).filter(|_| when.contains(&time)));
+    let told = told(Regions::default(), 90.0, &[&first, &second], as_it_is);
+    let updates = updates(&told);
+    let said: Vec<(bool, &[u64])> =
+        updates.iter().map(|(_, update)| (update.stationary, update.tracks.as_slice())).collect();
+    // He stopped at second 8, and has another track from second 30 on.
+    assert_eq!(said, [(true, &[1][..]), (true, &[1, 2])], "{updates:?}");
+    assert!((8.0..13.0).contains(&updates[0].0) && (30.0..31.0).contains(&updates[1].0), "{updates:?}");
+}
+
+#[test]
+fn whose_box_is_another_again_and_again_is_told_of_the_more_rarely_the_longer_that_lasts() {
+    let way = |time: f32| {
+        let foot = 0.5f32.min(0.1 * (time - 5.0) + 0.02);
+        let height = if time % 4.0 < 2.0 { 0.3 } else { 0.1 };
+        (time >= 5.0).then(|| at([foot, 0.6], [0.1, height]))
+    };
+    let told = told(Regions::default(), 305.0, &[&way], as_it_is);
+    assert_eq!(lasting(&told).iter().filter(|event| event.0 == Object).count(), 1, "{:?}", lasting(&told));
+    let times: Vec<f32> = updates(&told).iter().map(|(time, _)| *time).collect();
+    // Every five seconds would be sixty times.
+    assert!((8..20).contains(&times.len()), "{times:?}");
+    let pauses: Vec<f32> = times.windows(2).map(|pair| pair[1] - pair[0]).collect();
+    assert!(pauses.iter().all(|pause| (5.0..70.0).contains(pause)) && *pauses.last().unwrap() > 40.0, "{pauses:?}");
+}

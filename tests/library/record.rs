@@ -152,6 +152,9 @@ fn events_keep_to_the_schema_and_look_like_no_frame_and_no_state() {
         zone: None,
         side: None,
         bbox: None,
+        stationary: false,
+        zones: Vec::new(),
+        picture: None,
         width: 640,
         height: 480,
         interrupted: false,
@@ -163,6 +166,9 @@ fn events_keep_to_the_schema_and_look_like_no_frame_and_no_state() {
         zone: Some("door".into()),
         side: Some(Side::Left),
         bbox: Some([1, 2, 3, 4]),
+        stationary: true,
+        zones: vec!["drive".into()],
+        picture: Some(8),
         interrupted: true,
         ..event.clone()
     };
@@ -181,6 +187,9 @@ fn events_keep_to_the_schema_and_look_like_no_frame_and_no_state() {
         ("side", json!("up")),
         ("width", json!(0)),
         ("bbox", json!([1, 2, 3])),
+        ("stationary", json!("yes")),
+        ("zones", json!([""])),
+        ("picture", json!(0)),
         ("more", json!(1)),
     ] {
         let mut other = line.clone();

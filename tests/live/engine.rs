@@ -53,7 +53,7 @@ impl Sink for Records {
     }
 
     fn wish(&self) -> Wish {
-        Box::new(|| false)
+        Box::new(|_| false)
     }
 
     fn take(&mut self, message: &Message) -> Result<(), SinkError> {
@@ -453,7 +453,7 @@ impl Sink for Kept {
 
     fn wish(&self) -> Wish {
         let (mut asked, one_in) = (0, self.wants_one_in);
-        Box::new(move || {
+        Box::new(move |_| {
             asked += 1;
             one_in.is_some_and(|one_in| (asked - 1) % one_in == 0)
         })

@@ -17,16 +17,16 @@ use std::process::Stdio;
 use std::sync::Arc;
 use std::thread;
 
-fn open(file: &Path) -> EventStore {
+pub fn open(file: &Path) -> EventStore {
     EventStore::open(Some(file)).unwrap()
 }
 
 fn put(store: &EventStore, line: EventRecord) {
-    store.sink().take(&Message::Event(Arc::new(line))).unwrap();
+    store.sink(false).take(&Message::Event(Arc::new(line))).unwrap();
 }
 
 /// All lines, the oldest first.
-fn lines(reader: &EventReader) -> Vec<EventRecord> {
+pub fn lines(reader: &EventReader) -> Vec<EventRecord> {
     let mut lines = Vec::new();
     let mut see = |seq, line: &str| {
         let line: EventRecord = serde_json::from_value(strict_line(line).unwrap()).unwrap();
@@ -159,7 +159,7 @@ fn lines_are_bounded_and_so_is_the_file() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("events.redb");
     let store = open(&file);
-    let mut sink = store.sink();
+    let mut sink = store.sink(false);
     let mut put = |ids: std::ops::Range<u64>| {
         for id in ids {
             sink.take(&Message::Event(Arc::new(event("yard", id, EventName::Line, Phase::End)))).unwrap();
@@ -241,7 +241,7 @@ fn where_the_file_cannot_be_had_memory_has_to_do() {
 }
 
 /// A page that shows a store in memory.
-fn site() -> (Site, EventStore) {
+pub fn site() -> (Site, EventStore) {
     let store = EventStore::open(None).unwrap();
     let site = Site::open(&["yard"], None, Options::default());
     site.server.tell(Arc::new(store.reader()));

@@ -133,7 +133,7 @@ impl Sink for Kept {
     }
 
     fn wish(&self) -> Wish {
-        Box::new(|| false)
+        Box::new(|_| false)
     }
 
     fn take(&mut self, message: &Message) -> Result<(), SinkError> {

@@ -11,6 +11,7 @@ mod control;
 mod dashboards;
 mod drawing;
 mod engine;
+mod event_pictures;
 mod events;
 mod lanes;
 mod live;

@@ -224,7 +224,7 @@ fn pictures_are_wanted_while_somebody_looks_and_else_now_and_then() {
     let board = Arc::new(Board::default());
     let server = Server::start(local(0), board.clone(), None, Options::default()).unwrap();
     let mut wish = server.sink(&board.enter("door".into())).wish();
-    let mut wanted = || (0..100).filter(|_| wish()).count();
+    let mut wanted = || (0..100).filter(|at| wish(*at)).count();
     assert!((1..50).contains(&wanted()), "one for who comes first");
     assert_eq!(get(&format!("http://{}/sources", server.addr()), &[]).0, 200);
     assert!(wanted() < 50, "this is not to look");

@@ -255,7 +255,7 @@ impl Sink for Meter {
     }
 
     fn wish(&self) -> Wish {
-        Box::new(|| false)
+        Box::new(|_| false)
     }
 
     fn take(&mut self, message: &Message) -> Result<(), SinkError> {

@@ -372,7 +372,7 @@ impl Sink for PublishSink {
     }
 
     fn wish(&self) -> Wish {
-        Box::new(|| false)
+        Box::new(|_| false)
     }
 
     /// What a disk does not take becomes a gap, and is no error here: the next one is to be tried at once.

@@ -49,7 +49,8 @@ impl Destination {
         let topic = order.choice.topic.clone();
         let tell = move |gap: &Gap| letter_of(gap, topic.as_ref());
         let spool = Spool::open(&order.folder, order.bounds, Box::new(tell))?;
-        let status = Arc::new(DestinationStatus::new(order.name.clone(), broker::shown(&order.target.url), order.bounds.bytes));
+        let status =
+            Arc::new(DestinationStatus::new(order.name.clone(), broker::shown(&order.target.url), order.bounds.bytes));
         let destination =
             Self { spool: Mutex::new(spool), wake: Notify::new(), closing: watch::Sender::new(None), status, order };
         destination.tell_depth();
