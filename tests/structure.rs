@@ -5,7 +5,7 @@
 use std::path::{Path, PathBuf};
 
 /// A crate, and the files and folders of `src` that may name it.
-const RULES: [(&str, &[&str]); 69] = [
+const RULES: [(&str, &[&str]); 67] = [
     ("serde", &[""]),
     ("jiff", &["broker/webhook.rs", "dialect", "zones/schedule.rs"]),
     ("pathfinding", &["assign.rs"]),

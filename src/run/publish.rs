@@ -56,7 +56,7 @@ pub struct PublishSpec {
 
 /// An hour of 8 sources with 25 records a second of 1.4 KiB.
 const SPOOL_SIZE: u64 = 1 << 30;
-const LEAST_SPOOL: u64 = 1 << 20;
+const LEAST_SPOOL: u64 = 256 << 10;
 
 /// The receivers of a spec.
 pub(super) fn orders(shared: &Shared) -> Result<Vec<Order>, SpecError> {
@@ -118,7 +118,7 @@ impl PublishSpec {
         };
         let size = self.spool_size.unwrap_or(SPOOL_SIZE);
         if size < LEAST_SPOOL {
-            return Err(format!("spool-size: expected 1MiB or more, not {size} bytes"));
+            return Err(format!("spool-size: expected 256KiB or more, not {size} bytes"));
         }
         Ok(Order {
             name,
@@ -175,6 +175,9 @@ fn usual_topic(scheme: &str) -> Option<&'static str> {
 /// What they need is there.
 pub(super) fn check(orders: &[Order], faults: &mut Faults) {
     for (number, order) in orders.iter().enumerate() {
+        let client = crate::broker::open(&order.target)
+            .map_err(|why| RunError::Usage(format!("publish {}: to: {why}", number + 1)));
+        faults.note(place(number), client);
         let Target { credentials, ca, cert, key, secret, .. } = &order.target;
         for (what, file) in [("credentials", credentials), ("ca", ca), ("cert", cert), ("key", key), ("secret", secret)]
         {

@@ -313,7 +313,7 @@ fn unfitting<T: DeserializeOwned>(key: &str, tables: &[Value]) -> Option<SpecErr
             others.remove(key);
             fault(&others).as_ref() != Some(&why)
         };
-        let is_named = why.contains("missing") || why.contains("unknown");
+        let is_named = why.contains("missing") || why.contains("unknown field");
         let of_key = table.keys().filter(|_| !is_named).find(|key| without(key));
         Some(of_key.map_or_else(|| why.clone(), |key| format!("{key}: {why}")))
     };

@@ -8,6 +8,7 @@ use crate::support::proxy::{Network, Proxy};
 use crate::support::site::get;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::TcpStream;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
@@ -32,12 +33,13 @@ fn end(child: Child) -> String {
     signal(&child, "TERM");
     let ended = child.wait_with_output().unwrap();
     let (code, said) = outcome(&ended);
-    assert_eq!(code, Some(0), "{said}");
+    assert_eq!(code, Some(130), "{said}");
     said
 }
 
-/// What the page of a run says.
+/// What the page of a run says, once it is there.
 fn page_of(port: u16, path: &str) -> (u16, String) {
+    until("the page is there", || TcpStream::connect(("127.0.0.1", port)).is_ok());
     get(&format!("http://127.0.0.1:{port}{path}"), &[])
 }
 
@@ -61,12 +63,12 @@ fn nothing_is_lost(what: &str, file: &[Value], arrived: &[Value]) {
         }
     }
     seen.extend(arrived.iter().map(name));
+    // What was put down is a little later than it was.
+    let late = 2_000_000_000;
     let is_told = |line: &Value| {
-        gaps.iter().any(|gap| {
-            let frame = line["frame"].as_u64();
-            gap["source"] == line["source"]
-                && gap["first_frame"].as_u64() <= frame
-                && frame <= gap["last_frame"].as_u64()
+        gaps.iter().filter(|gap| gap["source"] == line["source"]).any(|gap| match line["frame"].as_u64() {
+            Some(frame) => gap["first_frame"].as_u64() <= Some(frame) && Some(frame) <= gap["last_frame"].as_u64(),
+            None => gap["first_unix_ns"].as_u64() <= line["at_unix_ns"].as_u64().map(|at| at + late),
         })
     };
     let lost = Vec::from_iter(file.iter().filter(|line| !seen.contains(&name(line)) && !is_told(line)));
@@ -190,7 +192,7 @@ fn what_is_more_than_may_wait_becomes_a_gap_and_a_reload_brings_and_ends_receive
     let head = format!(
         "records = \"r.jsonl\"\nweb = \"127.0.0.1:{page}\"\nno-scene = true\nsize = \"64x48\"\nexact = true\nmasks = true\n"
     );
-    let away = format!("[[publish]]\nname = \"store\"\nto = \"redis://127.0.0.1:{nobody}\"\nspool-size = \"1MiB\"\n");
+    let away = format!("[[publish]]\nname = \"store\"\nto = \"redis://127.0.0.1:{nobody}\"\nspool-size = \"256KiB\"\n");
     let file = format!(
         "[[publish]]\nname = \"file\"\nto = \"file://{}\"\nsources = [\"yard\"]\nkinds = [\"frame\"]\nevery = 5\n",
         at("sent.jsonl").display()
@@ -198,7 +200,7 @@ fn what_is_more_than_may_wait_becomes_a_gap_and_a_reload_brings_and_ends_receive
     let child = start(folder.path(), &format!("{head}{away}{}", sources()));
     let destinations = || serde_json::from_str::<Value>(&page_of(page, "/sources").1).unwrap()["destinations"].clone();
     until("more waits than may", || destinations()[0]["lost"]["bound"].as_u64() > Some(0));
-    assert!(destinations()[0]["waiting_bytes"].as_u64() < Some(1_200_000));
+    assert!(destinations()[0]["waiting_bytes"].as_u64() < Some(400_000));
     // Another receiver, while the first stays as it is.
     let before = destinations()[0]["errors"].as_u64();
     std::fs::write(at("run.toml"), format!("{head}{away}{file}{}", sources())).unwrap();

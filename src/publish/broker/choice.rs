@@ -162,6 +162,18 @@ fn things(objects: &[ObjectRecord]) -> u64 {
 }
 
 impl Choice {
+    /// Where gaps of this source go: who reads another system's words finds none among them, but below them where the topic says nothing of the
+    /// kind.
+    pub fn gap_topic(&self, source: &str) -> String {
+        let Some(topic) = &self.topic else { return String::new() };
+        let of_all = topic.of(source, RecordKind::Gap);
+        if self.dialect == Dialect::Mostream || topic.pattern.contains("{kind}") {
+            return of_all;
+        }
+        let between = topic.pattern.chars().find(|c| "/.:".contains(*c)).unwrap_or('.');
+        format!("{of_all}{between}gap")
+    }
+
     /// The letters that a record comes to; none where the dialect has no words for it. `id` is the record's, `in_topics` the source's name there.
     pub fn letters(
         &self,
@@ -200,16 +212,8 @@ pub fn record_of(message: &Message) -> Record<'_> {
 }
 
 impl Topic {
-    /// Where it says nothing of the kind, gaps get a topic below it.
-    pub fn of(&self, source: &str, kind: RecordKind) -> String {
-        let topic = self.pattern.replace("{source}", &plain(source)).replace("{kind}", kind.name());
-        match kind {
-            RecordKind::Gap if !self.pattern.contains("{kind}") => {
-                let between = self.pattern.chars().find(|c| "/.:".contains(*c)).unwrap_or('.');
-                format!("{topic}{between}gap")
-            }
-            _ => topic,
-        }
+    fn of(&self, source: &str, kind: RecordKind) -> String {
+        self.pattern.replace("{source}", &plain(source)).replace("{kind}", kind.name())
     }
 }
 

@@ -46,8 +46,8 @@ struct Destination {
 
 impl Destination {
     fn open(order: Order) -> Result<Self, SpoolError> {
-        let topic = order.choice.topic.clone();
-        let tell = move |gap: &Gap| letter_of(gap, topic.as_ref());
+        let choice = order.choice.clone();
+        let tell = move |gap: &Gap| letter_of(gap, choice.gap_topic(&gap.source));
         let spool = Spool::open(&order.folder, order.bounds, Box::new(tell))?;
         let status =
             Arc::new(DestinationStatus::new(order.name.clone(), broker::shown(&order.target.url), order.bounds.bytes));
@@ -79,7 +79,7 @@ fn unix_ns() -> u64 {
 }
 
 /// A gap in the record's own words: no other dialect has any.
-fn letter_of(gap: &Gap, topic: Option<&Topic>) -> Letter {
+fn letter_of(gap: &Gap, topic: String) -> Letter {
     let at = |unix_ns: u64| Some(unix_ns).filter(|at| *at > 0);
     let record = GapRecord {
         version: VERSION,
@@ -94,7 +94,7 @@ fn letter_of(gap: &Gap, topic: Option<&Topic>) -> Letter {
     };
     let Gap { run, source, lost, first_unix_ns, last_unix_ns, .. } = gap;
     Letter {
-        topic: topic.map_or_else(String::new, |topic| topic.of(source, RecordKind::Gap)),
+        topic,
         source: source.clone(),
         id: format!("{run}/{source}/gap/{}/{first_unix_ns}-{last_unix_ns}/{lost}", gap.cause.name()),
         content_type: "application/json".into(),
