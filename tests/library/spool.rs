@@ -14,6 +14,7 @@ fn letter(source: usize, number: u64, bytes: usize) -> Letter {
         source: format!("s{source}"),
         id: format!("s{source}/{number}"),
         content_type: "text/plain".into(),
+        retain: false,
         headers: vec![("a".into(), "ü\"\n".into())],
         body: vec![number as u8; bytes],
     }
@@ -29,6 +30,7 @@ fn open(folder: &Path, bounds: Bounds) -> Spool {
         source: gap.source.clone(),
         id: serde_json::to_string(gap).unwrap(),
         content_type: "application/json".into(),
+        retain: false,
         headers: Vec::new(),
         body: serde_json::to_vec(gap).unwrap(),
     };

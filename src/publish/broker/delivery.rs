@@ -9,6 +9,7 @@ use crate::engine::status::Board;
 use crate::spool::{Cause, Gap, Mark};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::sync_channel;
 use std::sync::{Arc, PoisonError, RwLock, RwLockWriteGuard};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -20,6 +21,9 @@ use tracing::{error, warn};
 /// Letters that are handed over at once, and about how many bytes.
 const BATCH: usize = 256;
 const BATCH_BYTES: usize = 1 << 20;
+/// From one delivery to the next, where not more waits than one takes: what comes meanwhile goes together. Each delivery costs the same, and
+/// wakes the broker.
+const GATHER: Duration = Duration::from_millis(8);
 /// The pause before the second try, doubled before each further one, up to the longest.
 const PAUSE: Duration = Duration::from_millis(250);
 const LONGEST_PAUSE: Duration = Duration::from_secs(8);
@@ -121,7 +125,7 @@ impl Publisher {
         for running in &all {
             running.destination.closing.send_replace(Some(LINGER));
         }
-        let (done, is_done) = crossbeam_channel::bounded(all.len());
+        let (done, is_done) = sync_channel(all.len());
         self.runtime.spawn(async move {
             for Running { destination, delivery } in all {
                 delivery.await.ok();
@@ -213,6 +217,7 @@ impl Delivery {
         let mut closing = self.destination.closing.subscribe();
         let mut deadline = None;
         let mut looked = Instant::now();
+        let mut due = Tick::now();
         loop {
             if let Some(linger) = *closing.borrow_and_update() {
                 deadline.get_or_insert_with(|| Tick::now() + linger);
@@ -221,6 +226,9 @@ impl Delivery {
                 looked = Instant::now();
                 self.destination.spool().trim(unix_ns());
                 self.destination.tell_depth();
+            }
+            if deadline.is_none() {
+                tokio::time::sleep_until(due).await;
             }
             let next = self.destination.spool().next(BATCH, BATCH_BYTES);
             let letters = next.unwrap_or_else(|error| {
@@ -238,6 +246,7 @@ impl Delivery {
                 }
                 continue;
             }
+            due = if letters.len() < BATCH { Tick::now() + GATHER } else { Tick::now() };
             let delivered = match deadline {
                 None => tokio::select! {
                     delivered = self.client.deliver(&letters) => Some(delivered),
