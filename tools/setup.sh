@@ -51,15 +51,15 @@ if ((${#missing[@]})); then
     [[ -t 0 ]] || root=(sudo -n) # nobody is there to type a password
     "${root[@]}" true 2>/dev/null || fail "this needs root; run: apt-get update && apt-get install -y --no-install-recommends ${missing[*]}"
   fi
-  # The tests want promtool alone: the system is to start no Prometheus.
-  unit=/etc/systemd/system/prometheus.service
-  [[ " ${missing[*]} " != *" prometheus "* || -e $unit || -L $unit ]] || "${root[@]}" ln -s /dev/null "$unit"
   log=$(mktemp)
   trap 'rm -f "$log"' EXIT
-  # Tests start brokers of their own: the system is to start none.
-  for service in mosquitto nats-server redis-server; do
-    unit=/etc/systemd/system/$service.service
-    [[ " ${missing[*]} " != *" $service "* || -e $unit || -L $unit ]] || "${root[@]}" ln -s /dev/null "$unit"
+  # Tests start brokers of their own, and want promtool alone: the system is to start none of these.
+  units=/etc/systemd/system
+  for service in mosquitto nats-server redis-server prometheus; do
+    if [[ " ${missing[*]} " == *" $service "* && ! -e $units/$service.service && ! -L $units/$service.service ]]; then
+      "${root[@]}" mkdir -p "$units"
+      "${root[@]}" ln -s /dev/null "$units/$service.service"
+    fi
   done
   apt() { "${root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -q -y "$@" >>"$log" 2>&1; }
   if ! { apt update && apt install --no-install-recommends "${missing[@]}"; }; then
