@@ -27,7 +27,7 @@ const RULES: [(&str, &[&str]); 67] = [
     ("ort", &["backbone/session.rs", "backbone/library.rs", "backbone/provider.rs", "backbone/memory.rs"]),
     ("half", &["backbone"]),
     ("prost", &["backbone/onnx.rs", "backbone/onnx", "dialect/savant.rs"]),
-    ("safetensors", &["backbone/checkpoint.rs"]),
+    ("safetensors", &["backbone/checkpoint.rs", "backbone/random.rs"]),
     ("zip", &["backbone/pickle.rs"]),
     ("libc", &["backbone/by_shape.rs"]),
     ("libloading", &["backbone/library.rs", "backbone/tensorrt.rs"]),

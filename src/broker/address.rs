@@ -12,8 +12,11 @@ pub struct Address {
     options: Vec<(String, String)>,
 }
 
-/// Of an address only what everybody may see: its scheme and its hosts.
+/// Of an address only what everybody may see: its scheme and its hosts; of a file all.
 pub fn shown(url: &str) -> String {
+    if url.starts_with("file:") {
+        return url.to_owned();
+    }
     let Some((scheme, rest)) = url.split_once("://") else {
         return url.split([':', '/', '?', '#', '@']).next().unwrap_or_default().to_owned();
     };

@@ -206,8 +206,9 @@ pub(super) fn start(shared: &Shared, board: &Arc<Board>, options: &Options) -> R
 /// Those of another spec instead: the names of who gets nothing more, and of who gets something now. Whoever stays as it is does not notice.
 pub(super) fn change(publisher: &Publisher, shared: &Shared) -> Result<(Vec<String>, Vec<String>), Wrong> {
     let (new, old) = (orders(shared).map_err(RunError::from)?, publisher.orders());
-    let gone = old.iter().filter(|order| !new.contains(order)).map(|order| order.name.clone());
-    let gone = Vec::from_iter(gone.inspect(|name| publisher.remove(name)));
+    let gone = Vec::from_iter(old.iter().filter(|order| !new.contains(order)).map(|order| order.name.clone()));
+    // Who is there under the same name takes the other's place.
+    gone.iter().filter(|name| !new.iter().any(|order| order.name == **name)).for_each(|name| publisher.remove(name));
     let mut come = Vec::new();
     for (number, order) in new.into_iter().enumerate().filter(|(_, order)| !old.contains(order)) {
         come.push(order.name.clone());

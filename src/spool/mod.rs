@@ -212,6 +212,11 @@ impl Spool {
         Ok(())
     }
 
+    /// From now on it has these bounds, and gaps become letters in this way.
+    pub fn renew(&mut self, bounds: Bounds, tell: Tell) {
+        (self.bounds, self.tell) = (bounds, tell);
+    }
+
     /// Puts a letter at the end, at a time in nanoseconds since 1970. An error is why the disk did not take it: it is lost then, which a gap
     /// will tell.
     pub fn append(&mut self, letter: &Letter, mark: &Mark, now_ns: u64) -> io::Result<()> {
@@ -334,13 +339,20 @@ impl Spool {
             self.unsynced.extend(self.writer.replace(file));
             let more = self.unsynced.len().saturating_sub(MOST_UNSYNCED);
             self.unsynced.drain(..more);
+            // In place of one that took nothing.
+            if self.segments.back().is_some_and(|last| last.letters == 0) {
+                self.segments.pop_back();
+                self.reader = None;
+            }
             self.segments.push_back(Segment { first: self.next, letters: 0, bytes: 0, newest_ns: now_ns });
         }
         let (Some(writer), Some(segment)) = (&mut self.writer, self.segments.back_mut()) else { return Ok(()) };
         if let Err(error) = writer.write_all(&bytes) {
-            // Half a letter is none.
-            writer.set_len(segment.bytes)?;
-            writer.seek(SeekFrom::Start(segment.bytes))?;
+            // Half a letter is none; where not even that can be, the next one begins another file.
+            let undone = writer.set_len(segment.bytes).and_then(|()| writer.seek(SeekFrom::Start(segment.bytes)));
+            if undone.is_err() {
+                self.writer = None;
+            }
             return Err(error);
         }
         segment.letters += 1;

@@ -210,6 +210,13 @@ fn what_is_more_than_may_wait_becomes_a_gap_and_a_reload_brings_and_ends_receive
     std::fs::write(at("run.toml"), format!("{head}{away}{}", sources())).unwrap();
     signal(&child, "HUP");
     until("the file is sent to no more", || destinations().as_array().unwrap().len() == 1);
+    // One with other keys is another, and has what waited for it.
+    std::fs::write(at("run.toml"), format!("{head}{away}max-age = \"1h\"\n{}", sources())).unwrap();
+    signal(&child, "HUP");
+    until("the store is another", || {
+        let now = destinations();
+        now[0]["name"] == "store" && now[0]["errors"].as_u64() < Some(4) && now[0]["waiting"].as_u64() > Some(50)
+    });
     let sent = lines_of(&at("sent.jsonl"));
     assert!(sent.iter().all(|line| line["source"] == "yard" && line["kind"] == "frame"));
     assert!(sent.windows(2).all(|two| two[1]["frame"].as_u64().unwrap() == two[0]["frame"].as_u64().unwrap() + 5));

@@ -235,3 +235,29 @@ fn what_is_too_old_goes_and_only_one_process_sends() {
     spool.refuse().unwrap();
     assert_eq!(spool.depth().letters, 0);
 }
+
+#[test]
+fn what_a_full_disk_does_not_take_is_told_when_it_takes_something_again() {
+    let root = tempfile::tempdir().unwrap();
+    let folder = root.path().join("spool");
+    let mut spool = open(&folder, NEVER);
+    let file = folder.join(format!("{:020}", 1));
+    std::os::unix::fs::symlink("/dev/full", &file).unwrap();
+    for number in 1..=3 {
+        let error = spool.append(&letter(0, number, 10), &mark(number), number).unwrap_err();
+        assert_eq!(error.kind(), std::io::ErrorKind::StorageFull);
+    }
+    assert_eq!((spool.depth().letters, spool.depth().lost.of(Cause::Disk)), (0, 3));
+    drop(spool);
+    fs::remove_file(&file).unwrap();
+    let mut spool = open(&folder, NEVER);
+    spool.append(&letter(0, 4, 10), &mark(4), 4).unwrap();
+    let mut got = Got::default();
+    drain(&mut spool, &mut got);
+    let gap = got.gaps.values().next().unwrap();
+    assert_eq!(
+        (got.gaps.len(), gap.lost, gap.cause, gap.first_frame, gap.last_frame),
+        (1, 3, Cause::Disk, Some(1), Some(3))
+    );
+    assert_eq!(got.numbers[&0], BTreeSet::from([4]));
+}

@@ -280,7 +280,7 @@ fn a_camera_is_added_paused_and_removed_over_http_and_the_file_is_read_again() {
     more("door", 5);
 
     write([head.as_str(), "masks = true\n", &source("stays"), &source("comes")].concat());
-    let changes = json!({ "added": ["comes"], "removed": [], "paused": [], "resumed": [], "regions": [], "need_restart": ["masks"] });
+    let changes = json!({ "added": ["comes"], "removed": [], "paused": [], "resumed": [], "regions": [], "publishes": [], "publishes_no_more": [], "need_restart": ["masks"] });
     assert_eq!(change("POST", "/reload", Value::Null), (200, changes));
     more("comes", 3);
     more("door", 3);
@@ -387,7 +387,7 @@ fn a_source_begins_paused_where_the_file_says_so_and_goes_on_without_connecting_
     until("the other", || frames(0) > 15);
     assert_eq!((of_door(), &run.source(1)["paused"]), (0, &json!(true)));
 
-    let changes = |paused: &[&str], resumed: &[&str]| json!({ "added": [], "removed": [], "paused": paused, "resumed": resumed, "regions": [], "need_restart": [] });
+    let changes = |paused: &[&str], resumed: &[&str]| json!({ "added": [], "removed": [], "paused": paused, "resumed": resumed, "regions": [], "publishes": [], "publishes_no_more": [], "need_restart": [] });
     assert_eq!(run.reload(&(stays.clone() + &source("door", ""))), changes(&[], &["door"]));
     until("it goes on", || of_door() > 5);
     assert_eq!(run.reload(&(stays.clone() + &source("door", "paused = true"))), changes(&["door"], &[]));

@@ -72,7 +72,8 @@ impl Running {
 
     fn changes_nothing(&self) {
         let (_, told) = self.ask("POST", "/reload", Value::Null);
-        let lists = ["added", "removed", "paused", "resumed", "regions", "need_restart"];
+        let lists =
+            ["added", "removed", "paused", "resumed", "regions", "publishes", "publishes_no_more", "need_restart"];
         assert!(lists.iter().all(|list| told[list] == json!([])), "{told}");
     }
 }

@@ -29,6 +29,8 @@ const PAUSE: Duration = Duration::from_millis(250);
 const LONGEST_PAUSE: Duration = Duration::from_secs(8);
 /// That a receiver still takes nothing is told again after this time.
 const REMINDER: Duration = Duration::from_secs(600);
+/// That messages are refused is told this often.
+const REFUSALS: Duration = Duration::from_secs(60);
 /// How often what waits is looked at, by age and for the status, and is written through to the disk.
 const LOOK: Duration = Duration::from_secs(1);
 /// How long is waited for receivers when nothing more comes.
@@ -78,16 +80,40 @@ impl Publisher {
         Ok(Self { shared, runtime: handle, end: Some(end), thread: Some(thread) })
     }
 
-    /// One more receiver, which gets what waits for it first.
+    /// One more receiver, which gets what waits for it first; where one of its name is there, it takes its place, and misses nothing that comes
+    /// meanwhile.
     pub fn add(&self, order: Order) -> Result<(), SinkError> {
         let other = |error: &dyn std::fmt::Display| SinkError::Other(error.to_string());
         let client = broker::open(&order.target).map_err(|error| other(&error))?;
-        let destination = Arc::new(Destination::open(order).map_err(|error| other(&error))?);
+        let mut all = self.shared.write();
+        let at = all.iter().position(|running| running.destination.order.name == order.name);
+        let same = at.map(|at| &all[at].destination).filter(|before| before.order.folder == order.folder);
+        let destination = match same {
+            Some(before) => before.renewed(order),
+            None => Destination::open(order).map_err(|error| other(&error))?,
+        };
+        let destination = Arc::new(destination);
+        let before = at.map(|at| all.remove(at));
+        if let Some(Running { destination, .. }) = &before {
+            destination.closing.send_replace(Some(Duration::ZERO));
+            self.shared.board.sends_no_more_to(&destination.order.name);
+        }
         self.shared.board.sends_to(destination.status.clone());
-        let delivery =
-            Delivery { destination: destination.clone(), client, stop: self.shared.stop.clone(), trouble: None };
-        let delivery = self.runtime.spawn(delivery.run());
-        self.shared.write().push(Running { destination, delivery });
+        let delivery = Delivery {
+            destination: destination.clone(),
+            client,
+            stop: self.shared.stop.clone(),
+            trouble: None,
+            refusals: Refusals::default(),
+        };
+        let delivery = self.runtime.spawn(async move {
+            if let Some(Running { delivery, .. }) = before {
+                delivery.await.ok();
+            }
+            delivery.run().await;
+        });
+        let at = at.unwrap_or(all.len());
+        all.insert(at, Running { destination, delivery });
         Ok(())
     }
 
@@ -130,7 +156,13 @@ impl Publisher {
             for Running { destination, delivery } in all {
                 delivery.await.ok();
                 sync(&destination).await;
-                done.send(destination.order.name.clone()).ok();
+                // Who comes under its name finds its spool free: whoever syncs may have it for a moment.
+                while Arc::strong_count(&destination) > 1 {
+                    sleep(GATHER).await;
+                }
+                let name = destination.order.name.clone();
+                drop(destination);
+                done.send(name).ok();
             }
         });
         for name in is_done {
@@ -202,6 +234,14 @@ struct Delivery {
     client: Box<dyn Client>,
     stop: Arc<AtomicBool>,
     trouble: Option<Trouble>,
+    refusals: Refusals,
+}
+
+/// Letters that were let go since that was told.
+#[derive(Default)]
+struct Refusals {
+    letters: u64,
+    told: Option<Instant>,
 }
 
 /// Of a receiver that takes nothing, until it does again.
@@ -281,7 +321,8 @@ impl Delivery {
         self.client.close().await;
         self.destination.tell_depth();
         let left = self.destination.spool().depth().letters;
-        if left > 0 {
+        let is_replaced = *self.destination.closing.borrow() == Some(Duration::ZERO);
+        if left > 0 && !is_replaced {
             let Order { name, folder, .. } = &self.destination.order;
             warn!("publish {name}: {left} messages wait in {} for the next run", folder.display());
         }
@@ -309,8 +350,12 @@ impl Delivery {
     }
 
     fn refused(&mut self, why: &str) {
-        let name = &self.destination.order.name;
-        warn!("publish {name}: a message is refused, and let go: {why}");
+        let (name, refusals) = (&self.destination.order.name, &mut self.refusals);
+        refusals.letters += 1;
+        if refusals.told.is_none_or(|told| told.elapsed() >= REFUSALS) {
+            warn!("publish {name}: {} refused, and let go: {why}", messages(refusals.letters));
+            *refusals = Refusals { letters: 0, told: Some(Instant::now()) };
+        }
         self.destination.status.erred(why.to_owned());
         if let Err(error) = self.destination.spool().refuse() {
             self.destination.status.erred(format!("{}: {error}", self.destination.order.folder.display()));
@@ -341,6 +386,10 @@ impl Delivery {
         self.destination.status.failed(why);
         self.trouble.insert(trouble).pause
     }
+}
+
+fn messages(count: u64) -> String {
+    if count == 1 { "a message is".into() } else { format!("{count} messages are") }
 }
 
 /// In whole seconds.

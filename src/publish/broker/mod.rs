@@ -15,7 +15,7 @@ pub use delivery::{Publisher, check};
 use crate::broker::{self, Letter, Target};
 use crate::engine::destinations::{DestinationStatus, Waiting};
 use crate::record::{GapRecord, VERSION};
-use crate::spool::{Bounds, Cause, Gap, Spool, SpoolError};
+use crate::spool::{Bounds, Cause, Gap, Spool, SpoolError, Tell};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -36,7 +36,7 @@ pub struct Order {
 /// A receiver at work.
 struct Destination {
     order: Order,
-    spool: Mutex<Spool>,
+    spool: Arc<Mutex<Spool>>,
     /// Something was put into the spool.
     wake: Notify,
     /// Until when it may still deliver, once nothing more comes.
@@ -46,15 +46,22 @@ struct Destination {
 
 impl Destination {
     fn open(order: Order) -> Result<Self, SpoolError> {
-        let choice = order.choice.clone();
-        let tell = move |gap: &Gap| letter_of(gap, choice.gap_topic(&gap.source));
-        let spool = Spool::open(&order.folder, order.bounds, Box::new(tell))?;
-        let status =
-            Arc::new(DestinationStatus::new(order.name.clone(), broker::shown(&order.target.url), order.bounds.bytes));
-        let destination =
-            Self { spool: Mutex::new(spool), wake: Notify::new(), closing: watch::Sender::new(None), status, order };
+        let spool = Spool::open(&order.folder, order.bounds, tell(&order.choice))?;
+        Ok(Self::of(order, Arc::new(Mutex::new(spool))))
+    }
+
+    /// Another in its place, for whom the same waits.
+    fn renewed(&self, order: Order) -> Self {
+        self.spool().renew(order.bounds, tell(&order.choice));
+        Self::of(order, self.spool.clone())
+    }
+
+    fn of(order: Order, spool: Arc<Mutex<Spool>>) -> Self {
+        let status = DestinationStatus::new(order.name.clone(), broker::shown(&order.target.url), order.bounds.bytes);
+        let (wake, closing) = (Notify::new(), watch::Sender::new(None));
+        let destination = Self { spool, wake, closing, status: Arc::new(status), order };
         destination.tell_depth();
-        Ok(destination)
+        destination
     }
 
     fn spool(&self) -> MutexGuard<'_, Spool> {
@@ -71,6 +78,12 @@ impl Destination {
             lost: lost.collect(),
         });
     }
+}
+
+/// What makes letters of gaps.
+fn tell(choice: &Choice) -> Tell {
+    let choice = choice.clone();
+    Box::new(move |gap| letter_of(gap, choice.gap_topic(&gap.source)))
 }
 
 /// Now, in nanoseconds since 1970.
