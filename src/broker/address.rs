@@ -1,6 +1,8 @@
 //! Addresses of brokers, in parts: `SCHEME://HOST[:PORT][,HOST[:PORT]…][?OPTION=VALUE&…]`. A page's has a path and a query of its own, so
 //! that its options follow `#`, which is never sent.
 
+use super::{Failure, Letter};
+
 /// What an address says.
 #[derive(Clone)]
 pub struct Address {
@@ -70,6 +72,22 @@ impl Address {
         number.map(Some).ok_or_else(|| format!("{self}: {name} is {asked:?} (expected a whole number above 0)"))
     }
 
+    /// Each as `HOST:PORT`.
+    pub fn hosts(&self) -> impl Iterator<Item = String> {
+        self.hosts.iter().map(|(host, port)| match host.contains(':') {
+            true => format!("[{host}]:{port}"),
+            false => format!("{host}:{port}"),
+        })
+    }
+
+    pub fn away(&self, why: impl std::fmt::Display) -> Failure {
+        Failure::Away(format!("{self}: {why}"))
+    }
+
+    pub fn refused(&self, letter: &Letter, why: impl std::fmt::Display) -> Failure {
+        Failure::Refused(format!("{self}: it does not take what goes to {:?}: {why}", letter.topic))
+    }
+
     /// The first host, where there is to be one alone.
     pub fn host(&self) -> Result<(&str, u16), String> {
         match self.hosts.as_slice() {
@@ -82,11 +100,7 @@ impl Address {
 /// Without path and query.
 impl std::fmt::Display for Address {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let hosts = self.hosts.iter().map(|(host, port)| match host.contains(':') {
-            true => format!("[{host}]:{port}"),
-            false => format!("{host}:{port}"),
-        });
-        write!(f, "{}://{}", self.scheme, hosts.collect::<Vec<_>>().join(","))
+        write!(f, "{}://{}", self.scheme, Vec::from_iter(self.hosts()).join(","))
     }
 }
 

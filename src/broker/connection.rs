@@ -65,7 +65,7 @@ impl AsyncWrite for Prompt {
 /// A connection to the first host of the address.
 pub async fn connect(address: &Address, target: &Target, with_tls: bool) -> Result<Box<dyn Duplex>, Failure> {
     let (host, port) = address.host().map_err(Failure::Away)?;
-    let away = |error: &(dyn Error + 'static)| Failure::Away(format!("{address}: {}", why(error, target)));
+    let away = |error: &(dyn Error + 'static)| address.away(why(error, target));
     let connected = async {
         let stream = TcpStream::connect((host, port)).await.map_err(|error| away(&error))?;
         // Small packets are not held back for more to come.
@@ -79,7 +79,7 @@ pub async fn connect(address: &Address, target: &Target, with_tls: bool) -> Resu
         let stream = connector.connect(name, stream).await.map_err(|error| away(&error))?;
         Ok(Box::new(stream) as Box<dyn Duplex>)
     };
-    let silent = || Failure::Away(format!("{address}: no connection {}", within(target.timeout)));
+    let silent = || address.away(format!("no connection {}", within(target.timeout)));
     tokio::time::timeout(target.timeout, connected).await.unwrap_or_else(|_| Err(silent()))
 }
 

@@ -4,7 +4,7 @@
 //! A file is opened anew for each delivery, so that it may be moved away. Who does not read holds up a thread of its own, and nobody else:
 //! what is being written is waited for as long as any broker, and asked for again the next time.
 
-use super::{Client, Delivered, Failure, Letter, Target, Work, address, within};
+use super::{Client, Failure, Letter, Target, Work, address, within};
 use std::fs::{File as Disk, OpenOptions};
 use std::io::{self, ErrorKind, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
@@ -125,12 +125,12 @@ impl File {
 }
 
 impl Client for File {
-    fn deliver<'a>(&'a mut self, letters: &'a [Letter]) -> Work<'a, Delivered> {
-        Box::pin(async move {
-            let mut acknowledged = 0;
-            let outcome = self.hand_over(letters, &mut acknowledged).await;
-            Delivered::new(acknowledged, outcome)
-        })
+    fn hand_over<'a>(
+        &'a mut self,
+        letters: &'a [Letter],
+        acknowledged: &'a mut usize,
+    ) -> Work<'a, Result<(), Failure>> {
+        Box::pin(self.hand_over(letters, acknowledged))
     }
 
     /// Opens it, which makes a file that is not there.

@@ -5,7 +5,7 @@
 //! PLAIN.
 
 use super::address::Address;
-use super::{Client, Delivered, Failure, Letter, Target, Work, read_text, within, words};
+use super::{Client, Failure, Letter, Target, Work, read_text, within, words};
 use rdkafka::client::ClientContext;
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
@@ -66,19 +66,14 @@ impl Kafka {
         Ok(Self { target: target.clone(), address, sasl, session: None })
     }
 
-    fn away(&self, why: impl std::fmt::Display) -> Failure {
-        Failure::Away(format!("{}: {why}", self.address))
-    }
-
     fn begin(&self) -> Result<Session, Failure> {
-        let hosts = self.address.to_string();
-        let (_, hosts) = hosts.split_once("://").unwrap_or_default();
+        let hosts = Vec::from_iter(self.address.hosts()).join(",");
         let patience = self.target.timeout.as_millis().to_string();
         // Less than this it does not take.
         let to_connect = self.target.timeout.as_millis().max(1000).to_string();
         let mut config = ClientConfig::new();
         for (name, value) in [
-            ("bootstrap.servers", hosts),
+            ("bootstrap.servers", hosts.as_str()),
             ("client.id", "mostream"),
             ("enable.idempotence", "true"),
             ("acks", "all"),
@@ -118,7 +113,7 @@ impl Kafka {
         let said = Said::default();
         // The error holds no value of the settings but those above.
         let producer = config.create_with_context(said.clone()).map_err(|error| {
-            self.away(match error {
+            self.address.away(match error {
                 KafkaError::ClientCreation(why) => words(why),
                 _ => "the settings do not go together".to_owned(),
             })
@@ -129,7 +124,7 @@ impl Kafka {
     fn silent(&self, session: &Session) -> Failure {
         let said = session.said.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let said = said.map(|said| format!(": {said}")).unwrap_or_default();
-        self.away(format!("it acknowledged nothing {}{said}", within(self.target.timeout)))
+        self.address.away(format!("it acknowledged nothing {}{said}", within(self.target.timeout)))
     }
 
     fn failed(&self, session: &Session, letter: &Letter, error: &KafkaError) -> Failure {
@@ -137,19 +132,15 @@ impl Kafka {
         let topic = &letter.topic;
         match error.rdkafka_error_code() {
             Some(Code::MessageSizeTooLarge | Code::InvalidMessageSize) => {
-                self.refused(letter, format!("{} bytes are more than it takes", letter.body.len()))
+                self.address.refused(letter, format!("{} bytes are more than it takes", letter.body.len()))
             }
-            Some(Code::InvalidRecord | Code::InvalidTopic) => self.refused(letter, words(error)),
+            Some(Code::InvalidRecord | Code::InvalidTopic) => self.address.refused(letter, words(error)),
             Some(Code::UnknownTopic | Code::UnknownTopicOrPartition) => {
-                self.away(format!("there is no topic {topic:?}: make it (kafka-topics --create)"))
+                self.address.away(format!("there is no topic {topic:?}: make it (kafka-topics --create)"))
             }
             Some(Code::MessageTimedOut) | None => self.silent(session),
-            Some(code) => self.away(format!("it does not take what goes to {topic:?}: {}", words(code))),
+            Some(code) => self.address.away(format!("it does not take what goes to {topic:?}: {}", words(code))),
         }
-    }
-
-    fn refused(&self, letter: &Letter, why: impl std::fmt::Display) -> Failure {
-        Failure::Refused(format!("{}: it does not take what goes to {:?}: {why}", self.address, letter.topic))
     }
 
     async fn batch(&self, session: &Session, letters: &[Letter], acknowledged: &mut usize) -> Result<(), Failure> {
@@ -160,12 +151,13 @@ impl Kafka {
             let own = [("id", &letter.id), ("content-type", &letter.content_type)];
             let all = own.into_iter().chain(letter.headers.iter().map(|(name, value)| (name.as_str(), value)));
             if !is_topic(&letter.topic) {
-                outcome =
-                    Err(self.refused(letter, "it is no name of a topic (expected letters, digits, dots, _ and -)"));
+                outcome = Err(self
+                    .address
+                    .refused(letter, "it is no name of a topic (expected letters, digits, dots, _ and -)"));
                 break;
             }
             if all.clone().any(|(name, _)| name.contains('\0')) {
-                outcome = Err(self.refused(letter, "the name of a header has a zero byte in it"));
+                outcome = Err(self.address.refused(letter, "the name of a header has a zero byte in it"));
                 break;
             }
             let headers = all
@@ -217,12 +209,12 @@ fn is_topic(name: &str) -> bool {
 }
 
 impl Client for Kafka {
-    fn deliver<'a>(&'a mut self, letters: &'a [Letter]) -> Work<'a, Delivered> {
-        Box::pin(async move {
-            let mut acknowledged = 0;
-            let outcome = self.hand_over(letters, &mut acknowledged).await;
-            Delivered::new(acknowledged, outcome)
-        })
+    fn hand_over<'a>(
+        &'a mut self,
+        letters: &'a [Letter],
+        acknowledged: &'a mut usize,
+    ) -> Work<'a, Result<(), Failure>> {
+        Box::pin(self.hand_over(letters, acknowledged))
     }
 
     fn check(&mut self) -> Work<'_, Result<(), Failure>> {
@@ -231,7 +223,7 @@ impl Client for Kafka {
             let Some(producer) = session.producer.clone() else { return Ok(()) };
             let patience = self.target.timeout;
             let asked = spawn_blocking(move || producer.client().fetch_metadata(None, patience).map(drop)).await;
-            asked.map_err(|error| self.away(words(error)))?.map_err(|_| self.silent(&session))
+            asked.map_err(|error| self.address.away(words(error)))?.map_err(|_| self.silent(&session))
         })
     }
 

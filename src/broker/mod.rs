@@ -89,12 +89,6 @@ pub struct Delivered {
     pub failure: Option<Failure>,
 }
 
-impl Delivered {
-    fn new(acknowledged: usize, outcome: Result<(), Failure>) -> Self {
-        Self { acknowledged, failure: outcome.err() }
-    }
-}
-
 /// Why a letter was not acknowledged, in one line that names the broker and holds no secret.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Failure {
@@ -112,10 +106,20 @@ pub type Work<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 /// Speaks to one broker, inside a Tokio runtime that has its I/O and its clock. All of it runs on one thread, beside other clients': it
 /// never blocks.
 pub trait Client: Send {
-    /// Connects where it is not connected, hands the letters over in this order, and waits until each is acknowledged or one fails. It comes
-    /// back in bounded time, whatever the broker does; what was handed over and not acknowledged is handed over again. Without letters it
-    /// sees to it that the connection is there.
-    fn deliver<'a>(&'a mut self, letters: &'a [Letter]) -> Work<'a, Delivered>;
+    /// Connects where it is not connected, hands the letters over in this order, and waits until each is acknowledged, which it counts, or one
+    /// fails. It comes back in bounded time, whatever the broker does; what was handed over and not acknowledged is handed over again. Without
+    /// letters it sees to it that the connection is there.
+    fn hand_over<'a>(&'a mut self, letters: &'a [Letter], acknowledged: &'a mut usize)
+    -> Work<'a, Result<(), Failure>>;
+
+    /// The same, and what became of them.
+    fn deliver<'a>(&'a mut self, letters: &'a [Letter]) -> Work<'a, Delivered> {
+        let mut acknowledged = 0;
+        Box::pin(async move {
+            let failure = self.hand_over(letters, &mut acknowledged).await.err();
+            Delivered { acknowledged, failure }
+        })
+    }
 
     /// Connects and is let in, without leaving anything there.
     fn check(&mut self) -> Work<'_, Result<(), Failure>>;
@@ -239,12 +243,18 @@ impl Guarded {
 }
 
 impl Client for Guarded {
-    fn deliver<'a>(&'a mut self, letters: &'a [Letter]) -> Work<'a, Delivered> {
+    fn hand_over<'a>(
+        &'a mut self,
+        letters: &'a [Letter],
+        acknowledged: &'a mut usize,
+    ) -> Work<'a, Result<(), Failure>> {
         Box::pin(async move {
-            let delivered = Self::or_away(&self.target, self.client.deliver(letters)).await;
-            delivered.unwrap_or_else(|failure| {
+            let handed = Self::or_away(&self.target, self.client.hand_over(letters, acknowledged)).await;
+            handed.unwrap_or_else(|failure| {
                 self.renew();
-                Delivered::new(0, Err(failure))
+                // Whoever failed so may have counted wrongly.
+                *acknowledged = 0;
+                Err(failure)
             })
         })
     }

@@ -13,7 +13,7 @@ mod v5;
 
 use super::address::Address;
 use super::connection::{self, Duplex};
-use super::{Client, Delivered, Failure, Letter, Target, Work, within};
+use super::{Client, Failure, Letter, Target, Work, within};
 use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::sync::{Mutex, PoisonError};
@@ -112,29 +112,25 @@ impl Mqtt {
         Ok(Self { target: target.clone(), address, begin, availability, id, session: None })
     }
 
-    fn away(&self, why: impl std::fmt::Display) -> Failure {
-        Failure::Away(format!("{}: {why}", self.address))
-    }
-
     async fn begin(&self, availability: Option<String>) -> Result<Session, Failure> {
         let user = self.target.user()?;
         let stream = connection::connect(&self.address, &self.target, self.address.scheme == "mqtts").await?;
         let setup = Setup { id: self.id.clone(), user, availability, stream, target: self.target.clone() };
-        let Begun { client, is_in, work } = (self.begin)(setup).map_err(|error| self.away(error))?;
+        let Begun { client, is_in, work } = (self.begin)(setup).map_err(|error| self.address.away(error))?;
         let mut session = Session { client, work };
         match timeout(self.target.timeout, is_in).await {
             Ok(Ok(())) => Ok(session),
             Ok(Err(_)) => Err(self.ended(&mut session).await),
-            Err(_) => Err(self.away(format!("it does not answer {}", within(self.target.timeout)))),
+            Err(_) => Err(self.address.away(format!("it does not answer {}", within(self.target.timeout)))),
         }
     }
 
     /// Why a session that is over is.
     async fn ended(&self, session: &mut Session) -> Failure {
         match timeout(self.target.timeout, &mut session.work).await {
-            Ok(Ok(Ended::Because(why))) => self.away(why),
-            Ok(Ok(Ended::NotLetIn)) => self.away(self.target.not_let_in()),
-            Ok(Err(_)) | Err(_) => self.away("its answers cannot be understood"),
+            Ok(Ok(Ended::Because(why))) => self.address.away(why),
+            Ok(Ok(Ended::NotLetIn)) => self.address.away(self.target.not_let_in()),
+            Ok(Err(_)) | Err(_) => self.address.away("its answers cannot be understood"),
         }
     }
 
@@ -153,13 +149,10 @@ impl Mqtt {
             Ok(Ok(())) => Ok(()),
             Ok(Err(Answer::Ended)) => Err(self.ended(session).await),
             Ok(Err(Answer::NotNow(why))) => {
-                Err(self.away(format!("it does not take what goes to {:?}: {why}", letter.topic)))
+                Err(self.address.away(format!("it does not take what goes to {:?}: {why}", letter.topic)))
             }
-            Ok(Err(Answer::Never(why))) => Err(Failure::Refused(format!(
-                "{}: it does not take what goes to {:?}: {why}",
-                self.address, letter.topic
-            ))),
-            Err(_) => Err(self.away(format!("it acknowledged nothing {}", within(self.target.timeout)))),
+            Ok(Err(Answer::Never(why))) => Err(self.address.refused(letter, why)),
+            Err(_) => Err(self.address.away(format!("it acknowledged nothing {}", within(self.target.timeout)))),
         }
     }
 
@@ -203,12 +196,12 @@ impl Mqtt {
 }
 
 impl Client for Mqtt {
-    fn deliver<'a>(&'a mut self, letters: &'a [Letter]) -> Work<'a, Delivered> {
-        Box::pin(async move {
-            let mut acknowledged = 0;
-            let outcome = self.hand_over(letters, &mut acknowledged).await;
-            Delivered::new(acknowledged, outcome)
-        })
+    fn hand_over<'a>(
+        &'a mut self,
+        letters: &'a [Letter],
+        acknowledged: &'a mut usize,
+    ) -> Work<'a, Result<(), Failure>> {
+        Box::pin(self.hand_over(letters, acknowledged))
     }
 
     fn check(&mut self) -> Work<'_, Result<(), Failure>> {

@@ -6,7 +6,7 @@
 
 use super::address::Address;
 use super::connection::{self, why};
-use super::{Client, Delivered, Failure, Letter, Target, Work, read_text, within, words};
+use super::{Client, Failure, Letter, Target, Work, read_text, within, words};
 use async_nats::header::{HeaderName, HeaderValue};
 use async_nats::jetstream::context::{Context, ContextBuilder, PublishError, PublishErrorKind};
 use async_nats::jetstream::message::PublishMessage;
@@ -36,10 +36,6 @@ impl Nats {
         let address = Address::parse(&target.url, &[("nats", 4222), ("tls", 4222)], &["jetstream"])?;
         let keeps = address.choice("jetstream", &["true", "false"])? == "true";
         Ok(Self { target: target.clone(), address, keeps, session: None })
-    }
-
-    fn away(&self, why: impl std::fmt::Display) -> Failure {
-        Failure::Away(format!("{}: {why}", self.address))
     }
 
     /// Takes the program's place at the server, as whoever the file of credentials says.
@@ -91,23 +87,15 @@ impl Nats {
                 }
                 std::future::ready(())
             });
-        let servers: Vec<String> = self
-            .address
-            .hosts
-            .iter()
-            .map(|(host, port)| match host.contains(':') {
-                true => format!("nats://[{host}]:{port}"),
-                false => format!("nats://{host}:{port}"),
-            })
-            .collect();
-        let silent = || self.away(format!("it does not answer {}", within(self.target.timeout)));
+        let servers = Vec::from_iter(self.address.hosts().map(|host| format!("nats://{host}")));
+        let silent = || self.address.away(format!("it does not answer {}", within(self.target.timeout)));
         let connected = timeout(self.target.timeout, options.connect(servers)).await.map_err(|_| silent())?;
         let client = connected.map_err(|error| match error.kind() {
             ConnectErrorKind::AuthorizationViolation | ConnectErrorKind::Authentication => {
-                self.away(self.target.not_let_in())
+                self.address.away(self.target.not_let_in())
             }
             ConnectErrorKind::TimedOut => silent(),
-            _ => self.away(why(&error, &self.target)),
+            _ => self.address.away(why(&error, &self.target)),
         })?;
         let context =
             ContextBuilder::new().timeout(self.target.timeout).ack_timeout(self.target.timeout).build(client.clone());
@@ -118,12 +106,12 @@ impl Nats {
     async fn answer<T>(&self, session: &mut Session, answer: impl Future<Output = T>) -> Result<T, Failure> {
         let ended = async {
             let why = session.wrong.wait_for(Option::is_some).await.ok().and_then(|why| why.clone());
-            self.away(why.unwrap_or_else(|| "it ended the connection".to_owned()))
+            self.address.away(why.unwrap_or_else(|| "it ended the connection".to_owned()))
         };
         tokio::select! {
             biased;
             answer = timeout(self.target.timeout, answer) => {
-                answer.map_err(|_| self.away(format!("it acknowledged nothing {}", within(self.target.timeout))))
+                answer.map_err(|_| self.address.away(format!("it acknowledged nothing {}", within(self.target.timeout))))
             }
             why = ended => Err(why),
         }
@@ -133,20 +121,16 @@ impl Nats {
         let said = std::error::Error::source(error).and_then(|source| source.downcast_ref::<jetstream::Error>());
         let subject = &letter.topic;
         match (error.kind(), said) {
-            (PublishErrorKind::StreamNotFound, _) => self.away(format!(
+            (PublishErrorKind::StreamNotFound, _) => self.address.away(format!(
                 "no stream takes {subject:?}: make one that has this subject (nats stream add), or name ?jetstream=false where nobody need keep it"
             )),
-            _ if is_wrong_subject(error) => self.refused(letter, "it is no subject (expected words with dots between, without spaces)"),
-            (PublishErrorKind::MaxPayloadExceeded, _) => self.refused(letter, words(error)),
-            (_, Some(said)) if said.error_code() == jetstream::ErrorCode::STREAM_MESSAGE_EXCEEDS_MAXIMUM => self.refused(letter, words(said)),
-            (PublishErrorKind::TimedOut, _) => self.away(format!("it acknowledged nothing {}", within(self.target.timeout))),
-            (_, Some(said)) => self.away(format!("it does not take what goes to {subject:?}: {}", words(said))),
-            _ => self.away(why(error, &self.target)),
+            _ if is_wrong_subject(error) => self.address.refused(letter, "it is no subject (expected words with dots between, without spaces)"),
+            (PublishErrorKind::MaxPayloadExceeded, _) => self.address.refused(letter, words(error)),
+            (_, Some(said)) if said.error_code() == jetstream::ErrorCode::STREAM_MESSAGE_EXCEEDS_MAXIMUM => self.address.refused(letter, words(said)),
+            (PublishErrorKind::TimedOut, _) => self.address.away(format!("it acknowledged nothing {}", within(self.target.timeout))),
+            (_, Some(said)) => self.address.away(format!("it does not take what goes to {subject:?}: {}", words(said))),
+            _ => self.address.away(why(error, &self.target)),
         }
-    }
-
-    fn refused(&self, letter: &Letter, why: impl std::fmt::Display) -> Failure {
-        Failure::Refused(format!("{}: it does not take what goes to {:?}: {why}", self.address, letter.topic))
     }
 
     fn headers(&self, letter: &Letter) -> Result<HeaderMap, Failure> {
@@ -154,7 +138,7 @@ impl Nats {
         let own = [("Nats-Msg-Id", &letter.id), ("Content-Type", &letter.content_type)];
         let all = own.into_iter().chain(letter.headers.iter().map(|(name, value)| (name.as_str(), value)));
         for (name, value) in all.filter(|(_, value)| !value.is_empty()) {
-            let wrong = || self.refused(letter, format!("its header {name:?} is none"));
+            let wrong = || self.address.refused(letter, format!("its header {name:?} is none"));
             let name = name.parse::<HeaderName>().map_err(|_| wrong())?;
             headers.insert(name, value.parse::<HeaderValue>().map_err(|_| wrong())?);
         }
@@ -205,9 +189,9 @@ impl Nats {
             if let Err(error) = said {
                 use async_nats::client::PublishErrorKind::Send;
                 outcome = Err(if error.kind() == Send {
-                    self.away(words(error))
+                    self.address.away(words(error))
                 } else {
-                    self.refused(letter, words(error))
+                    self.address.refused(letter, words(error))
                 });
                 break;
             }
@@ -226,8 +210,8 @@ impl Nats {
         // What it said before comes by another task.
         tokio::task::yield_now().await;
         match (session.wrong.borrow().as_ref(), answer) {
-            (Some(why), _) => Err(self.away(why)),
-            (_, Err(error)) if error.kind() != RequestErrorKind::NoResponders => Err(self.away(words(error))),
+            (Some(why), _) => Err(self.address.away(why)),
+            (_, Err(error)) if error.kind() != RequestErrorKind::NoResponders => Err(self.address.away(words(error))),
             _ => Ok(()),
         }
     }
@@ -253,12 +237,12 @@ fn is_wrong_subject(error: &PublishError) -> bool {
 }
 
 impl Client for Nats {
-    fn deliver<'a>(&'a mut self, letters: &'a [Letter]) -> Work<'a, Delivered> {
-        Box::pin(async move {
-            let mut acknowledged = 0;
-            let outcome = self.hand_over(letters, &mut acknowledged).await;
-            Delivered::new(acknowledged, outcome)
-        })
+    fn hand_over<'a>(
+        &'a mut self,
+        letters: &'a [Letter],
+        acknowledged: &'a mut usize,
+    ) -> Work<'a, Result<(), Failure>> {
+        Box::pin(self.hand_over(letters, acknowledged))
     }
 
     fn check(&mut self) -> Work<'_, Result<(), Failure>> {

@@ -5,7 +5,7 @@
 
 use super::address::Address;
 use super::connection::{self, why};
-use super::{Client, Delivered, Failure, Letter, Target, Work, together, within, words};
+use super::{Client, Failure, Letter, Target, Work, together, within, words};
 use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, ErrorKind, Pipeline, RedisConnectionInfo, RedisError, RedisResult, cmd};
 use tokio::task::JoinHandle;
@@ -44,21 +44,18 @@ impl Redis {
         Ok(Self { target: target.clone(), address, longest, session: None })
     }
 
-    fn away(&self, why: impl std::fmt::Display) -> Failure {
-        Failure::Away(format!("{}: {why}", self.address))
-    }
-
     fn failed(&self, error: &RedisError) -> Failure {
         match error.kind() {
-            ErrorKind::AuthenticationFailed => self.away(self.target.not_let_in()),
-            _ if error.code() == Some("NOAUTH") => self.away(self.target.not_let_in()),
-            _ => self.away(why(error, &self.target)),
+            ErrorKind::AuthenticationFailed => self.address.away(self.target.not_let_in()),
+            _ if error.code() == Some("NOAUTH") => self.address.away(self.target.not_let_in()),
+            _ => self.address.away(why(error, &self.target)),
         }
     }
 
     async fn in_time<T>(&self, work: impl Future<Output = RedisResult<T>>) -> Result<T, Failure> {
         let done = timeout(self.target.timeout, work).await;
-        let done = done.map_err(|_| self.away(format!("it acknowledged nothing {}", within(self.target.timeout))))?;
+        let done =
+            done.map_err(|_| self.address.away(format!("it acknowledged nothing {}", within(self.target.timeout))))?;
         done.map_err(|error| self.failed(&error))
     }
 
@@ -74,7 +71,7 @@ impl Redis {
         let stream = connection::connect(&self.address, &self.target, self.address.scheme == "rediss").await?;
         let config = AsyncConnectionConfig::new().set_response_timeout(None);
         let begun = timeout(self.target.timeout, MultiplexedConnection::new_with_config(&whom, stream, config)).await;
-        let silent = |_| self.away(format!("it does not answer {}", within(self.target.timeout)));
+        let silent = |_| self.address.away(format!("it does not answer {}", within(self.target.timeout)));
         let (connection, work) = begun.map_err(silent)?.map_err(|error| self.failed(&error))?;
         let mut session = Session { connection, largest: LARGEST, work: tokio::spawn(work) };
         self.in_time(cmd("PING").query_async::<()>(&mut session.connection)).await?;
@@ -126,10 +123,12 @@ impl Redis {
             let pipeline = self.transaction(&rest[..group]);
             let added = self.in_time(pipeline.query_async::<Vec<RedisResult<String>>>(&mut session.connection)).await?;
             if added.len() != group {
-                return Err(self.away("its answers cannot be understood"));
+                return Err(self.address.away("its answers cannot be understood"));
             }
             for (letter, added) in rest.iter().zip(added) {
-                added.map_err(|error| self.away(format!("it does not add to {:?}: {}", letter.topic, words(error))))?;
+                added.map_err(|error| {
+                    self.address.away(format!("it does not add to {:?}: {}", letter.topic, words(error)))
+                })?;
                 *acknowledged += 1;
             }
         }
@@ -139,12 +138,12 @@ impl Redis {
 }
 
 impl Client for Redis {
-    fn deliver<'a>(&'a mut self, letters: &'a [Letter]) -> Work<'a, Delivered> {
-        Box::pin(async move {
-            let mut acknowledged = 0;
-            let outcome = self.hand_over(letters, &mut acknowledged).await;
-            Delivered::new(acknowledged, outcome)
-        })
+    fn hand_over<'a>(
+        &'a mut self,
+        letters: &'a [Letter],
+        acknowledged: &'a mut usize,
+    ) -> Work<'a, Result<(), Failure>> {
+        Box::pin(self.hand_over(letters, acknowledged))
     }
 
     fn check(&mut self) -> Work<'_, Result<(), Failure>> {

@@ -8,7 +8,7 @@
 
 use super::address::Address;
 use super::connection::{self, why};
-use super::{Client, Delivered, Failure, Letter, Target, Work, read_text, together, within};
+use super::{Client, Failure, Letter, Target, Work, read_text, together, within};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use http_body_util::{BodyExt, Full, Limited};
@@ -56,14 +56,10 @@ impl Webhook {
         Ok(Self { target: target.clone(), address, most, by_line, sender: None, not_before: None })
     }
 
-    fn away(&self, why: impl std::fmt::Display) -> Failure {
-        Failure::Away(format!("{}: {why}", self.address))
-    }
-
     async fn connect(&self) -> Result<SendRequest<Full<Bytes>>, Failure> {
         let stream = connection::connect(&self.address, &self.target, self.address.scheme == "https").await?;
         let shaken = http1::Builder::new().max_buf_size(MAX_ANSWER).handshake(TokioIo::new(stream)).await;
-        let (sender, connection) = shaken.map_err(|error| self.away(why(&error, &self.target)))?;
+        let (sender, connection) = shaken.map_err(|error| self.address.away(why(&error, &self.target)))?;
         // What ends it, the request is told.
         tokio::spawn(async move { drop(connection.await) });
         Ok(sender)
@@ -104,9 +100,8 @@ impl Webhook {
             headers.insert(CONTENT_TYPE, HeaderValue::from_str(content_type).map_err(named)?);
         }
         headers.insert(USER_AGENT, HeaderValue::from_static(concat!("mostream/", env!("CARGO_PKG_VERSION"))));
-        let host = self.address.to_string();
-        let host = host.split_once("://").map_or("", |(_, host)| host);
-        headers.insert(HOST, HeaderValue::from_str(host).map_err(named)?);
+        let host = self.address.hosts().collect::<String>();
+        headers.insert(HOST, HeaderValue::from_str(&host).map_err(named)?);
         if let Some(path) = &self.target.credentials {
             let text = read_text(path)?;
             let said = match text.contains(':') {
@@ -128,7 +123,7 @@ impl Webhook {
             }
         }
         let request = Request::builder().method(Method::POST).uri(&self.address.path).body(Full::new(body.into()));
-        let mut request = request.map_err(|error| self.away(error))?;
+        let mut request = request.map_err(|error| self.address.away(error))?;
         *request.headers_mut() = headers;
         Ok(request)
     }
@@ -154,8 +149,8 @@ impl Webhook {
                 }
                 // A server ends a connection on which nothing was asked for a while.
                 Ok(Err(_)) if is_kept => {}
-                Ok(Err(error)) => return Err(self.away(why(&error, &self.target))),
-                Err(_) => return Err(self.away(format!("it does not answer {}", within(self.target.timeout)))),
+                Ok(Err(error)) => return Err(self.address.away(why(&error, &self.target))),
+                Err(_) => return Err(self.address.away(format!("it does not answer {}", within(self.target.timeout)))),
             }
         }
     }
@@ -180,14 +175,14 @@ impl Webhook {
                 None => "it does not take them now".to_owned(),
             },
         };
-        Err(self.away(format!("it answers {status}: {why}")))
+        Err(self.address.away(format!("it answers {status}: {why}")))
     }
 
     async fn hand_over(&mut self, letters: &[Letter], acknowledged: &mut usize) -> Result<(), Failure> {
         if let Some(time) =
             self.not_before.map(|time| time.saturating_duration_since(Instant::now())).filter(|time| !time.is_zero())
         {
-            return Err(self.away(format!("it asked to wait for another {}s", time.as_secs() + 1)));
+            return Err(self.address.away(format!("it asked to wait for another {}s", time.as_secs() + 1)));
         }
         self.not_before = None;
         let mut most = self.most;
@@ -210,12 +205,12 @@ impl Webhook {
 }
 
 impl Client for Webhook {
-    fn deliver<'a>(&'a mut self, letters: &'a [Letter]) -> Work<'a, Delivered> {
-        Box::pin(async move {
-            let mut acknowledged = 0;
-            let outcome = self.hand_over(letters, &mut acknowledged).await;
-            Delivered::new(acknowledged, outcome)
-        })
+    fn hand_over<'a>(
+        &'a mut self,
+        letters: &'a [Letter],
+        acknowledged: &'a mut usize,
+    ) -> Work<'a, Result<(), Failure>> {
+        Box::pin(self.hand_over(letters, acknowledged))
     }
 
     /// Whether it lets the program in, only a letter would show.

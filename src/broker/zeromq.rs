@@ -5,7 +5,7 @@
 //! message: who has not subscribed by then, or is too slow, never gets it.
 
 use super::address::Address;
-use super::{Client, Delivered, Failure, Letter, Target, Work, within, words};
+use super::{Client, Failure, Letter, Target, Work, within, words};
 use tokio::time::timeout;
 use zeromq::{DealerSocket, PubSocket, ReqSocket, Socket, SocketRecv, SocketSend, ZmqMessage, ZmqResult};
 
@@ -33,14 +33,11 @@ impl ZeroMq {
         Ok(Self { target: target.clone(), address, kind, session: None })
     }
 
-    fn away(&self, why: impl std::fmt::Display) -> Failure {
-        Failure::Away(format!("{}: {why}", self.address))
-    }
-
     async fn in_time<T>(&self, work: impl Future<Output = ZmqResult<T>>) -> Result<T, Failure> {
         let done = timeout(self.target.timeout, work).await;
-        let done = done.map_err(|_| self.away(format!("it acknowledged nothing {}", within(self.target.timeout))))?;
-        done.map_err(|error| self.away(words(error)))
+        let done =
+            done.map_err(|_| self.address.away(format!("it acknowledged nothing {}", within(self.target.timeout))))?;
+        done.map_err(|error| self.address.away(words(error)))
     }
 
     async fn begin(&self) -> Result<Session, Failure> {
@@ -107,12 +104,12 @@ fn message(letter: &Letter) -> ZmqMessage {
 }
 
 impl Client for ZeroMq {
-    fn deliver<'a>(&'a mut self, letters: &'a [Letter]) -> Work<'a, Delivered> {
-        Box::pin(async move {
-            let mut acknowledged = 0;
-            let outcome = self.hand_over(letters, &mut acknowledged).await;
-            Delivered::new(acknowledged, outcome)
-        })
+    fn hand_over<'a>(
+        &'a mut self,
+        letters: &'a [Letter],
+        acknowledged: &'a mut usize,
+    ) -> Work<'a, Result<(), Failure>> {
+        Box::pin(self.hand_over(letters, acknowledged))
     }
 
     fn check(&mut self) -> Work<'_, Result<(), Failure>> {

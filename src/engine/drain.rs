@@ -3,9 +3,9 @@
 //! be written meanwhile is counted.
 
 use super::TRACE;
-use super::absence::rough;
 use super::outbox::Parcel;
 use super::outputs::OutputStatus;
+use super::retry::Retry;
 use super::sink::{Ending, Message, Sink, SinkError};
 use super::status::SourceStatus;
 use super::task::Fault;
@@ -21,8 +21,6 @@ const PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 /// What was taken for this long is written: a pipeline takes a picture before it knows.
 const PROBATION: Duration = Duration::from_secs(2);
-/// That a sink still fails is told again after this time.
-const REMINDER: Duration = Duration::from_secs(600);
 /// How often it is asked for the bytes it has written.
 const LOOK: Duration = Duration::from_secs(1);
 
@@ -43,10 +41,7 @@ pub(super) struct Drain {
 /// Of a sink that failed, until it writes again.
 struct Trouble {
     error: SinkError,
-    since: Instant,
-    told: Instant,
-    tries: u64,
-    pause: Duration,
+    retry: Retry,
     next: Instant,
     unwritten: u64,
     /// Since when it takes again what comes.
@@ -122,39 +117,21 @@ impl Trouble {
     fn again(before: Option<Self>, error: SinkError, source: &str) -> Self {
         let now = Instant::now();
         let fault = error.kind().name();
-        let Some(mut trouble) = before else {
+        let Some(Self { mut retry, unwritten, .. }) = before else {
             error!(source, fault, "{error}; it is tried again");
-            let (tries, unwritten, good_since) = (1, 0, None);
-            return Self {
-                error,
-                since: now,
-                told: now,
-                tries,
-                pause: PAUSE,
-                next: now + PAUSE,
-                unwritten,
-                good_since,
-            };
+            let retry = Retry::new(PAUSE);
+            return Self { error, retry, next: now + PAUSE, unwritten: 0, good_since: None };
         };
-        trouble.tries += 1;
-        trouble.pause = (trouble.pause * 2).min(LONGEST_PAUSE);
-        trouble.next = now + trouble.pause;
-        trouble.good_since = None;
-        if trouble.told.elapsed() >= REMINDER {
-            trouble.told = now;
-            let (after, tries) = (rough(trouble.since.elapsed()), trouble.tries);
-            error!(
-                source,
-                fault, "{error}; still so after {after} and {tries} tries, {} frames are missing", trouble.unwritten
-            );
+        if let Some(so_far) = retry.again(LONGEST_PAUSE) {
+            error!(source, fault, "{error}; still so after {so_far}, {unwritten} frames are missing");
         }
-        trouble.error = error;
-        trouble
+        let next = now + retry.pause();
+        Self { error, retry, next, unwritten, good_since: None }
     }
 
     /// What it has cost, when it is over, or the source is.
     fn tell_end(&self, source: &str, name: &str) {
-        let (after, frames) = (rough(self.since.elapsed()), self.unwritten);
+        let (after, frames) = (self.retry.lasted(), self.unwritten);
         let what = if self.good_since.is_some() {
             "written again"
         } else {

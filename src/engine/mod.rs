@@ -33,6 +33,7 @@ mod lanes;
 mod outbox;
 pub mod outputs;
 mod pace;
+pub mod retry;
 mod sessions;
 pub mod sink;
 mod source;

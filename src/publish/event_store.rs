@@ -500,8 +500,9 @@ fn fill(write: &WriteTransaction, batch: &Batch, limits: Limits) -> Result<(), r
             bytes.remove(number)?;
         }
     }
+    // Without another picture there are not more bytes than before.
     let mut sum = 0;
-    for entry in bytes.iter()? {
+    for entry in bytes.iter()?.take_while(|_| !batch.pictures.is_empty()) {
         sum += entry?.1.value();
     }
     while sum > limits.picture_bytes {

@@ -4,7 +4,7 @@ use super::Options;
 use super::RunError;
 use super::place::{Faults, Place, Wrong};
 use super::scene::state_folder;
-use super::spec::{Shared, SpecError};
+use super::spec::{Shared, SpecError, is_one_word, is_plain_name};
 use crate::broker::Target;
 use crate::dialect::Dialect;
 use crate::engine::status::Board;
@@ -74,26 +74,16 @@ pub(super) fn orders(shared: &Shared) -> Result<Vec<Order>, SpecError> {
 }
 
 impl PublishSpec {
-    /// To this address, as usual.
-    pub fn new(to: impl Into<String>) -> Self {
-        Self { to: to.into(), ..Self::default() }
-    }
-
     /// What is wrong begins with its key.
     fn order(&self) -> Result<Order, String> {
         if self.to.is_empty() {
             return Err("to: name the broker's address, or a file".into());
         }
-        if !super::spec::is_one_word(&self.to) {
+        if !is_one_word(&self.to) {
             return Err("to: an address holds no blank and no quotation mark".into());
         }
-        let authority = self.to.split_once("://").map(|(_, rest)| rest.split(['/', '?']).next().unwrap_or_default());
-        if authority.is_some_and(|authority| authority.contains('@')) {
-            return Err("to: an address with a user name or a password is in the reach of logs: write them into a file (credentials)".into());
-        }
         let name = self.name.clone().unwrap_or_else(|| usual_name(&self.to));
-        let is_name = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
-        if name.is_empty() || name.len() > 64 || !name.chars().all(is_name) {
+        if !is_plain_name(&name) {
             return Err(format!("name: expected up to 64 letters, digits, - and _, not {name:?}"));
         }
         let scheme = self.to.split_once("://").map_or("", |(scheme, _)| scheme);
@@ -104,9 +94,6 @@ impl PublishSpec {
         if self.sources.as_ref().is_some_and(Vec::is_empty) || self.kinds.as_ref().is_some_and(Vec::is_empty) {
             return Err("nothing would be sent: sources and kinds name one at least, or are left out".into());
         }
-        if self.cert.is_some() != self.key.is_some() {
-            return Err("cert and key go together: name both, or neither".into());
-        }
         let folder = match &self.spool {
             Some(folder) => folder.clone(),
             None => state_folder()
@@ -116,21 +103,23 @@ impl PublishSpec {
                 .join("publish")
                 .join(&name),
         };
+        let target = Target {
+            url: self.to.clone(),
+            credentials: self.credentials.clone(),
+            ca: self.ca.clone(),
+            cert: self.cert.clone(),
+            key: self.key.clone(),
+            secret: self.secret.clone(),
+            ..Target::default()
+        };
+        crate::broker::open(&target)?;
         let size = self.spool_size.unwrap_or(SPOOL_SIZE);
         if size < LEAST_SPOOL {
             return Err(format!("spool-size: expected 256KiB or more, not {size} bytes"));
         }
         Ok(Order {
             name,
-            target: Target {
-                url: self.to.clone(),
-                credentials: self.credentials.clone(),
-                ca: self.ca.clone(),
-                cert: self.cert.clone(),
-                key: self.key.clone(),
-                secret: self.secret.clone(),
-                ..Target::default()
-            },
+            target,
             choice: Choice {
                 dialect: self.format.unwrap_or_default(),
                 cloud_events: self.cloudevents,
@@ -156,7 +145,6 @@ fn usual_name(to: &str) -> String {
     };
     let name = match to.split_once("://") {
         Some((scheme, rest)) => format!("{scheme}-{}", plain(rest.split(['/', '?', ',']).next().unwrap_or_default())),
-        None if to == "-" => "stdout".into(),
         None => plain(to.rsplit('/').next().unwrap_or_default()),
     };
     name.chars().take(64).map(|c| if c == '+' { '-' } else { c }).collect()
@@ -175,9 +163,6 @@ fn usual_topic(scheme: &str) -> Option<&'static str> {
 /// What they need is there.
 pub(super) fn check(orders: &[Order], faults: &mut Faults) {
     for (number, order) in orders.iter().enumerate() {
-        let client = crate::broker::open(&order.target)
-            .map_err(|why| RunError::Usage(format!("publish {}: to: {why}", number + 1)));
-        faults.note(place(number), client);
         let Target { credentials, ca, cert, key, secret, .. } = &order.target;
         for (what, file) in [("credentials", credentials), ("ca", ca), ("cert", cert), ("key", key), ("secret", secret)]
         {

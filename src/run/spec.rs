@@ -321,8 +321,8 @@ fn unfitting<T: DeserializeOwned>(key: &str, tables: &[Value]) -> Option<SpecErr
     all.find_map(|(number, table)| Some(SpecError::in_table(key, number, faulty(table?)?)))
 }
 
-/// Whether zones and lines may be called so, as on the page.
-fn is_region_name(text: &str) -> bool {
+/// Whether zones, lines and receivers may be called so, on the page and in files' names.
+pub(super) fn is_plain_name(text: &str) -> bool {
     !text.is_empty() && text.len() <= 64 && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_')
 }
 
@@ -589,7 +589,7 @@ impl SourceOptions {
         let lines = self.line.iter().flatten().map(|line| (line.name.as_str(), line.check()));
         for (key, tables) in [("zone", Vec::from_iter(zones)), ("line", lines.collect())] {
             for (number, (name, checked)) in tables.iter().enumerate() {
-                let why = if !is_region_name(name) {
+                let why = if !is_plain_name(name) {
                     Err(format!("the name {name:?} is not 1 to 64 letters, digits, - and _"))
                 } else if tables[..number].iter().any(|(other, _)| other == name) {
                     Err(format!("the name {name:?} is there twice"))

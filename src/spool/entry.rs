@@ -10,7 +10,7 @@ use std::io::{self, ErrorKind};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
-const HEADER: usize = 8;
+pub(super) const HEADER: usize = 8;
 /// Number, time, and the length of what is known.
 const FIXED: usize = 20;
 /// No letter is larger: what a broker takes is far smaller.
@@ -89,10 +89,22 @@ pub(super) fn write(seq: u64, at_ns: u64, letter: &Letter, mark: &Mark) -> io::R
     bytes[HEADER..][..8].copy_from_slice(&seq.to_le_bytes());
     bytes[HEADER + 8..][..8].copy_from_slice(&at_ns.to_le_bytes());
     bytes[HEADER + 16..][..4].copy_from_slice(&(known as u32).to_le_bytes());
-    let sum = crc32fast::hash(&bytes[HEADER..]);
-    bytes[..4].copy_from_slice(&(length as u32).to_le_bytes());
-    bytes[4..8].copy_from_slice(&sum.to_le_bytes());
+    seal(&mut bytes);
     Ok(bytes)
+}
+
+/// Puts the length and the checksum of what follows into the header at the beginning.
+pub(super) fn seal(bytes: &mut [u8]) {
+    let (length, sum) = ((bytes.len() - HEADER) as u32, crc32fast::hash(&bytes[HEADER..]));
+    bytes[..4].copy_from_slice(&length.to_le_bytes());
+    bytes[4..HEADER].copy_from_slice(&sum.to_le_bytes());
+}
+
+/// What was sealed, of what begins with it; none where it is not whole.
+pub(super) fn unseal(bytes: &[u8]) -> Option<&[u8]> {
+    let (length, sum) = (number::<4>(bytes)?, number::<4>(bytes.get(4..)?)?);
+    let sealed = bytes.get(HEADER..)?.get(..length as usize)?;
+    (u64::from(crc32fast::hash(sealed)) == sum).then_some(sealed)
 }
 
 /// The letters at the beginning of `bytes`, the first of which has the number `seq`; they end where something else follows.
@@ -106,10 +118,9 @@ pub(super) fn entries(bytes: &[u8], seq: u64) -> impl Iterator<Item = Entry> + '
 }
 
 fn read(bytes: &[u8]) -> Option<Entry> {
-    let length = length_of(bytes)?;
-    let sum = number::<4>(bytes.get(4..)?)? as u32;
-    let rest = bytes.get(HEADER..)?.get(..length).filter(|rest| crc32fast::hash(rest) == sum)?;
+    let rest = unseal(bytes).filter(|rest| rest.len() <= MOST_OF_LETTER)?;
     let (seq, at_ns, known) = (number::<8>(rest)?, number::<8>(rest.get(8..)?)?, number::<4>(rest.get(16..)?)?);
+    let length = rest.len();
     let rest = rest.get(FIXED..)?;
     let head: Head<'_> = serde_json::from_slice(rest.get(..known as usize)?).ok()?;
     let letter = Letter {

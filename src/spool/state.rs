@@ -1,6 +1,7 @@
 //! What of a spool is done with, in a file that never grows: a full disk takes it, too. Of two slots the older is written, so that one is whole
 //! whenever the process or the machine stops.
 
+use super::entry::{self, HEADER};
 use super::gap::Gaps;
 use super::open_file;
 use serde::{Deserialize, Serialize};
@@ -10,8 +11,6 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 const SLOT: usize = 64 << 10;
-/// Length and CRC-32 of what follows.
-const HEADER: usize = 8;
 
 #[derive(Default, Serialize, Deserialize)]
 pub(super) struct Known {
@@ -46,10 +45,7 @@ impl StateFile {
         if bytes.len() > SLOT {
             return Err(io::Error::new(ErrorKind::InvalidData, "the gaps of a spool are too many"));
         }
-        let sum = crc32fast::hash(&bytes[HEADER..]);
-        let length = (bytes.len() - HEADER) as u32;
-        bytes[..4].copy_from_slice(&length.to_le_bytes());
-        bytes[4..8].copy_from_slice(&sum.to_le_bytes());
+        entry::seal(&mut bytes);
         self.file.write_all_at(&bytes, (generation % 2) * SLOT as u64)?;
         self.generation = generation;
         Ok(())
@@ -63,7 +59,5 @@ impl StateFile {
 fn read(file: &File, slot: u64) -> Option<Known> {
     let mut bytes = vec![0; SLOT];
     file.read_exact_at(&mut bytes, slot * SLOT as u64).ok()?;
-    let number = |at: usize| u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]]);
-    let text = bytes[HEADER..].get(..number(0) as usize).filter(|text| crc32fast::hash(text) == number(4))?;
-    serde_json::from_slice(text).ok()
+    serde_json::from_slice(entry::unseal(&bytes)?).ok()
 }

@@ -102,6 +102,20 @@ fn letters(numbers: std::ops::Range<usize>) -> Vec<Letter> {
     numbers.map(letter).collect()
 }
 
+/// Who has not all that `whole` names is not let in, and told why.
+#[track_caller]
+fn lets_nobody_else_in(whole: &Target, letters: &[Letter]) {
+    let beside = |path: &Option<PathBuf>, name: &str| path.as_ref().unwrap().with_file_name(name);
+    let away = |target: Target| Sender::new(&target).is_away_with(letters);
+    let wrong = beside(&whole.credentials, "wrong");
+    std::fs::write(&wrong, "camera:hunter22").unwrap();
+    says(&away(Target { credentials: Some(wrong), ..whole.clone() }), &["does not let in whom", "/wrong"]);
+    says(&away(Target { credentials: None, ..whole.clone() }), &["without credentials"]);
+    let other = Some(beside(&whole.ca, "other.pem"));
+    says(&away(Target { ca: other, ..whole.clone() }), &["vouched for by nobody", "/other.pem"]);
+    says(&away(Target { cert: None, key: None, ..whole.clone() }), &["client's certificate (there is none)"]);
+}
+
 fn bodies(letters: &[Letter]) -> Vec<String> {
     letters.iter().map(|letter| String::from_utf8(letter.body.clone()).unwrap()).collect()
 }

@@ -1,6 +1,6 @@
 //! NATS, with JetStream and without.
 
-use super::{Sender, at, bodies, file, letters, says};
+use super::{Sender, at, bodies, file, lets_nobody_else_in, letters, says};
 use crate::support::brokers::{Broker, certificates, free_port, nats};
 use crate::support::proxy::{Network, Proxy};
 use async_nats::jetstream;
@@ -168,17 +168,7 @@ fn who_is_not_let_in_is_told_why_and_no_secret() {
     let letters = on_subject(0..3);
     Sender::new(&whole).deliver_all(&letters);
     Sender::new(&Target { credentials: file(own.path(), "seed", SEED), ..whole.clone() }).deliver_all(&letters);
-    let away = |target: Target| Sender::new(&target).is_away_with(&letters);
-    says(
-        &away(Target { credentials: file(own.path(), "wrong", "camera:hunter22"), ..whole.clone() }),
-        &["does not let in whom", "/wrong"],
-    );
-    says(&away(Target { credentials: None, ..whole.clone() }), &["without credentials"]);
-    says(
-        &away(Target { ca: Some(secured.path("other.pem")), ..whole.clone() }),
-        &["vouched for by nobody", "/other.pem"],
-    );
-    says(&away(Target { cert: None, key: None, ..whole.clone() }), &["client's certificate (there is none)"]);
+    lets_nobody_else_in(&whole, &letters);
     let elsewhere: Vec<Letter> =
         letters.iter().cloned().map(|letter| Letter { topic: "house".into(), ..letter }).collect();
     says(&Sender::new(&whole).is_away_with(&elsewhere), &["Permissions Violation", "house"]);

@@ -1,6 +1,6 @@
 //! Redis streams.
 
-use super::{Sender, at, bodies, file, letters, says};
+use super::{Sender, at, bodies, file, lets_nobody_else_in, letters, says};
 use crate::support::brokers::{Broker, certificates, debian, free_port, redis};
 use crate::support::proxy::{Network, Proxy};
 use mostream::broker::{Failure, Letter, Target};
@@ -102,16 +102,7 @@ fn who_is_not_let_in_is_told_why_and_no_secret() {
     };
     Sender::new(&whole).deliver_all(&letters(0..3));
     let away = |target: Target| Sender::new(&target).is_away();
-    says(
-        &away(Target { credentials: file(own.path(), "wrong", "camera:hunter22"), ..whole.clone() }),
-        &["does not let in whom", "/wrong"],
-    );
-    says(&away(Target { credentials: None, ..whole.clone() }), &["without credentials"]);
-    says(
-        &away(Target { ca: Some(secured.path("other.pem")), ..whole.clone() }),
-        &["vouched for by nobody", "/other.pem"],
-    );
-    says(&away(Target { cert: None, key: None, ..whole.clone() }), &["client's certificate (there is none)"]);
+    lets_nobody_else_in(&whole, &letters(0..3));
     let mut elsewhere = letters(0..3);
     elsewhere[0].topic = "house".into();
     says(&Sender::new(&whole).is_away_with(&elsewhere), &["no permissions"]);

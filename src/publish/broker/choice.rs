@@ -153,7 +153,7 @@ impl Past {
 /// What is there, without where: the tracks and their states, or how many.
 fn things(objects: &[ObjectRecord]) -> u64 {
     let mut tracks =
-        Vec::from_iter(objects.iter().map(|object| object.track.map(|track| (track.id, format!("{:?}", track.state)))));
+        Vec::from_iter(objects.iter().map(|object| object.track.map(|track| (track.id, track.state as u8))));
     tracks.sort_unstable();
     let labels = Vec::from_iter(objects.iter().map(|object| &object.label));
     let mut hasher = DefaultHasher::new();

@@ -4,13 +4,14 @@ use super::choice::{Past, record_of};
 use super::{Destination, Order, unix_ns};
 use crate::broker::{self, Client, Failure, Target};
 use crate::dialect::{self, Dialect};
+use crate::engine::retry::Retry;
 use crate::engine::sink::{Message, Missed, Sink, SinkError, Wish};
 use crate::engine::status::Board;
 use crate::spool::{Cause, Gap, Mark};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::sync_channel;
-use std::sync::{Arc, PoisonError, RwLock, RwLockWriteGuard};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 use tokio::runtime::{Builder, Handle};
@@ -27,8 +28,6 @@ const GATHER: Duration = Duration::from_millis(8);
 /// The pause before the second try, doubled before each further one, up to the longest.
 const PAUSE: Duration = Duration::from_millis(250);
 const LONGEST_PAUSE: Duration = Duration::from_secs(8);
-/// That a receiver still takes nothing is told again after this time.
-const REMINDER: Duration = Duration::from_secs(600);
 /// That messages are refused is told this often.
 const REFUSALS: Duration = Duration::from_secs(60);
 /// How often what waits is looked at, by age and for the status, and is written through to the disk.
@@ -103,7 +102,7 @@ impl Publisher {
             destination: destination.clone(),
             client,
             stop: self.shared.stop.clone(),
-            trouble: None,
+            retry: None,
             refusals: Refusals::default(),
         };
         let delivery = self.runtime.spawn(async move {
@@ -119,8 +118,7 @@ impl Publisher {
 
     /// The orders of those that are there.
     pub fn orders(&self) -> Vec<Order> {
-        let all = self.shared.destinations.read().unwrap_or_else(PoisonError::into_inner);
-        all.iter().map(|running| running.destination.order.clone()).collect()
+        self.shared.read().iter().map(|running| running.destination.order.clone()).collect()
     }
 
     /// Ends what goes to the receiver of this name; what it does not take within some seconds stays on disk.
@@ -184,6 +182,10 @@ impl Drop for Publisher {
 }
 
 impl Shared {
+    fn read(&self) -> RwLockReadGuard<'_, Vec<Running>> {
+        self.destinations.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn write(&self) -> RwLockWriteGuard<'_, Vec<Running>> {
         self.destinations.write().unwrap_or_else(PoisonError::into_inner)
     }
@@ -192,10 +194,7 @@ impl Shared {
     async fn sync_always(&self) {
         loop {
             sleep(LOOK).await;
-            let all = {
-                let all = self.destinations.read().unwrap_or_else(PoisonError::into_inner);
-                Vec::from_iter(all.iter().map(|running| running.destination.clone()))
-            };
+            let all = Vec::from_iter(self.read().iter().map(|running| running.destination.clone()));
             for destination in all {
                 sync(&destination).await;
             }
@@ -209,8 +208,8 @@ async fn sync(destination: &Arc<Destination>) {
         return;
     }
     let synced = tokio::task::spawn_blocking(move || files.iter().try_for_each(std::fs::File::sync_data));
-    if let Ok(Err(error)) = synced.await {
-        destination.status.erred(format!("{}: {error}", destination.order.folder.display()));
+    if let Ok(synced) = synced.await {
+        destination.kept(synced);
     }
 }
 
@@ -233,7 +232,8 @@ struct Delivery {
     destination: Arc<Destination>,
     client: Box<dyn Client>,
     stop: Arc<AtomicBool>,
-    trouble: Option<Trouble>,
+    /// Of a receiver that takes nothing, until it does again.
+    retry: Option<Retry>,
     refusals: Refusals,
 }
 
@@ -242,14 +242,6 @@ struct Delivery {
 struct Refusals {
     letters: u64,
     told: Option<Instant>,
-}
-
-/// Of a receiver that takes nothing, until it does again.
-struct Trouble {
-    since: Instant,
-    told: Instant,
-    tries: u64,
-    pause: Duration,
 }
 
 impl Delivery {
@@ -271,10 +263,7 @@ impl Delivery {
                 tokio::time::sleep_until(due).await;
             }
             let next = self.destination.spool().next(BATCH, BATCH_BYTES);
-            let letters = next.unwrap_or_else(|error| {
-                self.destination.status.erred(format!("{}: {error}", self.destination.order.folder.display()));
-                Vec::new()
-            });
+            let letters = self.destination.kept(next);
             if letters.is_empty() {
                 if deadline.is_some() {
                     break;
@@ -330,20 +319,16 @@ impl Delivery {
 
     fn acknowledged(&self, letters: usize) {
         let now = unix_ns();
-        match self.destination.spool().acknowledge(letters) {
-            Ok(put_in) => put_in.iter().for_each(|at| {
-                self.destination.status.acknowledged(Duration::from_nanos(now.saturating_sub(*at)));
-            }),
-            Err(error) => {
-                self.destination.status.erred(format!("{}: {error}", self.destination.order.folder.display()));
-            }
+        let acknowledged = self.destination.spool().acknowledge(letters);
+        for put_in in self.destination.kept(acknowledged) {
+            self.destination.status.acknowledged(Duration::from_nanos(now.saturating_sub(put_in)));
         }
     }
 
     fn recovered(&mut self) {
         self.destination.status.delivers();
-        if let Some(trouble) = self.trouble.take() {
-            let (name, after) = (&self.destination.order.name, rough(trouble.since.elapsed()));
+        if let Some(retry) = self.retry.take() {
+            let (name, after) = (&self.destination.order.name, retry.lasted());
             let waiting = self.destination.spool().depth().letters;
             warn!("publish {name}: it takes messages again, after {after}; {waiting} wait");
         }
@@ -357,44 +342,28 @@ impl Delivery {
             *refusals = Refusals { letters: 0, told: Some(Instant::now()) };
         }
         self.destination.status.erred(why.to_owned());
-        if let Err(error) = self.destination.spool().refuse() {
-            self.destination.status.erred(format!("{}: {error}", self.destination.order.folder.display()));
-        }
+        let refused = self.destination.spool().refuse();
+        self.destination.kept(refused);
     }
 
     /// How long to wait before the next try.
     fn failed(&mut self, why: String) -> Duration {
         let name = &self.destination.order.name;
-        let trouble = match self.trouble.take() {
-            None => {
-                error!("publish {name}: {why}; it is tried again, and messages wait on disk");
-                let now = Instant::now();
-                Trouble { since: now, told: now, tries: 1, pause: PAUSE }
+        if let Some(retry) = &mut self.retry {
+            if let Some(so_far) = retry.again(LONGEST_PAUSE) {
+                let waiting = self.destination.spool().depth().letters;
+                error!("publish {name}: {why}; still so after {so_far}, {waiting} messages wait");
             }
-            Some(mut trouble) => {
-                trouble.tries += 1;
-                trouble.pause = (trouble.pause * 2).min(LONGEST_PAUSE);
-                if trouble.told.elapsed() >= REMINDER {
-                    trouble.told = Instant::now();
-                    let (after, tries) = (rough(trouble.since.elapsed()), trouble.tries);
-                    let waiting = self.destination.spool().depth().letters;
-                    error!("publish {name}: {why}; still so after {after} and {tries} tries, {waiting} messages wait");
-                }
-                trouble
-            }
-        };
+        } else {
+            error!("publish {name}: {why}; it is tried again, and messages wait on disk");
+        }
         self.destination.status.failed(why);
-        self.trouble.insert(trouble).pause
+        self.retry.get_or_insert_with(|| Retry::new(PAUSE)).pause()
     }
 }
 
 fn messages(count: u64) -> String {
     if count == 1 { "a message is".into() } else { format!("{count} messages are") }
-}
-
-/// In whole seconds.
-fn rough(time: Duration) -> humantime::FormattedDuration {
-    humantime::format_duration(Duration::from_secs(time.as_secs()))
 }
 
 /// Puts the records of one source into the spools of whoever gets them.
@@ -408,18 +377,23 @@ struct PublishSink {
     pasts: BTreeMap<String, Past>,
 }
 
-impl PublishSink {
-    fn for_each(&mut self, mut put: impl FnMut(&Destination, &mut Past)) {
-        let shared = self.shared.clone();
-        let all = shared.destinations.read().unwrap_or_else(PoisonError::into_inner);
-        for Running { destination, .. } in all.iter() {
-            if destination.order.choice.has_source(&self.source) {
-                let past = match self.pasts.get_mut(&destination.order.name) {
-                    Some(past) => past,
-                    None => self.pasts.entry(destination.order.name.clone()).or_default(),
-                };
-                put(destination, past);
-            }
+/// Who gets anything of this source, each with what it got so far.
+fn for_each(
+    shared: &Shared,
+    source: &str,
+    pasts: &mut BTreeMap<String, Past>,
+    mut put: impl FnMut(&Destination, &mut Past),
+) {
+    for Running { destination, .. } in shared.read().iter() {
+        let Order { name, choice, .. } = &destination.order;
+        if !choice.has_source(source) {
+            continue;
+        }
+        if !pasts.contains_key(name) {
+            pasts.insert(name.clone(), Past::default());
+        }
+        if let Some(past) = pasts.get_mut(name) {
+            put(destination, past);
         }
     }
 }
@@ -447,10 +421,10 @@ impl Sink for PublishSink {
         }
         let mark = Mark::Record { run: run.clone(), frame };
         let (id, now) = (dialect::id(record), unix_ns());
-        let (source, in_topics) = (self.source.clone(), self.in_topics.clone());
+        let Self { shared, source, in_topics, pasts, .. } = self;
         // What several receivers get in the same words is worded once.
         let mut worded: Option<(Dialect, Vec<dialect::Encoded>)> = None;
-        self.for_each(|destination, past| {
+        for_each(shared, source, pasts, |destination, past| {
             let choice = &destination.order.choice;
             if !choice.wants(message, past) {
                 return;
@@ -459,11 +433,10 @@ impl Sink for PublishSink {
                 worded = Some((choice.dialect, choice.dialect.encode(record)));
             }
             let encoded = worded.as_ref().map_or(&[][..], |(_, encoded)| encoded);
-            let letters = choice.letters(message, encoded, &id, (&source, &in_topics));
+            let letters = choice.letters(message, encoded, &id, (source, in_topics));
             for letter in &letters {
-                if let Err(error) = destination.spool().append(letter, &mark, now) {
-                    destination.status.erred(format!("{}: {error}", destination.order.folder.display()));
-                }
+                let appended = destination.spool().append(letter, &mark, now);
+                destination.kept(appended);
             }
             if !letters.is_empty() {
                 destination.wake.notify_one();
@@ -475,7 +448,6 @@ impl Sink for PublishSink {
     fn missed(&mut self, missed: &Missed) {
         let now = unix_ns();
         let gap = Gap {
-            lost: missed.frames,
             run: self.run.clone(),
             source: self.source.clone(),
             first_frame: Some(missed.first),
@@ -484,7 +456,7 @@ impl Sink for PublishSink {
             last_unix_ns: now,
             ..Gap::unknown(missed.frames, Cause::Busy)
         };
-        self.for_each(|destination, _| {
+        for_each(&self.shared, &self.source, &mut self.pasts, |destination, _| {
             destination.spool().missed(gap.clone());
             destination.wake.notify_one();
         });

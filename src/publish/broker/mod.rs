@@ -16,6 +16,7 @@ use crate::broker::{self, Letter, Target};
 use crate::engine::destinations::{DestinationStatus, Waiting};
 use crate::record::{GapRecord, VERSION};
 use crate::spool::{Bounds, Cause, Gap, Spool, SpoolError, Tell};
+use std::io;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -66,6 +67,14 @@ impl Destination {
 
     fn spool(&self) -> MutexGuard<'_, Spool> {
         self.spool.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What the disk gave; where it failed, that is told, and there is nothing.
+    fn kept<T: Default>(&self, done: io::Result<T>) -> T {
+        done.unwrap_or_else(|error| {
+            self.status.erred(format!("{}: {error}", self.order.folder.display()));
+            T::default()
+        })
     }
 
     fn tell_depth(&self) {
