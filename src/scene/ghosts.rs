@@ -77,16 +77,28 @@ pub struct Contour {
 pub fn kept_texture(part: &Part, now: &[u8], scene: &[u8], (width, height): Size) -> Option<f32> {
     // Green is most of what is seen.
     let step =
-        |picture: &[u8], from: usize, to: usize| f32::from(picture[3 * to + 1]) - f32::from(picture[3 * from + 1]);
-    let [mut both, mut of_now, mut of_scene] = [0.0f32; 3];
-    for at in part.pixels(width) {
-        let right = (at % width + 1 < width).then_some(at + 1);
-        let below = (at / width + 1 < height).then_some(at + width);
-        for next in right.into_iter().chain(below) {
-            let (a, b) = (step(now, at, next), step(scene, at, next));
-            (both, of_now, of_scene) = (both + a * b, of_now + a * a, of_scene + b * b);
+        |picture: &[u8], from: usize, to: usize| i32::from(picture[3 * to + 1]) - i32::from(picture[3 * from + 1]);
+    let mut sums = [0i64; 3];
+    for (y, row) in part.mask.chunks_exact(part.width.max(1)).enumerate() {
+        let first = (part.y + y) * width + part.x;
+        let is_last_row = part.y + y + 1 == height;
+        let mut of_row = [0i32; 3];
+        for x in (0..part.width).filter(|&x| row[x]) {
+            let at = first + x;
+            let mut count = |next: usize| {
+                let (a, b) = (step(now, at, next), step(scene, at, next));
+                of_row = [of_row[0] + a * b, of_row[1] + a * a, of_row[2] + b * b];
+            };
+            if part.x + x + 1 < width {
+                count(at + 1);
+            }
+            if !is_last_row {
+                count(at + width);
+            }
         }
+        sums.iter_mut().zip(of_row).for_each(|(sum, row)| *sum += i64::from(row));
     }
+    let [both, of_now, of_scene] = sums.map(|sum| sum as f32);
     let least = 2.0 * TEXTURE * TEXTURE * part.area as f32;
     (of_scene >= least && of_now > 0.0).then(|| both / (of_now * of_scene).sqrt())
 }
@@ -98,34 +110,38 @@ pub fn contour(part: &Part, compared: &Compared, without_moving: bool) -> Contou
     let off = |picture: &[u8], a: usize, b: usize| -> u32 {
         (0..3).map(|colour| u32::from(picture[3 * a + colour].abs_diff(picture[3 * b + colour]))).sum()
     };
-    for (x, y, dx, dy) in outline(part) {
+    outline(part, |x, y, dx, dy| {
         all += 1;
         let at = |reach: isize| place(x + dx * reach, y + dy * reach, compared.size);
-        let (Some(inside), Some(next), Some(outside)) = (at(-REACH), at(1), at(REACH + 1)) else { continue };
+        let (Some(inside), Some(next), Some(outside)) = (at(-REACH), at(1), at(REACH + 1)) else { return };
         if without_moving && moving[next] != 0 {
-            continue;
+            return;
         }
         let beyond = at(BEYOND).unwrap_or(outside);
         sums[0] += off(now, inside, outside);
         sums[1] += off(scene, inside, outside);
         sums[2] += off(now, outside, beyond);
         count += 1;
-    }
+    });
     let [now, scene, around] = sums.map(|sum| sum as f32 / count.max(1) as f32);
     Contour { now, scene, around, free: count as f32 / all.max(1) as f32 }
 }
 
-/// The pixels of a part with a neighbour outside of it, and the step to it: `(x, y, dx, dy)`.
-fn outline(part: &Part) -> impl Iterator<Item = (isize, isize, isize, isize)> {
-    let (width, height) = (part.width as isize, part.height as isize);
-    let is_in = move |x: isize, y: isize| {
-        (0..width).contains(&x) && (0..height).contains(&y) && part.mask[(y * width + x) as usize]
-    };
-    let inside = (0..width * height).map(move |at| (at % width, at / width)).filter(move |&(x, y)| is_in(x, y));
-    let steps = [(1, 0), (-1, 0), (0, 1), (0, -1)];
-    let edges = inside.flat_map(move |(x, y)| steps.map(|(dx, dy)| (x, y, dx, dy)));
-    let edges = edges.filter(move |&(x, y, dx, dy)| !is_in(x + dx, y + dy));
-    edges.map(|(x, y, dx, dy)| (x + part.x as isize, y + part.y as isize, dx, dy))
+/// Each pixel of a part with a neighbour outside of it, and the step to it: `(x, y, dx, dy)`.
+fn outline(part: &Part, mut each: impl FnMut(isize, isize, isize, isize)) {
+    let width = part.width;
+    let row = |y: usize| part.mask.get(y * width..(y + 1) * width);
+    for (y, own) in part.mask.chunks_exact(width.max(1)).enumerate() {
+        let (above, below) = (y.checked_sub(1).and_then(row), row(y + 1));
+        for x in (0..width).filter(|&x| own[x]) {
+            let is_out = |row: Option<&[bool]>| row.is_none_or(|row| !row[x]);
+            let beside = [(x + 1 == width || !own[x + 1], (1, 0)), (x == 0 || !own[x - 1], (-1, 0))];
+            let steps = beside.into_iter().chain([(is_out(below), (0, 1)), (is_out(above), (0, -1))]);
+            for (_, (dx, dy)) in steps.filter(|(is_out, _)| *is_out) {
+                each((x + part.x) as isize, (y + part.y) as isize, dx, dy);
+            }
+        }
+    }
 }
 
 fn place(x: isize, y: isize, (width, height): Size) -> Option<usize> {

@@ -98,13 +98,24 @@ vectorized! {
 vectorized! {
     /// Takes packed RGB nearer to `now` by a sixteenth of the difference, at least by one, except where `not` is.
     pub follow(picture: &mut [u8], now: &[u8], not: &[u8]) -> () {
-        for ((picture, now), not) in picture.chunks_exact_mut(3).zip(now.chunks_exact(3)).zip(not) {
-            for (value, &now) in picture.iter_mut().zip(now) {
-                let (up, down) = (now.saturating_sub(*value), value.saturating_sub(now));
-                let step = |off: u8| off.div_ceil(16);
-                let next = *value + step(up) - step(down);
-                *value = if *not == 0 { next } else { *value };
+        // A byte of the mask for each colour, in blocks that vectors can be made of.
+        let (pictures, picture_rest) = picture.as_chunks_mut::<192>();
+        let (nows, now_rest) = now.as_chunks::<192>();
+        let (nots, not_rest) = not.as_chunks::<64>();
+        let nearer = |value: &mut u8, now: u8, not: u8| {
+            let (up, down) = (now.saturating_sub(*value), value.saturating_sub(now));
+            let step = |off: u8| (off >> 4) + u8::from(off & 15 != 0);
+            let next = *value + step(up) - step(down);
+            *value = if not == 0 { next } else { *value };
+        };
+        for ((picture, now), not) in pictures.iter_mut().zip(nows).zip(nots) {
+            let of_colours: [u8; 192] = std::array::from_fn(|at| not[at / 3]);
+            for at in 0..192 {
+                nearer(&mut picture[at], now[at], of_colours[at]);
             }
+        }
+        for (at, value) in picture_rest.iter_mut().enumerate() {
+            nearer(value, now_rest[at], not_rest[at / 3]);
         }
     }
 }

@@ -101,10 +101,19 @@ impl Memory {
     }
 }
 
-fn normalise(keys: &mut [f32], dim: usize) {
-    for key in keys.chunks_exact_mut(dim) {
-        let norm = key.iter().map(|value| value * value).sum::<f32>().sqrt().max(1e-6);
-        key.iter_mut().for_each(|value| *value /= norm);
+vectorized! {
+    /// Makes each key's length 1.
+    normalise(keys: &mut [f32], dim: usize) -> () {
+        for key in keys.chunks_exact_mut(dim) {
+            let mut squares = [0f32; 16];
+            let (lanes, rest) = key.as_chunks::<16>();
+            for key in lanes {
+                squares.iter_mut().zip(key).for_each(|(sum, value)| *sum += value * value);
+            }
+            let squares = squares.iter().sum::<f32>() + rest.iter().map(|value| value * value).sum::<f32>();
+            let norm = squares.sqrt().max(1e-6);
+            key.iter_mut().for_each(|value| *value /= norm);
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 //! Pixels are taken from the deepest on (Meyer, Signal Processing 1994, floods the same way); where two hills meet they become one,
 //! unless the place they meet at, the neck, is thin against both.
 
-use super::parts::Part;
+use super::parts::{Part, components};
 
 /// A neck is at most this share of the depth of both sides.
 const NECK: f32 = 0.3;
@@ -17,19 +17,43 @@ const NOT_YET: u32 = u32::MAX;
 
 /// The things of a piece; none where it is one. `least` is the smallest area of a thing.
 pub fn cut(part: &Part, least: f32) -> Option<Vec<Part>> {
-    let hills = Hills::of(part, least / 2.0);
-    let inside = part.mask.iter().zip(hills.tops()).filter(|(is_in, _)| **is_in);
-    let mut tops: Vec<u32> = inside.map(|(_, top)| top).collect();
-    tops.sort_unstable();
-    tops.dedup();
-    if tops.len() < 2 {
+    let depths = depths(part);
+    if is_one_hill(&depths, part.width + 2) {
         return None;
     }
+    let tops = Hills::of(part, &depths, least / 2.0).tops(part);
+    let mut all: Vec<u32> = Vec::new();
+    let inside = part.mask.iter().zip(&tops).filter(|(is_in, _)| **is_in);
+    inside.for_each(|(_, top)| {
+        if !all.contains(top) {
+            all.push(*top)
+        }
+    });
+    if all.len() < 2 {
+        return None;
+    }
+    all.sort_unstable();
     let of_hill = |top: u32| {
-        let mask = part.mask.iter().zip(hills.tops()).map(|(&is_in, own)| is_in && own == top).collect();
+        let mask = part.mask.iter().zip(&tops).map(|(&is_in, &own)| is_in && own == top).collect();
         Part { mask, ..part.clone() }.columns(0, part.width)
     };
-    Some(tops.into_iter().map(of_hill).collect())
+    Some(all.into_iter().map(of_hill).collect())
+}
+
+/// Whether a piece is seen to be one without a flood: what is too deep for a neck hangs together, and nothing else is deep enough for a hill of
+/// its own.
+fn is_one_hill(depths: &[u16], width: usize) -> bool {
+    let deepest = depths.iter().copied().max().unwrap_or(0);
+    // The deepest that a neck can be, whichever hills it is between.
+    let neck = (NECK * f32::from(deepest)) as u16;
+    let deep = (DEEP * UNIT) as u16;
+    if deepest < deep {
+        return true;
+    }
+    let is_hill = |at: usize| around(at, width).iter().all(|next| depths[*next] <= depths[at]);
+    let mut rest = depths.iter().enumerate().filter(|(_, depth)| (deep..=neck).contains(*depth));
+    let above: Vec<u8> = depths.iter().map(|depth| if *depth > neck { 255 } else { 0 }).collect();
+    components(&above, (width, depths.len() / width)).len() == 1 && !rest.any(|(at, _)| is_hill(at))
 }
 
 /// The hills of a piece with its holes filled, in its box with a margin of one pixel.
@@ -40,44 +64,45 @@ struct Hills {
 }
 
 impl Hills {
-    fn of(part: &Part, least: f32) -> Self {
-        let depths = depths(part);
+    fn of(part: &Part, depths: &[u16], least: f32) -> Self {
         let width = part.width + 2;
-        let mut order: Vec<usize> = (0..depths.len()).filter(|&at| depths[at] > 0).collect();
-        order.sort_by_key(|&at| std::cmp::Reverse(depths[at]));
         let mut hills = Self { width, up: vec![NOT_YET; depths.len()] };
         let mut necks: Vec<[u32; 2]> = Vec::new();
-        for at in order {
+        for at in from_the_deepest(depths) {
             hills.up[at] = at as u32;
+            let mut own = at as u32;
             // Up the steepest way, so that no hill creeps along the foot of another.
             let mut beside = around(at, width);
             let deepest =
                 (1..beside.len()).fold(0, |best, k| if depths[beside[k]] > depths[beside[best]] { k } else { best });
             beside.swap(0, deepest);
             for next in beside {
-                if hills.up[next] == NOT_YET {
+                // Most neighbours know their top, which is this pixel's, too.
+                if hills.up[next] == NOT_YET || hills.up[next] == own {
                     continue;
                 }
-                let (own, other) = (hills.top(at as u32), hills.top(next as u32));
+                let other = hills.climb(next as u32);
+                if own == other {
+                    continue;
+                }
                 let [low, high] =
                     if depths[own as usize] < depths[other as usize] { [own, other] } else { [other, own] };
                 let lower = f32::from(depths[low as usize]);
                 if lower >= DEEP * UNIT && f32::from(depths[at]) <= NECK * lower {
-                    if own != other {
-                        necks.push([low, high]);
-                    }
+                    necks.push([low, high]);
                 } else {
                     hills.up[low as usize] = high;
+                    own = high;
                 }
             }
         }
         // What is too small for a thing belongs to what it touches most broadly.
         let mut areas = vec![0f32; depths.len()];
-        for (&is_in, top) in part.mask.iter().zip(hills.tops()) {
+        for (&is_in, top) in part.mask.iter().zip(hills.tops(part)) {
             areas[top as usize] += f32::from(u8::from(is_in));
         }
         for neck in necks {
-            let [one, other] = neck.map(|top| hills.top(top));
+            let [one, other] = neck.map(|top| hills.climb(top));
             let [own, beside] = [one, other].map(|top| areas[top as usize]);
             if one != other && own.min(beside) < least.max(SIDE * own.max(beside)) {
                 hills.up[one as usize] = other;
@@ -87,22 +112,44 @@ impl Hills {
         hills
     }
 
-    fn top(&self, mut at: u32) -> u32 {
+    /// The top of a pixel's hill; the way there is half as long next time.
+    fn climb(&mut self, mut at: u32) -> u32 {
         while self.up[at as usize] != at {
-            at = self.up[at as usize];
+            let next = self.up[self.up[at as usize] as usize];
+            self.up[at as usize] = next;
+            at = next;
         }
         at
     }
 
     /// Of each pixel of the piece's box, row by row; of those outside the piece, their own.
-    fn tops(&self) -> impl Iterator<Item = u32> {
-        let inner = self.width - 2;
-        let rows = self.up.len() / self.width - 2;
-        (0..inner * rows).map(move |at| (at / inner + 1) * self.width + at % inner + 1).map(|at| match self.up[at] {
-            NOT_YET => at as u32,
-            _ => self.top(at as u32),
-        })
+    fn tops(&mut self, part: &Part) -> Vec<u32> {
+        let mut tops = Vec::with_capacity(part.mask.len());
+        for y in 1..=part.height {
+            for at in (y * self.width + 1) as u32..(y * self.width + 1 + part.width) as u32 {
+                tops.push(if self.up[at as usize] == NOT_YET { at } else { self.climb(at) });
+            }
+        }
+        tops
     }
+}
+
+/// The pixels with a depth, the deepest first; of one depth in their order.
+fn from_the_deepest(depths: &[u16]) -> Vec<usize> {
+    let deepest = usize::from(depths.iter().copied().max().unwrap_or(0));
+    // How many lie deeper: where the first of a depth comes.
+    let mut places = vec![0usize; deepest + 2];
+    depths.iter().filter(|depth| **depth > 0).for_each(|depth| places[usize::from(*depth) - 1] += 1);
+    for depth in (0..deepest).rev() {
+        places[depth] += places[depth + 1];
+    }
+    let mut order = vec![0; places[0]];
+    for (at, &depth) in depths.iter().enumerate().filter(|(_, depth)| **depth > 0) {
+        let place = &mut places[usize::from(depth)];
+        order[*place] = at;
+        *place += 1;
+    }
+    order
 }
 
 fn around(at: usize, width: usize) -> [usize; 8] {
@@ -111,43 +158,54 @@ fn around(at: usize, width: usize) -> [usize; 8] {
 
 /// How deep inside the piece, its holes filled, each pixel of its box with a margin of one pixel lies; 0 outside.
 fn depths(part: &Part) -> Vec<u16> {
-    let (width, height) = (part.width + 2, part.height + 2);
-    let mut depths = vec![u16::MAX; width * height];
-    let is_in = |at: usize| {
-        let (x, y) = (at % width, at / width);
-        (1..=part.width).contains(&x) && (1..=part.height).contains(&y) && part.mask[(y - 1) * part.width + x - 1]
-    };
+    const HOLE: u16 = u16::MAX - 1;
+    let width = part.width + 2;
+    let mut depths = vec![HOLE; width * (part.height + 2)];
+    for (row, inside) in depths.chunks_exact_mut(width).skip(1).zip(part.mask.chunks_exact(part.width)) {
+        row[1..].iter_mut().zip(inside).for_each(|(depth, is_in)| *depth = if *is_in { u16::MAX } else { HOLE });
+    }
     depths[0] = 0;
-    let mut open = vec![0];
+    let mut open = vec![0usize];
     while let Some(at) = open.pop() {
-        let (x, y) = (at % width, at / width);
-        let beside = [(x > 0, at.wrapping_sub(1)), (x + 1 < width, at + 1)];
-        let above = [(y > 0, at.wrapping_sub(width)), (y + 1 < height, at + width)];
-        for (_, next) in beside.into_iter().chain(above).filter(|(is_there, _)| *is_there) {
-            if depths[next] != 0 && !is_in(next) {
-                depths[next] = 0;
+        // At the end of a row the next begins: both are margin.
+        for next in [at.wrapping_sub(1), at + 1, at.wrapping_sub(width), at + width] {
+            if let Some(depth) = depths.get_mut(next).filter(|depth| **depth == HOLE) {
+                *depth = 0;
                 open.push(next);
             }
         }
     }
-    let inner = |at: &usize| (1..=part.width).contains(&(at % width));
-    let rows = width..width * (height - 1);
-    let lower = |depths: &mut [u16], at: usize, from: [(usize, u16); 4]| {
-        let near = from.map(|(next, step)| depths[next].saturating_add(step));
-        depths[at] = near.into_iter().fold(depths[at], u16::min);
-    };
-    for at in rows.clone().filter(inner) {
-        lower(&mut depths, at, [(at - 1, 5), (at - width, 5), (at - width - 1, 7), (at - width + 1, 7)]);
+    for y in 1..=part.height {
+        let (before, row) = depths.split_at_mut(y * width);
+        lower(&mut row[..width], &before[(y - 1) * width..], false);
     }
-    for at in rows.rev().filter(inner) {
-        lower(&mut depths, at, [(at + 1, 5), (at + width, 5), (at + width + 1, 7), (at + width - 1, 7)]);
+    for y in (1..=part.height).rev() {
+        let (row, after) = depths.split_at_mut((y + 1) * width);
+        lower(&mut row[y * width..], &after[..width], true);
     }
     depths
 }
 
+/// A row, but its margin, is no deeper than the row beside it and its own pixels before, in this direction, let it be.
+fn lower(row: &mut [u16], beside: &[u16], is_backward: bool) {
+    let inner = 1..row.len() - 1;
+    for (depth, near) in row[inner.clone()].iter_mut().zip(beside.windows(3)) {
+        let straight = near[1].saturating_add(5);
+        *depth = (*depth).min(straight).min(near[0].saturating_add(7)).min(near[2].saturating_add(7));
+    }
+    let mut last = 0u16;
+    let mut along = |depth: &mut u16| {
+        last = (*depth).min(last.saturating_add(5));
+        *depth = last;
+    };
+    match is_backward {
+        false => row[inner].iter_mut().for_each(&mut along),
+        true => row[inner].iter_mut().rev().for_each(&mut along),
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use super::super::parts::components;
     use super::*;
 
     /// Filled circles `(x, y, radius)` and a bar between columns, of rows.

@@ -22,8 +22,10 @@ impl Part {
     /// The places of its pixels in a picture of this width.
     pub fn pixels(&self, width: usize) -> impl Iterator<Item = usize> {
         let first = self.y * width + self.x;
-        let inside = self.mask.iter().enumerate().filter(|(_, is_in)| **is_in);
-        inside.map(move |(at, _)| first + at / self.width * width + at % self.width)
+        self.mask.chunks_exact(self.width.max(1)).enumerate().flat_map(move |(y, row)| {
+            let inside = row.iter().enumerate().filter(|(_, is_in)| **is_in);
+            inside.map(move |(x, _)| first + y * width + x)
+        })
     }
 
     /// `[xmin, ymin, xmax, ymax]`.
@@ -50,38 +52,78 @@ impl Part {
     }
 }
 
-/// The 8-connected components of a mask.
+/// Pixels side by side in a row that are in a mask.
+struct Run {
+    y: usize,
+    from: usize,
+    to: usize,
+    /// An earlier run that it hangs together with, or itself.
+    root: usize,
+}
+
+/// The 8-connected components of a mask, in the order of their first pixels.
 pub fn components(mask: &[u8], (width, height): Size) -> Vec<Part> {
-    let mut is_seen = vec![false; mask.len()];
-    let (mut parts, mut open, mut reached) = (Vec::new(), Vec::new(), Vec::new());
-    for first in 0..mask.len() {
-        if mask[first] == 0 || is_seen[first] {
-            continue;
-        }
-        is_seen[first] = true;
-        open.push(first);
-        reached.clear();
-        let [mut left, mut top, mut right, mut bottom] = [width, height, 0, 0];
-        while let Some(at) = open.pop() {
-            reached.push(at);
-            let (x, y) = (at % width, at / width);
-            (left, right, top, bottom) = (left.min(x), right.max(x), top.min(y), bottom.max(y));
-            for y in y.saturating_sub(1)..(y + 2).min(height) {
-                for x in x.saturating_sub(1)..(x + 2).min(width) {
-                    let next = y * width + x;
-                    if mask[next] != 0 && !is_seen[next] {
-                        is_seen[next] = true;
-                        open.push(next);
-                    }
-                }
+    let mut runs: Vec<Run> = Vec::new();
+    let mut above = 0..0;
+    for (y, row) in mask.chunks_exact(width).take(height).enumerate() {
+        let first = runs.len();
+        let mut near = above.clone();
+        let mut from = end_of(row, 0, 0);
+        while from < width {
+            let to = end_of(row, from, u8::MAX);
+            let own = runs.len();
+            runs.push(Run { y, from, to, root: own });
+            // The next run can touch the last of these, too.
+            near.start += runs[near.clone()].iter().take_while(|run| run.to < from).count();
+            let mut other = near.start;
+            while other < near.end && runs[other].from <= to {
+                let [a, b] = [own, other].map(|run| root(&mut runs, run));
+                runs[a.max(b)].root = a.min(b);
+                other += 1;
             }
+            from = end_of(row, to, 0);
         }
-        let (w, h) = (right - left + 1, bottom - top + 1);
-        let mut inside = vec![false; w * h];
-        reached.iter().for_each(|at| inside[(at / width - top) * w + at % width - left] = true);
-        parts.push(Part { x: left, y: top, width: w, height: h, mask: inside, area: reached.len() });
+        above = first..runs.len();
+    }
+    let roots: Vec<usize> = (0..runs.len()).map(|run| root(&mut runs, run)).collect();
+    // Of each root its part, which grows to hold all of its runs before any is drawn.
+    let mut of_root = vec![0; runs.len()];
+    let mut parts: Vec<Part> = Vec::new();
+    for (at, run) in runs.iter().enumerate() {
+        if roots[at] == at {
+            of_root[at] = parts.len();
+            parts.push(Part { x: run.from, y: run.y, width: 0, height: 0, mask: Vec::new(), area: 0 });
+        }
+        let part = &mut parts[of_root[roots[at]]];
+        let right = (part.x + part.width).max(run.to);
+        part.x = part.x.min(run.from);
+        (part.width, part.height) = (right - part.x, run.y + 1 - part.y);
+        part.area += run.to - run.from;
+    }
+    parts.iter_mut().for_each(|part| part.mask = vec![false; part.width * part.height]);
+    for (run, root) in runs.iter().zip(roots) {
+        let part = &mut parts[of_root[root]];
+        let row = (run.y - part.y) * part.width;
+        part.mask[row + run.from - part.x..row + run.to - part.x].fill(true);
     }
     parts
+}
+
+/// The first run that a run hangs together with; the way there is half as long next time.
+fn root(runs: &mut [Run], mut at: usize) -> usize {
+    while runs[at].root != at {
+        let next = runs[runs[at].root].root;
+        runs[at].root = next;
+        at = next;
+    }
+    at
+}
+
+/// Where the pixels end that are as this one, 0 or 255, from a place in a row on.
+fn end_of(row: &[u8], from: usize, kind: u8) -> usize {
+    let rest = &row[from..];
+    let same = rest.as_chunks::<8>().0.iter().take_while(|eight| **eight == [kind; 8]).count() * 8;
+    from + same + rest[same..].iter().take_while(|pixel| (**pixel == 0) == (kind == 0)).count()
 }
 
 /// Cuts a part into things: at its thinnest column where both sides are large and tall, as people side by side are, and where it is

@@ -118,14 +118,24 @@ pub type Planes = [[u8; LANES]; 3];
 
 /// Packed RGB as planes; what is missing in the last is black.
 pub fn planes(rgb: &[u8], out: &mut Vec<Planes>) {
-    out.clear();
-    out.extend(rgb.chunks(3 * LANES).map(|pixels| {
-        let mut planes = [[0; LANES]; 3];
-        for (lane, pixel) in pixels.chunks_exact(3).enumerate() {
-            (0..3).for_each(|colour| planes[colour][lane] = pixel[colour]);
+    out.resize(rgb.len().div_ceil(3 * LANES), [[0; LANES]; 3]);
+    let (whole, rest) = rgb.as_chunks::<{ 3 * LANES }>();
+    unpack(whole, out);
+    if !rest.is_empty() {
+        let mut last = [0; 3 * LANES];
+        last[..rest.len()].copy_from_slice(rest);
+        unpack(&[last], &mut out[whole.len()..]);
+    }
+}
+
+vectorized! {
+    unpack(rgb: &[[u8; 3 * LANES]], out: &mut [Planes]) -> () {
+        for (pixels, planes) in rgb.iter().zip(out) {
+            for (colour, plane) in planes.iter_mut().enumerate() {
+                *plane = std::array::from_fn(|lane| pixels[3 * lane + colour]);
+            }
         }
-        planes
-    }));
+    }
 }
 
 /// A number for each pixel, by chance: its place, mixed.
@@ -196,16 +206,29 @@ vectorized! {
         let mut found = [0u8; LANES];
         for sample in samples {
             let [sr, sg, sb] = &sample[block];
+            // No colour of a shadow is brighter than the sample's, or darker than its half, by more than what is near.
+            let (mut can_be, beyond) = (0u8, near.saturating_add(1));
+            for lane in 0..LANES {
+                let mut is_out = 0;
+                for (pixel, sample) in [(red[lane], sr[lane]), (green[lane], sg[lane]), (blue[lane], sb[lane])] {
+                    is_out |= u8::from(pixel > sample.saturating_add(beyond))
+                        | u8::from(pixel.saturating_add(beyond) < sample / 2);
+                }
+                can_be |= foreground[lane] & !is_out.wrapping_neg();
+            }
+            if can_be == 0 {
+                continue;
+            }
             for lane in 0..LANES {
                 let pixel = [red[lane], green[lane], blue[lane]].map(f32::from);
                 let colour = [sr[lane], sg[lane], sb[lane]].map(f32::from);
                 let both = pixel[0] * colour[0] + pixel[1] * colour[1] + pixel[2] * colour[2];
                 let own = 1.0 + colour[0] * colour[0] + colour[1] * colour[1] + colour[2] * colour[2];
-                let share = both / own;
-                let off = (pixel[0] - share * colour[0]).abs()
-                    + (pixel[1] - share * colour[1]).abs()
-                    + (pixel[2] - share * colour[2]).abs();
-                let is_dark = (SHADOW..=1.0).contains(&share) & (off < f32::from(near) * share);
+                // The share is both / own: everything is asked `own` times over, which needs no division.
+                let off = (pixel[0] * own - both * colour[0]).abs()
+                    + (pixel[1] * own - both * colour[1]).abs()
+                    + (pixel[2] * own - both * colour[2]).abs();
+                let is_dark = (both >= SHADOW * own) & (both <= own) & (off < f32::from(near) * both);
                 found[lane] += u8::from(is_dark) & sb[lane];
             }
         }
