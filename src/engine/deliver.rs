@@ -8,6 +8,7 @@ use super::eyes::{self, KeptScene};
 use super::follow::{Drift, Follow};
 use super::held::Held;
 use super::lanes::{Again, Answer, Reply, Shared, microseconds};
+use super::load::Load;
 use super::outbox::{Outbox, Room, Share};
 use super::sink::{Ending, Message, Picture, Sink};
 use super::status::SourceStatus;
@@ -119,6 +120,7 @@ pub(super) struct Delivery<'a> {
     pub crowded: Receiver<()>,
     /// Of the pictures in the orders.
     pub room: Arc<Room>,
+    pub load: Arc<Load>,
     /// This source is to go no further.
     pub is_broken: Arc<AtomicBool>,
     pub shared: &'a Shared<'a>,
@@ -321,6 +323,7 @@ impl<'a> Delivery<'a> {
                 },
                 None => None,
             };
+            let start = Instant::now();
             let (record, keys) = self.record(&order, &held, is_inferred, again.as_ref(), &mut out.past.scene);
             out.past.save_in_time();
             let FrameOrder { evidence, picture, wanted, arrived, .. } = *order;
@@ -340,6 +343,7 @@ impl<'a> Delivery<'a> {
             while self.pass(false, follow, out) {}
             // Rather a shorter wait than a picture that is missed.
             while self.is_live && !self.room.has_room(bytes) && self.pass(true, follow, out) {}
+            self.load.worked(start.elapsed());
         }
     }
 
@@ -383,18 +387,21 @@ impl<'a> Delivery<'a> {
     /// pictures for one of `bytes`.
     fn wait(&self, answer: &Receiver<Reply>, bytes: usize) -> Result<Reply, TryRecvError> {
         let gone = |_| TryRecvError::Disconnected;
-        loop {
+        self.load.waits(true);
+        let answer = loop {
             // No polling: eight sources that look every few milliseconds take the cores from the model.
             select! {
-                recv(answer) -> answer => return answer.map_err(gone),
+                recv(answer) -> answer => break answer.map_err(gone),
                 recv(self.crowded) -> told => match told {
-                    Ok(()) if self.orders.is_full() || !self.room.has_room(bytes) => return Err(TryRecvError::Empty),
+                    Ok(()) if self.orders.is_full() || !self.room.has_room(bytes) => break Err(TryRecvError::Empty),
                     Ok(()) => {}
                     // The source has ended: there will be no more orders.
-                    Err(_) => return answer.recv().map_err(gone),
+                    Err(_) => break answer.recv().map_err(gone),
                 }
             }
-        }
+        };
+        self.load.waits(false);
+        answer
     }
 
     /// The model is no more, or the run ends: it is soon known why.

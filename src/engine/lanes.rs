@@ -7,6 +7,7 @@ use super::deliver::{Delivery, Past};
 use super::eyes;
 use super::feeders::infer;
 use super::inbox::Inbox;
+use super::load::Load;
 use super::outbox::Room;
 use super::pace::Pace;
 use super::sessions::{Models, Sessions};
@@ -235,7 +236,7 @@ impl<'scope, 'env> Lanes<'scope, 'env> {
         let (to_deliver, orders) = bounded(if is_live { LIVE_ORDERS } else { PATIENT_ORDERS });
         let (to_crowd, crowded) = bounded(1);
         let room = if is_live { Room::live() } else { Room::patient(shared.depth.clone()) };
-        let is_broken = Arc::<AtomicBool>::default();
+        let (is_broken, load) = (Arc::<AtomicBool>::default(), Arc::<Load>::default());
         let (eyes, past) = eyes::begin(&mut scene).unwrap_or_else(|why| {
             let source = &status.name;
             warn!(source, "{source}: its scene is seen anew: what was kept of it is of no use, {why}");
@@ -261,6 +262,7 @@ impl<'scope, 'env> Lanes<'scope, 'env> {
             mask: Default::default(),
             wishes: sinks.iter().map(|sink| sink.wish()).collect(),
             room: room.clone(),
+            load: load.clone(),
             is_live,
             is_broken: is_broken.clone(),
             status: status.clone(),
@@ -268,7 +270,7 @@ impl<'scope, 'env> Lanes<'scope, 'env> {
         let mut events = Events::default();
         events.expect(standing);
         let delivery =
-            Delivery { status: status.clone(), is_live, every, wait, orders, crowded, room, is_broken, shared };
+            Delivery { status: status.clone(), is_live, every, wait, orders, crowded, room, load, is_broken, shared };
         let source = spawn(scope, "source", move || source.run())?;
         let has_ended = Arc::<AtomicBool>::default();
         let end = EndOfLane(has_ended.clone(), self.to_end.clone());

@@ -30,6 +30,7 @@ mod held;
 pub mod histogram;
 mod inbox;
 mod lanes;
+mod load;
 mod outbox;
 pub mod outputs;
 mod pace;

@@ -7,6 +7,7 @@ use super::deliver::Order;
 use super::eyes::{CROP_PATCHES, Eyes};
 use super::inbox::{Crop, Entrance, Waiting, Wants};
 use super::lanes::{Again, Reply, Shared, microseconds};
+use super::load::Load;
 use super::outbox::{Room, Share};
 use super::pace::Pace;
 use super::sessions::{Models, Purpose};
@@ -49,6 +50,7 @@ pub(super) struct Source<'a> {
     pub wishes: Vec<Wish>,
     /// For the pictures on their way to the delivery.
     pub room: Arc<Room>,
+    pub load: Arc<Load>,
     pub is_live: bool,
     /// One of its sinks has failed, where that ends it.
     pub is_broken: Arc<AtomicBool>,
@@ -118,6 +120,10 @@ impl Source<'_> {
             }
             let size = frame.display_size();
             self.status.arrived(size);
+            if self.is_live && self.load.is_late(self.to_deliver.len()) {
+                self.status.late();
+                continue;
+            }
             if frame.shortfall.is_some() {
                 self.status.fell_short();
             }

@@ -68,6 +68,7 @@ struct Now {
     finished: u64,
     inferred: u64,
     passed_over: u64,
+    late: u64,
     unchanged: u64,
     missed_by_sinks: u64,
     broken: u64,
@@ -150,6 +151,8 @@ pub struct Snapshot {
     pub inferred: u64,
     /// Frames the model had no time for.
     pub passed_over: u64,
+    /// Frames left out, without a record: those before them were still worked on.
+    pub late: u64,
     /// Frames left out because the picture had not changed (`--adaptive`).
     pub unchanged: u64,
     /// Finished frames that sinks had no time for.
@@ -360,6 +363,11 @@ impl SourceStatus {
         self.with(|now| now.passed_over += 1);
     }
 
+    /// A frame is left out: those before it are still worked on.
+    pub(super) fn late(&self) {
+        self.with(|now| now.late += 1);
+    }
+
     /// A frame looked like the last inferred one.
     pub fn unchanged(&self) {
         self.with(|now| now.unchanged += 1);
@@ -525,6 +533,7 @@ impl SourceStatus {
                 frames: now.frames,
                 inferred: now.inferred,
                 passed_over: now.passed_over,
+                late: now.late,
                 unchanged: now.unchanged,
                 missed_by_sinks: now.missed_by_sinks,
                 broken: now.broken,
@@ -559,6 +568,7 @@ impl Now {
             finished: 0,
             inferred: 0,
             passed_over: 0,
+            late: 0,
             unchanged: 0,
             missed_by_sinks: 0,
             broken: 0,

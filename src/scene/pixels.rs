@@ -203,20 +203,23 @@ vectorized! {
     /// Takes shadows out: pixels that are like [`ENOUGH`] background colours, darkened.
     lighten(samples: &[Vec<Planes>], block: usize, planes: &Planes, near: u8, foreground: &mut [u8]) -> () {
         let [red, green, blue] = planes;
+        // No colour of a shadow is brighter than the sample's, or darker than its half, by more than what is near.
+        let beyond = near.saturating_add(1);
+        let mut open = [0u8; LANES];
+        open.copy_from_slice(foreground);
         let mut found = [0u8; LANES];
         for sample in samples {
             let [sr, sg, sb] = &sample[block];
-            // No colour of a shadow is brighter than the sample's, or darker than its half, by more than what is near.
-            let (mut can_be, beyond) = (0u8, near.saturating_add(1));
+            let mut can_be = [0u8; LANES];
             for lane in 0..LANES {
-                let mut is_out = 0;
-                for (pixel, sample) in [(red[lane], sr[lane]), (green[lane], sg[lane]), (blue[lane], sb[lane])] {
-                    is_out |= u8::from(pixel > sample.saturating_add(beyond))
-                        | u8::from(pixel.saturating_add(beyond) < sample / 2);
-                }
-                can_be |= foreground[lane] & !is_out.wrapping_neg();
+                let is_beyond = |pixel: u8, sample: u8| {
+                    (pixel.saturating_sub(sample) > beyond) | ((sample / 2).saturating_sub(pixel) > beyond)
+                };
+                let is_out =
+                    is_beyond(red[lane], sr[lane]) | is_beyond(green[lane], sg[lane]) | is_beyond(blue[lane], sb[lane]);
+                can_be[lane] = if is_out { 0 } else { open[lane] };
             }
-            if can_be == 0 {
+            if can_be == [0; LANES] {
                 continue;
             }
             for lane in 0..LANES {
@@ -231,10 +234,14 @@ vectorized! {
                 let is_dark = (both >= SHADOW * own) & (both <= own) & (off < f32::from(near) * both);
                 found[lane] += u8::from(is_dark) & sb[lane];
             }
+            for lane in 0..LANES {
+                open[lane] = if found[lane] >= ENOUGH { 0 } else { open[lane] };
+            }
+            if open == [0; LANES] {
+                break;
+            }
         }
-        for (foreground, found) in foreground.iter_mut().zip(found) {
-            *foreground = if found >= ENOUGH { 0 } else { *foreground };
-        }
+        foreground.copy_from_slice(&open);
     }
 }
 

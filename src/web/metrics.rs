@@ -16,10 +16,13 @@ const STATES: [SourceState; 5] =
 /// What a metric is called, its kind, what it says, and where it is from.
 type Metric<T> = (&'static str, &'static str, &'static str, fn(&T) -> f64);
 
-const SOURCES: [Metric<Snapshot>; 13] = [
+const SOURCES: [Metric<Snapshot>; 14] = [
     ("frames_total", "counter", "Frames that came.", |s| s.frames as f64),
     ("inferred_total", "counter", "Frames the model ran on.", |s| s.inferred as f64),
     ("passed_over_total", "counter", "Frames the model had no time for.", |s| s.passed_over as f64),
+    ("late_total", "counter", "Frames left out, without a record, as those before them were still worked on.", |s| {
+        s.late as f64
+    }),
     ("unchanged_total", "counter", "Frames left out because the picture had not changed.", |s| s.unchanged as f64),
     ("missed_by_sinks_total", "counter", "Finished frames that sinks had no time for.", |s| s.missed_by_sinks as f64),
     ("broken_total", "counter", "Frames that could not be decoded.", |s| s.broken as f64),

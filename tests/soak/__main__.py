@@ -360,18 +360,18 @@ class Soak:
             of_name = [one for one in self.counters.values() if one["name"] == name]
             record_outputs = [output for one in of_name for output in one["outputs"] if output["name"].endswith("records.jsonl")]
             told = sum(output["unwritten"] for output in record_outputs)
-            late = sum(one["missed_by_sinks"] for one in of_name)
+            missed, late = (sum(one[key] for one in of_name) for key in ("missed_by_sinks", "late"))
             lives = self.ledger.lives[name]
             sources[name] = {
                 "lives": len(lives), "records": sum(life["frames"] for life in lives), "missing": self.ledger.missing(name),
-                "unwritten": told, "missed_by_sinks": late, "paused": sum(life["paused"] for life in lives),
+                "unwritten": told, "missed_by_sinks": missed, "late": late, "paused": sum(life["paused"] for life in lives),
                 "broken": sum(one["broken"] for one in of_name), "without_end": sum(life["ended"] is None for life in lives),
                 "packets": self.packets.get(name, 0),
             }
             is_failing = sum("failing" in output for output in record_outputs)
             if name in self.sources and sources[name]["without_end"] > is_failing:
                 self.faults.append(f"{name}: {sources[name]['without_end']} lives have no end, and only {is_failing} ended where the disk was full")
-        unaccounted = {name: one for name, one in sources.items() if one["missing"] > one["unwritten"] + one["missed_by_sinks"] or one["missing"] < 0}
+        unaccounted = {name: one for name, one in sources.items() if one["missing"] > one["unwritten"] + one["late"] + one["missed_by_sinks"] or one["missing"] < 0}
         judge("every frame has a record, or is counted as missing", not unaccounted, unaccounted)
         unplayable = [name for name, is_played in self.checked.items() if not is_played]
         judge("every segment plays, or was told to be broken", not any("does not play" in fault for fault in self.faults), {"segments": len(self.checked), "told": unplayable})

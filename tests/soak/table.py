@@ -37,7 +37,7 @@ def text(report):
         "", "| | |", "| --- | --- |", f"| machine | {report['machine']}, of which the program used {samples['cpu_s'][-1] / samples['second'][-1]:.1f} |",
         "| what was done | " + ", ".join(f"{count} {act}" for act, count in sorted(acts.items())) + f", {clients} visits of clients |",
         f"| records | {sum(report['records'].values())} lines, {of_all['records']} of them frames, of {of_all['lives']} times that a source came and went |",
-        f"| frames without a line | {of_all['missing']}; counted by the program: {of_all['unwritten']} unwritten, {of_all['missed_by_sinks']} that an output had no time for |",
+        f"| frames without a line | {of_all['missing']}; counted by the program: {of_all['unwritten']} unwritten, {of_all['missed_by_sinks']} that an output had no time for, {of_all['late']} left out |",
         f"| video files | {segments['segments']}, of which {len(segments['told'])} are cut off, and were told to be: the disk was full |",
         f"| SIGTERM | ended in {sigterm['seconds']:.1f} s with exit code {sigterm['code']} |",
     ]

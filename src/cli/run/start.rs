@@ -116,9 +116,10 @@ fn tell_status(now: &Snapshot) {
         // The share of the frames that the model was not asked about.
         spared => format!(", {spared} unchanged ({:.0} %)", 100.0 * spared as f64 / now.frames as f64),
     };
+    let late = if now.late > 0 { format!(", {} left out", now.late) } else { String::new() };
     info!(
         status = serde_json::to_string(now).unwrap_or_default(),
-        "{}: {}, {} frames, {:.1} per second, {:.1} of them inferred, {} passed over{spared}, {} boxes now{latency}{decoded}",
+        "{}: {}, {} frames, {:.1} per second, {:.1} of them inferred, {} passed over{late}{spared}, {} boxes now{latency}{decoded}",
         now.name,
         now.state.name(),
         now.frames,

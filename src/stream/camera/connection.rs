@@ -141,6 +141,12 @@ pub(super) fn parse(address: &Address) -> Result<(gst::Pipeline, gst_app::AppSin
     if sink.max_buffers() == 0 {
         sink.set_max_buffers(MAX_FRAMES);
     }
+    if sink.is_sync() {
+        // A frame is handed on when it is due, not later: nothing has to be ready for a screen.
+        sink.set_processing_deadline(gst::ClockTime::ZERO);
+        // Who keeps the camera's time for frames would fall behind it where they wait for their turn.
+        sink.set_drop(sink.is_drop() || address.kind == Kind::Custom);
+    }
     sink.set_property("enable-last-sample", false);
     accept_native_strides(&sink);
     // Time stamps are on one clock that never goes back.
