@@ -30,6 +30,8 @@ mod webhook;
 mod zeromq;
 
 pub use address::shown;
+#[cfg(feature = "mqtt")]
+pub use mqtt::Mqtt;
 
 use crate::bounded;
 use crate::markup::plain;

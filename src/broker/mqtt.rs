@@ -16,7 +16,8 @@ use super::connection::{self, Duplex};
 use super::{Client, Failure, Letter, Target, Work, within};
 use std::hash::{BuildHasher, RandomState};
 use std::io;
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
@@ -35,6 +36,7 @@ pub struct Mqtt {
     availability: Option<String>,
     /// Of nobody else: of two with the same name a broker keeps one.
     id: String,
+    watch: Option<Watch>,
     session: Option<Session>,
 }
 
@@ -43,8 +45,29 @@ struct Setup {
     id: String,
     user: Option<(String, String)>,
     availability: Option<String>,
+    watch: Option<Watch>,
     stream: Box<dyn Duplex>,
     target: Target,
+}
+
+/// A topic on which somebody says this word, and how often that was, or a session began.
+#[derive(Clone)]
+struct Watch {
+    topic: String,
+    word: String,
+    count: Arc<AtomicU64>,
+}
+
+impl Watch {
+    fn heard(&self, topic: &[u8], said: &[u8]) {
+        if (topic, said) == (self.topic.as_bytes(), self.word.as_bytes()) {
+            self.began();
+        }
+    }
+
+    fn began(&self) {
+        self.count.fetch_add(1, Ordering::Relaxed);
+    }
 }
 
 /// A client of one of the protocols, and the work that speaks for it.
@@ -109,13 +132,24 @@ impl Mqtt {
             return Err(format!("{address}: availability is no topic to publish to (expected one without + and #)"));
         }
         let id = format!("mostream-{:014x}", RandomState::new().hash_one(0) >> 8);
-        Ok(Self { target: target.clone(), address, begin, availability, id, session: None })
+        Ok(Self { target: target.clone(), address, begin, availability, id, watch: None, session: None })
+    }
+
+    /// The same for who says how things are: with this topic as `availability`, if there is none. The number grows with each session, and
+    /// each time that somebody says the word on the topic: whatever was retained may be gone, or unread.
+    pub fn telling(mut self, availability: String, [topic, word]: [String; 2]) -> (Self, Arc<AtomicU64>) {
+        let count = Arc::<AtomicU64>::default();
+        self.availability.get_or_insert(availability);
+        self.watch = Some(Watch { topic, word, count: count.clone() });
+        (self, count)
     }
 
     async fn begin(&self, availability: Option<String>) -> Result<Session, Failure> {
         let user = self.target.user()?;
         let stream = connection::connect(&self.address, &self.target, self.address.scheme == "mqtts").await?;
-        let setup = Setup { id: self.id.clone(), user, availability, stream, target: self.target.clone() };
+        // Who only looks whether it is let in hears nothing.
+        let watch = self.watch.clone().filter(|_| availability.is_some());
+        let setup = Setup { id: self.id.clone(), user, availability, watch, stream, target: self.target.clone() };
         let Begun { client, is_in, work } = (self.begin)(setup).map_err(|error| self.address.away(error))?;
         let mut session = Session { client, work };
         match timeout(self.target.timeout, is_in).await {

@@ -2,7 +2,7 @@
 
 use super::place::{Faults, Place};
 use super::spec::RunSpec;
-use super::{Options, Prepared, Run, RunError, publish};
+use super::{Options, Prepared, Run, RunError, home_assistant, publish};
 use crate::backbone::BackboneError;
 use crate::engine::Models;
 use crate::record::SourceState;
@@ -46,6 +46,7 @@ impl Prepared {
 
         if connects {
             publish::connect(&self.setup.shared, faults);
+            home_assistant::connect(&self.setup.shared, faults);
         }
         let mut size = None;
         for ready in &mut self.ready {

@@ -34,6 +34,7 @@ pub mod config;
 mod control;
 mod events;
 pub mod guard;
+mod home_assistant;
 pub mod inputs;
 mod observe;
 mod open;
@@ -49,6 +50,7 @@ pub mod spec;
 mod token;
 mod values;
 
+pub use home_assistant::HomeAssistantSpec;
 pub use observe::Observe;
 pub use open::pipelines;
 pub use publish::PublishSpec;
@@ -236,6 +238,7 @@ impl Prepared {
         let has_unseen = options.observe == Observe::Nothing && planned.iter().zip(&own).any(is_unseen);
         let page = shared.web.or(has_unseen.then_some(spec::WEB));
         publish::check(&publish::orders(&shared).map_err(RunError::from)?, faults);
+        home_assistant::check(&shared, faults);
         let (devices, size) = (shared.devices(), shared.model_size());
         let measure = options.measure.filter(|_| faults.0.is_empty());
         let session = shared.session_options().chosen(&checkpoint, size.usual(&checkpoint), measure);
@@ -243,12 +246,13 @@ impl Prepared {
         let setup = Setup {
             by: format!("{}, middle keys, {}", checkpoint.id(), session.first_precision()),
             model_size: resolve::decoder_size(size, &checkpoint),
-            is_shown: page.is_some() || shared.rtsp_out.is_some(),
+            is_shown: page.is_some() || shared.rtsp_out.is_some() || shared.home_assistant.is_some(),
             read,
             records: None,
             events: None,
             event_store: None,
             publisher: None,
+            home_assistant: None,
             rtsp: None,
             web: None,
             observe: options.observe,
@@ -294,6 +298,7 @@ impl Run {
         setup.events = setup.shared.events.as_ref().map(|path| to(path, Lines::Events)).transpose()?;
         setup.event_store = events::keep(&setup, is_live)?;
         setup.publisher = publish::start(&setup.shared, &board, options)?;
+        setup.home_assistant = home_assistant::start(&setup.shared, &board)?;
         let engine = Engine::start(task, Arc::new(models), board, options.stop.clone()).map_err(RunError::from)?;
         let core = Arc::new(Core { engine, state: Mutex::new(State { each, known: Vec::new() }), setup });
         core.begin(&given, ready, &mut core.state().known)?;

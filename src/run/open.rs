@@ -13,6 +13,7 @@ use crate::engine::status::SourceStatus;
 use crate::publish::broker::Publisher;
 use crate::publish::event_store::EventStore;
 use crate::publish::file::FileSink;
+use crate::publish::home_assistant::HomeAssistant;
 use crate::publish::mp4::Mp4Sink;
 use crate::publish::push::{PushSink, Target};
 use crate::publish::records::{Lines, Records};
@@ -42,6 +43,7 @@ pub(super) struct Setup {
     pub events: Option<Records>,
     pub event_store: Option<EventStore>,
     pub publisher: Option<Publisher>,
+    pub home_assistant: Option<HomeAssistant>,
     pub rtsp: Option<Arc<RtspServer>>,
     pub web: Option<web::Server>,
     pub observe: Observe,
@@ -117,6 +119,7 @@ impl Setup {
         sinks.extend(self.event_store.as_ref().map(|store| store.sink(self.web.is_some())));
         let stem = source.stem.to_string_lossy();
         sinks.extend(self.publisher.as_ref().map(|publisher| publisher.sink(&source.name, &stem)));
+        sinks.extend(self.home_assistant.as_ref().map(|home| home.sink(&status)));
         if let Some(server) = &self.rtsp {
             let sink = server.sink(&stem);
             info!("{}: {}", source.name, sink.url());
@@ -156,7 +159,10 @@ pub fn pipelines(spec: &RunSpec) -> Result<String, RunError> {
     let mut text = String::new();
     for (source, own) in planned.iter().zip(&own) {
         // Without any target there is the live page.
-        let is_shown = shared.rtsp_out.is_some() || shared.web.is_some() || source.is_live() && !shared.has_lines();
+        let is_shown = shared.rtsp_out.is_some()
+            || shared.web.is_some()
+            || shared.home_assistant.is_some()
+            || source.is_live() && !shared.has_lines();
         let is_small = !is_shown && !is_whole(source, own, shared);
         let model_size = is_small.then(|| resolve::decoder_size(shared.model_size(), &checkpoint));
         let lines = match &source.what {

@@ -163,14 +163,18 @@ fn usual_topic(scheme: &str) -> Option<&'static str> {
 /// What they need is there.
 pub(super) fn check(orders: &[Order], faults: &mut Faults) {
     for (number, order) in orders.iter().enumerate() {
-        let Target { credentials, ca, cert, key, secret, .. } = &order.target;
-        for (what, file) in [("credentials", credentials), ("ca", ca), ("cert", cert), ("key", key), ("secret", secret)]
-        {
-            let unreadable = file.as_ref().and_then(|file| Some((file, std::fs::File::open(file).err()?)));
-            if let Some((file, error)) = unreadable {
-                let why = format!("publish {}: {what}: {}: {error}", number + 1, file.display());
-                faults.0.push(place(number).wrong(RunError::Usage(why)));
-            }
+        check_files(&order.target, &format!("publish {}", number + 1), &place(number), faults);
+    }
+}
+
+/// The files of a target can be read.
+pub(super) fn check_files(target: &Target, of: &str, place: &Place, faults: &mut Faults) {
+    let Target { credentials, ca, cert, key, secret, .. } = target;
+    for (what, file) in [("credentials", credentials), ("ca", ca), ("cert", cert), ("key", key), ("secret", secret)] {
+        let unreadable = file.as_ref().and_then(|file| Some((file, std::fs::File::open(file).err()?)));
+        if let Some((file, error)) = unreadable {
+            let why = format!("{of}: {what}: {}: {error}", file.display());
+            faults.0.push(place.wrong(RunError::Usage(why)));
         }
     }
 }

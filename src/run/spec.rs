@@ -1,5 +1,6 @@
 //! What a run is asked to do, as plain data: the flags of `mostream run`, the keys of its file, or what a program fills in.
 
+use super::home_assistant::HomeAssistantSpec;
 use super::publish::PublishSpec;
 use super::values::{address, as_text, clock, span, text};
 use crate::backbone::{Devices, Precision};
@@ -48,6 +49,8 @@ pub struct Shared {
     pub events: Option<PathBuf>,
     /// Who records are sent to.
     pub publish: Option<Vec<PublishSpec>>,
+    /// Sources are devices of this one.
+    pub home_assistant: Option<HomeAssistantSpec>,
     /// Events are kept here for the page, and for the next start.
     pub event_store: Option<PathBuf>,
     /// Files that are there may be overwritten, under the names that outputs have by themselves.
@@ -234,7 +237,7 @@ pub(super) fn is_one_word(text: &str) -> bool {
 }
 
 impl SpecError {
-    fn new(key: &str, why: impl Into<String>) -> Self {
+    pub(super) fn new(key: &str, why: impl Into<String>) -> Self {
         Self { key: Some(key.to_owned()), why: why.into(), ..Self::default() }
     }
 
@@ -436,11 +439,12 @@ impl RunSpec {
 impl Shared {
     /// Whether what is found goes somewhere.
     pub(super) fn has_lines(&self) -> bool {
-        self.records.is_some() || self.events.is_some() || self.publish.is_some()
+        self.records.is_some() || self.events.is_some() || self.publish.is_some() || self.home_assistant.is_some()
     }
 
     fn check(&self) -> Result<(), SpecError> {
         super::publish::orders(self)?;
+        super::home_assistant::order(self)?;
         let wrong = |key: &str, why: String| Err(SpecError::new(key, why));
         let within = |key: &str, number: Option<u16>, least: u16, most: u16| match number {
             Some(number) if !(least..=most).contains(&number) => {

@@ -7,6 +7,7 @@
 mod support;
 
 mod file;
+mod home_assistant;
 mod hostile;
 mod kafka;
 mod mqtt;

@@ -1,8 +1,13 @@
 #!/usr/bin/env bash
-# Installs what reads training sets into a folder of its own (several gigabytes, most of them PyTorch's), and has it read some.
+# Installs what reads training sets into a folder of its own (several gigabytes, most of them PyTorch's), and Home Assistant into another, and has
+# them read some.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 packages=tests/consumers/requirements.txt
+home=.venv-home-assistant
+[ -x "$home/bin/python" ] || python3 -m venv "$home"
+"$home/bin/python" -m pip install --quiet --disable-pip-version-check homeassistant==2024.3.3 paho-mqtt==1.6.1
+"$home/bin/python" tests/consumers/home_assistant.py
 venv=.venv-consumers
 [ -x "$venv/bin/python" ] || python3 -m venv "$venv"
 install() { "$venv/bin/python" -m pip install --quiet --disable-pip-version-check "$@"; }

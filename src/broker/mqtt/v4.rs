@@ -26,11 +26,21 @@ pub fn begin(setup: Setup) -> Result<Begun, String> {
     options.set_socket_connector(move |_, _| std::future::ready(connector()));
     let (client, mut events) = AsyncClient::builder(options).try_build().map_err(words)?;
     let (up, is_in) = oneshot::channel();
+    let (watch, hearer) = (setup.watch, client.clone());
     let work = tokio::spawn(async move {
         let mut up = Some(up);
         loop {
             match events.poll().await {
-                Ok(Event::Incoming(Incoming::ConnAck(_))) => drop(up.take().map(|up| up.send(()))),
+                Ok(Event::Incoming(Incoming::ConnAck(_))) => {
+                    if let Some(watch) = &watch {
+                        watch.began();
+                        let _ = hearer.try_subscribe(watch.topic.as_str(), QoS::AtLeastOnce);
+                    }
+                    let _ = up.take().map(|up| up.send(()));
+                }
+                Ok(Event::Incoming(Incoming::Publish(letter))) => {
+                    watch.iter().for_each(|watch| watch.heard(&letter.topic, &letter.payload));
+                }
                 Ok(_) => {}
                 Err(error) => return ended(&error, &setup.target),
             }

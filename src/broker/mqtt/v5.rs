@@ -33,6 +33,7 @@ pub fn begin(setup: Setup) -> Result<Begun, String> {
     let (up, is_in) = oneshot::channel();
     let largest = Arc::new(OnceLock::new());
     let said = largest.clone();
+    let (watch, hearer) = (setup.watch, client.clone());
     let work = tokio::spawn(async move {
         let mut up = Some(up);
         loop {
@@ -41,7 +42,14 @@ pub fn begin(setup: Setup) -> Result<Begun, String> {
                     if let Some(most) = welcome.properties.and_then(|properties| properties.max_packet_size) {
                         let _ = said.set(most);
                     }
+                    if let Some(watch) = &watch {
+                        watch.began();
+                        let _ = hearer.try_subscribe(watch.topic.as_str(), QoS::AtLeastOnce);
+                    }
                     let _ = up.take().map(|up| up.send(()));
+                }
+                Ok(Event::Incoming(Incoming::Publish(letter))) => {
+                    watch.iter().for_each(|watch| watch.heard(&letter.topic, &letter.payload));
                 }
                 Ok(_) => {}
                 Err(error) => return ended(&error, &setup.target),

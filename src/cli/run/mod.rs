@@ -79,6 +79,10 @@ struct Shared {
     /// given several times. More is said in a file (docs/publish.md)
     #[arg(long, value_name = "URL")]
     publish: Vec<String>,
+    /// Show every source as a device of the Home Assistant whose MQTT broker this is, such as mqtt://homeassistant.local: objects, motion, zones,
+    /// what happened last with a picture
+    #[arg(long, value_name = "URL")]
+    home_assistant: Option<String>,
     /// Keep what happens in this file, the last 100 000 lines, for the page and the next start [default: where a source is live, events.redb in
     /// the state directory]
     #[arg(long, value_name = "FILE")]
@@ -229,6 +233,10 @@ fn of_flags(inputs: &[OsString], matches: &ArgMatches) -> Result<RunSpec, Failur
         if id == "publish" {
             let all = matches.get_many::<String>(id).into_iter().flatten();
             table.insert(key.to_owned(), all.map(|to| json!({ "to": to })).collect());
+            continue;
+        }
+        if let ("home_assistant", Some(to)) = (id, matches.try_get_one::<String>(id).ok().flatten()) {
+            table.insert(key.to_owned(), json!({ "to": to }));
             continue;
         }
         let given = matches.get_raw(id).and_then(Iterator::last).filter(|_| flag.get_action().takes_values());
