@@ -1,15 +1,15 @@
 //! Files, named pipes and standard output (`file:PATH`, `file:-`), a line for each letter. Acknowledged means that the system has taken the
 //! line: a file's is on its disk when the system puts it there, and a pipe's is for whoever reads.
 //!
-//! A file is opened anew for each delivery, so that it may be moved away. Who does not read holds up a thread of its own, and nobody else:
-//! what is being written is waited for as long as any broker, and asked for again the next time.
+//! A file is opened anew for each delivery, so that it may be moved away. Who does not read holds up its own thread, and nobody else: what is
+//! being written is waited for as long as any broker, and asked for again the next time.
 
 use super::{Client, Failure, Letter, Target, Work, address, within};
 use std::fs::{File as Disk, OpenOptions};
 use std::io::{self, ErrorKind, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, mpsc};
 use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
@@ -23,9 +23,13 @@ pub struct File {
     patience: Duration,
     /// What was not written in time.
     late: Option<Writing>,
+    /// The thread that writes, which takes one delivery after the other; none before the first.
+    writer: Option<mpsc::Sender<Job>>,
     /// What ends in the middle of a line; the next one begins after it.
     is_torn: Arc<AtomicBool>,
 }
+
+type Job = Box<dyn FnOnce() + Send>;
 
 /// Lines on their way.
 struct Writing {
@@ -51,7 +55,7 @@ impl File {
             return Err(format!("{}: expected file:PATH, or file:- for standard output", address::shown(&target.url)));
         }
         let path = (path != "-").then(|| PathBuf::from(path));
-        Ok(Self { path, patience: target.timeout, late: None, is_torn: Arc::default() })
+        Ok(Self { path, patience: target.timeout, late: None, writer: None, is_torn: Arc::default() })
     }
 
     fn shown(&self) -> String {
@@ -62,7 +66,7 @@ impl File {
         Failure::Away(format!("{}: {why}", self.shown()))
     }
 
-    fn begin(&self, letters: &[Letter], lines: Vec<Vec<u8>>) -> Result<Writing, Failure> {
+    fn begin(&mut self, letters: &[Letter], lines: Vec<Vec<u8>>) -> Result<Writing, Failure> {
         let ids = letters.iter().take(lines.len()).map(|letter| letter.id.clone()).collect();
         let (tell, done) = oneshot::channel();
         let progress = Arc::new(Progress::default());
@@ -71,9 +75,26 @@ impl File {
             // Nobody waits for it any more where it cannot be told.
             let _ = tell.send(write(path.as_deref(), &lines, &is_torn, &counted));
         };
-        let thread = std::thread::Builder::new().name("file".to_owned()).spawn(write);
-        thread.map_err(|error| self.away(format!("its thread does not start: {error}")))?;
+        self.work(Box::new(write)).map_err(|error| self.away(format!("its thread does not start: {error}")))?;
         Ok(Writing { ids, progress, done })
+    }
+
+    /// On the thread that writes, or another where that one has ended.
+    fn work(&mut self, mut job: Job) -> io::Result<()> {
+        if let Some(writer) = &self.writer {
+            match writer.send(job) {
+                Ok(()) => return Ok(()),
+                Err(mpsc::SendError(back)) => job = back,
+            }
+        }
+        let (writer, jobs) = mpsc::channel::<Job>();
+        let work = move || {
+            job();
+            jobs.into_iter().for_each(|job| job());
+        };
+        std::thread::Builder::new().name("file".to_owned()).spawn(work)?;
+        self.writer = Some(writer);
+        Ok(())
     }
 
     /// How many more of the lines are written, and whether it is over.
