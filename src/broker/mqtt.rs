@@ -205,7 +205,8 @@ impl Mqtt {
         let Some(topic) = &self.availability else { return Ok(()) };
         let letter = Letter { topic: topic.clone(), retain: true, body: word.into(), ..Letter::default() };
         let sent = session.client.publish(&letter);
-        self.acknowledged(session, &letter, sent).await
+        // None of those that are handed over.
+        self.acknowledged(session, &letter, sent).await.map_err(|failure| Failure::Away(failure.to_string()))
     }
 
     async fn hand_over(&mut self, letters: &[Letter], acknowledged: &mut usize) -> Result<(), Failure> {
@@ -220,8 +221,15 @@ impl Mqtt {
                 }
             }
             for (letter, sent) in batch.iter().zip(sent) {
-                self.acknowledged(&mut session, letter, sent).await?;
-                *acknowledged += 1;
+                match self.acknowledged(&mut session, letter, sent).await {
+                    Ok(()) => *acknowledged += 1,
+                    // It is the letter's fault, not the session's.
+                    Err(Failure::Refused(why)) => {
+                        self.session = Some(session);
+                        return Err(Failure::Refused(why));
+                    }
+                    Err(away) => return Err(away),
+                }
             }
         }
         self.session = Some(session);

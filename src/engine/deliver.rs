@@ -387,7 +387,8 @@ impl<'a> Delivery<'a> {
     /// pictures for one of `bytes`.
     fn wait(&self, answer: &Receiver<Reply>, bytes: usize) -> Result<Reply, TryRecvError> {
         let gone = |_| TryRecvError::Disconnected;
-        self.load.waits(true);
+        let start = Instant::now();
+        self.load.waits();
         let answer = loop {
             // No polling: eight sources that look every few milliseconds take the cores from the model.
             select! {
@@ -400,7 +401,7 @@ impl<'a> Delivery<'a> {
                 }
             }
         };
-        self.load.waits(false);
+        self.load.has_waited(start.elapsed());
         answer
     }
 

@@ -65,6 +65,8 @@ impl Source<'_> {
         let is_over = move || shared.is_over() || is_broken.load(Ordering::Relaxed) || status.is_stopped();
         // The last frame that was not let go, where the source is or was paused since.
         let (mut last, mut was_paused) = (None, false);
+        // Before frames that were left out.
+        let mut gap_ns: Option<u64> = None;
         let (mut broken, mut has_told) = (0, false);
         // How the model sees frames of the last one's size, and parts of them.
         let mut seen: Option<((u32, u32), [PatchLayout; 2])> = None;
@@ -107,6 +109,17 @@ impl Source<'_> {
                 }
                 last = instant;
             }
+            if self.is_live {
+                gap_ns = gap_ns.max(frame.capture.and_then(|capture| capture.gap_ns));
+                if self.load.is_late(self.to_deliver.len()) {
+                    self.status.arrived(frame.display_size());
+                    self.status.late();
+                    continue;
+                }
+                if let Some(capture) = &mut frame.capture {
+                    capture.gap_ns = gap_ns.take();
+                }
+            }
             let regions = self.status.regions();
             // Before anything looks at the frame.
             if let Err(error) = self.mask(&mut frame, &regions) {
@@ -120,10 +133,6 @@ impl Source<'_> {
             }
             let size = frame.display_size();
             self.status.arrived(size);
-            if self.is_live && self.load.is_late(self.to_deliver.len()) {
-                self.status.late();
-                continue;
-            }
             if frame.shortfall.is_some() {
                 self.status.fell_short();
             }

@@ -93,6 +93,10 @@ fn lines(table: &Map<String, Value>, of: &str, is_source: bool) -> String {
                 }
                 continue;
             }
+            Value::Object(table) => {
+                tables.push_str(&format!("\n[{of}{key}]\n{}", lines(table, of, is_source)));
+                continue;
+            }
             other => other.to_string(),
         };
         text.push_str(&format!("{key} = {value}\n"));

@@ -34,13 +34,22 @@ impl HomeAssistantSpec {
         if !is_one_word(&self.to) || !["mqtt", "mqtts"].contains(&self.to.split_once("://").unwrap_or_default().0) {
             return Err("to: name its MQTT broker, such as mqtt://homeassistant.local".into());
         }
+        let options = self.to.split_once('?').map_or("", |(_, options)| options);
+        if options.split('&').any(|option| option.starts_with("availability=")) {
+            return Err(
+                "to: where mostream says that it is there, Home Assistant is told by itself: leave availability out"
+                    .into(),
+            );
+        }
         let prefix = self.prefix.clone().unwrap_or_else(|| "homeassistant".into());
         if !prefix.split('/').all(is_plain_name) {
             return Err(format!("prefix: expected letters, digits, - and _, not {prefix:?}"));
         }
         let machine = self.machine.clone().unwrap_or_else(host_name);
-        if machine.is_empty() || machine.len() > 64 {
-            return Err(format!("machine: expected a name of up to 64 letters, not {machine:?}"));
+        if !(1..=64).contains(&machine.chars().count()) || machine.contains(char::is_control) {
+            return Err(format!(
+                "machine: expected a name of up to 64 letters, without control characters, not {machine:?}"
+            ));
         }
         let target = Target {
             url: self.to.clone(),

@@ -40,20 +40,28 @@ pub fn cut(part: &Part, least: f32) -> Option<Vec<Part>> {
     Some(all.into_iter().map(of_hill).collect())
 }
 
-/// Whether a piece is seen to be one without a flood: what is too deep for a neck hangs together, and nothing else is deep enough for a hill of
-/// its own.
+/// Whether a piece is seen to be one without a flood: it hangs together, as does what is too deep for a neck, and nothing else is deep enough for a
+/// hill of its own.
 fn is_one_hill(depths: &[u16], width: usize) -> bool {
     let deepest = depths.iter().copied().max().unwrap_or(0);
     // The deepest that a neck can be, whichever hills it is between.
     let neck = (NECK * f32::from(deepest)) as u16;
     let deep = (DEEP * UNIT) as u16;
+    let size = (width, depths.len() / width);
+    let hangs_together = |above: u16| {
+        let mask: Vec<u8> = depths.iter().map(|depth| if *depth > above { 255 } else { 0 }).collect();
+        components(&mask, size).len() == 1
+    };
+    // What is left where a part was cut off may not.
+    if !hangs_together(0) {
+        return false;
+    }
     if deepest < deep {
         return true;
     }
     let is_hill = |at: usize| around(at, width).iter().all(|next| depths[*next] <= depths[at]);
     let mut rest = depths.iter().enumerate().filter(|(_, depth)| (deep..=neck).contains(*depth));
-    let above: Vec<u8> = depths.iter().map(|depth| if *depth > neck { 255 } else { 0 }).collect();
-    components(&above, (width, depths.len() / width)).len() == 1 && !rest.any(|(at, _)| is_hill(at))
+    hangs_together(neck) && !rest.any(|(at, _)| is_hill(at))
 }
 
 /// The hills of a piece with its holes filled, in its box with a margin of one pixel.
@@ -206,6 +214,7 @@ fn lower(row: &mut [u16], beside: &[u16], is_backward: bool) {
 
 #[cfg(test)]
 mod tests {
+    use super::super::random::Random;
     use super::*;
 
     /// Filled circles `(x, y, radius)` and a bar between columns, of rows.
@@ -235,6 +244,31 @@ mod tests {
         for (found, drawn) in two.iter().zip([[16.0, 16.0, 45.0, 45.0], [38.0, 36.0, 67.0, 65.0]]) {
             assert!((0..4).all(|edge| (found[edge] - drawn[edge]).abs() <= 3.0), "{two:?}");
         }
+    }
+
+    #[test]
+    fn a_piece_that_is_seen_to_be_one_is_one_by_the_flood() {
+        let mut random = Random::new(11);
+        let (mut seen, mut flooded) = (0, 0);
+        for _ in 0..400 {
+            let mut draw = |least: u32, most: u32| (least + random.next() as u32 % (most - least)) as i32;
+            let circles = Vec::from_iter((0..draw(1, 6)).map(|_| (draw(20, 80), draw(20, 80), draw(2, 18))));
+            let part = piece(&circles, [draw(10, 40)..60, draw(30, 50)..52], [40..draw(41, 50), 40..44]);
+            // A part that was cut off may not hang together.
+            let part = part.columns(0, part.width * (2 + random.next() as usize % 3) / 4);
+            let depths = depths(&part);
+            let tops = Hills::of(&part, &depths, 0.0).tops(&part);
+            let mut tops =
+                Vec::from_iter(tops.iter().zip(&part.mask).filter(|(_, is_in)| **is_in).map(|(top, _)| *top));
+            tops.sort_unstable();
+            tops.dedup();
+            flooded += usize::from(tops.len() == 1);
+            if is_one_hill(&depths, part.width + 2) {
+                seen += 1;
+                assert_eq!(tops.len(), 1);
+            }
+        }
+        assert!(seen > 50 && flooded < 400, "{seen} of {flooded}");
     }
 
     #[test]

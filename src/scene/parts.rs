@@ -215,6 +215,7 @@ fn belongs(a: &[f32; 4], b: &[f32; 4], gap: f32) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use super::super::random::Random;
     use super::*;
 
     fn mask(rows: &[&str]) -> (Vec<u8>, Size) {
@@ -229,6 +230,41 @@ mod tests {
         let bounds: Vec<_> = parts.iter().map(|part| (part.bounds(), part.area)).collect();
         assert_eq!(bounds, [([0.0, 0.0, 2.0, 2.0], 2), ([3.0, 0.0, 4.0, 1.0], 1), ([3.0, 2.0, 4.0, 3.0], 1)]);
         assert_eq!(parts[0].pixels(size.0).collect::<Vec<_>>(), [0, 5]);
+    }
+
+    #[test]
+    fn components_are_those_of_a_plain_flood() {
+        let mut random = Random::new(5);
+        for (width, height) in [(1, 1), (1, 9), (9, 1), (7, 5), (8, 8), (37, 23), (64, 16)] {
+            for share in [2, 3, 5, 9] {
+                let mask =
+                    Vec::from_iter((0..width * height).map(|_| if random.next().is_multiple_of(share) { 0 } else { 255 }));
+                let mut of = vec![usize::MAX; mask.len()];
+                let mut count = 0;
+                for first in (0..mask.len()).filter(|&at| mask[at] != 0) {
+                    let mut open = if of[first] == usize::MAX { vec![first] } else { vec![] };
+                    count += open.len();
+                    while let Some(at) = open.pop() {
+                        of[at] = count - 1;
+                        let is_near = |other: usize| {
+                            (at % width).abs_diff(other % width) <= 1 && (at / width).abs_diff(other / width) <= 1
+                        };
+                        let near = (0..mask.len()).filter(|&at| mask[at] != 0 && of[at] == usize::MAX);
+                        open.extend(near.filter(|&other| is_near(other)));
+                    }
+                }
+                let parts = components(&mask, (width, height));
+                assert_eq!(parts.len(), count);
+                for (number, part) in parts.iter().enumerate() {
+                    let plain = Vec::from_iter((0..mask.len()).filter(|&at| of[at] == number));
+                    assert_eq!(part.pixels(width).collect::<Vec<_>>(), plain);
+                    assert_eq!(part.area, plain.len());
+                    let (xs, ys) = (plain.iter().map(|at| at % width), plain.iter().map(|at| at / width));
+                    let sides = [xs.clone().min(), ys.clone().min(), xs.max(), ys.max()].map(Option::unwrap);
+                    assert_eq!([part.x, part.y, part.x + part.width - 1, part.y + part.height - 1], sides);
+                }
+            }
+        }
     }
 
     #[test]

@@ -9,7 +9,7 @@ use std::path::Path;
 use std::process::{Child, Stdio};
 use tempfile::{TempDir, tempdir};
 
-const DISCOVERY: &str = "homeassistant/device/mostream_box_door/config";
+const DISCOVERY: &str = "homeassistant/device/mostream_door_51de4c8a/config";
 const STATE: &str = "mostream-ha/box/door/state";
 
 /// What somebody who comes now is told first: by topic.
@@ -163,7 +163,7 @@ fn the_end_is_told_and_a_source_that_is_taken_away_goes() {
     signal(&home.child, "HUP");
     home.until("the other camera is there, and this one is not", |letters| {
         let is_there = |name: &str| letters.keys().any(|topic| topic.contains(name));
-        is_there("mostream_box_yard") && !is_there("mostream_box_door") && !is_there("box/door/")
+        is_there("mostream_yard_") && !is_there("mostream_door_51de4c8a") && !is_there("box/door/")
     });
     signal(&home.child, "TERM");
     home.child.wait().unwrap();

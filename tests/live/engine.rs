@@ -10,7 +10,7 @@ use mostream::backbone::{
 };
 use mostream::engine::sink::{Ending, Message, Sink, SinkError, Wish};
 use mostream::engine::status::Board;
-use mostream::engine::{self, Cue, Engine, EngineError, Input, Models, Task};
+use mostream::engine::{self, Cue, Engine, EngineError, Input, Models, Seen, Task};
 use mostream::geometry::{Grid, PatchLayout};
 use mostream::localize::{Localizer, Method};
 use mostream::motion::Need;
@@ -224,6 +224,42 @@ fn answers_that_come_too_late_for_their_frame_hold_for_those_after_it() {
     assert!(records.windows(2).all(|pair| pair[0].frame < pair[1].frame), "in order");
     let first = records.iter().position(|record| !record.objects.is_empty()).unwrap();
     assert!(records[first..].iter().all(|record| !record.objects.is_empty()), "the boxes hold");
+}
+
+#[test]
+fn live_frames_give_way_where_those_before_them_take_too_long() {
+    let board = Arc::new(board(&["a"]));
+    let records = Arc::new(Mutex::new(Vec::new()));
+    let (status, waiting) = (board.sources()[0].clone(), Arc::new(Mutex::new(Vec::new())));
+    let (kept, seen) = (records.clone(), waiting.clone());
+    let feed = restless(true, move || {
+        // Five frames come while one is worked on.
+        std::thread::sleep(Duration::from_millis(2));
+        kept.lock().unwrap().len() >= 200
+    });
+    let mut taken = 0;
+    let witness = move |what: Seen| {
+        if let Seen::Frame { .. } = what {
+            let now = status.snapshot();
+            taken += 1;
+            seen.lock().unwrap().push(now.frames - now.late - taken);
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    };
+    let input = Input {
+        sinks: vec![Box::new(Records(records.clone()))],
+        every: Every::Frames(1_000_000),
+        witness: Some(Box::new(witness)),
+        ..input(&board, 0, feed)
+    };
+    run(vec![input], &board, &AtomicBool::new(false), || backbone(64, 48)).unwrap();
+    let now = board.sources()[0].snapshot();
+    let records = records.lock().unwrap();
+    assert!(now.late > 0 && now.frames == now.late + records.len() as u64, "{now:?}");
+    assert!(records.windows(2).all(|pair| pair[0].frame < pair[1].frame), "in order");
+    // Once it is known how long they take.
+    let most = waiting.lock().unwrap()[50..].iter().copied().max().unwrap();
+    assert!(most <= 16, "{most} wait");
 }
 
 #[test]

@@ -33,7 +33,9 @@ pub(super) struct State {
 impl Device {
     /// Of no other device, and the same in every run.
     pub fn id(&self) -> String {
-        format!("mostream_{}_{}", plain(&self.machine), plain(&self.source))
+        // The hash tells machine a_b with source c from machine a with b_c.
+        let whole = format!("{}\0{}", self.machine, self.source);
+        format!("mostream_{}_{:08x}", letters(&self.source), hash(&whole))
     }
 
     /// `mostream-ha/MACHINE/SOURCE/WHAT`.
@@ -163,14 +165,21 @@ fn zone_key(zone: &str) -> String {
 
 /// A name in letters, digits, `-` and `_`; what was another is another still.
 fn plain(name: &str) -> String {
-    let is_plain = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
-    let plain: String = name.chars().map(|c| if is_plain(c) { c } else { '_' }).collect();
+    let plain = letters(name);
     if plain == name && !name.is_empty() && !name.contains('-') {
         return plain;
     }
-    // FNV-1a: the same in every version, as ids have to be.
-    let hash = name.bytes().fold(0x811c_9dc5u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
-    format!("{plain}_{hash:08x}")
+    format!("{plain}_{:08x}", hash(name))
+}
+
+fn letters(name: &str) -> String {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+    name.chars().map(|c| if is_plain(c) { c } else { '_' }).collect()
+}
+
+/// FNV-1a: the same in every version, as ids have to be.
+fn hash(name: &str) -> u32 {
+    name.bytes().fold(0x811c_9dc5, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193))
 }
 
 #[cfg(test)]
@@ -179,10 +188,12 @@ mod tests {
 
     #[test]
     fn names_that_differ_stay_so_and_templates_hold_nothing_of_them() {
-        let of = |source: &str| Device { machine: "box".into(), source: source.into() }.id();
+        let on = |machine: &str, source: &str| Device { machine: machine.into(), source: source.into() }.id();
+        assert_ne!(on("box_a", "b"), on("box", "a_b"));
+        let of = |source: &str| on("box", source);
         let names = ["door", "door ", "Tür", "a b", "a_b", "a-b", "a/b", "{{ x }}", "+", "#"];
         let mut ids: Vec<String> = names.iter().map(|name| of(name)).collect();
-        assert_eq!(ids[0], "mostream_box_door");
+        assert!(ids[0].starts_with("mostream_door_"));
         assert!(ids.iter().all(|id| id.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-')));
         ids.sort();
         ids.dedup();

@@ -38,6 +38,10 @@ const RATES: Duration = Duration::from_secs(10);
 /// The pause before the second try, doubled before each further one, up to the longest.
 const PAUSE: Duration = Duration::from_millis(500);
 const LONGEST_PAUSE: Duration = Duration::from_secs(8);
+/// That the broker does not take something is told this often.
+const REFUSALS: Duration = Duration::from_secs(60);
+/// Events whose pictures are kept, for each source.
+const PICTURES: usize = 16;
 /// How long the broker is waited for at the end.
 const LINGER: Duration = Duration::from_secs(3);
 
@@ -69,9 +73,23 @@ struct Seen {
     is_moving: bool,
     /// Of what is in them, by the names of zones.
     inside: BTreeMap<String, BTreeSet<u64>>,
-    /// The last event, and its picture.
+    /// The last event.
     last: Option<(u64, Vec<u8>)>,
-    picture: Option<Jpeg>,
+    /// By event; and whose is shown: that of the last that has one.
+    pictures: BTreeMap<u64, Jpeg>,
+    shown: Option<u64>,
+}
+
+impl Seen {
+    fn show(&mut self, id: u64, jpeg: Jpeg) {
+        self.pictures.insert(id, jpeg);
+        while self.pictures.len() > PICTURES {
+            self.pictures.pop_first();
+        }
+        if self.last.as_ref().is_some_and(|(last, _)| *last == id) {
+            self.shown = Some(id);
+        }
+    }
 }
 
 impl Shared {
@@ -95,8 +113,16 @@ impl HomeAssistant {
         let shared = Arc::new(Shared { board, seen: Mutex::default() });
         let runtime = Builder::new_current_thread().enable_all().build().map_err(|error| fail(&error))?;
         let (end, ended) = oneshot::channel();
-        let teller =
-            Teller { shared: shared.clone(), order, client, begun, status, told: BTreeMap::new(), retry: None };
+        let teller = Teller {
+            shared: shared.clone(),
+            order,
+            client,
+            begun,
+            status,
+            told: BTreeMap::new(),
+            retry: None,
+            refused: None,
+        };
         let work = move || {
             runtime.block_on(teller.run(ended));
             runtime.shutdown_timeout(TICK);
@@ -105,7 +131,7 @@ impl HomeAssistant {
         Ok(Self { shared, end: Some(end), thread: Some(thread) })
     }
 
-    /// The sink of one more source. `with_pictures` where its pictures are to be had.
+    /// The sink of one more source.
     pub fn sink(&self, source: &SourceStatus) -> Box<dyn Sink> {
         Box::new(HomeSink { shared: self.shared.clone(), id: source.id, pictures: EventPictures::new() })
     }
@@ -140,6 +166,8 @@ struct Teller {
     status: Arc<DestinationStatus>,
     told: BTreeMap<String, Told>,
     retry: Option<Retry>,
+    /// When that was told last.
+    refused: Option<Instant>,
 }
 
 impl Teller {
@@ -154,21 +182,22 @@ impl Teller {
                 rates = sources.iter().map(|source| (source.id, source.inferred_fps)).collect();
             }
             let letters = self.letters(&sources, &rates);
-            let pause = self.tell(&letters).await;
+            let work = async {
+                let pause = self.tell(&letters).await;
+                sleep(pause).await;
+            };
+            tokio::select! {
+                // Where letters are on their way the broker says itself that the program is gone.
+                _ = &mut ended => break,
+                () = work => {}
+            }
             // A new connection may be one to a broker that has forgotten all.
             let begun = self.begun.load(Ordering::Relaxed);
-            let pause = if std::mem::replace(&mut known, begun) == begun { pause } else { self.forget() };
-            tokio::select! {
-                _ = &mut ended => break,
-                () = sleep(pause) => {}
+            if std::mem::replace(&mut known, begun) != begun {
+                self.told.clear();
             }
         }
         let _ = timeout(LINGER, self.client.close()).await;
-    }
-
-    fn forget(&mut self) -> Duration {
-        self.told.clear();
-        Duration::ZERO
     }
 
     /// How things are, in the order in which it is told.
@@ -197,7 +226,8 @@ impl Teller {
             letters.push((device.topic("available"), available.into()));
             letters.push((device.topic("state"), bytes(&state.told())));
             letters.extend(own.last.iter().map(|(_, told)| (device.topic("event"), told.as_slice().into())));
-            letters.extend(own.picture.iter().map(|jpeg| (device.topic("picture"), jpeg.clone())));
+            let shown = own.shown.and_then(|id| own.pictures.get(&id));
+            letters.extend(shown.map(|jpeg| (device.topic("picture"), jpeg.clone())));
         }
         letters
     }
@@ -242,9 +272,12 @@ impl Teller {
                 TICK
             }
             Some(Failure::Refused(why)) => {
-                warn!("{NAME}: {why}");
+                if self.refused.is_none_or(|told| told.elapsed() >= REFUSALS) {
+                    self.refused = Some(Instant::now());
+                    warn!("{NAME}: {why}");
+                }
                 self.status.erred(why);
-                Duration::ZERO
+                TICK
             }
             Some(Failure::Away(why)) => self.failed(why),
         }
@@ -296,8 +329,11 @@ impl HomeSink {
             }
             if let Some(told) = told {
                 seen.last = Some((line.id, told));
-                seen.picture = first.or(seen.picture.take());
+                if seen.pictures.contains_key(&line.id) {
+                    seen.shown = Some(line.id);
+                }
             }
+            first.into_iter().for_each(|jpeg| seen.show(line.id, jpeg));
         });
         Ok(())
     }
@@ -320,9 +356,7 @@ impl Sink for HomeSink {
                 let is_moving = record.objects.iter().any(|object| object.track.is_some_and(|track| track.is_moving()));
                 self.know(|seen| {
                     seen.is_moving = is_moving;
-                    let last = seen.last.as_ref().map(|(id, _)| *id);
-                    let of_last = better.into_iter().filter(|(id, _)| Some(*id) == last);
-                    of_last.for_each(|(_, jpeg)| seen.picture = Some(jpeg));
+                    better.into_iter().for_each(|(id, jpeg)| seen.show(id, jpeg));
                 });
             }
             Message::Event(line) => self.happened(line).map_err(picture_fails)?,
