@@ -237,8 +237,9 @@ mod tests {
         let mut random = Random::new(5);
         for (width, height) in [(1, 1), (1, 9), (9, 1), (7, 5), (8, 8), (37, 23), (64, 16)] {
             for share in [2, 3, 5, 9] {
-                let mask =
-                    Vec::from_iter((0..width * height).map(|_| if random.next().is_multiple_of(share) { 0 } else { 255 }));
+                let mask = Vec::from_iter(
+                    (0..width * height).map(|_| if random.next().is_multiple_of(share) { 0 } else { 255 }),
+                );
                 let mut of = vec![usize::MAX; mask.len()];
                 let mut count = 0;
                 for first in (0..mask.len()).filter(|&at| mask[at] != 0) {

@@ -269,6 +269,22 @@ fn what_is_wrong_with_a_receiver_is_told_with_its_line() {
         words.iter().for_each(|word| assert!(said.contains(word), "{table}: {said:?} does not say {word:?}"));
         assert!(!said.contains("hunter2"), "{said}");
     }
+    for (table, words) in [
+        ("to = \"https://broker\"\n", &["to", "mqtt://"][..]),
+        ("to = \"mqtt://me:hunter2@broker\"\n", &["credentials", "file"]),
+        ("to = \"mqtt://broker?availability=x\"\n", &["availability"]),
+        ("to = \"mqtt://broker\"\nmachine = \"\"\n", &["machine", "64"]),
+        ("to = \"mqtt://broker\"\nprefix = \"a/+\"\n", &["prefix"]),
+        ("to = \"mqtt://broker\"\ncredentials = \"none.secret\"\n", &["credentials", "none.secret"]),
+        ("to = \"mqtt://broker\"\ncolour = 1\n", &["colour"]),
+    ] {
+        std::fs::write(folder.path().join("run.toml"), format!("[home-assistant]\n{table}{source}")).unwrap();
+        let checked = mostream(folder.path(), &["config", "check", "run.toml"]).output().unwrap();
+        let (code, said) = outcome(&checked);
+        assert!(code != Some(0) && said.contains("run.toml:1: "), "{table}{said}");
+        words.iter().for_each(|word| assert!(said.contains(word), "{table}: {said:?} does not say {word:?}"));
+        assert!(!said.contains("hunter2"), "{said}");
+    }
     // Who is not there is told by a check that connects.
     let broker = free_port();
     std::fs::write(

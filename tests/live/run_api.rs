@@ -331,6 +331,14 @@ fn what_print_config_prints_runs_as_the_flags_did() {
     assert!(of_flags.len() > 10 && of_flags.iter().any(|record| !record.objects.is_empty()));
     assert_eq!(of_flags, of_file);
 
+    // Flags that are tables there.
+    let tables = ["run", "rtsp://10.0.0.7/x", "--home-assistant", "mqtt://home", "--publish", "mqtt://broker", "--web"];
+    let printed = program(folder.path(), &[&tables[..], &["--print-config"]].concat()).stdout;
+    std::fs::write(at("t.toml"), &printed).unwrap();
+    let again = program(folder.path(), &["run", "--config", "t.toml", "--print-config"]);
+    assert_eq!(String::from_utf8(again.stdout).unwrap(), String::from_utf8(printed).unwrap());
+    assert!(program(folder.path(), &["config", "check", "t.toml"]).status.success());
+
     let secret = program(folder.path(), &["run", "rtsp://me:s3cret@10.0.0.7/x", "--print-config"]);
     let text = String::from_utf8(secret.stdout).unwrap();
     assert!(
