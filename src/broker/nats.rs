@@ -48,8 +48,9 @@ impl Nats {
                 let is_seed =
                     text.starts_with("SU") && text.chars().all(|c| c.is_ascii_uppercase() || c.is_ascii_digit());
                 match text.split_once(':') {
+                    // The library looks for the end of the last line.
                     _ if text.contains("BEGIN NATS USER JWT") => options
-                        .credentials(&text)
+                        .credentials(&(text + "\n"))
                         .map_err(|_| Failure::Away(format!("{}: it holds no credentials of NATS", path.display())))?,
                     _ if is_seed => options.nkey(text),
                     Some((user, password)) => options.user_and_password(user.to_owned(), password.to_owned()),

@@ -4,7 +4,11 @@ use super::{Sender, at, bodies, file, lets_nobody_else_in, letters, says};
 use crate::support::brokers::{Broker, certificates, free_port, nats};
 use crate::support::proxy::{Network, Proxy};
 use async_nats::jetstream;
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use mostream::broker::{Failure, Letter, Target};
+use nkeys::KeyPair;
+use serde_json::{Value, json};
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpStream;
 use tempfile::tempdir;
@@ -181,6 +185,69 @@ fn who_is_not_let_in_is_told_why_and_no_secret() {
     Sender::new(&target).deliver_all(&letters);
     let nobody = at(&format!("nats://127.0.0.1:{}", free_port()));
     says(&Sender::new(&nobody).is_away_with(&letters), &["Connection refused"]);
+}
+
+/// What this one says of somebody, signed: a JWT as NATS has it.
+fn says_of(signer: &KeyPair, who: &str, name: &str, about: Value) -> String {
+    let claims = json!({ "jti": name, "iat": 1_700_000_000, "iss": signer.public_key(), "name": name, "sub": who, "nats": about });
+    let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
+    let signed = format!("{}.{}", part(&json!({ "typ": "JWT", "alg": "ed25519-nkey" })), part(&claims));
+    let signature = signer.sign(signed.as_bytes()).unwrap();
+    format!("{signed}.{}", URL_SAFE_NO_PAD.encode(signature))
+}
+
+/// A user's file of credentials.
+fn credentials(user: &KeyPair, jwt: &str) -> String {
+    format!(
+        "-----BEGIN NATS USER JWT-----\n{jwt}\n------END NATS USER JWT------\n\n\
+         -----BEGIN USER NKEY SEED-----\n{}\n------END USER NKEY SEED------\n",
+        user.seed().unwrap()
+    )
+}
+
+#[test]
+fn credentials_let_in_whom_an_account_vouches_for_and_nobody_else() {
+    let [operator, system] = [KeyPair::new_operator(), KeyPair::new_account()];
+    let [account, other] = [KeyPair::new_account(), KeyPair::new_account()];
+    let (user, stranger) = (KeyPair::new_user(), KeyPair::new_user());
+    let own = tempdir().unwrap();
+    let itself = says_of(&operator, &operator.public_key(), "op", json!({ "type": "operator", "version": 2 }));
+    let most = ["subs", "conn", "leaf", "imports", "exports", "data", "payload"];
+    // The system's account may have none of JetStream, which another must have.
+    let of_jetstream = ["mem_storage", "disk_storage", "streams", "consumer"];
+    let vouched = |account: &KeyPair, name: &str, unlimited: &[&str]| {
+        let mut limits: serde_json::Map<_, _> =
+            unlimited.iter().map(|limit| ((*limit).to_owned(), json!(-1))).collect();
+        limits.insert("wildcards".into(), json!(true));
+        let permissions = json!({ "pub": {}, "sub": {} });
+        let about = json!({ "type": "account", "version": 2, "limits": limits, "default_permissions": permissions });
+        format!("{}: {}", account.public_key(), says_of(&operator, &account.public_key(), name, about))
+    };
+    let accounts = [vouched(&account, "site", &[&most[..], &of_jetstream].concat()), vouched(&system, "system", &most)];
+    let accounts = accounts.join("\n");
+    let of_user = json!({ "type": "user", "version": 2, "pub": {}, "sub": {}, "subs": -1, "data": -1, "payload": -1 });
+    let broker = nats(
+        tempdir().unwrap(),
+        &format!(
+            "operator: {itself}\nsystem_account: {}\nresolver: MEMORY\nresolver_preload: {{\n{accounts}\n}}",
+            system.public_key()
+        ),
+    );
+    let as_whom = |account: &KeyPair, user: &KeyPair, jwt_of: &KeyPair| Target {
+        credentials: file(
+            own.path(),
+            "creds",
+            &credentials(user, &says_of(account, &jwt_of.public_key(), "camera", of_user.clone())),
+        ),
+        ..at(&format!("nats://127.0.0.1:{}?jetstream=false", broker.port))
+    };
+    let letters = on_subject(0..3);
+    Sender::new(&as_whom(&account, &user, &user)).deliver_all(&letters);
+    // Another's account, and another's seed beside what is said of this one.
+    for (account, user, jwt_of) in [(&other, &user, &user), (&account, &stranger, &user)] {
+        let target = as_whom(account, user, jwt_of);
+        says(&Sender::new(&target).is_away_with(&letters), &["does not let in", "creds"]);
+    }
 }
 
 #[test]
