@@ -2,12 +2,14 @@
 
 use super::{Sender, at, bodies, file, letters, says};
 use crate::support::brokers::{certificates, debian, free_port};
+use crate::support::camera::serve;
 use crate::support::program::until;
 use crate::support::proxy::{Network, Proxy};
 use mostream::broker::{Failure, Letter, Target};
 use rdkafka::mocking::MockCluster;
 use rdkafka::producer::DefaultProducerContext;
 use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
+use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::process::Stdio;
 use std::time::Duration;
@@ -134,6 +136,60 @@ fn who_does_not_let_it_in_is_away_and_no_secret_told() {
     );
     server.kill().unwrap();
     server.wait().unwrap();
+}
+
+/// The door of a broker that asks for user and password, and nothing behind it: tells what it heard, and lets in who says the right thing.
+fn door(expected: &'static [u8]) -> (u16, std::sync::mpsc::Receiver<Vec<u8>>) {
+    let (heard, hears) = std::sync::mpsc::sync_channel(64);
+    let door = serve(move |mut stream| {
+        loop {
+            let mut length = [0; 4];
+            if stream.read_exact(&mut length).is_err() {
+                return;
+            }
+            let mut request = vec![0; u32::from_be_bytes(length) as usize];
+            stream.read_exact(&mut request).unwrap();
+            let (kind, version) = (request[1], request[3]);
+            let name = u16::from_be_bytes([request[8], request[9]]) as usize;
+            let body = &request[10 + name..];
+            let answer: Vec<u8> = match kind {
+                // What it knows: this question, of the first version only, the handshake, and what is said then.
+                18 => {
+                    let error = if version == 0 { 0 } else { 35 };
+                    [&[0, error, 0, 0, 0, 3][..], &[0, 18, 0, 0, 0, 0], &[0, 17, 0, 0, 0, 1], &[0, 36, 0, 0, 0, 0]]
+                        .concat()
+                }
+                17 => [&[0, 0, 0, 0, 0, 1, 0, 5][..], b"PLAIN"].concat(),
+                36 => {
+                    heard.try_send(body[4..].to_vec()).ok();
+                    let error = if &body[4..] == expected { 0 } else { 58 };
+                    vec![0, error, 0xff, 0xff, 0, 0, 0, 0]
+                }
+                // It has nothing else to say.
+                _ => continue,
+            };
+            let answer = [&request[4..8], &answer].concat();
+            stream.write_all(&[&(answer.len() as u32).to_be_bytes()[..], &answer].concat()).unwrap();
+        }
+    });
+    (door, hears)
+}
+
+#[test]
+fn a_door_is_told_user_and_password() {
+    let own = tempdir().unwrap();
+    let (port, heard) = door(b"\0camera\0hunter2");
+    let with = |password: &str| Target {
+        credentials: file(own.path(), "user", &format!("camera:{password}")),
+        ..at(&format!("kafka://127.0.0.1:{port}"))
+    };
+    // Behind the door nobody takes anything.
+    Sender::new(&with("hunter2")).is_away_with(&on_topic(0..3));
+    assert_eq!(heard.recv().unwrap(), b"\0camera\0hunter2");
+    let said = Sender::new(&with("wrong")).is_away_with(&on_topic(0..3));
+    says(&said, &["SASL authentication error"]);
+    assert!(!said.contains("wrong"), "{said}");
+    assert_eq!(heard.try_iter().last().unwrap(), b"\0camera\0wrong");
 }
 
 #[test]
