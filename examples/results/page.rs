@@ -62,9 +62,9 @@ pub fn markdown(folder: &Path) -> Result<String, Failure> {
     page += &quality;
     if !speed.is_empty() {
         page += "\n## Speed\n\nMedians over rounds; stages alone in wall milliseconds per frame, the whole way in frames per second.\n\n\
-                 | report | machine | model | method | frame | patches | decode and scale | infer | localize | draw and encode | to records \
+                 | report | machine | device | precision | model | method | frame | patches | decode and scale | infer | localize | draw and encode | to records \
                  | to video | date |\n|";
-        page += &" --- |".repeat(13);
+        page += &" --- |".repeat(15);
         page += "\n";
         page += &speed;
     }
@@ -178,6 +178,8 @@ fn bench_row(name: &str, bench: &Value) -> String {
     let cells = [
         name.to_owned(),
         format!("{}, {} cores, {} threads", at("/machine/cpu"), at("/machine/cores"), at("/machine/threads")),
+        at("/ran/device"),
+        at("/ran/precision"),
         at("/model"),
         at("/method"),
         joined("/input/width", "/input/height"),

@@ -8,8 +8,9 @@ use super::{Client, Failure, Letter, Target, Work, address, within};
 use std::fs::{File as Disk, OpenOptions};
 use std::io::{self, ErrorKind, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, mpsc};
+use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
 use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
@@ -24,7 +25,7 @@ pub struct File {
     /// What was not written in time.
     late: Option<Writing>,
     /// The thread that writes, which takes one delivery after the other; none before the first.
-    writer: Option<mpsc::Sender<Job>>,
+    writer: Option<SyncSender<Job>>,
     /// What ends in the middle of a line; the next one begins after it.
     is_torn: Arc<AtomicBool>,
 }
@@ -82,12 +83,13 @@ impl File {
     /// On the thread that writes, or another where that one has ended.
     fn work(&mut self, mut job: Job) -> io::Result<()> {
         if let Some(writer) = &self.writer {
-            match writer.send(job) {
+            match writer.try_send(job) {
                 Ok(()) => return Ok(()),
-                Err(mpsc::SendError(back)) => job = back,
+                Err(TrySendError::Full(_)) => return Err(ErrorKind::WouldBlock.into()),
+                Err(TrySendError::Disconnected(back)) => job = back,
             }
         }
-        let (writer, jobs) = mpsc::channel::<Job>();
+        let (writer, jobs) = sync_channel::<Job>(1);
         let work = move || {
             job();
             jobs.into_iter().for_each(|job| job());

@@ -1,6 +1,6 @@
 //! `mostream bench --compare OLD.json`: what is faster or slower than it was, beyond noise.
 
-use super::report::{Input, Report, median};
+use super::report::{Input, Ran, Report, median};
 use crate::cli::exit::Failure;
 use mostream::bounded;
 use mostream::evaluate::bootstrap;
@@ -30,6 +30,8 @@ pub struct Old {
     version: String,
     date: String,
     machine: OldMachine,
+    /// Earlier reports do not say.
+    ran: Option<Ran>,
     input: Input,
     model: String,
     method: String,
@@ -110,6 +112,7 @@ impl Comparison {
             ("processor", old.machine.cpu, new.machine.cpu.clone()),
             ("threads", old.machine.threads.to_string(), new.machine.threads.to_string()),
             ("ONNX Runtime", old.machine.onnx_runtime, new.machine.onnx_runtime.clone()),
+            ("device", old.ran.as_ref().unwrap_or(&new.ran).to_string(), new.ran.to_string()),
             ("video", of_input(&old.input), of_input(&new.input)),
             ("model", old.model, new.model.clone()),
             ("method", old.method, new.method.to_string()),

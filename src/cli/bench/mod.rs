@@ -21,7 +21,7 @@ use mostream::stream::preflight::Source;
 use mostream::zoo::Store;
 pub use parts::open as first_frame;
 use parts::{Bench, Scratch, peak_memory_mib};
-use report::{Input, Machine, Report, Setting};
+use report::{Input, Machine, Ran, Report, Setting};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -114,6 +114,7 @@ pub fn run(args: Args) -> Outcome {
             threads,
             onnx_runtime: runtime_version(placement.device)?,
         },
+        ran: Ran { device: placement.device.to_string(), precision: placement.precision },
         input: Input::new(display, layout.grid),
         model: checkpoint.id().to_owned(),
         method: args.method,

@@ -8,6 +8,7 @@ use mostream::engine::status::Percentiles;
 use mostream::geometry::Grid;
 use mostream::localize::Method;
 use serde::{Deserialize, Serialize};
+use std::fmt;
 use std::io::{self, Write};
 
 /// Times and rates are medians over the rounds; ratios are medians of each round's own ratio, so that what else the machine did
@@ -18,6 +19,7 @@ pub struct Report {
     /// UTC, RFC 3339.
     pub date: String,
     pub machine: Machine,
+    pub ran: Ran,
     pub input: Input,
     pub model: String,
     pub method: Method,
@@ -53,6 +55,19 @@ pub struct Machine {
     pub cores: usize,
     pub threads: usize,
     pub onnx_runtime: String,
+}
+
+/// What ran the model, and in what it computed.
+#[derive(Clone, Serialize, Deserialize, PartialEq)]
+pub struct Ran {
+    pub device: String,
+    pub precision: Precision,
+}
+
+impl fmt::Display for Ran {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "{} in {}", self.device, self.precision)
+    }
 }
 
 #[derive(Clone, Serialize, Deserialize)]
@@ -110,6 +125,7 @@ pub struct Products {
 /// What does not change between rounds.
 pub struct Setting {
     pub machine: Machine,
+    pub ran: Ran,
     pub input: Input,
     pub model: String,
     pub method: Method,
@@ -125,6 +141,7 @@ impl Report {
     pub fn new(setting: Setting, frames: usize, rounds: &[Round]) -> Self {
         let Setting {
             machine,
+            ran,
             input,
             model,
             method,
@@ -203,6 +220,7 @@ impl Report {
             },
             comparison: None,
             machine,
+            ran,
             input,
             model,
             method,
@@ -216,8 +234,8 @@ impl Report {
         writeln!(out, "mostream {}, {}", self.version, self.date)?;
         writeln!(
             out,
-            "{}, {} cores, {} threads, ONNX Runtime {}",
-            machine.cpu, machine.cores, machine.threads, machine.onnx_runtime
+            "{}, {} cores, {} threads, ONNX Runtime {}, {}",
+            machine.cpu, machine.cores, machine.threads, machine.onnx_runtime, self.ran
         )?;
         writeln!(out, "{}x{} px, {cols}x{rows} patches, {}, {}", input.width, input.height, self.model, self.method)?;
         writeln!(out, "{} rounds of {} frames, medians\n", self.rounds, self.frames_per_round)?;
