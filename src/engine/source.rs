@@ -108,8 +108,6 @@ impl Source<'_> {
                     capture.gap_ns = capture.gap_ns.max(Some(gap_ns));
                 }
                 last = instant;
-            }
-            if self.is_live {
                 gap_ns = gap_ns.max(frame.capture.and_then(|capture| capture.gap_ns));
                 if self.load.is_late(self.to_deliver.len()) {
                     self.status.arrived(frame.display_size());

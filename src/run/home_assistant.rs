@@ -5,7 +5,8 @@ use super::spec::{Shared, SpecError, is_one_word, is_plain_name};
 use super::{RunError, publish};
 use crate::broker::Target;
 use crate::engine::status::Board;
-use crate::publish::home_assistant::{HomeAssistant, Order, check as is_let_in};
+use crate::publish::broker;
+use crate::publish::home_assistant::{HomeAssistant, Order};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -89,7 +90,7 @@ pub(super) fn check(shared: &Shared, faults: &mut Faults) {
 /// Whether its broker lets the program in.
 pub(super) fn connect(shared: &Shared, faults: &mut Faults) {
     for order in order(shared).into_iter().flatten() {
-        faults.note(place(), is_let_in(&order.target));
+        faults.note(place(), broker::check(&order.target));
     }
 }
 

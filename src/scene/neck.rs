@@ -3,7 +3,7 @@
 //! Pixels are taken from the deepest on (Meyer, Signal Processing 1994, floods the same way); where two hills meet they become one,
 //! unless the place they meet at, the neck, is thin against both.
 
-use super::parts::{Part, components};
+use super::parts::{Part, climb, components};
 
 /// A neck is at most this share of the depth of both sides.
 const NECK: f32 = 0.3;
@@ -120,14 +120,9 @@ impl Hills {
         hills
     }
 
-    /// The top of a pixel's hill; the way there is half as long next time.
-    fn climb(&mut self, mut at: u32) -> u32 {
-        while self.up[at as usize] != at {
-            let next = self.up[self.up[at as usize] as usize];
-            self.up[at as usize] = next;
-            at = next;
-        }
-        at
+    /// The top of a pixel's hill.
+    fn climb(&mut self, at: u32) -> u32 {
+        climb(&mut self.up, at)
     }
 
     /// Of each pixel of the piece's box, row by row; of those outside the piece, their own.

@@ -57,13 +57,13 @@ struct Run {
     y: usize,
     from: usize,
     to: usize,
-    /// An earlier run that it hangs together with, or itself.
-    root: usize,
 }
 
 /// The 8-connected components of a mask, in the order of their first pixels.
 pub fn components(mask: &[u8], (width, height): Size) -> Vec<Part> {
     let mut runs: Vec<Run> = Vec::new();
+    // Of each run an earlier one that it hangs together with, or itself.
+    let mut up: Vec<u32> = Vec::new();
     let mut above = 0..0;
     for (y, row) in mask.chunks_exact(width).take(height).enumerate() {
         let first = runs.len();
@@ -72,20 +72,21 @@ pub fn components(mask: &[u8], (width, height): Size) -> Vec<Part> {
         while from < width {
             let to = end_of(row, from, u8::MAX);
             let own = runs.len();
-            runs.push(Run { y, from, to, root: own });
+            runs.push(Run { y, from, to });
+            up.push(own as u32);
             // The next run can touch the last of these, too.
             near.start += runs[near.clone()].iter().take_while(|run| run.to < from).count();
             let mut other = near.start;
             while other < near.end && runs[other].from <= to {
-                let [a, b] = [own, other].map(|run| root(&mut runs, run));
-                runs[a.max(b)].root = a.min(b);
+                let [a, b] = [own, other].map(|run| climb(&mut up, run as u32));
+                up[a.max(b) as usize] = a.min(b);
                 other += 1;
             }
             from = end_of(row, to, 0);
         }
         above = first..runs.len();
     }
-    let roots: Vec<usize> = (0..runs.len()).map(|run| root(&mut runs, run)).collect();
+    let roots: Vec<usize> = (0..runs.len()).map(|run| climb(&mut up, run as u32) as usize).collect();
     // Of each root its part, which grows to hold all of its runs before any is drawn.
     let mut of_root = vec![0; runs.len()];
     let mut parts: Vec<Part> = Vec::new();
@@ -109,11 +110,11 @@ pub fn components(mask: &[u8], (width, height): Size) -> Vec<Part> {
     parts
 }
 
-/// The first run that a run hangs together with; the way there is half as long next time.
-fn root(runs: &mut [Run], mut at: usize) -> usize {
-    while runs[at].root != at {
-        let next = runs[runs[at].root].root;
-        runs[at].root = next;
+/// The end of the way up from here, which is its own next; the way there is half as long next time.
+pub(super) fn climb(up: &mut [u32], mut at: u32) -> u32 {
+    while up[at as usize] != at {
+        let next = up[up[at as usize] as usize];
+        up[at as usize] = next;
         at = next;
     }
     at

@@ -213,7 +213,7 @@ pub fn record_of(message: &Message) -> Record<'_> {
 
 impl Topic {
     fn of(&self, source: &str, kind: RecordKind) -> String {
-        self.pattern.replace("{source}", &plain(source)).replace("{kind}", kind.name())
+        self.pattern.replace("{source}", &one_level(source)).replace("{kind}", kind.name())
     }
 }
 
@@ -248,7 +248,7 @@ impl fmt::Display for Topic {
 }
 
 /// A source's name as one level of any topic.
-fn plain(source: &str) -> String {
+pub fn one_level(source: &str) -> String {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
     source.chars().map(|c| if is_plain(c) { c } else { '_' }).collect()
 }

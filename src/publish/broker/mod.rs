@@ -9,6 +9,8 @@
 mod choice;
 mod delivery;
 
+#[cfg(feature = "mqtt")]
+pub(super) use choice::one_level;
 pub use choice::{Choice, CloudEvents, Kinds, Pace, RecordKind, Topic};
 pub use delivery::{Publisher, check};
 

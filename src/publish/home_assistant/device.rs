@@ -2,6 +2,7 @@
 //!
 //! Names of keys and classes are those of Home Assistant's MQTT integration (`homeassistant/device/ID/config`, 2024.11 and later).
 
+use crate::publish::broker::one_level;
 use crate::record::{EventName, EventRecord, Phase};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
@@ -35,7 +36,7 @@ impl Device {
     pub fn id(&self) -> String {
         // The hash tells machine a_b with source c from machine a with b_c.
         let whole = format!("{}\0{}", self.machine, self.source);
-        format!("mostream_{}_{:08x}", letters(&self.source), hash(&whole))
+        format!("mostream_{}_{:08x}", one_level(&self.source), hash(&whole))
     }
 
     /// `mostream-ha/MACHINE/SOURCE/WHAT`.
@@ -165,16 +166,11 @@ fn zone_key(zone: &str) -> String {
 
 /// A name in letters, digits, `-` and `_`; what was another is another still.
 fn plain(name: &str) -> String {
-    let plain = letters(name);
+    let plain = one_level(name);
     if plain == name && !name.is_empty() && !name.contains('-') {
         return plain;
     }
     format!("{plain}_{:08x}", hash(name))
-}
-
-fn letters(name: &str) -> String {
-    let is_plain = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
-    name.chars().map(|c| if is_plain(c) { c } else { '_' }).collect()
 }
 
 /// FNV-1a: the same in every version, as ids have to be.

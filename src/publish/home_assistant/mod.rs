@@ -148,15 +148,6 @@ impl Drop for HomeAssistant {
     }
 }
 
-/// Connects, is let in, and leaves.
-pub fn check(target: &Target) -> Result<(), SinkError> {
-    super::broker::check(target)
-}
-
-/// What the broker has of a topic, as far as is known.
-#[derive(PartialEq, Eq)]
-struct Told(Arc<[u8]>);
-
 struct Teller {
     shared: Arc<Shared>,
     order: Order,
@@ -164,7 +155,8 @@ struct Teller {
     /// Counts connections, and how often Home Assistant has begun.
     begun: Arc<AtomicU64>,
     status: Arc<DestinationStatus>,
-    told: BTreeMap<String, Told>,
+    /// What the broker has of each topic, as far as is known.
+    told: BTreeMap<String, Arc<[u8]>>,
     retry: Option<Retry>,
     /// When that was told last.
     refused: Option<Instant>,
@@ -234,14 +226,14 @@ impl Teller {
 
     /// Hands over what the broker does not have yet; gives how long to wait until the next time.
     async fn tell(&mut self, wanted: &[(String, Arc<[u8]>)]) -> Duration {
-        let is_new = |(topic, body): &&(String, Arc<[u8]>)| self.told.get(topic).is_none_or(|told| told.0 != *body);
+        let is_new = |(topic, body): &&(String, Arc<[u8]>)| self.told.get(topic).is_none_or(|told| told != body);
         let mut new: Vec<(String, Arc<[u8]>)> = wanted.iter().filter(is_new).cloned().collect();
         // An empty letter takes a retained one away: of a source that is no more.
         let is_gone = |topic: &&String| !wanted.iter().any(|(other, _)| other == *topic);
         let gone: Vec<String> = self
             .told
             .iter()
-            .filter(|(_, told)| !told.0.is_empty())
+            .filter(|(_, told)| !told.is_empty())
             .map(|(topic, _)| topic)
             .filter(is_gone)
             .cloned()
@@ -260,7 +252,7 @@ impl Teller {
         // What it never takes is not offered again, until it is otherwise.
         let taken = delivered.acknowledged + usize::from(refused);
         for (topic, body) in new.into_iter().take(taken) {
-            self.told.insert(topic, Told(body));
+            self.told.insert(topic, body);
         }
         (0..delivered.acknowledged).for_each(|_| self.status.acknowledged(Duration::ZERO));
         match delivered.failure {
